@@ -1,0 +1,35 @@
+# For a newcomer: `make demo` and `make test`. Each first installs what it needs, into .venv.
+
+.DEFAULT_GOAL := help
+BIN := .venv/bin
+UV_VERSION := $(shell sed -n '/^name = "uv"$$/{n;s/version = "\(.*\)"/\1/p;}' uv.lock)
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 8
+
+setup: .venv/ready ## install Debian packages (as root), Python packages and stubs
+
+.venv/ready: pyproject.toml uv.lock hatch_build.py $(wildcard proto/*.proto) .ci/packages
+	.ci/packages
+	test -x $(BIN)/uv || { python3 -m venv .venv && $(BIN)/pip install --quiet uv==$(UV_VERSION); }
+	$(BIN)/uv sync --quiet --frozen --all-extras
+	touch $@
+
+lint: setup ## format, lint and types, without changing anything
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+
+check: lint ## lint and the fast tests, in seconds
+	$(BIN)/pytest -m "not slow" --quiet
+
+test: setup ## the whole test suite, in minutes; as root also on loop devices
+	$(BIN)/pytest --numprocesses 2 --dist loadfile
+
+demo: setup ## one volume through its whole life, on an embedded cloud
+	$(BIN)/csi-exoblock demo
+
+clean: ## remove all that is not in the repository, .venv included
+	git clean --quiet -d --force -X
+
+.PHONY: help setup lint check test demo clean
