@@ -1,0 +1,67 @@
+"""Sizes: bytes as CSI asks for them, whole GiB as the cloud sells them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from csi_exoblock.errors import SizeOutOfRange
+from csi_exoblock.model import BYTES_PER_GIB
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CapacityRange:
+    """How large a volume must and may be, in bytes; 0 means that nothing is asked.
+
+    Source: CSI 1.13, CapacityRange.
+    """
+
+    required_bytes: int = 0
+    limit_bytes: int = 0
+
+    def allows(self, size_gib: int) -> bool:
+        """Tell whether a volume of this size satisfies the range."""
+        size_bytes = size_gib * BYTES_PER_GIB
+        return size_bytes >= self.required_bytes and (
+            not self.limit_bytes or size_bytes <= self.limit_bytes
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SizeLimits:
+    """The smallest and the largest volume that the cloud sells, in GiB."""
+
+    min_gib: int
+    max_gib: int
+
+
+def choose_size_gib(wanted: CapacityRange, limits: SizeLimits, *, source_gib: int = 0) -> int:
+    """Return the smallest size in whole GiB that satisfies range, source and limits (C5).
+
+    Args:
+        source_gib: Size of the volume that the content comes from, 0 for an empty volume.
+
+    Raises:
+        SizeOutOfRange: No such size exists; the message says which bound is in the way.
+    """
+    if wanted.required_bytes and wanted.required_bytes < source_gib * BYTES_PER_GIB:
+        raise SizeOutOfRange(
+            f"{wanted.required_bytes} bytes were asked for, but the source has {source_gib} GiB; "
+            "ask for at least that"
+        )
+    size_gib = max(gib_ceil(wanted.required_bytes), source_gib, limits.min_gib)
+    if size_gib > limits.max_gib:
+        raise SizeOutOfRange(
+            f"{size_gib} GiB were asked for; a volume has at most {limits.max_gib} GiB"
+        )
+    if not wanted.allows(size_gib):
+        raise SizeOutOfRange(
+            f"the limit of {wanted.limit_bytes} bytes is below {size_gib} GiB, the smallest volume "
+            "that satisfies the request; "
+            f"sizes are whole GiB, at least {limits.min_gib}"
+        )
+    return size_gib
+
+
+def gib_ceil(size_bytes: int) -> int:
+    """Round bytes up to whole GiB."""
+    return -(-size_bytes // BYTES_PER_GIB)

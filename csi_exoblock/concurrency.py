@@ -1,0 +1,146 @@
+"""How calls wait: a deadline ends every wait, and one answer serves all who asked in time."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from typing import Generic, Self, TypeVar
+
+from csi_exoblock.errors import DeadlineExceeded
+
+T = TypeVar("T")
+
+# gRPC reports about 9e18 s where the caller set no deadline, which no lock or event can wait for.
+_LONGEST_SECONDS = 24 * 3600.0
+
+
+class Deadline:
+    """The moment by which a call must answer, and the one place that can end its waits early."""
+
+    def __init__(self, seconds: float) -> None:
+        self._end = time.monotonic() + min(max(seconds, 0.0), _LONGEST_SECONDS)
+        self._cancellation = _Cancellation()
+
+    def within(self, seconds: float) -> Self:
+        """Return a deadline at most so many seconds away, not after this one, cancelled with it."""
+        sooner = type(self)(min(seconds, self.remaining()))
+        sooner._cancellation = self._cancellation
+        return sooner
+
+    def remaining(self) -> float:
+        """Return the seconds left: 0.0 once the time is over or the call was cancelled."""
+        return 0.0 if self._cancellation.requested else max(0.0, self._end - time.monotonic())
+
+    def check(self) -> None:
+        """Return if there is time left.
+
+        Raises:
+            DeadlineExceeded: The time is over, or the call was cancelled.
+        """
+        if self._cancellation.requested:
+            raise DeadlineExceeded("the caller cancelled the call; a retry continues the work")
+        if self.remaining() == 0.0:
+            raise DeadlineExceeded("the time for the call ended; a retry continues the work")
+
+    def cancel(self) -> None:
+        """End every wait of this call at once, those to come included."""
+        self._cancellation.request()
+
+    def wait(self, seconds: float) -> None:
+        """Let so many seconds pass.
+
+        Raises:
+            DeadlineExceeded: The time was over first, or the call was cancelled.
+        """
+        self._pause(threading.Event(), seconds)
+        self.check()
+
+    def result(self, future: Future[T]) -> T:
+        """Wait for somebody else's work and return its result, or raise what it raised.
+
+        Raises:
+            DeadlineExceeded: The time was over first, or the call was cancelled; the work goes on.
+        """
+        done = threading.Event()
+        future.add_done_callback(lambda _: done.set())
+        self._pause(done, self.remaining())
+        if not future.done():
+            self.check()
+        return future.result()
+
+    def _pause(self, waker: threading.Event, seconds: float) -> None:
+        with self._cancellation.waking(waker):
+            waker.wait(min(seconds, self.remaining()))
+
+
+class _Cancellation:
+    """Whether a call was cancelled, and whom to wake when it is."""
+
+    def __init__(self) -> None:
+        self.requested = False
+        self._lock = threading.Lock()
+        self._sleepers: set[threading.Event] = set()
+
+    def request(self) -> None:
+        with self._lock:
+            self.requested = True
+            for sleeper in self._sleepers:
+                sleeper.set()
+
+    @contextmanager
+    def waking(self, sleeper: threading.Event) -> Iterator[None]:
+        with self._lock:
+            self._sleepers.add(sleeper)
+            if self.requested:
+                sleeper.set()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._sleepers.discard(sleeper)
+
+
+class SharedCall(Generic[T]):
+    """A read that many may want at once: one run answers all who asked before it began.
+
+    A run that is under way when the question comes may have looked too early for the asker, so it
+    is never joined: the asker waits for the next one, with everybody else who came meanwhile.
+    """
+
+    def __init__(self, call: Callable[[], T], *, name: str) -> None:
+        self._call = call
+        self._name = name
+        self._lock = threading.Lock()
+        self._next: Future[T] | None = None
+        self._running = False
+
+    def get(self, deadline: Deadline) -> T:
+        """Return the result of a run that began after this call, or raise what it raised.
+
+        Raises:
+            DeadlineExceeded: The deadline came first; the run goes on for the others.
+        """
+        with self._lock:
+            if self._next is None:
+                self._next = Future()
+            answer = self._next
+            if not self._running:
+                self._running = True
+                threading.Thread(target=self._run, name=self._name, daemon=True).start()
+        return deadline.result(answer)
+
+    def _run(self) -> None:
+        while (answer := self._take()) is not None:
+            try:
+                answer.set_result(self._call())
+            except Exception as error:  # the top of a thread: whoever asked gets to see it
+                answer.set_exception(error)
+
+    def _take(self) -> Future[T] | None:
+        with self._lock:
+            answer, self._next = self._next, None
+            self._running = answer is not None
+            return answer

@@ -1,0 +1,170 @@
+"""Settings, validated before anything starts, and every duration that the driver knows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Self
+
+from csi_exoblock.capacity import SizeLimits
+from csi_exoblock.model import NodeId, ZoneName
+
+DEFAULT_DRIVER_NAME = "exoblock.csi.exoscale.com"
+DEFAULT_SIZE_LIMITS = SizeLimits(min_gib=1, max_gib=10240)
+
+
+def seconds(default: float, reason: str) -> float:
+    """Declare a duration: its default in seconds, and why it is so long."""
+    return field(default=default, metadata={"reason": reason})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """Every wait, poll, timeout and age of the driver, in seconds; durations live nowhere else."""
+
+    # the cloud
+    api_timeout: float = seconds(
+        15.0, "one HTTP request, connect and read; the API's p99 is far below"
+    )
+    api_retry_initial: float = seconds(0.2, "first pause before a failed GET is repeated")
+    api_retry_max: float = seconds(3.0, "a GET's pauses double up to this")
+    poll_initial: float = seconds(
+        0.2, "least time before an operation is polled first; later learnt per kind"
+    )
+    poll_max: float = seconds(3.0, "the pauses between polls grow up to this")
+    operation_stalled: float = seconds(
+        90.0, "an operation pending for so long is judged by its resource instead (S3)"
+    )
+    create_timeout: float = seconds(
+        120.0, "below the provisioner's 180 s, so that our message is the one seen"
+    )
+    attach_timeout: float = seconds(120.0, "below the attacher's 180 s (S3)")
+    detach_timeout: float = seconds(120.0, "below the attacher's 180 s (S3)")
+    snapshot_wait: float = seconds(
+        10.0, "CreateSnapshot then answers ready_to_use=false; the snapshotter asks again (S18)"
+    )
+    settle: float = seconds(
+        5.0,
+        "by then a list shows a volume after its POST, and a lost write its effect (C1, S5)",
+    )
+    startup_unsettled: float = seconds(
+        10.0, "a process that died before us may have sent a POST this recently (C1)"
+    )
+    other_zones_age: float = seconds(
+        60.0, "other zones' lists may be this old in a create: own creates are remembered (C3, S20)"
+    )
+    zones_age: float = seconds(3600.0, "zones are added once a year")
+    quotas_age: float = seconds(
+        60.0, "quotas change by ticket; use is read when a refusal is to be explained"
+    )
+
+    # the host
+    command_timeout: float = seconds(
+        30.0, "a command that only asks or mounts; long work has no limit (D10)"
+    )
+    device_wait: float = seconds(
+        60.0, "a disk shows up within seconds; kubelet waits two minutes (S6)"
+    )
+    device_poll: float = seconds(0.2, "reading a few sysfs files costs under a millisecond")
+    device_in_use: float = seconds(
+        30.0, "a process that leaves late gets this long before an unmount is refused (D6)"
+    )
+    statfs_timeout: float = seconds(
+        2.0, "kubelet asks one volume after another and waits for each (S16, N7)"
+    )
+    metadata_timeout: float = seconds(
+        3.0, "each source of the node's identity is link-local or a file (S10)"
+    )
+    identity_retry: float = seconds(
+        5.0, "the sources are asked again this often until one answers (S10)"
+    )
+
+    # the process
+    shutdown_timeout: float = seconds(30.0, "running calls finish before SIGTERM ends the process")
+    livez_timeout: float = seconds(5.0, "a Probe that takes longer counts as a miss (N14)")
+    livez_interval: float = seconds(10.0, "kubelet's own default period (N14)")
+
+    def scaled(self, factor: float) -> Self:
+        """Return the same timing with every duration multiplied, for tests that live faster."""
+        return replace(
+            self, **{each.name: getattr(self, each.name) * factor for each in fields(self)}
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerSettings:
+    """What every service needs: where it listens and how it reports.
+
+    Attributes:
+        socket_path: The CSI socket.
+        http_address: Host (perhaps empty: all) and port of the probes, `None` for none.
+    """
+
+    driver_name: str = DEFAULT_DRIVER_NAME
+    socket_path: Path = Path("/csi/csi.sock")
+    http_address: tuple[str, int] | None = None
+    grpc_workers: int = 200
+    timing: Timing = Timing()
+
+    @property
+    def topology_key(self) -> str:
+        """The one key of a topology segment that we read and write (S12)."""
+        return f"topology.{self.driver_name}/zone"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiSettings:
+    """How to reach the cloud.
+
+    Attributes:
+        endpoint: URL of a zone's API with `{zone}` in it, or without: then it serves one zone only.
+        zones: Zones in scope; empty means all that the API lists.
+    """
+
+    endpoint: str = "https://api-{zone}.exoscale.com/v2"
+    key: str = field(repr=False)
+    secret: str = field(repr=False)
+    zones: tuple[ZoneName, ...] = ()
+    default_zone: ZoneName | None = None
+    user_agent: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ControllerSettings:
+    """What the controller service may decide by itself.
+
+    Attributes:
+        cluster_id: Tells our volumes from those of other clusters in the organisation (D11, C4).
+        extra_labels: Put on every volume and snapshot that we make.
+    """
+
+    driver_name: str = DEFAULT_DRIVER_NAME
+    cluster_id: str | None = None
+    label_prefix: str = "exoblock/"
+    label_max_length: int = 255
+    extra_labels: Mapping[str, str] = field(default_factory=dict)
+    size_limits: SizeLimits = DEFAULT_SIZE_LIMITS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeSettings:
+    """How the node service finds itself and its disks.
+
+    Attributes:
+        identity: The instance's id and zone where flags say them.
+        metadata_sources: Which other sources are asked, in this order.
+        attach_limit: Volumes that the organisation's quota lets an instance attach.
+        reserved_attachments: How many of them are kept free for others.
+    """
+
+    identity: NodeId | None = None
+    node_name: str | None = None
+    metadata_sources: tuple[str, ...] = ("cdrom", "server")
+    attach_limit: int = 5
+    reserved_attachments: int = 0
+    device_dir: Path = Path("/dev/disk/by-id")
+    kubelet_path: Path = Path("/var/lib/kubelet")
+    registration_path: Path | None = None
+    require_zeroed_device: bool = True
+    max_concurrent_format: int = 1

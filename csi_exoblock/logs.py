@@ -1,0 +1,119 @@
+"""Log lines, as text or JSON, and the fields and the step of the call that writes them."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from typing import TextIO
+
+_PLAIN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
+class Call:
+    """One call under way: what its log lines carry, and what others who wait for it are told."""
+
+    def __init__(self, name: str, fields: Mapping[str, object]) -> None:
+        self.name = name
+        self.fields = dict(fields)
+        self.step = "starting"
+        self._began = time.monotonic()
+
+    def seconds(self) -> float:
+        """Return how long the call has been running."""
+        return time.monotonic() - self._began
+
+
+_current: ContextVar[Call | None] = ContextVar("call", default=None)
+
+
+@contextmanager
+def call(name: str, **fields: object) -> Iterator[Call]:
+    """Bind a call to everything that this thread logs inside the block."""
+    entered = Call(name, fields)
+    token = _current.set(entered)
+    try:
+        yield entered
+    finally:
+        _current.reset(token)
+
+
+def current() -> Call | None:
+    """Return the call that this thread is working on, if any."""
+    return _current.get()
+
+
+def bind(**fields: object) -> None:
+    """Add fields to every further line of the current call."""
+    if (entered := _current.get()) is not None:
+        entered.fields.update(fields)
+
+
+def step(name: str) -> None:
+    """Say what the current call does next, such as `attach: waiting`.
+
+    The name stands in log lines and in the message that a call gets which finds the volume taken.
+    """
+    if (entered := _current.get()) is not None:
+        entered.step = name
+    logging.getLogger(__name__).debug("step", extra={"step": name})
+
+
+def configure(*, json_lines: bool, level: str, stream: TextIO) -> None:
+    """Send every line of the process to the stream, one line each.
+
+    Args:
+        level: Name of a level of `logging`, in any case.
+    """
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(_JsonLines() if json_lines else _TextLines())
+    handler.addFilter(_add_call)
+    logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
+
+
+def _add_call(record: logging.LogRecord) -> bool:
+    if (entered := _current.get()) is not None:
+        for key, value in {"rpc": entered.name, **entered.fields}.items():
+            record.__dict__.setdefault(key, value)
+    return True
+
+
+def _fields(record: logging.LogRecord) -> dict[str, object]:
+    return {
+        key: value for key, value in vars(record).items() if key not in _PLAIN and value is not None
+    }
+
+
+def _time(record: logging.LogRecord) -> str:
+    return (
+        datetime.fromtimestamp(record.created, UTC)
+        .isoformat(timespec="milliseconds")
+        .replace("+00:00", "Z")
+    )
+
+
+class _JsonLines(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "time": _time(record),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            **_fields(record),
+        }
+        if record.exc_info:
+            line["trace"] = self.formatException(record.exc_info)
+        return json.dumps(line, default=str)
+
+
+class _TextLines(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        fields = "".join(
+            f" {key}={json.dumps(value, default=str)}" for key, value in _fields(record).items()
+        )
+        trace = "\n" + self.formatException(record.exc_info) if record.exc_info else ""
+        return f"{_time(record)} {record.levelname:<7} {record.getMessage()}{fields}{trace}"

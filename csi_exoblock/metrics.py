@@ -1,0 +1,77 @@
+"""Every metric of the driver, declared once on the registry that is passed in.
+
+Labels come from small closed sets, never a volume id (F7).
+"""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+# kubernetes-csi's own buckets, so that its dashboards fit (component-base's csi_operations_seconds)
+_RPC_BUCKETS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 25, 50, 120, 300, 600)
+_API_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15)
+_COMMAND_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 15, 60, 300)
+
+
+class Metrics:
+    """The driver's collectors, one attribute each."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.registry = registry
+        self.rpc_seconds = Histogram(
+            "csi_plugin_operations_seconds",
+            "Time that a CSI call took.",
+            ("driver_name", "method_name", "grpc_status_code"),
+            buckets=_RPC_BUCKETS,
+            registry=registry,
+        )
+        self.unexpected_errors = Counter(
+            "csi_exoblock_unexpected_errors",
+            "Exceptions that no rule foresaw; each is logged with its trace.",
+            ("method_name",),
+            registry=registry,
+        )
+        self.api_request_seconds = Histogram(
+            "csi_exoblock_api_request_seconds",
+            "Time that a request to the cloud's API took.",
+            ("operation", "zone", "status"),
+            buckets=_API_BUCKETS,
+            registry=registry,
+        )
+        self.api_requests_in_flight = Gauge(
+            "csi_exoblock_api_requests_in_flight",
+            "Requests to the cloud's API that wait for their answer.",
+            ("zone",),
+            registry=registry,
+        )
+        self.operation_wait_seconds = Histogram(
+            "csi_exoblock_operation_wait_seconds",
+            "Time from an operation's answer to its end, as we learnt of it.",
+            ("operation", "outcome"),
+            buckets=_RPC_BUCKETS,
+            registry=registry,
+        )
+        self.host_command_seconds = Histogram(
+            "csi_exoblock_host_command_seconds",
+            "Time that a command on the host took.",
+            ("command", "outcome"),
+            buckets=_COMMAND_BUCKETS,
+            registry=registry,
+        )
+        self.format_refused = Counter(
+            "csi_exoblock_format_refused",
+            "Disks that were not formatted because they may hold data.",
+            ("reason",),
+            registry=registry,
+        )
+        self.device_link_repaired = Counter(
+            "csi_exoblock_device_link_repaired",
+            "Disks found by their serial because the link was absent or wrong.",
+            registry=registry,
+        )
+        self.build_info = Gauge(
+            "csi_exoblock_build_info",
+            "Always 1; the labels say what is running.",
+            ("version", "commit"),
+            registry=registry,
+        )

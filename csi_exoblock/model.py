@@ -1,0 +1,264 @@
+"""What the driver talks about: ids, volumes, snapshots, operations, instances, quotas.
+
+Values only: nothing here calls the API, reads the host or knows how JSON or protobuf spell a thing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import NewType, Self
+from uuid import UUID
+
+from csi_exoblock.errors import NotFound
+
+ZoneName = NewType("ZoneName", str)
+"""A zone of the cloud, such as `ch-gva-2`."""
+
+BYTES_PER_GIB = 1024**3
+
+_ID = re.compile(r"([a-z0-9-]{1,63})/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ResourceId:
+    """An id as the orchestrator stores it: `<zone>/<uuid>`."""
+
+    zone: ZoneName
+    uuid: UUID
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read an id.
+
+        Raises:
+            NotFound: The text is no id, so nothing can exist under it.
+        """
+        match = _ID.fullmatch(text)
+        if match is None:
+            raise NotFound(
+                f"{cls._noun()} {text[:100]!r} does not exist: ids have the form <zone>/<uuid>"
+            )
+        return cls(ZoneName(match[1]), UUID(match[2]))
+
+    @classmethod
+    def _noun(cls) -> str:
+        return cls.__name__.removesuffix("Id").lower()
+
+    def __str__(self) -> str:
+        return f"{self.zone}/{self.uuid}"
+
+
+class VolumeId(ResourceId):
+    """The id of a volume."""
+
+    __slots__ = ()
+
+
+class SnapshotId(ResourceId):
+    """The id of a snapshot."""
+
+    __slots__ = ()
+
+
+class NodeId(ResourceId):
+    """The id of the instance that a node is."""
+
+    __slots__ = ()
+
+
+class _OpenEnum(StrEnum):
+    """Words that the API may add to: an unlisted one reads as `unknown`, the last member."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> Self | None:
+        return cls("unknown") if value != "unknown" else None
+
+
+class VolumeState(_OpenEnum):
+    """Source: API schema block-storage-volume, `state`."""
+
+    CREATING = "creating"
+    DETACHED = "detached"
+    ATTACHING = "attaching"
+    ATTACHED = "attached"
+    DETACHING = "detaching"
+    SNAPSHOTTING = "snapshotting"
+    DELETING = "deleting"
+    DELETED = "deleted"
+    ERROR = "error"
+    UNKNOWN = "unknown"
+
+
+class SnapshotState(_OpenEnum):
+    """Source: API schema block-storage-snapshot, `state`."""
+
+    ALLOCATED = "allocated"
+    CREATING = "creating"
+    CREATED = "created"
+    PROMOTING = "promoting"
+    DESTROYING = "destroying"
+    DESTROYED = "destroyed"
+    PARTIALLY_DESTROYED = "partially-destroyed"
+    ERROR = "error"
+    UNKNOWN = "unknown"
+
+
+class OperationState(_OpenEnum):
+    """Source: API schema operation, `state`."""
+
+    PENDING = "pending"
+    SUCCESS = "success"
+    FAILURE = "failure"
+    TIMEOUT = "timeout"
+    UNKNOWN = "unknown"
+
+
+class FailureReason(_OpenEnum):
+    """Why an operation failed. Source: API schema operation, `reason`."""
+
+    INCORRECT = "incorrect"
+    UNAVAILABLE = "unavailable"
+    FORBIDDEN = "forbidden"
+    BUSY = "busy"
+    FAULT = "fault"
+    PARTIAL = "partial"
+    NOT_FOUND = "not-found"
+    INTERRUPTED = "interrupted"
+    UNSUPPORTED = "unsupported"
+    CONFLICT = "conflict"
+    UNKNOWN = "unknown"
+
+
+class InstanceState(_OpenEnum):
+    """Source: API schema instance, `state`."""
+
+    STARTING = "starting"
+    RUNNING = "running"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+    MIGRATING = "migrating"
+    EXPUNGING = "expunging"
+    DESTROYING = "destroying"
+    DESTROYED = "destroyed"
+    ERROR = "error"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Volume:
+    """A block storage volume as the API last reported it."""
+
+    id: VolumeId
+    name: str
+    size_gib: int
+    state: VolumeState
+    attached_to: NodeId | None
+    labels: Mapping[str, str]
+    snapshot_ids: tuple[SnapshotId, ...]
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """A snapshot as the API last reported it.
+
+    Attributes:
+        volume_id: The volume it was taken of, which may be gone.
+        volume_size_gib: The size that volume had; a restore is at least as large.
+    """
+
+    id: SnapshotId
+    name: str
+    state: SnapshotState
+    volume_id: VolumeId | None
+    volume_size_gib: int
+    labels: Mapping[str, str]
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """The API's asynchronous job: what every write but resize answers with.
+
+    Attributes:
+        reference: The resource that the operation works on or makes, where the API names it.
+        reason: Why it failed; `None` unless the state is `failure`.
+        message: The API's own words, perhaps empty.
+    """
+
+    id: UUID
+    zone: ZoneName
+    state: OperationState
+    reference: UUID | None
+    reason: FailureReason | None
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instance:
+    """A compute instance: what the orchestrator calls a node."""
+
+    id: NodeId
+    state: InstanceState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quota:
+    """How much of a resource the organisation may use.
+
+    Attributes:
+        limit: `None` means unlimited.
+    """
+
+    resource: str
+    usage: int
+    limit: int | None
+
+
+class Filesystem(StrEnum):
+    """The file systems that the driver formats."""
+
+    EXT4 = "ext4"
+    EXT3 = "ext3"
+    XFS = "xfs"
+    BTRFS = "btrfs"
+
+
+class AccessMode(StrEnum):
+    """How a workload may use a volume: the modes that one instance can serve (F15).
+
+    Source: CSI 1.13, VolumeCapability.AccessMode.
+    """
+
+    SINGLE_NODE_WRITER = "SINGLE_NODE_WRITER"
+    SINGLE_NODE_READER_ONLY = "SINGLE_NODE_READER_ONLY"
+    SINGLE_NODE_SINGLE_WRITER = "SINGLE_NODE_SINGLE_WRITER"
+    SINGLE_NODE_MULTI_WRITER = "SINGLE_NODE_MULTI_WRITER"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockAccess:
+    """The workload sees the raw block device."""
+
+    mode: AccessMode
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MountAccess:
+    """The workload sees a mounted file system.
+
+    Attributes:
+        mount_flags: Options as the orchestrator handed them over, checked, never split.
+    """
+
+    mode: AccessMode
+    filesystem: Filesystem
+    mount_flags: tuple[str, ...]
+
+
+Access = BlockAccess | MountAccess
+"""What a volume capability asks for."""
