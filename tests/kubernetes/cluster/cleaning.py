@@ -1,0 +1,120 @@
+"""Leave the machine as it was before the cluster, whatever state a run or a crash left it in."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.kubernetes.cluster.daemons import stop_recorded
+from tests.kubernetes.cluster.places import CNI, CONTAINERD_SOCKET, PROCESSES, STATE
+from tests.kubernetes.cluster.polling import eventually
+
+# Whoever starts or mounts things ends first; what it started is then nobody's and is ended below.
+_STOP_FIRST = ("kubelet", "containerd")
+_CONTAINER_CGROUPS = "k8s.io"
+_CNI_RESULTS = Path("/var/lib/cni/results")  # a path that containerd gives no setting for
+
+
+def clean() -> None:
+    """End every process, container, mount, loop device and network of the cluster, then its folder.
+
+    Raises:
+        RuntimeError: Something is still mounted below the folder, which is then kept.
+    """
+    if not STATE.exists():
+        return
+    _stop_processes()
+    _kill_containers()
+    _unmount_everything()
+    _detach_loop_devices()
+    _forget_networks()
+    _remove_cgroups()
+    left = mounts_below(STATE)
+    if left:
+        raise RuntimeError(f"still mounted, so {STATE} is kept: {', '.join(map(str, left))}")
+    shutil.rmtree(STATE)
+
+
+def mounts_below(folder: Path) -> list[Path]:
+    """Return the mount points in and at a folder, the last mounted first."""
+    lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    points = [Path(line.split()[4].replace("\\040", " ")) for line in reversed(lines)]
+    return [point for point in points if point.is_relative_to(folder)]
+
+
+def loop_devices_below(folder: Path) -> list[str]:
+    """Return the loop devices whose disk lies in a folder, deleted disks included."""
+    command = ["losetup", "--list", "--json", "--output", "NAME,BACK-FILE"]
+    listed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    devices = json.loads(listed)["loopdevices"] if listed else []
+    return [device["name"] for device in devices if device["back-file"].startswith(f"{folder}/")]
+
+
+def _stop_processes() -> None:
+    records = sorted(PROCESSES.iterdir()) if PROCESSES.exists() else []
+    for record in sorted(records, key=lambda record: record.name not in _STOP_FIRST):
+        stop_recorded(record)
+
+
+def _kill_containers() -> None:
+    for pid in _container_processes():
+        os.kill(pid, signal.SIGKILL)
+    eventually(lambda: not list(_container_processes()), seconds=10)
+
+
+def _container_processes() -> Iterator[int]:
+    """Find the shims of our containerd, and what runs in their containers.
+
+    A shim names its containerd in its arguments; a container's process is a child of its shim.
+    """
+    shims = {pid for pid in _pids() if str(CONTAINERD_SOCKET) in _arguments(pid)}
+    # Children first: a shim's children would be adopted by init and no longer be found.
+    yield from (pid for pid in _pids() if _parent(pid) in shims)
+    yield from shims
+
+
+def _unmount_everything() -> None:
+    for point in mounts_below(STATE):
+        subprocess.run(["umount", point], check=False)
+
+
+def _detach_loop_devices() -> None:
+    for device in loop_devices_below(STATE):
+        subprocess.run(["losetup", "--detach", device], check=True)
+
+
+def _forget_networks() -> None:
+    """Remove containerd's notes on networks; the interfaces went with their namespaces."""
+    for result in _CNI_RESULTS.glob(f"{CNI.parent.name}-*"):
+        result.unlink()
+
+
+def _remove_cgroups() -> None:
+    for group in Path("/sys/fs/cgroup").glob(f"*/{_CONTAINER_CGROUPS}"):
+        for folder, _, _ in os.walk(group, topdown=False):
+            Path(folder).rmdir()
+
+
+def _pids() -> Iterator[int]:
+    return (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit())
+
+
+def _arguments(pid: int) -> list[str]:
+    return _read(pid, "cmdline").split("\0")
+
+
+def _parent(pid: int) -> int | None:
+    fields = _read(pid, "stat").rpartition(")")[2].split()
+    return int(fields[1]) if fields else None
+
+
+def _read(pid: int, name: str) -> str:
+    try:
+        return Path(f"/proc/{pid}/{name}").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""  # ended meanwhile

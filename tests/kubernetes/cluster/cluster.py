@@ -1,0 +1,80 @@
+"""A Kubernetes cluster of one real node on this machine: start it, look at it, stop it."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from tests.kubernetes.cluster import cleaning, control_plane, credentials, images, machine
+from tests.kubernetes.cluster.api import NODE, SERVICE_ACCOUNT, Api
+from tests.kubernetes.cluster.places import CONTAINERD_SOCKET, KUBECONFIG, LOGS, NODE_NAME, STATE
+from tests.kubernetes.cluster.polling import eventually
+
+_START_SECONDS = 120
+
+
+class Cluster:
+    """Kubernetes alone: no storage driver yet."""
+
+    def __init__(self, programs: Path, *, provider_id: str, zone: str) -> None:
+        self.api = Api()
+        self.kubelet = machine.kubelet(programs, provider_id=provider_id, zone=zone)
+        self._containerd = machine.containerd()
+        self._control_plane = control_plane.control_plane(programs)
+        self._kubectl = programs / "kubectl"
+
+    def start(self) -> None:
+        """Start everything at once and return when the node takes pods, after some 10 seconds.
+
+        Raises:
+            TimeoutError: A program did not come up; the message names its log.
+        """
+        cleaning.clean()
+        STATE.mkdir(parents=True)
+        credentials.make_credentials()
+        machine.prepare_machine()
+        for daemon in (self._containerd, *self._control_plane):
+            daemon.start()
+        with ThreadPoolExecutor() as threads:
+            imported = threads.submit(self._import_images)
+            self._wait(self.api.is_ready, "the API server is not ready")
+            self.kubelet.start()
+            imported.result()
+        self._wait(self._node_is_ready, f"node {NODE_NAME} is not ready")
+        self._wait(self._pods_may_start, "there is no default service account")
+
+    def stop(self) -> None:
+        """Stop everything and leave nothing of it on the machine."""
+        self.api.close()
+        cleaning.clean()
+
+    def kubectl(self, *arguments: str | Path) -> str:
+        """Run kubectl as the administrator and return what it printed.
+
+        Raises:
+            subprocess.CalledProcessError: It refused; its words are in the error's `stderr`.
+        """
+        command: Sequence[str | Path] = (self._kubectl, f"--kubeconfig={KUBECONFIG}", *arguments)
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+    def _import_images(self) -> None:
+        tars = images.write_images(STATE / "images")
+        self._wait(CONTAINERD_SOCKET.exists, "containerd does not listen")
+        machine.import_images(tars)
+
+    def _node_is_ready(self) -> bool:
+        node = self.api.find(NODE, NODE_NAME)
+        conditions = node.documents("status", "conditions") if node else ()
+        return any(
+            condition.text("type") == "Ready" and condition.text("status") == "True"
+            for condition in conditions
+        )
+
+    def _pods_may_start(self) -> bool:
+        return self.api.find(SERVICE_ACCOUNT, "default", "default") is not None
+
+    def _wait(self, question: Callable[[], bool], failure: str) -> None:
+        if not eventually(question, seconds=_START_SECONDS):
+            raise TimeoutError(f"{failure} after {_START_SECONDS} s; see the logs in {LOGS}")

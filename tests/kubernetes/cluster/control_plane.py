@@ -1,0 +1,92 @@
+"""The programs that make up Kubernetes' control plane, each as a process on loopback."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.kubernetes.cluster import credentials
+from tests.kubernetes.cluster.daemons import Daemon
+from tests.kubernetes.cluster.places import (
+    API_SERVER_PORT,
+    ETCD,
+    ETCD_PEER_PORT,
+    ETCD_PORT,
+)
+
+_ETCD_URL = f"http://127.0.0.1:{ETCD_PORT}"
+_ETCD_PEER_URL = f"http://127.0.0.1:{ETCD_PEER_PORT}"
+
+
+def control_plane(programs: Path) -> tuple[Daemon, ...]:
+    """Describe etcd, the API server, the controller manager and the scheduler."""
+    return (_etcd(), _api_server(programs), _controller_manager(programs), _scheduler(programs))
+
+
+def _etcd() -> Daemon:
+    return Daemon(
+        name="etcd",
+        command=[
+            "etcd",
+            f"--data-dir={ETCD}",
+            f"--listen-client-urls={_ETCD_URL}",
+            f"--advertise-client-urls={_ETCD_URL}",
+            f"--listen-peer-urls={_ETCD_PEER_URL}",
+            f"--initial-advertise-peer-urls={_ETCD_PEER_URL}",
+            f"--initial-cluster=default={_ETCD_PEER_URL}",
+        ],
+    )
+
+
+def _api_server(programs: Path) -> Daemon:
+    return Daemon(
+        name="kube-apiserver",
+        command=[
+            programs / "kube-apiserver",
+            f"--etcd-servers={_ETCD_URL}",
+            "--bind-address=127.0.0.1",
+            f"--secure-port={API_SERVER_PORT}",
+            f"--tls-cert-file={credentials.CERTIFICATE}",
+            f"--tls-private-key-file={credentials.KEY}",
+            f"--client-ca-file={credentials.CERTIFICATE}",
+            f"--token-auth-file={credentials.TOKENS}",
+            "--authorization-mode=Node,RBAC",
+            "--service-account-issuer=https://kubernetes.default.svc",
+            f"--service-account-key-file={credentials.SERVICE_ACCOUNT_KEY}",
+            f"--service-account-signing-key-file={credentials.SERVICE_ACCOUNT_KEY}",
+            "--service-cluster-ip-range=10.96.0.0/16",
+            "--allow-privileged=true",
+            # It would publish the address it serves on as an endpoint, and refuses a loopback one.
+            "--endpoint-reconciler-type=none",
+            # For logs and exec it calls the kubelet, which listens on loopback only.
+            "--kubelet-preferred-address-types=Hostname",
+            f"--kubelet-client-certificate={credentials.CERTIFICATE}",
+            f"--kubelet-client-key={credentials.KEY}",
+        ],
+    )
+
+
+def _controller_manager(programs: Path) -> Daemon:
+    return Daemon(
+        name="kube-controller-manager",
+        command=[
+            programs / "kube-controller-manager",
+            f"--kubeconfig={credentials.kubeconfig_of('controller-manager')}",
+            f"--root-ca-file={credentials.CERTIFICATE}",
+            f"--service-account-private-key-file={credentials.SERVICE_ACCOUNT_KEY}",
+            "--use-service-account-credentials=true",
+            "--leader-elect=false",
+            "--secure-port=0",
+        ],
+    )
+
+
+def _scheduler(programs: Path) -> Daemon:
+    return Daemon(
+        name="kube-scheduler",
+        command=[
+            programs / "kube-scheduler",
+            f"--kubeconfig={credentials.kubeconfig_of('scheduler')}",
+            "--leader-elect=false",
+            "--secure-port=0",
+        ],
+    )

@@ -1,0 +1,110 @@
+"""Run background processes that a later run can find and end by their recorded ids."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.kubernetes.cluster.places import LOGS, PROCESSES
+from tests.kubernetes.cluster.polling import eventually
+
+_STOP_SECONDS = 15
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Daemon:
+    """A program of the cluster: how to start it, and what of it runs.
+
+    The record of a running one is a file with its process id and start time, because an id alone
+    may by now be another process.
+    """
+
+    name: str
+    command: Sequence[str | Path]
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def log(self) -> Path:
+        """The file with everything it ever printed."""
+        return LOGS / f"{self.name}.log"
+
+    def start(self) -> None:
+        """Start it in a session of its own, out of reach of an interrupt at the terminal."""
+        LOGS.mkdir(parents=True, exist_ok=True)
+        PROCESSES.mkdir(parents=True, exist_ok=True)
+        arguments = [os.fspath(part) for part in self.command]
+        append = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+        # Not a subprocess.Popen: it would complain of every daemon that outlives its object.
+        pid = os.posix_spawnp(
+            arguments[0],
+            arguments,
+            os.environ | dict(self.environment),
+            file_actions=[
+                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                (os.POSIX_SPAWN_OPEN, 1, os.fspath(self.log), append, 0o644),
+                (os.POSIX_SPAWN_DUP2, 1, 2),
+            ],
+            setsid=True,
+        )
+        self._record.write_text(f"{pid} {_start_time(pid)}")
+
+    def stop(self) -> None:
+        """Ask it to end, and make it end after 15 seconds; one that does not run is fine."""
+        stop_recorded(self._record)
+
+    def kill(self) -> None:
+        """End it the hard way, as a crash or a full memory would."""
+        stop_recorded(self._record, with_signal=signal.SIGKILL)
+
+    def restart(self) -> None:
+        """Stop it and start it again with the same arguments."""
+        self.stop()
+        self.start()
+
+    @property
+    def pid(self) -> int | None:
+        """Its process id, or None when it does not run."""
+        return _running_pid(self._record)
+
+    @property
+    def _record(self) -> Path:
+        return PROCESSES / self.name
+
+
+def stop_recorded(record: Path, with_signal: signal.Signals = signal.SIGTERM) -> None:
+    """End the process of this record, whoever started it, and remove the record."""
+    pid = _running_pid(record)
+    if pid is not None:
+        os.kill(pid, with_signal)
+        if not eventually(lambda: _running_pid(record) is None, seconds=_STOP_SECONDS):
+            os.kill(pid, signal.SIGKILL)
+            eventually(lambda: _running_pid(record) is None, seconds=_STOP_SECONDS)
+    record.unlink(missing_ok=True)
+
+
+def _running_pid(record: Path) -> int | None:
+    try:
+        pid, started = record.read_text().split()
+    except FileNotFoundError:
+        return None
+    _reap(int(pid))
+    return int(pid) if _start_time(int(pid)) == started else None
+
+
+def _reap(pid: int) -> None:
+    try:
+        os.waitpid(pid, os.WNOHANG)
+    except ChildProcessError:
+        return  # started by an earlier run
+
+
+def _start_time(pid: int) -> str | None:
+    """Return the process's start in clock ticks since boot, which with the id names it for ever."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return stat.rpartition(")")[2].split()[19]

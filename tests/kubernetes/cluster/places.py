@@ -1,0 +1,35 @@
+"""Where the cluster keeps its things: one folder, and ports on the loopback address."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from typing import Final
+
+STATE: Final = Path("/var/lib/csi-exoblock-test")
+"""Everything the cluster writes; `cleaning.clean` leaves nothing below it."""
+
+PROCESSES: Final = STATE / "processes"
+LOGS: Final = STATE / "logs"
+PKI: Final = STATE / "pki"
+ETCD: Final = STATE / "etcd"
+CONTAINERD: Final = STATE / "containerd"
+CONTAINERD_SOCKET: Final = CONTAINERD / "containerd.sock"
+CNI: Final = STATE / "cni"
+KUBELET: Final = STATE / "kubelet"
+KUBECONFIG: Final = STATE / "kubeconfig"
+CSI: Final = STATE / "csi"
+DEVICES: Final = STATE / "by-id"
+CLOUD: Final = STATE / "cloud"
+
+NODE_NAME: Final = socket.gethostname().lower()
+"""The real node. It is the machine's own name because the API server must be able to resolve it."""
+
+ETCD_PORT: Final = 22379
+ETCD_PEER_PORT: Final = 22380
+API_SERVER_PORT: Final = 26443
+KUBELET_PORT: Final = 20250
+KUBELET_HEALTH_PORT: Final = 20248
+CLOUD_PORT: Final = 28080
+
+API_SERVER: Final = f"https://127.0.0.1:{API_SERVER_PORT}"
