@@ -9,7 +9,8 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Generic, Self, TypeVar
 
-from csi_exoblock.errors import DeadlineExceeded
+from csi_exoblock import logs
+from csi_exoblock.errors import DeadlineExceeded, OperationPending
 
 T = TypeVar("T")
 
@@ -144,3 +145,54 @@ class SharedCall(Generic[T]):
             answer, self._next = self._next, None
             self._running = answer is not None
             return answer
+
+
+class Holds:
+    """Who works on what: one call at a time for each volume or name, and nobody waits in a queue.
+
+    A hold ends with the block that took it, however that ends (S5).
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._holders: dict[str, _Hold] = {}
+
+    @contextmanager
+    def hold(self, thing: str) -> Iterator[None]:
+        """Hold a thing for the length of the block.
+
+        Args:
+            thing: Its kind and id as messages name it, such as `volume ch-gva-2/6f…`.
+
+        Raises:
+            OperationPending: Somebody holds it; the message says who, since when and at what step.
+        """
+        mine = _Hold()
+        with self._lock:
+            holder = self._holders.setdefault(thing, mine)
+        if holder is not mine:
+            raise OperationPending(f"{thing}: {holder}; retry")
+        try:
+            yield
+        finally:
+            with self._lock:
+                del self._holders[thing]
+
+    def oldest_seconds(self) -> float:
+        """Return the age of the oldest hold, 0.0 while nothing is held."""
+        with self._lock:
+            return max((each.seconds() for each in self._holders.values()), default=0.0)
+
+
+class _Hold:
+    """The call that holds something, and since when."""
+
+    def __init__(self) -> None:
+        self._call = logs.current() or logs.Call("the driver itself", {})
+        self._began = time.monotonic()
+
+    def seconds(self) -> float:
+        return time.monotonic() - self._began
+
+    def __str__(self) -> str:
+        return f"{self._call.name} has held it for {self.seconds():.0f} s ({self._call.step})"
