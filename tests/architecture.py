@@ -20,6 +20,7 @@ BASE = frozenset(
     {
         "",
         "_build",
+        "allowlists",
         "capacity",
         "concurrency",
         "config",
