@@ -1,0 +1,136 @@
+"""Start the driver as a process of its own, and talk to it over its CSI socket.
+
+with DriverProcess.start("controller", "--api-endpoint", url, folder=tmp_path) as driver:
+    identity = csi_pb2_grpc.IdentityStub(driver.channel)
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Self
+
+import grpc
+
+from csi_exoblock.pb import csi_pb2, csi_pb2_grpc
+
+START_SECONDS = 30.0
+STOP_SECONDS = 30.0
+PROBE_SECONDS = 0.05
+
+_PR_SET_PDEATHSIG = 1
+
+
+class DriverProcess:
+    """A running driver.
+
+    Attributes:
+        socket: Its CSI socket.
+        log: The file that holds all it says.
+        channel: A connection to the socket, closed with the driver.
+    """
+
+    def __init__(
+        self, process: subprocess.Popen[bytes], *, socket: pathlib.Path, log: pathlib.Path
+    ) -> None:
+        self._process = process
+        self.socket = socket
+        self.log = log
+        self.channel = grpc.insecure_channel(f"unix://{socket}")
+
+    @classmethod
+    def start(
+        cls, *arguments: str, folder: pathlib.Path, environment: Mapping[str, str] | None = None
+    ) -> Self:
+        """Start a driver and return it when it says that it is ready.
+
+        Its socket and its log lie in the folder. It ends when the test process dies.
+
+        Args:
+            arguments: The command (`all`, `controller` or `node`) and its flags.
+            environment: Added to PATH, which is all that it inherits.
+        """
+        socket, log = folder / "csi.sock", folder / "driver.log"
+        command = [
+            sys.executable,
+            "-m",
+            "csi_exoblock",
+            *arguments,
+            "--endpoint",
+            f"unix://{socket}",
+        ]
+        with log.open("ab") as output:
+            process = subprocess.Popen(
+                command,
+                env={"PATH": os.environ["PATH"], **(environment or {})},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                preexec_fn=_die_with_parent,
+            )
+        driver = cls(process, socket=socket, log=log)
+        try:
+            driver._wait_until_ready()
+        except BaseException:
+            driver.kill()
+            raise
+        return driver
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._process.pid
+
+    def stop(self) -> int:
+        """End it with SIGTERM, and return its exit code."""
+        return self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it with SIGKILL."""
+        self._end(signal.SIGKILL)
+
+    def _wait_until_ready(self) -> None:
+        identity = csi_pb2_grpc.IdentityStub(self.channel)
+        pause = threading.Event()
+        for _ in range(int(START_SECONDS / PROBE_SECONDS)):
+            assert self._process.poll() is None, f"the driver ended: {self.log.read_text()}"
+            try:
+                if identity.Probe(csi_pb2.ProbeRequest(), timeout=1.0).ready.value:
+                    return
+            except grpc.RpcError:
+                pass  # no socket yet
+            pause.wait(PROBE_SECONDS)
+        raise AssertionError(f"the driver is not ready: {self.log.read_text()}")
+
+    def _end(self, number: signal.Signals) -> int:
+        self.channel.close()
+        if self._process.poll() is None:
+            self._process.send_signal(number)
+        try:
+            return self._process.wait(STOP_SECONDS)
+        finally:
+            self._process.kill()
+            self._process.wait()
+
+
+def _die_with_parent() -> None:
+    """Have the kernel end this process when the tests are killed: it must not outlive them."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
