@@ -1,0 +1,91 @@
+"""Decide which volume may be attached to which instance, and detached from it.
+
+Source: API operations attach-block-storage-volume-to-instance and detach-block-storage-volume; the
+vendor's documented limits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from uuid import UUID
+
+from csi_exoblock.simulator import refusals
+from csi_exoblock.simulator.cloud import Cloud, Zone
+from csi_exoblock.simulator.modes import Question
+from csi_exoblock.simulator.quotas import Resource
+from csi_exoblock.simulator.resources import (
+    InstanceState,
+    Kind,
+    Operation,
+    Volume,
+    VolumeState,
+)
+from csi_exoblock.simulator.volumes import require_settled
+
+_GOING = (InstanceState.DESTROYING, InstanceState.DESTROYED, InstanceState.EXPUNGING)
+
+
+class Attachments:
+    """What is attached to what in a cloud, and the rules for it."""
+
+    def __init__(self, cloud: Cloud) -> None:
+        self._cloud = cloud
+
+    def attach(self, zone: Zone, id: UUID, instance_id: UUID) -> Operation:
+        """Begin to attach a detached volume to an instance of its zone."""
+        volume = zone.volume(id)
+        instance = zone.instance(instance_id)
+        if volume.instance:
+            raise refusals.conflict(f"volume {id} is attached to instance {volume.instance}")
+        require_settled(volume)
+        if instance.state in _GOING:
+            raise refusals.conflict(f"instance {instance_id} is {instance.state}")
+        others = zone.attached_to(instance_id)
+        self._cloud.quotas.require(Resource.ATTACHMENTS, len(others) + 1)
+        self._require_no_collision(instance_id, others)
+        zone.put(replace(volume, state=VolumeState.ATTACHING, instance=instance_id))
+        return self._cloud.begin(zone, Kind.ATTACH, id)
+
+    def detach(self, zone: Zone, id: UUID) -> Operation:
+        """Begin to detach a volume from the instance that has it, whichever it is."""
+        volume = zone.volume(id)
+        require_settled(volume)
+        if volume.instance is None:
+            raise refusals.conflict(f"volume {id} is not attached")
+        self._require_detachable(zone, volume.instance)
+        self._require_no_collision(volume.instance, zone.attached_to(volume.instance))
+        zone.put(replace(volume, state=VolumeState.DETACHING))
+        return self._cloud.begin(zone, Kind.DETACH, id)
+
+    def set_instance_state(
+        self, zone: Zone, instance_id: UUID, state: InstanceState
+    ) -> list[Volume]:
+        """Change the state of an instance, and return the volumes that this has detached."""
+        zone.put(replace(zone.instance(instance_id), state=state))
+        return self._free(zone, instance_id) if state is InstanceState.DESTROYED else []
+
+    def remove_instance(self, zone: Zone, instance_id: UUID) -> list[Volume]:
+        """Forget an instance, and return the volumes that this has detached."""
+        del zone.instances[zone.instance(instance_id).id]
+        return self._free(zone, instance_id)
+
+    def _free(self, zone: Zone, instance_id: UUID) -> list[Volume]:
+        if self._cloud.modes.has(Question.DESTROYED_INSTANCE, "keeps"):
+            return []
+        volumes = zone.attached_to(instance_id)
+        for volume in volumes:
+            zone.put(replace(volume, state=VolumeState.DETACHED, instance=None))
+        return volumes
+
+    def _require_detachable(self, zone: Zone, instance_id: UUID) -> None:
+        if self._cloud.modes.has(Question.DETACH_STOPPED, "accepted"):
+            return
+        instance = zone.instance(instance_id)
+        if instance.state is not InstanceState.RUNNING:
+            raise refusals.conflict(f"instance {instance_id} is {instance.state}")
+
+    def _require_no_collision(self, instance_id: UUID, others: list[Volume]) -> None:
+        if self._cloud.modes.has(Question.PARALLEL_ATTACH, "independent"):
+            return
+        if any(other.state in (VolumeState.ATTACHING, VolumeState.DETACHING) for other in others):
+            raise refusals.conflict(f"instance {instance_id} is busy")

@@ -1,0 +1,160 @@
+"""Hold the state of the simulated cloud: its zones, what is in them, and the operations on it.
+
+Nothing here waits, knows HTTP or touches a disk. What may be done in which state is said in
+`volumes`, `attachments` and `snapshots`, and what becomes of it in `settlement`.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from csi_exoblock.simulator import refusals
+from csi_exoblock.simulator.durations import Latencies
+from csi_exoblock.simulator.modes import Modes
+from csi_exoblock.simulator.quotas import Quotas
+from csi_exoblock.simulator.resources import (
+    Change,
+    Instance,
+    InstanceState,
+    Kind,
+    Operation,
+    Snapshot,
+    Volume,
+)
+
+_OPERATIONS_KEPT = 100_000
+
+
+@dataclass(slots=True)
+class Zone:
+    """One zone and what is in it, oldest first."""
+
+    name: str
+    volumes: dict[UUID, Volume] = field(default_factory=dict)
+    snapshots: dict[UUID, Snapshot] = field(default_factory=dict)
+    instances: dict[UUID, Instance] = field(default_factory=dict)
+
+    def volume(self, id: UUID) -> Volume:
+        """Return a volume, or refuse because it is not in this zone."""
+        if id not in self.volumes:
+            raise refusals.not_found("block storage volume", id)
+        return self.volumes[id]
+
+    def snapshot(self, id: UUID) -> Snapshot:
+        """Return a snapshot, or refuse because it is not in this zone."""
+        if id not in self.snapshots:
+            raise refusals.not_found("block storage snapshot", id)
+        return self.snapshots[id]
+
+    def instance(self, id: UUID) -> Instance:
+        """Return an instance, or refuse because it is not in this zone."""
+        if id not in self.instances:
+            raise refusals.not_found("instance", id)
+        return self.instances[id]
+
+    def attached_to(self, instance: UUID) -> list[Volume]:
+        """Return the volumes of an instance, also those on their way to or from it."""
+        return [volume for volume in self.volumes.values() if volume.instance == instance]
+
+    def put(self, resource: Volume | Snapshot | Instance) -> None:
+        """Add a resource, or replace the one with its id."""
+        match resource:
+            case Volume():
+                self.volumes[resource.id] = resource
+            case Snapshot():
+                self.snapshots[resource.id] = resource
+            case Instance():
+                self.instances[resource.id] = resource
+
+
+class Cloud:
+    """Every zone, and what they share: quotas, modes, latencies, operations, ids and time.
+
+    Args:
+        random: Where ids come from: the same seed and the same calls give the same ids.
+        clock: Seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        *,
+        zones: Iterable[str],
+        latencies: Latencies,
+        modes: Modes,
+        random: random.Random,
+        clock: Callable[[], float],
+    ) -> None:
+        self.zones = {name: Zone(name) for name in zones}
+        self.quotas = Quotas()
+        self.latencies = latencies
+        self.modes = modes
+        self.clock = clock
+        self.operations: dict[UUID, Operation] = {}
+        self._random = random
+
+    def zone(self, name: str) -> Zone:
+        """Return a zone, or refuse because there is none of that name."""
+        if name not in self.zones:
+            raise refusals.not_found("zone", name)
+        return self.zones[name]
+
+    def all_volumes(self) -> Iterator[Volume]:
+        """Yield the volumes of every zone."""
+        for zone in self.zones.values():
+            yield from zone.volumes.values()
+
+    def count_snapshots(self) -> int:
+        """Return how many snapshots there are in all zones."""
+        return sum(len(zone.snapshots) for zone in self.zones.values())
+
+    def new_id(self) -> UUID:
+        """Make the next id."""
+        return UUID(int=self._random.getrandbits(128), version=4)
+
+    def begin(
+        self, zone: Zone, kind: Kind, target: UUID, change: Change | None = None
+    ) -> Operation:
+        """Begin an operation; it ends when `settlement` is told so."""
+        now = self.clock()
+        operation = Operation(
+            id=self.new_id(),
+            zone=zone.name,
+            kind=kind,
+            target=target,
+            started_at=now,
+            due_at=now + self.latencies.of(kind),
+            change=change or Change(),
+        )
+        self.keep(operation)
+        return operation
+
+    def keep(self, operation: Operation) -> None:
+        """Remember an operation as it now is; very old ones are forgotten."""
+        self.operations[operation.id] = operation
+        if len(self.operations) > _OPERATIONS_KEPT:
+            del self.operations[next(iter(self.operations))]
+
+    def operation(self, zone: Zone, id: UUID) -> Operation:
+        """Return an operation of a zone, or refuse because there is none of that id."""
+        operation = self.operations.get(id)
+        if operation is None or operation.zone != zone.name:
+            raise refusals.not_found("operation", id)
+        return operation
+
+    def add_instance(
+        self, zone: Zone, *, id: UUID | None = None, name: str = "", is_local: bool = False
+    ) -> Instance:
+        """Add a running instance."""
+        id = id or self.new_id()
+        instance = Instance(
+            id=id,
+            name=name or f"instance-{id}",
+            state=InstanceState.RUNNING,
+            created_at=self.clock(),
+            is_local=is_local,
+        )
+        zone.put(instance)
+        return instance

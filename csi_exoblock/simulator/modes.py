@@ -1,0 +1,128 @@
+"""List what is not known about the real API, and choose how this cloud answers.
+
+Each question has answers of which the first is the default: what the vendor documents, or else what
+is most likely. A driver must be correct under all of them (requirements, section 8).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import Enum
+
+
+class Question(Enum):
+    """A question about the real API: its name, its wording, and the possible answers."""
+
+    NAMES_UNIQUE = ("names-unique", "Is a second volume of the same name refused?", "no", "yes")
+    LIST_LAG = ("list-lag", "Does a list show a volume only 4 s after its create?", "no", "yes")
+    CREATE_LABELS = (
+        "create-labels", "What happens to the labels of a create call?", "kept", "dropped",
+    )  # fmt: skip
+    UPDATE_LABELS = (
+        "update-labels", "Do an update's labels replace the old, or merge?", "replace", "merge",
+    )  # fmt: skip
+    DELETE_ATTACHED = (
+        "delete-attached", "Is the delete of an attached volume refused?", "refused", "accepted",
+    )  # fmt: skip
+    DELETE_WITH_SNAPSHOTS = (
+        "delete-with-snapshots", "May a volume with snapshots be deleted?", "accepted", "refused",
+    )  # fmt: skip
+    SNAPSHOT_ATTACHED = (
+        "snapshot-attached",
+        "What does a snapshot do to an attached volume: block attach and detach meanwhile, nothing,"
+        " or is it refused?",
+        "blocks", "free", "refused",
+    )  # fmt: skip
+    MINIMUM_SIZE = ("minimum-size", "What is the smallest volume, in GiB?", "1", "10")
+    PARALLEL_ATTACH = (
+        "parallel-attach",
+        "Do an attach or detach collide with another one on the same instance?",
+        "independent", "collides",
+    )  # fmt: skip
+    DELETE_RESTORED_SNAPSHOT = (
+        "delete-restored-snapshot",
+        "When may a snapshot be deleted: at any time, not during a restore from it, or not while a"
+        " volume made from it exists?",
+        "anytime", "after-restore", "after-volume",
+    )  # fmt: skip
+    DESTROYED_INSTANCE = (
+        "destroyed-instance", "Does a destroyed instance free its volumes?", "frees", "keeps",
+    )  # fmt: skip
+    DETACH_STOPPED = (
+        "detach-stopped",
+        "Is a detach from an instance that does not run accepted?",
+        "accepted", "refused",
+    )  # fmt: skip
+
+    def __init__(self, label: str, wording: str, *answers: str) -> None:
+        self.label = label
+        self.wording = wording
+        self.answers = answers
+
+
+class Modes:
+    """The answer that is in force for each question."""
+
+    def __init__(self) -> None:
+        self._answers = {question: question.answers[0] for question in Question}
+
+    def has(self, question: Question, answer: str) -> bool:
+        """Say whether that answer is in force.
+
+        Raises:
+            ValueError: The question has no such answer.
+        """
+        _require_answer(question, answer)
+        return self._answers[question] == answer
+
+    def answer(self, question: Question) -> str:
+        """Return the answer in force."""
+        return self._answers[question]
+
+    def set(self, label: str, answer: str) -> None:
+        """Put an answer in force.
+
+        Raises:
+            ValueError: There is no such question, or it has no such answer.
+        """
+        question = _find(label)
+        _require_answer(question, answer)
+        self._answers[question] = answer
+
+    def set_from(self, text: str) -> None:
+        """Read `QUESTION=ANSWER`.
+
+        Raises:
+            ValueError: The text has another form, or names no known question or answer.
+        """
+        label, equals, answer = text.partition("=")
+        if not equals:
+            raise ValueError(f"{text!r} has not the form QUESTION=ANSWER")
+        self.set(label, answer)
+
+    def as_json(self) -> dict[str, str]:
+        """Return the answers in force, by question."""
+        return {question.label: answer for question, answer in self._answers.items()}
+
+
+def describe() -> Iterator[str]:
+    """Yield a line for each question with its answers, the default first."""
+    for question in Question:
+        default, *others = question.answers
+        yield f"{question.label}={default}|{'|'.join(others)}"
+        yield f"    {question.wording}"
+
+
+def _find(label: str) -> Question:
+    for question in Question:
+        if question.label == label:
+            return question
+    known = ", ".join(question.label for question in Question)
+    raise ValueError(f"unknown question {label!r}; known are {known}")
+
+
+def _require_answer(question: Question, answer: str) -> None:
+    if answer not in question.answers:
+        raise ValueError(
+            f"{question.label} has no answer {answer!r}; it has {', '.join(question.answers)}"
+        )

@@ -1,0 +1,89 @@
+"""Count what an organisation uses and hold it against its limits.
+
+Source: get-quota and list-quotas; the names are those of the vendor's own command line, save
+`block-storage-snapshot`, which is a guess. The defaults are the vendor's documented ones.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from enum import StrEnum
+
+from csi_exoblock.simulator import refusals
+from csi_exoblock.simulator.resources import Volume
+
+UNLIMITED = -1
+
+
+class Resource(StrEnum):
+    """What is limited."""
+
+    SIZE_GIB = "block-storage"
+    VOLUMES = "block-storage-volume"
+    SNAPSHOTS = "block-storage-snapshot"
+    MAXIMUM_SIZE_GIB = "block-storage-max-size"
+    ATTACHMENTS = "block-storage-volume-attachments"
+
+
+class Quotas:
+    """The limits of the organisation; -1 is unlimited. They hold over all zones together."""
+
+    def __init__(self) -> None:
+        self._limits: dict[str, int] = {
+            Resource.SIZE_GIB: 20 * 1024,
+            Resource.VOLUMES: 1000,
+            Resource.SNAPSHOTS: UNLIMITED,
+            Resource.MAXIMUM_SIZE_GIB: 10 * 1024,
+            Resource.ATTACHMENTS: 5,
+        }
+
+    def limit(self, resource: str) -> int:
+        """Return a limit.
+
+        Raises:
+            Refusal: Nothing of that name is limited.
+        """
+        if resource not in self._limits:
+            raise refusals.not_found("quota", resource)
+        return self._limits[resource]
+
+    def set(self, resource: str, limit: int) -> None:
+        """Set a limit.
+
+        Raises:
+            Refusal: Nothing of that name is limited.
+        """
+        self.limit(resource)
+        self._limits[resource] = limit
+
+    def require(self, resource: Resource, wanted: int) -> None:
+        """Refuse what is beyond the limit.
+
+        Args:
+            wanted: The use as it would be afterwards.
+
+        Raises:
+            Refusal: It exceeds the limit.
+        """
+        limit = self._limits[resource]
+        if limit != UNLIMITED and wanted > limit:
+            raise refusals.limit_reached(resource, limit)
+
+    def as_json(self) -> dict[str, int]:
+        """Return the limits, by resource."""
+        return dict(self._limits)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._limits)
+
+
+def used_gib(volumes: Iterable[Volume]) -> int:
+    """Return the sum of the volumes' sizes in GiB."""
+    return sum(volume.size_gib for volume in volumes)
+
+
+def most_attached(volumes: Iterable[Volume]) -> int:
+    """Return how many volumes the instance that has most of them has."""
+    counts = Counter(volume.instance for volume in volumes if volume.instance)
+    return max(counts.values(), default=0)

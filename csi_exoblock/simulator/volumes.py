@@ -1,0 +1,150 @@
+"""Decide what may be done to a volume: create, update, resize, delete.
+
+Source: API operations create-, update-, resize- and delete-block-storage-volume; the vendor's
+documented limits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from uuid import UUID
+
+from csi_exoblock.simulator import refusals
+from csi_exoblock.simulator.cloud import Cloud, Zone
+from csi_exoblock.simulator.modes import Question
+from csi_exoblock.simulator.quotas import Resource, used_gib
+from csi_exoblock.simulator.resources import (
+    Change,
+    InstanceState,
+    Kind,
+    Operation,
+    SnapshotState,
+    Volume,
+    VolumeState,
+)
+
+_LIST_LAG_SECONDS = 4.0  # a driver may count on less than 5 (requirements, C1)
+
+
+class Volumes:
+    """The volumes of a cloud, and the rules for them.
+
+    Args:
+        time_scale: Multiplies the lag of the lists.
+    """
+
+    def __init__(self, cloud: Cloud, *, time_scale: float = 1.0) -> None:
+        self._cloud = cloud
+        self._lag_seconds = _LIST_LAG_SECONDS * time_scale
+
+    def list(self, zone: Zone, instance: UUID | None = None) -> list[Volume]:
+        """List a zone's volumes, or those of one instance."""
+        volumes = zone.attached_to(instance) if instance else list(zone.volumes.values())
+        if self._cloud.modes.has(Question.LIST_LAG, "no"):
+            return volumes
+        newest = self._cloud.clock() - self._lag_seconds
+        return [volume for volume in volumes if volume.created_at <= newest]
+
+    def create(
+        self,
+        zone: Zone,
+        *,
+        name: str | None,
+        size_gib: int | None,
+        labels: Mapping[str, str],
+        source: UUID | None,
+    ) -> Operation:
+        """Begin to create a volume, blank or from a snapshot."""
+        size_gib = self._choose_size(zone, size_gib, source)
+        self._require_room(size_gib, more_gib=size_gib, more_volumes=1)
+        self._require_free_name(zone, name)
+        volume = Volume(
+            id=(id := self._cloud.new_id()),
+            name=name or f"volume-{id}",
+            size_gib=size_gib,
+            state=VolumeState.CREATING,
+            labels=labels if self._cloud.modes.has(Question.CREATE_LABELS, "kept") else {},
+            created_at=self._cloud.clock(),
+            source=source,
+        )
+        zone.put(volume)
+        return self._cloud.begin(zone, Kind.CREATE, volume.id)
+
+    def update(self, zone: Zone, id: UUID, change: Change) -> Operation:
+        """Begin to change the name or the labels of a volume."""
+        volume = zone.volume(id)
+        if volume.state is VolumeState.DELETING:
+            raise refusals.conflict(f"volume {id} is being deleted")
+        if change.name != volume.name:
+            self._require_free_name(zone, change.name)
+        return self._cloud.begin(zone, Kind.UPDATE, id, change)
+
+    def resize(self, zone: Zone, id: UUID, size_gib: int) -> Volume:
+        """Grow a volume that is detached or whose instance is stopped, at once."""
+        volume = zone.volume(id)
+        require_settled(volume)
+        if volume.instance and not self._is_stopped(zone, volume.instance):
+            raise refusals.conflict(
+                f"volume {id} is attached to instance {volume.instance}, which is not stopped"
+            )
+        if size_gib <= volume.size_gib:
+            raise refusals.invalid(f"volume {id} has {volume.size_gib} GiB: it can only grow")
+        self._require_room(size_gib, more_gib=size_gib - volume.size_gib, more_volumes=0)
+        volume = replace(volume, size_gib=size_gib)
+        zone.put(volume)
+        return volume
+
+    def delete(self, zone: Zone, id: UUID) -> Operation:
+        """Begin to delete a volume; its snapshots live on."""
+        volume = zone.volume(id)
+        if volume.state is not VolumeState.ERROR:
+            require_settled(volume)
+        modes = self._cloud.modes
+        if volume.instance and modes.has(Question.DELETE_ATTACHED, "refused"):
+            raise refusals.conflict(f"volume {id} is attached to instance {volume.instance}")
+        if volume.snapshots and modes.has(Question.DELETE_WITH_SNAPSHOTS, "refused"):
+            raise refusals.conflict(f"volume {id} has {len(volume.snapshots)} snapshots")
+        zone.put(replace(volume, state=VolumeState.DELETING))
+        return self._cloud.begin(zone, Kind.DELETE, id)
+
+    def _choose_size(self, zone: Zone, size_gib: int | None, source: UUID | None) -> int:
+        if source is None:
+            if size_gib is None:
+                raise refusals.invalid("size is required when no snapshot is given")
+            return size_gib
+        snapshot = zone.snapshot(source)
+        if snapshot.state is not SnapshotState.CREATED:
+            raise refusals.conflict(f"snapshot {source} is {snapshot.state}")
+        if size_gib is not None and size_gib < snapshot.volume_size_gib:
+            raise refusals.invalid(
+                f"size {size_gib} is below the {snapshot.volume_size_gib} GiB of the snapshot"
+            )
+        return size_gib or snapshot.volume_size_gib
+
+    def _require_room(self, size_gib: int, *, more_gib: int, more_volumes: int) -> None:
+        minimum_gib = int(self._cloud.modes.answer(Question.MINIMUM_SIZE))
+        if size_gib < minimum_gib:
+            raise refusals.invalid(f"size {size_gib} is below the minimum of {minimum_gib} GiB")
+        quotas = self._cloud.quotas
+        volumes = tuple(self._cloud.all_volumes())
+        quotas.require(Resource.MAXIMUM_SIZE_GIB, size_gib)
+        quotas.require(Resource.SIZE_GIB, used_gib(volumes) + more_gib)
+        quotas.require(Resource.VOLUMES, len(volumes) + more_volumes)
+
+    def _require_free_name(self, zone: Zone, name: str | None) -> None:
+        if name is None or self._cloud.modes.has(Question.NAMES_UNIQUE, "no"):
+            return
+        if any(volume.name == name for volume in zone.volumes.values()):
+            raise refusals.conflict(f"a volume named {name!r} exists")
+
+    def _is_stopped(self, zone: Zone, instance: UUID) -> bool:
+        return (
+            instance in zone.instances and zone.instances[instance].state is InstanceState.STOPPED
+        )
+
+
+def require_settled(volume: Volume) -> None:
+    """Refuse to begin something on a volume while something else is going on with it."""
+    if not volume.is_settled:
+        raise refusals.conflict(f"volume {volume.id} is {volume.state}")
