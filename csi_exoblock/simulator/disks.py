@@ -1,0 +1,221 @@
+"""Keep what is on the volumes: sparse files, which are loop devices while attached to this host.
+
+A file is made only when it is needed: a volume that was never attached to this host has none, and
+reads as zeros.
+
+Source: the platform's volumes have 4096-byte logical sectors and show up as
+`/dev/disk/by-id/virtio-<first 20 of the volume id>`.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import subprocess
+import threading
+from pathlib import Path
+from typing import Final, Protocol
+from uuid import UUID
+
+_BYTES_PER_GIB: Final = 1024**3
+_SERIAL_LENGTH: Final = 20
+_COMMAND_SECONDS: Final = 600.0  # a copy of a full 10 GiB disk takes well under a minute
+
+log = logging.getLogger(__name__)
+
+
+class Disks(Protocol):
+    """What happens to the content of volumes; every call may block."""
+
+    def take_snapshot(self, volume: UUID, snapshot: UUID) -> None:
+        """Keep the volume's present content."""
+
+    def restore(self, snapshot: UUID, volume: UUID) -> None:
+        """Give a new volume the content of a snapshot."""
+
+    def connect(self, volume: UUID, size_gib: int) -> None:
+        """Make the volume a block device of this host."""
+
+    def disconnect(self, volume: UUID) -> None:
+        """Take the block device away, if there is one."""
+
+    def resize(self, volume: UUID, size_gib: int) -> None:
+        """Grow the volume."""
+
+    def delete_volume(self, volume: UUID) -> None:
+        """Forget the content of a volume."""
+
+    def delete_snapshot(self, snapshot: UUID) -> None:
+        """Forget the content of a snapshot."""
+
+    def devices(self) -> dict[UUID, str]:
+        """Return the path of the block device of each connected volume."""
+
+    def pulled(self) -> tuple[UUID, ...]:
+        """Return the volumes whose device was taken away while something still used it."""
+
+    def close(self) -> None:
+        """Take every block device away."""
+
+
+class NoDisks:
+    """Volumes without content and without devices: all that is possible without root."""
+
+    def take_snapshot(self, volume: UUID, snapshot: UUID) -> None:
+        """Do nothing."""
+
+    def restore(self, snapshot: UUID, volume: UUID) -> None:
+        """Do nothing."""
+
+    def connect(self, volume: UUID, size_gib: int) -> None:
+        """Do nothing."""
+
+    def disconnect(self, volume: UUID) -> None:
+        """Do nothing."""
+
+    def resize(self, volume: UUID, size_gib: int) -> None:
+        """Do nothing."""
+
+    def delete_volume(self, volume: UUID) -> None:
+        """Do nothing."""
+
+    def delete_snapshot(self, snapshot: UUID) -> None:
+        """Do nothing."""
+
+    def devices(self) -> dict[UUID, str]:
+        """Return nothing: there are none."""
+        return {}
+
+    def pulled(self) -> tuple[UUID, ...]:
+        """Return nothing: there are no devices."""
+        return ()
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+class LoopDisks:
+    """Volumes as sparse files and loop devices; needs root.
+
+    Args:
+        state_dir: Where the files are kept.
+        device_dir: Where the links to the devices are put, as udev does.
+    """
+
+    def __init__(self, state_dir: Path, device_dir: Path) -> None:
+        self._volumes = state_dir.resolve() / "volumes"
+        self._snapshots = state_dir.resolve() / "snapshots"
+        self._device_dir = device_dir
+        self._devices: dict[UUID, str] = {}
+        self._pulled: list[UUID] = []
+        self._lock = threading.Lock()  # losetup --find of two threads may pick the same device
+        for directory in (self._volumes, self._snapshots, device_dir):
+            directory.mkdir(parents=True, exist_ok=True)
+        self._remove_leftovers()
+
+    def take_snapshot(self, volume: UUID, snapshot: UUID) -> None:
+        """Copy the volume's file, if it has one."""
+        _copy(_image(self._volumes, volume), _image(self._snapshots, snapshot))
+
+    def restore(self, snapshot: UUID, volume: UUID) -> None:
+        """Copy the snapshot's file, if it has one."""
+        _copy(_image(self._snapshots, snapshot), _image(self._volumes, volume))
+
+    def connect(self, volume: UUID, size_gib: int) -> None:
+        """Make a loop device of the volume's file, and a link to it."""
+        image = _image(self._volumes, volume)
+        _grow(image, size_gib)
+        with self._lock:
+            device = _run(
+                "losetup", "--find", "--show", "--sector-size", "4096", str(image)
+            ).strip()
+            self._devices[volume] = device
+        link = self._link(volume)
+        link.unlink(missing_ok=True)
+        link.symlink_to(device)
+
+    def disconnect(self, volume: UUID) -> None:
+        """Remove the link and the loop device."""
+        with self._lock:
+            device = self._devices.pop(volume, None)
+        if device is None:
+            return
+        self._link(volume).unlink(missing_ok=True)
+        _run("losetup", "--detach", device)
+        if Path("/sys/block", Path(device).name, "loop", "backing_file").exists():
+            log.warning("volume %s was detached while %s was in use", volume, device)
+            self._pulled.append(volume)
+
+    def resize(self, volume: UUID, size_gib: int) -> None:
+        """Grow the volume's file, if it has one, and its device."""
+        image = _image(self._volumes, volume)
+        if image.exists():
+            _grow(image, size_gib)
+        device = self._devices.get(volume)
+        if device is not None:
+            _run("losetup", "--set-capacity", device)
+
+    def delete_volume(self, volume: UUID) -> None:
+        """Remove the volume's device and file."""
+        self.disconnect(volume)
+        _image(self._volumes, volume).unlink(missing_ok=True)
+
+    def delete_snapshot(self, snapshot: UUID) -> None:
+        """Remove the snapshot's file."""
+        _image(self._snapshots, snapshot).unlink(missing_ok=True)
+
+    def devices(self) -> dict[UUID, str]:
+        """Return the loop device of each connected volume."""
+        return dict(self._devices)
+
+    def pulled(self) -> tuple[UUID, ...]:
+        """Return the volumes whose loop device was still open when it was detached."""
+        return tuple(self._pulled)
+
+    def close(self) -> None:
+        """Remove every link and loop device."""
+        for volume in tuple(self._devices):
+            self.disconnect(volume)
+
+    def _link(self, volume: UUID) -> Path:
+        return self._device_dir / f"virtio-{str(volume)[:_SERIAL_LENGTH]}"
+
+    def _remove_leftovers(self) -> None:
+        """Remove the devices and links of a process that died over the same files."""
+        listed = json.loads(
+            _run("losetup", "--json", "--list", "--output", "NAME,BACK-FILE") or "{}"
+        )
+        for row in listed.get("loopdevices", ()):
+            if row["back-file"].startswith(f"{self._volumes}/"):
+                _run("losetup", "--detach", row["name"])
+        for image in self._volumes.iterdir():
+            self._link(UUID(image.stem)).unlink(missing_ok=True)
+
+
+def _image(directory: Path, id: UUID) -> Path:
+    return directory / f"{id}.img"
+
+
+def _grow(image: Path, size_gib: int) -> None:
+    with image.open("ab") as file:
+        if file.tell() < size_gib * _BYTES_PER_GIB:
+            file.truncate(size_gib * _BYTES_PER_GIB)
+
+
+def _copy(source: Path, target: Path) -> None:
+    if source.exists():
+        _run("cp", "--reflink=auto", "--sparse=always", str(source), str(target))
+
+
+def _run(*argv: str) -> str:
+    """Run a command and return what it printed.
+
+    Raises:
+        OSError: It failed; the text has its error output.
+    """
+    finished = subprocess.run(
+        argv, capture_output=True, text=True, timeout=_COMMAND_SECONDS, check=False
+    )
+    if finished.returncode != 0:
+        raise OSError(f"{' '.join(argv)}: {finished.stderr.strip()}")
+    return finished.stdout

@@ -1,0 +1,139 @@
+"""Run operations: do their work on the disks, wait for their time, end them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+
+from csi_exoblock.simulator.cloud import Cloud
+from csi_exoblock.simulator.disks import Disks
+from csi_exoblock.simulator.resources import (
+    Ending,
+    Kind,
+    Leaves,
+    Operation,
+    OperationState,
+    Reason,
+    Volume,
+)
+from csi_exoblock.simulator.settlement import settle
+
+log = logging.getLogger(__name__)
+
+
+class Runner:
+    """Run every operation as a task of its own."""
+
+    def __init__(self, cloud: Cloud, disks: Disks) -> None:
+        self._cloud = cloud
+        self._disks = disks
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def start(self, operation: Operation, ending: Ending) -> Operation:
+        """Run an operation towards its ending, and return it as it is now."""
+        operation = replace(operation, ending=ending)
+        self._cloud.keep(operation)
+        self._go(operation)
+        return operation
+
+    def resume(self) -> None:
+        """Run what was pending when the cloud's state was last saved."""
+        for operation in tuple(self._cloud.operations.values()):
+            if operation.finished_at is None:
+                self._go(operation)
+
+    async def finish_now(self, operation: Operation) -> None:
+        """End an operation that hangs, successfully."""
+        await self._end(replace(operation, ending=Ending()))
+
+    async def disconnect(self, volumes: list[Volume]) -> None:
+        """Take away the devices of volumes that lost their instance."""
+        for volume in volumes:
+            await asyncio.to_thread(self._disks.disconnect, volume.id)
+
+    async def resize(self, volume: Volume) -> None:
+        """Grow the disk of a volume that has just been resized."""
+        await asyncio.to_thread(self._disks.resize, volume.id, volume.size_gib)
+
+    async def stop(self) -> None:
+        """Abandon all that runs."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _go(self, operation: Operation) -> None:
+        task = asyncio.get_running_loop().create_task(self._run(operation))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _run(self, operation: Operation) -> None:
+        begun = self._work_at_begin(operation)
+        if begun is not None:
+            operation = await self._work(operation, begun)
+        if operation.ending.state is OperationState.PENDING:
+            return
+        await asyncio.sleep(max(0.0, operation.due_at - self._cloud.clock()))
+        await self._end(operation)
+
+    async def _end(self, operation: Operation) -> None:
+        work = self._work_at_end(operation)
+        if work is not None:
+            operation = await self._work(operation, work)
+        settle(self._cloud, operation)
+
+    async def _work(self, operation: Operation, work: Callable[[], None]) -> Operation:
+        """Work on the disks; an operation whose work fails is going to fail."""
+        try:
+            await asyncio.to_thread(work)
+        except OSError as error:
+            log.error("operation %s failed: %s", operation.kind, error)
+            ending = Ending(
+                state=OperationState.FAILURE,
+                leaves=Leaves.NOTHING,
+                reason=Reason.FAULT,
+                message=str(error),
+            )
+            return replace(operation, ending=ending)
+        return operation
+
+    def _work_at_begin(self, operation: Operation) -> Callable[[], None] | None:
+        """Choose what is copied at once, so that a snapshot has the content of its moment."""
+        zone = self._cloud.zones[operation.zone]
+        if operation.kind is Kind.SNAPSHOT:
+            snapshot = zone.snapshots[operation.target]
+            return lambda: self._disks.take_snapshot(snapshot.volume, snapshot.id)
+        if operation.kind is Kind.CREATE:
+            volume = zone.volumes[operation.target]
+            if (source := volume.source) is not None:
+                return lambda: self._disks.restore(source, volume.id)
+        return None
+
+    def _work_at_end(self, operation: Operation) -> Callable[[], None] | None:
+        """Choose what is done to the disks when the operation has its effect, or is undone."""
+        target = operation.target
+        is_done = operation.ending.leaves is Leaves.DONE
+        match operation.kind:
+            case Kind.ATTACH if is_done and self._is_local(operation):
+                size_gib = self._cloud.zones[operation.zone].volumes[target].size_gib
+                return lambda: self._disks.connect(target, size_gib)
+            case Kind.DETACH if is_done:
+                return lambda: self._disks.disconnect(target)
+            case Kind.DELETE if is_done:
+                return lambda: self._disks.delete_volume(target)
+            case Kind.CREATE if operation.ending.leaves is Leaves.NOTHING:
+                return lambda: self._disks.delete_volume(target)
+            case Kind.DELETE_SNAPSHOT if is_done:
+                return lambda: self._disks.delete_snapshot(target)
+            case Kind.SNAPSHOT if operation.ending.leaves is Leaves.NOTHING:
+                return lambda: self._disks.delete_snapshot(target)
+        return None
+
+    def _is_local(self, operation: Operation) -> bool:
+        zone = self._cloud.zones[operation.zone]
+        volume = zone.volumes.get(operation.target)
+        if volume is None or volume.instance is None:
+            return False
+        instance = zone.instances.get(volume.instance)
+        return instance is not None and instance.is_local
