@@ -1,0 +1,181 @@
+"""Decide which call goes wrong, and how.
+
+A rule names calls and what befalls them. Chance comes from a seed, so that the same rules and the
+same calls give the same faults.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from enum import StrEnum
+from typing import Any, Self
+
+from csi_exoblock.simulator.resources import Ending, Leaves, OperationState, Reason
+
+
+class Fault(StrEnum):
+    """What can befall a call, or the operation that it begins."""
+
+    REFUSE = "refuse"
+    DROP = "drop"
+    DELAY = "delay"
+    GARBAGE = "garbage"
+    FAIL = "fail"
+    TIME_OUT = "time-out"
+    HANG = "hang"
+
+
+class When(StrEnum):
+    """Whether a fault comes before the call has its effect, or after."""
+
+    BEFORE = "before"
+    AFTER = "after"
+
+
+_ON_OPERATION = {
+    Fault.FAIL: OperationState.FAILURE,
+    Fault.TIME_OUT: OperationState.TIMEOUT,
+    Fault.HANG: OperationState.PENDING,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """Which calls go wrong, and how.
+
+    Attributes:
+        fault: `refuse` answers with `status`, `drop` cuts the connection, `delay` waits `seconds`,
+            `garbage` answers with what is no JSON; `fail`, `time-out` and `hang` befall the
+            operation that the call begins.
+        operation: The API's operation id; `*` is any.
+        zone: The zone's name; `*` is any.
+        skip: How many matching calls are spared first.
+        count: How many calls it befalls at most; None is no limit.
+        probability: The chance that it befalls a matching call.
+        when: For `refuse`, `drop`, `delay` and `garbage`: before the call has its effect, or after.
+        status: Of `refuse` and `garbage`.
+        body: Of `refuse` and `garbage`; None is a message of ours.
+        retry_after: Seconds for the header of that name.
+        seconds: Of `delay`.
+        reason: Of `fail` and `time-out`.
+        message: Of `fail` and `time-out`.
+        leaves: What `fail` and `time-out` leave: `nothing`, the effect `done` all the same, or the
+            resource in state `error`.
+    """
+
+    fault: Fault
+    operation: str = "*"
+    zone: str = "*"
+    skip: int = 0
+    count: int | None = None
+    probability: float = 1.0
+    when: When = When.BEFORE
+    status: int = 503
+    body: str | None = None
+    retry_after: float | None = None
+    seconds: float = 0.0
+    reason: Reason = Reason.UNKNOWN
+    message: str | None = None
+    leaves: Leaves = Leaves.NOTHING
+
+    @classmethod
+    def parse(cls, body: Mapping[str, Any]) -> Self:
+        """Read a rule from JSON.
+
+        Raises:
+            ValueError: A field is unknown, missing or has a value that it cannot have.
+        """
+        unknown = body.keys() - {field.name for field in fields(cls)}
+        if unknown or "fault" not in body:
+            known = ", ".join(field.name for field in fields(cls))
+            raise ValueError(f"a rule needs `fault` and knows only: {known}")
+        enums = {"fault": Fault, "when": When, "reason": Reason, "leaves": Leaves}
+        values: dict[str, Any] = {
+            name: enums.get(name, _same)(value) for name, value in body.items()
+        }
+        return cls(**values)
+
+    @property
+    def ending(self) -> Ending:
+        """How the operation ends that a call begins which this befalls."""
+        if self.fault not in _ON_OPERATION:
+            return Ending()
+        return Ending(
+            state=_ON_OPERATION[self.fault],
+            leaves=self.leaves,
+            reason=self.reason,
+            message=self.message,
+        )
+
+    def matches(self, operation: str, zone: str, *, begins_operation: bool) -> bool:
+        """Say whether it is about such a call."""
+        if self.fault in _ON_OPERATION and not begins_operation:
+            return False
+        return self.operation in ("*", operation) and self.zone in ("*", zone)
+
+
+@dataclass(slots=True)
+class _Armed:
+    """A rule that is in force, and what it has seen."""
+
+    id: int
+    rule: Rule
+    seen: int = 0
+    fired: int = 0
+
+    def fires(self, chance: random.Random) -> bool:
+        self.seen += 1
+        if self.seen <= self.rule.skip or self.fired == self.rule.count:
+            return False
+        if self.rule.probability < 1.0 and chance.random() >= self.rule.probability:
+            return False
+        self.fired += 1
+        return True
+
+
+class Faults:
+    """The rules in force, in the order in which they were given."""
+
+    def __init__(self, chance: random.Random) -> None:
+        self._chance = chance
+        self._armed: list[_Armed] = []
+        self._count = 0
+
+    def add(self, rule: Rule) -> int:
+        """Put a rule in force, and return its id."""
+        self._count += 1
+        self._armed.append(_Armed(self._count, rule))
+        return self._count
+
+    def remove(self, id: int) -> None:
+        """Lift a rule."""
+        self._armed = [armed for armed in self._armed if armed.id != id]
+
+    def clear(self) -> None:
+        """Lift all rules."""
+        self._armed.clear()
+
+    def choose(self, operation: str, zone: str, *, begins_operation: bool) -> Rule | None:
+        """Return the first rule that befalls this call; every rule about it counts it."""
+        chosen = None
+        for armed in self._armed:
+            if not armed.rule.matches(operation, zone, begins_operation=begins_operation):
+                continue
+            if chosen is None:
+                chosen = armed.rule if armed.fires(self._chance) else None
+            else:
+                armed.seen += 1
+        return chosen
+
+    def as_json(self) -> list[dict[str, Any]]:
+        """Return the rules with their ids, how many calls each was about and how many it befell."""
+        return [
+            {"id": armed.id, "seen": armed.seen, "fired": armed.fired, **asdict(armed.rule)}
+            for armed in self._armed
+        ]
+
+
+def _same(value: Any) -> Any:
+    return value

@@ -1,0 +1,144 @@
+"""Let calls of the API in: log them, let faults befall them, check them, answer them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+from aiohttp import web
+
+from csi_exoblock.simulator import wire
+from csi_exoblock.simulator.auth import Credentials, SignedRequest
+from csi_exoblock.simulator.body import Body, parse_id
+from csi_exoblock.simulator.calls import Call, CallLog
+from csi_exoblock.simulator.cloud import Cloud, Zone
+from csi_exoblock.simulator.faults import Faults, Rule
+from csi_exoblock.simulator.interference import after_effect, before_effect
+from csi_exoblock.simulator.refusals import Refusal
+from csi_exoblock.simulator.resources import Ending
+
+_PUBLIC: Final = "list-zones"  # the vendor's SDK asks for the zones without signing
+_SYNCHRONOUS: Final = "resize-block-storage-volume"  # the one write that begins no operation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiRequest:
+    """A call that was let in.
+
+    Attributes:
+        path_id: The id in the path, as sent.
+        instance: The instance in the query, by which a list is filtered.
+        ending: How the operation ends that the call begins.
+        base_url: Where this server is reached.
+    """
+
+    zone: Zone
+    path_id: str
+    instance: UUID | None
+    body: Body
+    ending: Ending
+    base_url: str
+
+    @property
+    def id(self) -> UUID:
+        """The id in the path, refused when it is no UUID."""
+        return parse_id(self.path_id)
+
+
+Handler = Callable[[ApiRequest], Awaitable[bytes]]
+"""Answers a call with the bytes of a JSON object, or refuses it."""
+
+
+class Gateway:
+    """What stands between the network and the handlers.
+
+    Args:
+        time_scale: Multiplies the delays of faults.
+    """
+
+    def __init__(
+        self,
+        *,
+        cloud: Cloud,
+        credentials: Credentials,
+        faults: Faults,
+        calls: CallLog,
+        time_scale: float,
+    ) -> None:
+        self._cloud = cloud
+        self._credentials = credentials
+        self._faults = faults
+        self._calls = calls
+        self._time_scale = time_scale
+
+    def serve(
+        self, operation: str, handler: Handler
+    ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+        """Make a route's handler of an operation's."""
+
+        async def serve(request: web.Request) -> web.StreamResponse:
+            call = self._calls.open(
+                zone=request.match_info["zone"],
+                operation=operation,
+                at=self._cloud.clock(),
+                user_agent=request.headers.get("User-Agent", ""),
+                resource=request.match_info.get("id"),
+            )
+            try:
+                response = await self._respond(request, call, handler)
+            finally:
+                call.seconds = self._cloud.clock() - call.at
+            if request.transport is not None and not request.transport.is_closing():
+                call.status = response.status
+            return response
+
+        return serve
+
+    async def _respond(
+        self, request: web.Request, call: Call, handler: Handler
+    ) -> web.StreamResponse:
+        """Answer a call, with whatever fault befalls it."""
+        writes = request.method != "GET" and call.operation != _SYNCHRONOUS
+        rule = self._faults.choose(call.operation, call.zone, begins_operation=writes)
+        call.fault = rule.fault if rule else None
+        early = await before_effect(rule, request, self._time_scale)
+        if early is not None:
+            return early
+        try:
+            response = _json(await handler(await self._read(request, call, rule)))
+        except Refusal as refusal:
+            response = _json(wire.encode({"message": refusal.message}), refusal.status)
+        return await after_effect(rule, request, self._time_scale) or response
+
+    async def _read(self, request: web.Request, call: Call, rule: Rule | None) -> ApiRequest:
+        """Check a request, and take out of it what the handlers need."""
+        raw = await request.read()
+        zone = self._cloud.zone(call.zone)
+        if call.operation != _PUBLIC or "Authorization" in request.headers:
+            self._require_signature(request, raw)
+        instance = request.query.get("instance-id")
+        return ApiRequest(
+            zone=zone,
+            path_id=call.resource or "",
+            body=Body(raw),
+            instance=parse_id(instance) if instance else None,
+            ending=rule.ending if rule else Ending(),
+            base_url=f"{request.scheme}://{request.host}",
+        )
+
+    def _require_signature(self, request: web.Request, raw: bytes) -> None:
+        path, _, query = request.raw_path.partition("?")
+        signed = SignedRequest(
+            method=request.method,
+            path=path,
+            query=query,
+            body=raw,
+            authorization=request.headers.get("Authorization"),
+        )
+        self._credentials.require_signature(signed, self._cloud.clock())
+
+
+def _json(body: bytes, status: int = 200) -> web.Response:
+    return web.Response(body=body, status=status, content_type="application/json")

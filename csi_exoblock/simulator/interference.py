@@ -1,0 +1,61 @@
+"""Break calls on the wire: refuse, drop, delay, or answer with garbage."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Final
+
+from aiohttp import web
+
+from csi_exoblock.simulator.faults import Fault, Rule, When
+
+_GARBAGE: Final = '{"id": "6f1c2d3e-'
+
+
+async def before_effect(
+    rule: Rule | None, request: web.Request, time_scale: float
+) -> web.Response | None:
+    """Break a call before it has any effect; None lets it go on."""
+    return await _interfere(rule, request, When.BEFORE, time_scale)
+
+
+async def after_effect(
+    rule: Rule | None, request: web.Request, time_scale: float
+) -> web.Response | None:
+    """Break a call that has had its effect; None lets its answer go out."""
+    return await _interfere(rule, request, When.AFTER, time_scale)
+
+
+async def _interfere(
+    rule: Rule | None, request: web.Request, when: When, time_scale: float
+) -> web.Response | None:
+    if rule is None or rule.when is not when:
+        return None
+    match rule.fault:
+        case Fault.DELAY:
+            await asyncio.sleep(rule.seconds * time_scale)
+        case Fault.REFUSE:
+            return _refusal(rule)
+        case Fault.DROP:
+            return _drop(request)
+        case Fault.GARBAGE:
+            return web.Response(text=_GARBAGE if rule.body is None else rule.body)
+    return None
+
+
+def _refusal(rule: Rule) -> web.Response:
+    body = rule.body
+    if body is None:
+        body = json.dumps({"message": f"refused by a rule with status {rule.status}"})
+    headers = {"Retry-After": f"{rule.retry_after:g}"} if rule.retry_after is not None else None
+    return web.Response(
+        text=body, status=rule.status, content_type="application/json", headers=headers
+    )
+
+
+def _drop(request: web.Request) -> web.Response:
+    """Reset the connection; the response returned here reaches nobody."""
+    if request.transport is not None:
+        request.transport.abort()
+    return web.Response(status=500)
