@@ -1,0 +1,49 @@
+"""Hold the simulator's settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID
+
+from csi_exoblock.simulator.durations import Latencies
+from csi_exoblock.simulator.faults import Rule
+from csi_exoblock.simulator.modes import Modes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalInstance:
+    """An instance that is this host."""
+
+    zone: str
+    id: UUID | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How the simulator is to run.
+
+    Attributes:
+        port: 0 picks a free one.
+        zones: At least one.
+        local_instances: Empty: no volume becomes a device; an id of None is made from the seed.
+        device_dir: Where the links to devices are put.
+        state_dir: Where disks are kept; None is a temporary directory.
+        seed: Of ids and of chance in faults; None is a random one.
+        secrets: API secrets by API key.
+        time_scale: Multiplies latencies, lags and delays.
+    """
+
+    host: str
+    port: int
+    zones: tuple[str, ...]
+    latencies: Latencies
+    local_instances: tuple[LocalInstance, ...]
+    device_dir: Path
+    state_dir: Path | None
+    seed: int | None
+    rules: tuple[Rule, ...]
+    modes: Modes
+    secrets: Mapping[str, str]
+    time_scale: float

@@ -1,0 +1,237 @@
+"""Start the simulated cloud as a process of its own, and look behind its API.
+
+    with SimulatorProcess.start("--latency", "0.05s", "--local-instance", "none") as cloud:
+        driver = start_driver(api_endpoint=cloud.api_endpoint, environment=cloud.environment)
+        cloud.add_fault(fault="drop", operation="create-block-storage-volume", when="after")
+        ...
+        assert cloud.operations_called()[0] == "list-block-storage-volumes"
+
+Without `--local-instance none`, volumes attached to the local instance become real loop devices
+when the tests run as root; then give it a `--device-dir` of your own.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import re
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+import requests
+
+API_KEY = "EXOtests"
+API_SECRET = "a secret of the tests"
+START_SECONDS = 30.0
+STOP_SECONDS = 30.0
+
+_COMMAND = "from csi_exoblock.simulator.command import simulator; simulator()"
+_ANNOUNCEMENT = re.compile(r"simulator listening on (\S+) zones (\S+) instances (\S+)\n")
+_PR_SET_PDEATHSIG = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedCall:
+    """One call of the API as the simulator saw it; `status` is None when no answer went out."""
+
+    number: int
+    zone: str
+    operation: str
+    at: float
+    user_agent: str
+    resource: str | None
+    status: int | None
+    seconds: float | None
+    fault: str | None
+
+
+class SimulatorProcess:
+    """A running simulator.
+
+    Attributes:
+        base_url: Such as `http://127.0.0.1:40123`.
+        zones: The zones it plays.
+        instances: `zone/uuid` of the instances that exist from the start: the local ones.
+    """
+
+    def __init__(self, process: subprocess.Popen[str], announcement: re.Match[str]) -> None:
+        self._process = process
+        self._session = requests.Session()
+        self.base_url = announcement[1]
+        self.zones = tuple(announcement[2].split(","))
+        self.instances = () if announcement[3] == "-" else tuple(announcement[3].split(","))
+
+    @classmethod
+    def start(cls, *flags: str, listen: str = "127.0.0.1:0") -> Self:
+        """Start a simulator with the given flags, and return it when it answers.
+
+        It ends when the test process dies, however that happens.
+        """
+        process = subprocess.Popen(
+            [sys.executable, "-c", _COMMAND, "--listen", listen,
+             "--api-key", API_KEY, "--api-secret", API_SECRET, *flags],
+            stdout=subprocess.PIPE,
+            text=True,
+            preexec_fn=_die_with_parent,
+        )  # fmt: skip
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        announcement = _ANNOUNCEMENT.fullmatch(line)
+        if announcement is None:
+            process.stdout.close()
+            process.kill()
+            process.wait()
+            raise AssertionError(f"the simulator did not start; it said {line!r}")
+        return cls(process, announcement)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    @property
+    def api_endpoint(self) -> str:
+        """The driver's `--api-endpoint`."""
+        return self.base_url + "/{zone}/v2"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment variables that a client of the API needs."""
+        return {"EXOSCALE_API_KEY": API_KEY, "EXOSCALE_API_SECRET": API_SECRET}
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._process.pid
+
+    def stop(self) -> int:
+        """End it with SIGTERM, and return its exit code."""
+        return self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it with SIGKILL: nothing is cleaned up until the next start with its --state-dir."""
+        self._end(signal.SIGKILL)
+
+    def calls(self, after: int = 0) -> list[RecordedCall]:
+        """Return the calls of the API with a number above `after`, oldest first."""
+        return [RecordedCall(**call) for call in self._get(f"calls?after={after}")]
+
+    def operations_called(self, after: int = 0) -> list[str]:
+        """Return the operation ids of the calls, oldest first."""
+        return [call.operation for call in self.calls(after)]
+
+    def clear_calls(self) -> None:
+        """Forget the calls so far."""
+        self._send("DELETE", "calls")
+
+    def add_fault(self, **rule: Any) -> int:
+        """Make calls go wrong, and return the rule's id.
+
+        Args:
+            rule: The fields of `csi_exoblock.simulator.faults.Rule`.
+        """
+        return int(self._send("POST", "faults", rule)["id"])
+
+    def remove_fault(self, id: int) -> None:
+        """Lift a rule."""
+        self._send("DELETE", f"faults/{id}")
+
+    def clear_faults(self) -> None:
+        """Lift all rules."""
+        self._send("DELETE", "faults")
+
+    def faults(self) -> list[dict[str, Any]]:
+        """Return the rules in force, with how many calls each was about and befell."""
+        return list(self._get("faults"))
+
+    def set_mode(self, question: str, answer: str) -> None:
+        """Choose how the cloud answers a question about the real API."""
+        self._send("PUT", "modes", {question: answer})
+
+    def set_quota(self, resource: str, limit: int) -> None:
+        """Set a limit of the organisation; -1 is unlimited."""
+        self._send("PUT", "quotas", {resource: limit})
+
+    def set_latency(self, kind: str, seconds: float) -> None:
+        """Set how long a kind of operation takes, before --time-scale; `all` sets every kind's."""
+        self._send("PUT", "latencies", {kind: seconds})
+
+    def add_instance(self, zone: str, *, local: bool = False) -> str:
+        """Add a running instance to a zone, and return its UUID."""
+        return str(self._send("POST", f"instances/{zone}", {"local": local})["id"])
+
+    def set_instance_state(self, zone: str, id: str, state: str) -> None:
+        """Change the state of an instance."""
+        self._send("PUT", f"instances/{zone}/{id}", {"state": state})
+
+    def remove_instance(self, zone: str, id: str) -> None:
+        """Make an instance unknown."""
+        self._send("DELETE", f"instances/{zone}/{id}")
+
+    def volumes(self) -> list[dict[str, Any]]:
+        """Return the volumes of all zones: the API's fields, and zone, source, device."""
+        return list(self._get("volumes"))
+
+    def add_volumes(self, zone: str, count: int, prefix: str = "volume-") -> None:
+        """Fill a zone with detached volumes, beyond all quotas."""
+        self._send("POST", f"volumes/{zone}", {"count": count, "prefix": prefix})
+
+    def set_volume_state(self, zone: str, id: str, state: str) -> None:
+        """Put a volume into a state, as if it came to that by itself."""
+        self._send("PUT", f"volumes/{zone}/{id}", {"state": state})
+
+    def snapshots(self) -> list[dict[str, Any]]:
+        """Return the snapshots of all zones: the API's fields, and zone."""
+        return list(self._get("snapshots"))
+
+    def set_snapshot_state(self, zone: str, id: str, state: str) -> None:
+        """Put a snapshot into a state, as if it came to that by itself."""
+        self._send("PUT", f"snapshots/{zone}/{id}", {"state": state})
+
+    def operations(self) -> list[dict[str, Any]]:
+        """Return the operations: the API's fields, and zone, kind, seconds."""
+        return list(self._get("operations"))
+
+    def cloud_seconds(self) -> float:
+        """Return how long all finished operations took together: the cloud's own time."""
+        return float(sum(operation["seconds"] or 0.0 for operation in self.operations()))
+
+    def finish_operation(self, zone: str, id: str) -> None:
+        """End an operation that hangs, successfully."""
+        self._send("POST", f"operations/{zone}/{id}")
+
+    def _get(self, path: str) -> Any:
+        return self._send("GET", path)
+
+    def _send(self, method: str, path: str, body: object = None) -> Any:
+        response = self._session.request(
+            method, f"{self.base_url}/_simulator/{path}", json=body, timeout=START_SECONDS
+        )
+        assert response.ok, f"{method} {path}: {response.status_code} {response.text}"
+        return response.json()
+
+    def _end(self, number: signal.Signals) -> int:
+        self._session.close()
+        if self._process.poll() is None:
+            self._process.send_signal(number)
+        try:
+            return self._process.wait(STOP_SECONDS)
+        finally:
+            self._process.kill()
+            self._process.wait()
+            assert self._process.stdout is not None
+            self._process.stdout.close()
+
+
+def _die_with_parent() -> None:
+    """Have the kernel end this process when the tests are killed: devices must not outlive them."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
