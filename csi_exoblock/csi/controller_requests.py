@@ -1,0 +1,257 @@
+"""Requests to the controller service: proto to specs, and all that can be wrong with them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from csi_exoblock.capacity import CapacityRange
+from csi_exoblock.controller.specs import SnapshotSpec, VolumeSpec
+from csi_exoblock.csi import fields
+from csi_exoblock.csi.capabilities import parse_access, parse_accesses, require_complete
+from csi_exoblock.csi.parameters import SnapshotClass, StorageClass
+from csi_exoblock.errors import InvalidRequest
+from csi_exoblock.model import BlockAccess, NodeId, SnapshotId, VolumeId, ZoneName
+from csi_exoblock.options import VolumeContext
+from csi_exoblock.pb import csi_pb2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateVolume:
+    """A volume to create, and what the node will be told of it."""
+
+    spec: VolumeSpec
+    context: VolumeContext
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExpandVolume:
+    """A volume to expand; a raw block device needs nothing on the node."""
+
+    volume_id: VolumeId
+    size: CapacityRange
+    is_block: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListVolumes:
+    """A page of volumes; 0 entries mean no limit."""
+
+    max_entries: int
+    token: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListSnapshots:
+    """A page of snapshots; 0 entries mean no limit, `None` no filter."""
+
+    max_entries: int
+    token: str
+    volume_id: VolumeId | None
+    snapshot_id: SnapshotId | None
+
+
+class ControllerRequests:
+    """Reads requests; every method raises `InvalidRequest` for what can never succeed.
+
+    Args:
+        topology_key: The one key of a topology segment that means anything here (S12).
+        label_prefix: What the driver's own labels begin with.
+    """
+
+    def __init__(self, *, topology_key: str, label_prefix: str) -> None:
+        self._topology_key = topology_key
+        self._label_prefix = label_prefix
+
+    def create_volume(self, request: csi_pb2.CreateVolumeRequest) -> CreateVolume:
+        """Read a request for a volume.
+
+        Raises:
+            NotFound: The snapshot's id means nothing.
+        """
+        fields.check(request, "name", "volume_capabilities")
+        accesses = parse_accesses(request.volume_capabilities)
+        if request.mutable_parameters:
+            raise InvalidRequest("mutable_parameters: VolumeAttributesClass is not supported yet")
+        has_source = request.HasField("volume_content_source")
+        wishes = StorageClass.parse(
+            request.parameters, reserved_prefix=self._label_prefix, restored=has_source
+        )
+        wishes.check(accesses)
+        spec = VolumeSpec(
+            name=request.name,
+            size=_capacity(request.capacity_range),
+            zones=self._zones(request.accessibility_requirements),
+            zone_parameter=wishes.zone,
+            source=_source(request.volume_content_source) if has_source else None,
+            labels=wishes.labels,
+            about=wishes.about,
+        )
+        return CreateVolume(spec=spec, context=wishes.context)
+
+    def delete_volume(self, request: csi_pb2.DeleteVolumeRequest) -> VolumeId | None:
+        """Read which volume is to go; `None` if there can't be such a volume."""
+        fields.check(request, "volume_id")
+        return fields.id_or_none(VolumeId, request.volume_id)
+
+    def publish_volume(
+        self, request: csi_pb2.ControllerPublishVolumeRequest
+    ) -> tuple[VolumeId, NodeId]:
+        """Read what is to be attached where.
+
+        Raises:
+            NotFound: One of the ids means nothing.
+        """
+        fields.check(request, "volume_id", "node_id", "volume_capability")
+        parse_access(request.volume_capability, "volume_capability")
+        if request.readonly:
+            raise InvalidRequest("readonly is not supported at attach; publish read-only instead")
+        return VolumeId.parse(request.volume_id), NodeId.parse(request.node_id)
+
+    def unpublish_volume(
+        self, request: csi_pb2.ControllerUnpublishVolumeRequest
+    ) -> tuple[VolumeId, NodeId | None] | None:
+        """Read what is to be detached, from wherever it is if no node is named.
+
+        `None` means that an id is none, so nothing can be attached (S2).
+        """
+        fields.check(request, "volume_id")
+        volume_id = fields.id_or_none(VolumeId, request.volume_id)
+        if volume_id is None:
+            return None
+        if not request.node_id:
+            return volume_id, None
+        node_id = fields.id_or_none(NodeId, request.node_id)
+        return None if node_id is None else (volume_id, node_id)
+
+    def validate_capabilities(self, request: csi_pb2.ValidateVolumeCapabilitiesRequest) -> VolumeId:
+        """Read which volume is asked about.
+
+        Raises:
+            NotFound: The id means nothing.
+        """
+        fields.check(request, "volume_id", "volume_capabilities")
+        for capability in request.volume_capabilities:
+            require_complete(capability, "volume_capabilities")
+        return VolumeId.parse(request.volume_id)
+
+    def require_supported(self, request: csi_pb2.ValidateVolumeCapabilitiesRequest) -> None:
+        """Return if everything that the request names would be accepted (F9)."""
+        accesses = parse_accesses(request.volume_capabilities)
+        wishes = StorageClass.parse(
+            request.parameters, reserved_prefix=self._label_prefix, restored=False
+        )
+        wishes.check(accesses)
+        VolumeContext.parse(request.volume_context)
+        if request.mutable_parameters:
+            raise InvalidRequest("mutable_parameters: VolumeAttributesClass is not supported yet")
+
+    def expand_volume(self, request: csi_pb2.ControllerExpandVolumeRequest) -> ExpandVolume:
+        """Read how large which volume is to become.
+
+        Raises:
+            NotFound: The id means nothing.
+        """
+        fields.check(request, "volume_id", "capacity_range")
+        size = _capacity(request.capacity_range)
+        if not size.required_bytes and not size.limit_bytes:
+            raise InvalidRequest("capacity_range: required_bytes or limit_bytes is required")
+        is_block = request.HasField("volume_capability") and isinstance(
+            parse_access(request.volume_capability, "volume_capability"), BlockAccess
+        )
+        return ExpandVolume(
+            volume_id=VolumeId.parse(request.volume_id), size=size, is_block=is_block
+        )
+
+    def list_volumes(self, request: csi_pb2.ListVolumesRequest) -> ListVolumes:
+        """Read which page is wanted."""
+        return ListVolumes(
+            max_entries=_max_entries(request.max_entries), token=request.starting_token
+        )
+
+    def get_volume(self, request: csi_pb2.ControllerGetVolumeRequest) -> VolumeId:
+        """Read which volume is wanted.
+
+        Raises:
+            NotFound: The id means nothing.
+        """
+        fields.check(request, "volume_id")
+        return VolumeId.parse(request.volume_id)
+
+    def create_snapshot(self, request: csi_pb2.CreateSnapshotRequest) -> SnapshotSpec:
+        """Read a request for a snapshot.
+
+        Raises:
+            NotFound: The volume's id means nothing.
+        """
+        fields.check(request, "source_volume_id", "name")
+        wishes = SnapshotClass.parse(request.parameters, reserved_prefix=self._label_prefix)
+        return SnapshotSpec(
+            name=request.name,
+            volume_id=VolumeId.parse(request.source_volume_id),
+            zones=self._zones(request.accessibility_requirements),
+            labels=wishes.labels,
+            about=wishes.about,
+        )
+
+    def delete_snapshot(self, request: csi_pb2.DeleteSnapshotRequest) -> SnapshotId | None:
+        """Read which snapshot is to go; `None` if there can't be such a snapshot."""
+        fields.check(request, "snapshot_id")
+        return fields.id_or_none(SnapshotId, request.snapshot_id)
+
+    def get_snapshot(self, request: csi_pb2.GetSnapshotRequest) -> SnapshotId:
+        """Read which snapshot is wanted.
+
+        Raises:
+            NotFound: The id means nothing.
+        """
+        fields.check(request, "snapshot_id")
+        return SnapshotId.parse(request.snapshot_id)
+
+    def list_snapshots(self, request: csi_pb2.ListSnapshotsRequest) -> ListSnapshots | None:
+        """Read which snapshots are wanted; `None` if a filter lets nothing through (S18)."""
+        max_entries = _max_entries(request.max_entries)
+        volume_id = fields.id_or_none(VolumeId, request.source_volume_id)
+        snapshot_id = fields.id_or_none(SnapshotId, request.snapshot_id)
+        if (request.source_volume_id and volume_id is None) or (
+            request.snapshot_id and snapshot_id is None
+        ):
+            return None
+        return ListSnapshots(
+            max_entries=max_entries,
+            token=request.starting_token,
+            volume_id=volume_id,
+            snapshot_id=snapshot_id,
+        )
+
+    def _zones(self, requirement: csi_pb2.TopologyRequirement) -> tuple[ZoneName, ...]:
+        """Return the zones of our key, the preferred ones first (S12)."""
+        terms: Iterable[csi_pb2.Topology] = (*requirement.preferred, *requirement.requisite)
+        named = [term.segments.get(self._topology_key) for term in terms]
+        return tuple(dict.fromkeys(ZoneName(zone) for zone in named if zone))
+
+
+def _capacity(size: csi_pb2.CapacityRange) -> CapacityRange:
+    if size.required_bytes < 0 or size.limit_bytes < 0:
+        raise InvalidRequest("capacity_range: required_bytes and limit_bytes can't be negative")
+    if size.limit_bytes and size.limit_bytes < size.required_bytes:
+        raise InvalidRequest(
+            f"capacity_range: limit_bytes {size.limit_bytes} is below required_bytes "
+            f"{size.required_bytes}"
+        )
+    return CapacityRange(required_bytes=size.required_bytes, limit_bytes=size.limit_bytes)
+
+
+def _source(source: csi_pb2.VolumeContentSource) -> SnapshotId:
+    kind = source.WhichOneof("type")
+    if kind == "volume":
+        raise InvalidRequest("volume_content_source: cloning a volume is not supported yet")
+    if kind is None or not source.snapshot.snapshot_id:
+        raise InvalidRequest("volume_content_source: snapshot_id is required")
+    return SnapshotId.parse(source.snapshot.snapshot_id)
+
+
+def _max_entries(number: int) -> int:
+    if number < 0:
+        raise InvalidRequest(f"max_entries can't be negative, but is {number}")
+    return number

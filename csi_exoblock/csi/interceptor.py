@@ -1,0 +1,123 @@
+"""One wrapper around every call: log fields, time, metrics, and errors made into a status."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TypeVar
+
+import grpc
+from google.protobuf.message import Message
+from grpc import StatusCode
+
+from csi_exoblock import logs
+from csi_exoblock.concurrency import Deadline
+from csi_exoblock.csi.redaction import loggable
+from csi_exoblock.csi.status import code_of, message_of, metric_label
+from csi_exoblock.errors import DeadlineExceeded, DriverError
+from csi_exoblock.metrics import Metrics
+
+log = logging.getLogger(__name__)
+
+# Fields of requests that say what a call is about, and what they are called in a log line.
+_BOUND = {
+    "volume_id": "volume_id",
+    "source_volume_id": "volume_id",
+    "snapshot_id": "snapshot_id",
+    "node_id": "node_id",
+    "name": "asked_name",
+}
+_BOUND_LENGTH = 256
+
+# Asked every few seconds for as long as the driver lives.
+_QUIET = frozenset({"Probe"})
+
+Handler = Callable[[Message, grpc.ServicerContext], Message]
+_Request = TypeVar("_Request")
+_Response = TypeVar("_Response")
+
+
+def deadline_of(context: grpc.ServicerContext) -> Deadline:
+    """Return the time that a call has; it is cancelled with the call."""
+    deadline = Deadline(context.time_remaining())
+    if not context.add_callback(deadline.cancel):
+        deadline.cancel()  # the call ended already
+    return deadline
+
+
+class Interceptor(grpc.ServerInterceptor):
+    """Gives every call of every service its log line, its metrics and its status."""
+
+    def __init__(self, *, driver_name: str, metrics: Metrics) -> None:
+        self._driver_name = driver_name
+        self._metrics = metrics
+
+    def intercept_service(
+        self,
+        continuation: Callable[
+            [grpc.HandlerCallDetails], grpc.RpcMethodHandler[_Request, _Response] | None
+        ],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> grpc.RpcMethodHandler[_Request, _Response] | None:
+        """Wrap the handler of one call; a call that no service knows has none."""
+        handler = continuation(handler_call_details)
+        if handler is None or handler.unary_unary is None:
+            return handler
+        method, inner = handler_call_details.method, handler.unary_unary
+
+        def wrapped(request: _Request, context: grpc.ServicerContext) -> _Response:
+            return self._run(method, inner, request, context)
+
+        return grpc.unary_unary_rpc_method_handler(
+            wrapped,
+            request_deserializer=handler.request_deserializer,
+            response_serializer=handler.response_serializer,
+        )
+
+    def _run(
+        self,
+        method: str,
+        handler: Callable[[_Request, grpc.ServicerContext], _Response],
+        request: _Request,
+        context: grpc.ServicerContext,
+    ) -> _Response:
+        with logs.call(method.rpartition("/")[2], **_about(request)) as call:
+            if log.isEnabledFor(logging.DEBUG) and isinstance(request, Message):
+                log.debug("request", extra={"request": loggable(request)})
+            try:
+                response = handler(request, context)
+            except Exception as error:
+                code, message = code_of(error), self._explain(error, method, call)
+                self._record(method, call, code, message)
+            else:
+                self._record(method, call, StatusCode.OK, None)
+                return response
+        return context.abort(code, message)
+
+    def _explain(self, error: Exception, method: str, call: logs.Call) -> str:
+        if isinstance(error, DeadlineExceeded):
+            return message_of(f"{error} (it was at: {call.step})")
+        if isinstance(error, DriverError):
+            return message_of(str(error))
+        if isinstance(error, NotImplementedError):
+            return f"{method} is not offered by this driver"
+        self._metrics.unexpected_errors.labels(method).inc()
+        log.error("unexpected error", exc_info=error)
+        return f"unexpected {type(error).__name__} at: {call.step}; the driver's log has its trace"
+
+    def _record(self, method: str, call: logs.Call, code: StatusCode, message: str | None) -> None:
+        seconds = call.seconds()
+        self._metrics.rpc_seconds.labels(self._driver_name, method, metric_label(code)).observe(
+            seconds
+        )
+        quiet = call.name in _QUIET and code is StatusCode.OK
+        log.log(
+            logging.DEBUG if quiet else logging.INFO,
+            "call ended",
+            extra={"code": code.name, "seconds": round(seconds, 3), "error": message},
+        )
+
+
+def _about(request: object) -> dict[str, str]:
+    values = {label: getattr(request, name, "") for name, label in _BOUND.items()}
+    return {label: value[:_BOUND_LENGTH] for label, value in values.items() if value}

@@ -1,0 +1,142 @@
+"""The node service: parse, call, answer."""
+
+from __future__ import annotations
+
+import grpc
+
+from csi_exoblock.csi import node_requests
+from csi_exoblock.csi.interceptor import deadline_of
+from csi_exoblock.host.instance import Identity
+from csi_exoblock.node.growth import Growth
+from csi_exoblock.node.publishing import Publishing
+from csi_exoblock.node.staging import Staging
+from csi_exoblock.node.usage import Usage, UsageRow
+from csi_exoblock.pb import csi_pb2, csi_pb2_grpc
+
+_RPC = csi_pb2.NodeServiceCapability.RPC
+
+_CAPABILITIES = (
+    _RPC.STAGE_UNSTAGE_VOLUME,
+    _RPC.EXPAND_VOLUME,
+    _RPC.GET_VOLUME_STATS,
+    _RPC.SINGLE_NODE_MULTI_WRITER,
+)
+
+_UNITS = {"bytes": csi_pb2.VolumeUsage.BYTES, "inodes": csi_pb2.VolumeUsage.INODES}
+
+
+class Node(csi_pb2_grpc.NodeServicer):
+    """Volumes on this host.
+
+    Args:
+        attach_limit: How many volumes the orchestrator may attach here, at least 1 (S9).
+        topology_key: The key under which the zone is named (S12).
+    """
+
+    def __init__(
+        self,
+        *,
+        staging: Staging,
+        publishing: Publishing,
+        growth: Growth,
+        usage: Usage,
+        identity: Identity,
+        attach_limit: int,
+        topology_key: str,
+    ) -> None:
+        self._staging = staging
+        self._publishing = publishing
+        self._growth = growth
+        self._usage = usage
+        self._identity = identity
+        self._attach_limit = attach_limit
+        self._topology_key = topology_key
+
+    def NodeStageVolume(
+        self, request: csi_pb2.NodeStageVolumeRequest, context: grpc.ServicerContext
+    ) -> csi_pb2.NodeStageVolumeResponse:
+        """Find the attached disk, format it if it is blank, and mount it."""
+        wanted = node_requests.stage_volume(request)
+        self._staging.stage(
+            wanted.volume_id,
+            wanted.staging_path,
+            wanted.access,
+            wanted.context,
+            deadline_of(context),
+        )
+        return csi_pb2.NodeStageVolumeResponse()
+
+    def NodeUnstageVolume(
+        self, request: csi_pb2.NodeUnstageVolumeRequest, context: grpc.ServicerContext
+    ) -> csi_pb2.NodeUnstageVolumeResponse:
+        """Unmount the disk, and prove that nothing holds it."""
+        wanted = node_requests.unstage_volume(request)
+        self._staging.unstage(wanted.volume_id, wanted.path, deadline_of(context))
+        return csi_pb2.NodeUnstageVolumeResponse()
+
+    def NodePublishVolume(
+        self, request: csi_pb2.NodePublishVolumeRequest, context: grpc.ServicerContext
+    ) -> csi_pb2.NodePublishVolumeResponse:
+        """Hand the staged volume to a workload."""
+        wanted = node_requests.publish_volume(request)
+        self._publishing.publish(
+            wanted.volume_id,
+            wanted.staging_path,
+            wanted.target_path,
+            wanted.access,
+            wanted.read_only,
+            deadline_of(context),
+        )
+        return csi_pb2.NodePublishVolumeResponse()
+
+    def NodeUnpublishVolume(
+        self, request: csi_pb2.NodeUnpublishVolumeRequest, context: grpc.ServicerContext
+    ) -> csi_pb2.NodeUnpublishVolumeResponse:
+        """Take the volume from a workload and remove its path."""
+        wanted = node_requests.unpublish_volume(request)
+        self._publishing.unpublish(wanted.volume_id, wanted.path, deadline_of(context))
+        return csi_pb2.NodeUnpublishVolumeResponse()
+
+    def NodeExpandVolume(
+        self, request: csi_pb2.NodeExpandVolumeRequest, context: grpc.ServicerContext
+    ) -> csi_pb2.NodeExpandVolumeResponse:
+        """Let the file system fill its disk."""
+        volume_id, path = node_requests.expand_volume(request)
+        capacity_bytes = self._growth.grow(volume_id, path, deadline_of(context))
+        return csi_pb2.NodeExpandVolumeResponse(capacity_bytes=capacity_bytes)
+
+    def NodeGetVolumeStats(
+        self, request: csi_pb2.NodeGetVolumeStatsRequest, context: grpc.ServicerContext
+    ) -> csi_pb2.NodeGetVolumeStatsResponse:
+        """Tell how full the volume is."""
+        volume_id, path = node_requests.volume_stats(request)
+        rows = self._usage.statistics(volume_id, path, deadline_of(context))
+        return csi_pb2.NodeGetVolumeStatsResponse(usage=[_usage(row) for row in rows])
+
+    def NodeGetInfo(
+        self, request: csi_pb2.NodeGetInfoRequest, context: grpc.ServicerContext
+    ) -> csi_pb2.NodeGetInfoResponse:
+        """Tell which instance this is, where, and how many volumes it takes."""
+        node_id = self._identity.get(deadline_of(context))
+        return csi_pb2.NodeGetInfoResponse(
+            node_id=str(node_id),
+            max_volumes_per_node=self._attach_limit,
+            accessible_topology=csi_pb2.Topology(segments={self._topology_key: node_id.zone}),
+        )
+
+    def NodeGetCapabilities(
+        self, request: csi_pb2.NodeGetCapabilitiesRequest, context: grpc.ServicerContext
+    ) -> csi_pb2.NodeGetCapabilitiesResponse:
+        """List what this service can do."""
+        return csi_pb2.NodeGetCapabilitiesResponse(
+            capabilities=[
+                csi_pb2.NodeServiceCapability(rpc=_RPC(type=each)) for each in _CAPABILITIES
+            ]
+        )
+
+
+def _usage(row: UsageRow) -> csi_pb2.VolumeUsage:
+    """Describe one row; what a raw block device can't tell stays 0."""
+    return csi_pb2.VolumeUsage(
+        unit=_UNITS[row.unit], total=row.total, used=row.used or 0, available=row.available or 0
+    )

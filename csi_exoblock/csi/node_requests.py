@@ -1,0 +1,131 @@
+"""Requests to the node service: proto to values, and all that can be wrong with them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from csi_exoblock.csi import fields
+from csi_exoblock.csi.capabilities import parse_access
+from csi_exoblock.model import Access, MountAccess, VolumeId
+from csi_exoblock.options import VolumeContext
+from csi_exoblock.pb import csi_pb2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageVolume:
+    """A volume to make usable on this host."""
+
+    volume_id: VolumeId
+    staging_path: Path
+    access: Access
+    context: VolumeContext
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishVolume:
+    """A staged volume to hand to a workload."""
+
+    volume_id: VolumeId
+    staging_path: Path
+    target_path: Path
+    access: Access
+    read_only: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VolumeAt:
+    """A volume and where it is or was; the id is `None` if there can't be such a volume."""
+
+    volume_id: VolumeId | None
+    path: Path
+
+
+def stage_volume(request: csi_pb2.NodeStageVolumeRequest) -> StageVolume:
+    """Read what is to be staged; the options are checked here a second time (F13).
+
+    Raises:
+        InvalidRequest: The request can never succeed.
+        NotFound: The id means nothing.
+    """
+    fields.check(request, "volume_id", "staging_target_path", "volume_capability")
+    access = parse_access(request.volume_capability, "volume_capability")
+    context = VolumeContext.parse(request.volume_context)
+    if isinstance(access, MountAccess):
+        context.options.check(access.filesystem)
+    staging_path = fields.absolute_path("staging_target_path", request.staging_target_path)
+    return StageVolume(
+        volume_id=VolumeId.parse(request.volume_id),
+        staging_path=staging_path,
+        access=access,
+        context=context,
+    )
+
+
+def unstage_volume(request: csi_pb2.NodeUnstageVolumeRequest) -> VolumeAt:
+    """Read what is to be unstaged.
+
+    Raises:
+        InvalidRequest: The request can never succeed.
+    """
+    fields.check(request, "volume_id", "staging_target_path")
+    return VolumeAt(
+        volume_id=fields.id_or_none(VolumeId, request.volume_id),
+        path=fields.absolute_path("staging_target_path", request.staging_target_path),
+    )
+
+
+def publish_volume(request: csi_pb2.NodePublishVolumeRequest) -> PublishVolume:
+    """Read what is to be published where.
+
+    Raises:
+        InvalidRequest: The request can never succeed.
+        NotFound: The id means nothing.
+    """
+    fields.check(request, "volume_id", "target_path", "volume_capability", "staging_target_path")
+    staging_path = fields.absolute_path("staging_target_path", request.staging_target_path)
+    target_path = fields.absolute_path("target_path", request.target_path)
+    return PublishVolume(
+        access=parse_access(request.volume_capability, "volume_capability"),
+        volume_id=VolumeId.parse(request.volume_id),
+        staging_path=staging_path,
+        target_path=target_path,
+        read_only=request.readonly,
+    )
+
+
+def unpublish_volume(request: csi_pb2.NodeUnpublishVolumeRequest) -> VolumeAt:
+    """Read what is to be unpublished.
+
+    Raises:
+        InvalidRequest: The request can never succeed.
+    """
+    fields.check(request, "volume_id", "target_path")
+    return VolumeAt(
+        volume_id=fields.id_or_none(VolumeId, request.volume_id),
+        path=fields.absolute_path("target_path", request.target_path),
+    )
+
+
+def volume_stats(request: csi_pb2.NodeGetVolumeStatsRequest) -> tuple[VolumeId, Path]:
+    """Read which volume is asked about, and where it is.
+
+    Raises:
+        InvalidRequest: A field is missing or too large.
+        NotFound: The id means nothing, or no volume can be at that path.
+    """
+    fields.check(request, "volume_id", "volume_path")
+    return VolumeId.parse(request.volume_id), fields.volume_path(request.volume_path)
+
+
+def expand_volume(request: csi_pb2.NodeExpandVolumeRequest) -> tuple[VolumeId, Path]:
+    """Read which volume is to fill its device, and where it is staged or published.
+
+    Raises:
+        InvalidRequest: A field is missing or too large, or the capability is unusable.
+        NotFound: The id means nothing, or no volume can be at that path.
+    """
+    fields.check(request, "volume_id", "volume_path")
+    if request.HasField("volume_capability"):
+        parse_access(request.volume_capability, "volume_capability")
+    return VolumeId.parse(request.volume_id), fields.volume_path(request.volume_path)

@@ -1,0 +1,90 @@
+"""Answers: the driver's own values as proto."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from csi_exoblock.controller.specs import CreatedVolume
+from csi_exoblock.model import BYTES_PER_GIB, Snapshot, SnapshotId, SnapshotState, Volume, ZoneName
+from csi_exoblock.pb import csi_pb2
+
+
+class ControllerResponses:
+    """Writes what the controller service answers.
+
+    Args:
+        topology_key: The key under which a zone is named (S12).
+    """
+
+    def __init__(self, *, topology_key: str) -> None:
+        self._topology_key = topology_key
+
+    def created_volume(
+        self, volume: CreatedVolume, *, context: Mapping[str, str], source: SnapshotId | None
+    ) -> csi_pb2.CreateVolumeResponse:
+        """Describe a new volume; without its source the provisioner would delete it (C1)."""
+        described = csi_pb2.Volume(
+            volume_id=str(volume.id),
+            capacity_bytes=volume.size_gib * BYTES_PER_GIB,
+            volume_context=context,
+            accessible_topology=[self._topology(volume.id.zone)],
+        )
+        if source is not None:
+            described.content_source.snapshot.snapshot_id = str(source)
+        return csi_pb2.CreateVolumeResponse(volume=described)
+
+    def listed_volume(self, volume: Volume) -> csi_pb2.ListVolumesResponse.Entry:
+        """Describe a volume and where it is attached."""
+        status = csi_pb2.ListVolumesResponse.VolumeStatus(published_node_ids=_nodes(volume))
+        return csi_pb2.ListVolumesResponse.Entry(volume=self._volume(volume), status=status)
+
+    def found_volume(self, volume: Volume) -> csi_pb2.ControllerGetVolumeResponse:
+        """Describe the one volume that was asked for."""
+        return csi_pb2.ControllerGetVolumeResponse(
+            volume=self._volume(volume),
+            status=csi_pb2.ControllerGetVolumeResponse.VolumeStatus(
+                published_node_ids=_nodes(volume)
+            ),
+        )
+
+    def snapshot(self, snapshot: Snapshot) -> csi_pb2.Snapshot:
+        """Describe a snapshot: its size is that of a restore, not what is stored (S18)."""
+        created_at = Timestamp()
+        created_at.FromDatetime(snapshot.created_at)
+        return csi_pb2.Snapshot(
+            snapshot_id=str(snapshot.id),
+            source_volume_id=str(snapshot.volume_id or ""),
+            size_bytes=snapshot.volume_size_gib * BYTES_PER_GIB,
+            creation_time=created_at,
+            ready_to_use=snapshot.state is SnapshotState.CREATED,
+            accessible_topology=[self._topology(snapshot.id.zone)],
+        )
+
+    def _volume(self, volume: Volume) -> csi_pb2.Volume:
+        return csi_pb2.Volume(
+            volume_id=str(volume.id),
+            capacity_bytes=volume.size_gib * BYTES_PER_GIB,
+            accessible_topology=[self._topology(volume.id.zone)],
+        )
+
+    def _topology(self, zone: ZoneName) -> csi_pb2.Topology:
+        return csi_pb2.Topology(segments={self._topology_key: zone})
+
+
+def confirmed(
+    request: csi_pb2.ValidateVolumeCapabilitiesRequest,
+) -> csi_pb2.ValidateVolumeCapabilitiesResponse:
+    """Confirm all that was asked about."""
+    return csi_pb2.ValidateVolumeCapabilitiesResponse(
+        confirmed=csi_pb2.ValidateVolumeCapabilitiesResponse.Confirmed(
+            volume_context=request.volume_context,
+            volume_capabilities=request.volume_capabilities,
+            parameters=request.parameters,
+        )
+    )
+
+
+def _nodes(volume: Volume) -> list[str]:
+    return [str(volume.attached_to)] if volume.attached_to else []
