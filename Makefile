@@ -5,7 +5,7 @@ BIN := .venv/bin
 UV_VERSION := $(shell sed -n '/^name = "uv"$$/{n;s/version = "\(.*\)"/\1/p;}' uv.lock)
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 8
+	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 18
 
 setup: .venv/ready ## install Debian packages (as root), Python packages and stubs
 
@@ -26,10 +26,16 @@ check: lint ## lint and the fast tests, in seconds
 test: setup ## the whole test suite, in minutes; as root also on loop devices
 	$(BIN)/pytest --numprocesses 2 --dist loadfile
 
+test-kubernetes: setup ## every flow on a real Kubernetes; the first time builds it, in 15 minutes
+	$(BIN)/python -m tests.kubernetes test
+
+kubernetes: setup ## a cluster with simulator and driver to play with, until Ctrl-C
+	$(BIN)/python -m tests.kubernetes play
+
 demo: setup ## one volume through its whole life, on an embedded cloud
 	$(BIN)/csi-exoblock demo
 
 clean: ## remove all that is not in the repository, .venv included
 	git clean --quiet -d --force -X
 
-.PHONY: help setup lint check test demo clean
+.PHONY: help setup lint check test test-kubernetes kubernetes demo clean

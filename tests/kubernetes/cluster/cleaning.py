@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -11,13 +12,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.kubernetes.cluster.daemons import stop_recorded
-from tests.kubernetes.cluster.places import CNI, CONTAINERD_SOCKET, PROCESSES, STATE
+from tests.kubernetes.cluster.places import CONTAINERD, CONTAINERD_SOCKET, PROCESSES, STATE
 from tests.kubernetes.cluster.polling import eventually
 
-# Whoever starts or mounts things ends first; what it started is then nobody's and is ended below.
-_STOP_FIRST = ("kubelet", "containerd")
+# Whoever starts or mounts things ends first; all that it started is found and ended below.
+_KILL_FIRST = ("kubelet", "containerd")
 _CONTAINER_CGROUPS = "k8s.io"
-_CNI_RESULTS = Path("/var/lib/cni/results")  # a path that containerd gives no setting for
+# Written outside of our folder, because kubelet and containerd have no setting for them.
+_DEVICE_PLUGINS = Path("/var/lib/kubelet/device-plugins")
+_LOG_LINKS = Path("/var/log/containers")
+_NETWORK_RESULTS = Path("/var/lib/cni/results")
+_SANDBOXES = CONTAINERD / "state" / "io.containerd.grpc.v1.cri" / "sandboxes"
+_SHIMS = CONTAINERD / "state" / "io.containerd.runtime.v2.task" / "k8s.io"
 
 
 def clean() -> None:
@@ -28,11 +34,11 @@ def clean() -> None:
     """
     if not STATE.exists():
         return
-    _stop_processes()
+    _kill_processes()
     _kill_containers()
     _unmount_everything()
     _detach_loop_devices()
-    _forget_networks()
+    _remove_strays()
     _remove_cgroups()
     left = mounts_below(STATE)
     if left:
@@ -47,18 +53,19 @@ def mounts_below(folder: Path) -> list[Path]:
     return [point for point in points if point.is_relative_to(folder)]
 
 
-def loop_devices_below(folder: Path) -> list[str]:
-    """Return the loop devices whose disk lies in a folder, deleted disks included."""
+def loop_devices_below(folder: Path) -> dict[str, str]:
+    """Return the loop devices whose disk lies in a folder, and their disks, deleted ones too."""
     command = ["losetup", "--list", "--json", "--output", "NAME,BACK-FILE"]
     listed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     devices = json.loads(listed)["loopdevices"] if listed else []
-    return [device["name"] for device in devices if device["back-file"].startswith(f"{folder}/")]
+    disks = {device["name"]: device["back-file"] for device in devices}
+    return {device: disk for device, disk in disks.items() if disk.startswith(f"{folder}/")}
 
 
-def _stop_processes() -> None:
-    records = sorted(PROCESSES.iterdir()) if PROCESSES.exists() else []
-    for record in sorted(records, key=lambda record: record.name not in _STOP_FIRST):
-        stop_recorded(record)
+def _kill_processes() -> None:
+    records = list(PROCESSES.iterdir()) if PROCESSES.exists() else []
+    for record in sorted(records, key=lambda record: record.name not in _KILL_FIRST):
+        stop_recorded(record, with_signal=signal.SIGKILL)
 
 
 def _kill_containers() -> None:
@@ -88,10 +95,22 @@ def _detach_loop_devices() -> None:
         subprocess.run(["losetup", "--detach", device], check=True)
 
 
-def _forget_networks() -> None:
-    """Remove containerd's notes on networks; the interfaces went with their namespaces."""
-    for result in _CNI_RESULTS.glob(f"{CNI.parent.name}-*"):
-        result.unlink()
+def _remove_strays() -> None:
+    for stray in _strays():
+        stray.unlink()
+        for folder in stray.parents[:2]:
+            with contextlib.suppress(OSError):  # something else is in it
+                folder.rmdir()
+
+
+def _strays() -> list[Path]:
+    sandboxes = _SANDBOXES.iterdir() if _SANDBOXES.exists() else ()
+    results = [path for box in sandboxes for path in _NETWORK_RESULTS.glob(f"*-{box.name}-*")]
+    logs = [link for link in _LOG_LINKS.glob("*") if link.readlink().is_relative_to(STATE)]
+    # The containers of a pod share a shim.
+    addresses = {shim.read_text().removeprefix("unix://") for shim in _SHIMS.glob("*/address")}
+    sockets = [Path(address) for address in addresses if Path(address).exists()]
+    return [*results, *logs, *sockets, *_DEVICE_PLUGINS.glob("kubelet*")]
 
 
 def _remove_cgroups() -> None:

@@ -18,9 +18,9 @@ _START_SECONDS = 120
 class Cluster:
     """Kubernetes alone: no storage driver yet."""
 
-    def __init__(self, programs: Path, *, provider_id: str, zone: str) -> None:
+    def __init__(self, programs: Path) -> None:
         self.api = Api()
-        self.kubelet = machine.kubelet(programs, provider_id=provider_id, zone=zone)
+        self.kubelet = machine.kubelet(programs)
         self._containerd = machine.containerd()
         self._control_plane = control_plane.control_plane(programs)
         self._kubectl = programs / "kubectl"

@@ -48,6 +48,7 @@ class Daemon:
                 (os.POSIX_SPAWN_DUP2, 1, 2),
             ],
             setsid=True,
+            setsigdef=[signal.SIGPIPE],  # Python ignores it, and children would too
         )
         self._record.write_text(f"{pid} {_start_time(pid)}")
 
@@ -107,4 +108,5 @@ def _start_time(pid: int) -> str | None:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except (FileNotFoundError, ProcessLookupError):
         return None
-    return stat.rpartition(")")[2].split()[19]
+    state, *numbers = stat.rpartition(")")[2].split()
+    return None if state == "Z" else numbers[18]  # one that ended but was not waited for is gone

@@ -12,11 +12,13 @@ from tests.kubernetes.cluster.places import (
     CNI,
     CONTAINERD,
     CONTAINERD_SOCKET,
+    INSTANCE,
     KUBELET,
     KUBELET_HEALTH_PORT,
     KUBELET_PORT,
     NODE_NAME,
     STATE,
+    ZONE,
 )
 
 _CONTAINERD_CONFIG = CONTAINERD / "config.toml"
@@ -39,13 +41,8 @@ def containerd() -> Daemon:
     return Daemon(name="containerd", command=["containerd", "--config", _CONTAINERD_CONFIG])
 
 
-def kubelet(programs: Path, *, provider_id: str, zone: str) -> Daemon:
-    """Describe the node's agent.
-
-    Args:
-        provider_id: What the cloud controller manager would set: `exoscale://<instance id>`.
-        zone: The cloud's zone that the node is in.
-    """
+def kubelet(programs: Path) -> Daemon:
+    """Describe the node's agent; it says of its node what else the cloud controller would."""
     return Daemon(
         name="kubelet",
         command=[
@@ -55,25 +52,18 @@ def kubelet(programs: Path, *, provider_id: str, zone: str) -> Daemon:
             f"--root-dir={KUBELET}",
             f"--cert-dir={KUBELET}/pki",
             f"--hostname-override={NODE_NAME}",
-            f"--provider-id={provider_id}",
-            f"--node-labels=topology.kubernetes.io/zone={zone}",
+            f"--provider-id=exoscale://{INSTANCE}",
+            f"--node-labels=topology.kubernetes.io/zone={ZONE}",
         ],
     )
 
 
 def import_images(tars: tuple[Path, ...]) -> None:
     """Hand images to a running containerd."""
+    into_containerd = ("ctr", f"--address={CONTAINERD_SOCKET}", "--namespace=k8s.io")
     for tar in tars:
-        command = [
-            "ctr",
-            "--address",
-            CONTAINERD_SOCKET,
-            "--namespace",
-            "k8s.io",
-            "image",
-            "import",
-        ]
-        subprocess.run([*command, tar], check=True, capture_output=True)
+        command = [*into_containerd, "image", "import", str(tar)]
+        subprocess.run(command, check=True, capture_output=True)
 
 
 def _containerd_config() -> str:
@@ -89,6 +79,12 @@ state = "{CONTAINERD}/state"
   sandbox_image = "{images.PAUSE}"
   restrict_oom_score_adj = true  # a negative one needs CAP_SYS_RESOURCE
   netns_mounts_under_state_dir = true
+
+[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
+  runtime_type = "io.containerd.runc.v2"
+
+[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
+  Root = "{CONTAINERD}/runc"
 
 [plugins."io.containerd.grpc.v1.cri".cni]
   bin_dir = "{_CNI_PLUGINS}"
@@ -128,6 +124,7 @@ def _kubelet_config() -> dict[str, object]:
         "failCgroupV1": False,
         "failSwapOn": False,
         "oomScoreAdj": 0,
+        "makeIPTablesUtilChains": False,
         "evictionHard": {"memory.available": "50Mi", "nodefs.available": "1%"},
         # It reports which volumes are in use with its status, and a detach waits for that report.
         "nodeStatusUpdateFrequency": "1s",

@@ -22,6 +22,16 @@ CSI: Final = STATE / "csi"
 DEVICES: Final = STATE / "by-id"
 CLOUD: Final = STATE / "cloud"
 
+DRIVER_NAME: Final = "exoblock.csi.exoscale.com"
+ZONE: Final = "ch-gva-2"
+"""The zone that the real node is in."""
+
+OTHER_ZONE: Final = "de-fra-1"
+"""A zone in which nodes are objects only."""
+
+INSTANCE: Final = "5e0f6d1c-93f4-4f0e-8d0b-0c8f6b5d2a10"
+"""The cloud's instance that the real node is."""
+
 NODE_NAME: Final = socket.gethostname().lower()
 """The real node. It is the machine's own name because the API server must be able to resolve it."""
 

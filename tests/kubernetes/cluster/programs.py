@@ -8,6 +8,8 @@ import os
 import subprocess
 from pathlib import Path
 
+from tests.golang import cache_folder, go_command, wanted_version
+
 _MODULE = Path(__file__).parent.parent / "go"
 _KUBERNETES_VERSION = "1.37.2"
 _VERSION_PACKAGE = "k8s.io/component-base/version"
@@ -17,7 +19,7 @@ _LINKER_FLAGS = (
     f" -X {_VERSION_PACKAGE}.gitMajor=1 -X {_VERSION_PACKAGE}.gitMinor=37"
 )
 # Two packages at a time: a compiler of this size of program takes up to 2 GiB.
-_BUILD_COMMAND = ("go", "build", "-p", "2", f"-ldflags={_LINKER_FLAGS}")
+_BUILD = ("build", "-p", "2", f"-ldflags={_LINKER_FLAGS}")
 _SNAPSHOT_API = "github.com/kubernetes-csi/external-snapshotter/client/v8"
 
 
@@ -29,7 +31,7 @@ def build_programs() -> Path:
     Raises:
         subprocess.CalledProcessError: Go is missing, too old, or refused to compile.
     """
-    folder = cache_folder() / _fingerprint() / "bin"
+    folder = cache_folder() / f"kubernetes-{_fingerprint()}" / "bin"
     folder.parent.mkdir(parents=True, exist_ok=True)
     with (folder.parent / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -40,18 +42,12 @@ def build_programs() -> Path:
 
 def snapshot_definitions() -> Path:
     """Return the folder of the snapshot CRDs, as their own Go module ships them."""
-    listed = _go("go", "list", "-m", "-f", "{{.Dir}}", _SNAPSHOT_API)
+    listed = _go("list", "-m", "-f", "{{.Dir}}", _SNAPSHOT_API)
     return Path(listed.strip()) / "config" / "crd"
 
 
-def cache_folder() -> Path:
-    """Return where built things outlive a clone: `$XDG_CACHE_HOME/csi-exoblock`."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "csi-exoblock"
-
-
 def _fingerprint() -> str:
-    digest = hashlib.sha256(" ".join(_BUILD_COMMAND).encode())
+    digest = hashlib.sha256(" ".join(_BUILD).encode())
     for source in sorted(path for path in _MODULE.rglob("*") if path.is_file()):
         digest.update(source.relative_to(_MODULE).as_posix().encode())
         digest.update(source.read_bytes())
@@ -61,14 +57,18 @@ def _fingerprint() -> str:
 def _build_into(folder: Path) -> None:
     unfinished = folder.with_name("bin.part")
     unfinished.mkdir(exist_ok=True)
-    _go(*_BUILD_COMMAND, "-o", f"{unfinished}/", "./...", "tool")
+    _go(*_BUILD, "-o", f"{unfinished}/", "./...", "tool")
     unfinished.rename(folder)
 
 
-def _go(*command: str) -> str:
-    environment = os.environ | {"CGO_ENABLED": "0"}
+def _go(*arguments: str) -> str:
     completed = subprocess.run(
-        command, cwd=_MODULE, env=environment, check=True, stdout=subprocess.PIPE, text=True
+        [go_command(wanted_version(_MODULE)), *arguments],
+        cwd=_MODULE,
+        env=os.environ | {"CGO_ENABLED": "0", "GOTOOLCHAIN": "local"},
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     return completed.stdout
 

@@ -68,7 +68,7 @@ def sidecars(programs: Path, socket: Path, replica: str) -> dict[str, Daemon]:
 
 def snapshot_controller(programs: Path) -> Daemon:
     """Describe the cluster-wide controller of VolumeSnapshots, which clusters bring themselves."""
-    command = [programs / "snapshot-controller", f"--kubeconfig={KUBECONFIG}"]
+    command = [str(programs / "snapshot-controller"), f"--kubeconfig={KUBECONFIG}"]
     return Daemon(name="snapshot-controller", command=command)
 
 

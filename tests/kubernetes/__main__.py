@@ -1,0 +1,80 @@
+"""Run the flows on a cluster of their own, or leave one running to play with.
+
+python -m tests.kubernetes test [options of pytest]
+python -m tests.kubernetes play
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from tests.kubernetes.cluster.installation import Installation
+from tests.kubernetes.cluster.packages import install_packages
+from tests.kubernetes.cluster.places import KUBECONFIG, LOGS
+from tests.kubernetes.cluster.programs import build_programs
+
+_FOLDER = Path(__file__).parent
+_FIRST_CLAIM = _FOLDER / "first-claim.yaml"
+_TOGETHER = ("-m", "not alone", "--numprocesses=3")
+_ALONE = ("-m", "alone")
+_NO_TESTS = 5  # pytest's exit code when options select none
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command line and return the exit code."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # clean up then as well
+    match arguments:
+        case ["test", *options]:
+            return _test(options)
+        case ["play"]:
+            return _play()
+        case _:
+            print(__doc__, file=sys.stderr)
+            return 2
+
+
+def _test(options: list[str]) -> int:
+    """Run the flows that get along side by side, then each of the others on its own."""
+    with _running_installation():
+        codes = [_pytest(*selection, *options) for selection in (_TOGETHER, _ALONE)]
+    return max(code for code in codes if code != _NO_TESTS)
+
+
+def _play() -> int:
+    with _running_installation():
+        print(
+            f"\nexport KUBECONFIG={KUBECONFIG} PATH={build_programs()}:$PATH"
+            f"\nkubectl apply -f {_FIRST_CLAIM}   # a claim and a pod that uses it"
+            f"\nLogs are in {LOGS}. Ctrl-C ends the cluster.",
+            flush=True,
+        )
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.pause()
+    return 0
+
+
+@contextlib.contextmanager
+def _running_installation() -> Iterator[None]:
+    install_packages()
+    installation = Installation()
+    try:
+        installation.start()
+        yield
+    finally:
+        installation.stop()
+
+
+def _pytest(*options: str) -> int:
+    command = [sys.executable, "-m", "pytest", str(_FOLDER), *options]
+    environment = os.environ | {"CSI_EXOBLOCK_TEST_CLUSTER": "running"}
+    return subprocess.run(command, env=environment, check=False).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

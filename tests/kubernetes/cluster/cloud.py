@@ -1,0 +1,189 @@
+"""The simulated cloud: a process like any other of the cluster, seen here from behind its API."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+import requests
+
+from tests.kubernetes.cluster.daemons import Daemon
+from tests.kubernetes.cluster.documents import Document, Json
+from tests.kubernetes.cluster.places import (
+    CLOUD,
+    CLOUD_PORT,
+    DEVICES,
+    INSTANCE,
+    OTHER_ZONE,
+    ZONE,
+)
+from tests.kubernetes.cluster.polling import eventually
+
+API_ENDPOINT: Final = f"http://127.0.0.1:{CLOUD_PORT}/{{zone}}/v2"
+CREDENTIALS: Final = {
+    "EXOSCALE_API_KEY": "EXOkubernetes",
+    "EXOSCALE_API_SECRET": "a secret of the tests",
+}
+
+_CONTROL = f"http://127.0.0.1:{CLOUD_PORT}/_simulator"
+_TIMEOUT_SECONDS = 30
+# A tenth of the real cloud's: long enough to be interrupted, short enough to wait for.
+_LATENCY = "0.3s"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CloudVolume:
+    """A volume as the cloud has it.
+
+    Attributes:
+        instance: The instance it is attached to, empty when it is detached.
+        device: The loop device that it is on this machine, empty when it is none.
+        detached_in_use: Whether its device was ever taken away while something used it.
+    """
+
+    zone: str
+    uuid: UUID
+    name: str
+    size_gib: int
+    state: str
+    instance: str
+    device: str
+    detached_in_use: bool
+    labels: dict[str, str]
+
+
+class Cloud:
+    """What is in the cloud, and what can be made to go wrong there."""
+
+    def __init__(self) -> None:
+        self._session = requests.Session()
+        self._session.trust_env = False
+        self.daemon = Daemon(
+            name="simulator",
+            command=[
+                sys.executable,
+                "-m",
+                "csi_exoblock",
+                "simulator",
+                f"--listen=127.0.0.1:{CLOUD_PORT}",
+                f"--sim-zones={ZONE},{OTHER_ZONE}",
+                f"--local-instance={ZONE}/{INSTANCE}",
+                f"--device-dir={DEVICES}",
+                f"--state-dir={CLOUD}",
+                f"--latency={_LATENCY}",
+            ],
+            environment=CREDENTIALS,
+        )
+
+    def start(self) -> None:
+        """Start it and return when it answers."""
+        self.daemon.start()
+        if not eventually(self._answers, seconds=_TIMEOUT_SECONDS):
+            raise TimeoutError(f"the simulator does not answer; see {self.daemon.log}")
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._session.close()
+
+    def volumes(self, namespace: str = "") -> list[CloudVolume]:
+        """Return all volumes, or those made for claims of one namespace."""
+        volumes = [_volume(found) for found in self._list("volumes")]
+        return [
+            volume
+            for volume in volumes
+            if not namespace or volume.labels.get("exoblock/namespace") == namespace
+        ]
+
+    def volume(self, uuid: UUID) -> CloudVolume | None:
+        """Return a volume, or None when there is none of that id."""
+        return next((volume for volume in self.volumes() if volume.uuid == uuid), None)
+
+    def snapshots(self, namespace: str) -> list[UUID]:
+        """Return the ids of the snapshots taken for one namespace."""
+        return [
+            UUID(snapshot.text("id"))
+            for snapshot in self._list("snapshots")
+            if snapshot.texts("labels").get("exoblock/snapshot-namespace") == namespace
+        ]
+
+    def add_volume(self, zone: str, name: str) -> UUID:
+        """Make a blank volume of 1 GiB as somebody else would, and return its id."""
+        self._send("POST", f"volumes/{zone}", {"count": 1, "prefix": name})
+        return next(volume.uuid for volume in self.volumes() if volume.name == f"{name}0")
+
+    def calls(self, operation: str) -> int:
+        """Return how often an operation of the API was called, by its operation id."""
+        return sum(call.text("operation") == operation for call in self._list("calls"))
+
+    def add_fault(self, **rule: str | float) -> None:
+        """Make calls go wrong, until `heal`.
+
+        Args:
+            rule: The fields of `csi_exoblock.simulator.faults.Rule`.
+        """
+        self._send("POST", "faults", rule)
+
+    def heal(self) -> None:
+        """End all faults."""
+        self._send("DELETE", "faults")
+
+    def set_mode(self, question: str, answer: str) -> None:
+        """Choose how the cloud answers a question about the real API."""
+        self._send("PUT", "modes", {question: answer})
+
+    def set_quota(self, resource: str, limit: int) -> None:
+        """Set a limit of the organisation; -1 is unlimited."""
+        self._send("PUT", "quotas", {resource: limit})
+
+    def set_latency(self, kind: str, seconds: float) -> None:
+        """Set how long a kind of operation takes; `all` sets every kind's."""
+        self._send("PUT", "latencies", {kind: seconds})
+
+    def add_instance(self, zone: str) -> str:
+        """Start an instance elsewhere than on this machine, and return its id."""
+        return self._send("POST", f"instances/{zone}", {}).text("id")
+
+    def remove_instance(self, zone: str, instance: str) -> None:
+        """Make an instance unknown, as one that was destroyed."""
+        self._send("DELETE", f"instances/{zone}/{instance}")
+
+    def set_instance_state(self, zone: str, instance: str, state: str) -> None:
+        """Put an instance into a state, such as `stopped`."""
+        self._send("PUT", f"instances/{zone}/{instance}", {"state": state})
+
+    def _answers(self) -> bool:
+        try:
+            return self._session.get(_CONTROL + "/", timeout=_TIMEOUT_SECONDS).ok
+        except requests.ConnectionError:
+            return False
+
+    def _list(self, what: str) -> list[Document]:
+        return list(Document({"items": self._request("GET", what)}).documents("items"))
+
+    def _send(self, method: str, path: str, body: Json | None = None) -> Document:
+        return Document({"answer": self._request(method, path, body)}).document("answer")
+
+    def _request(self, method: str, path: str, body: Json | None = None) -> object:
+        response = self._session.request(
+            method, f"{_CONTROL}/{path}", json=body, timeout=_TIMEOUT_SECONDS
+        )
+        if not response.ok:
+            raise requests.HTTPError(f"{method} {path}: {response.text}", response=response)
+        answer: object = response.json()
+        return answer
+
+
+def _volume(found: Document) -> CloudVolume:
+    return CloudVolume(
+        zone=found.text("zone"),
+        uuid=UUID(found.text("id")),
+        name=found.text("name"),
+        size_gib=found.number("size"),
+        state=found.text("state"),
+        instance=found.text("instance", "id"),
+        device=found.text("device"),
+        detached_in_use=found.flag("detached-in-use"),
+        labels=found.texts("labels"),
+    )

@@ -1,0 +1,92 @@
+"""The driver and its sidecars, as processes arranged like the pods that the chart makes."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from tests.kubernetes.cluster.cloud import API_ENDPOINT, CREDENTIALS
+from tests.kubernetes.cluster.daemons import Daemon
+from tests.kubernetes.cluster.places import (
+    CSI,
+    DEVICES,
+    DRIVER_NAME,
+    INSTANCE,
+    KUBELET,
+    NODE_NAME,
+    ZONE,
+)
+from tests.kubernetes.cluster.sidecars import sidecars
+
+CLUSTER_ID: Final = "kubernetes-test"
+NODE_SOCKET: Final = KUBELET / "plugins" / DRIVER_NAME / "csi.sock"
+REGISTRATION: Final = KUBELET / "plugins_registry" / f"{DRIVER_NAME}-reg.sock"
+ATTACH_LIMIT: Final = 40
+"""Volumes that the node may have at once; the platform's 5 would make the flows wait in turn."""
+
+_PROGRAM = (sys.executable, "-m", "csi_exoblock")
+
+
+@dataclass(frozen=True, slots=True)
+class ControllerPod:
+    """One replica of the controller: the driver, and the sidecars that call it."""
+
+    controller: Daemon
+    sidecars: dict[str, Daemon]
+
+    def start(self) -> None:
+        """Start every process at once."""
+        for daemon in (self.controller, *self.sidecars.values()):
+            daemon.start()
+
+    def kill(self) -> None:
+        """End every process as a lost node would."""
+        for daemon in (*self.sidecars.values(), self.controller):
+            daemon.kill()
+
+
+def controller_pod(programs: Path, name: str) -> ControllerPod:
+    """Describe a replica of the controller.
+
+    Args:
+        name: What its pod would be called.
+    """
+    socket = CSI / f"{name}.sock"
+    controller = Daemon(
+        name=f"driver-{name}",
+        command=[
+            *_PROGRAM,
+            "controller",
+            f"--endpoint=unix://{socket}",
+            f"--driver-name={DRIVER_NAME}",
+            f"--api-endpoint={API_ENDPOINT}",
+            f"--cluster-id={CLUSTER_ID}",
+            "--log-format=text",
+        ],
+        environment=CREDENTIALS,
+    )
+    return ControllerPod(controller, sidecars(programs, socket, name))
+
+
+def node_plugin(attach_limit: int = ATTACH_LIMIT) -> Daemon:
+    """Describe the driver on the real node."""
+    return Daemon(
+        name="driver-node",
+        command=[
+            *_PROGRAM,
+            "node",
+            f"--endpoint=unix://{NODE_SOCKET}",
+            f"--driver-name={DRIVER_NAME}",
+            f"--node-name={NODE_NAME}",
+            f"--instance-id={INSTANCE}",
+            f"--zone={ZONE}",
+            f"--kubelet-path={KUBELET}",
+            f"--registration-path={REGISTRATION}",
+            f"--device-dir={DEVICES}",
+            f"--volume-attach-limit={attach_limit}",
+            "--taint-removal=false",
+            "--log-format=text",
+        ],
+    )

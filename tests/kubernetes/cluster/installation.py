@@ -1,0 +1,97 @@
+"""A cluster with our storage installed: all that the flows need, started and stopped as one."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from tests.kubernetes.cluster.api import CSI_NODE, LEASE
+from tests.kubernetes.cluster.cloud import Cloud
+from tests.kubernetes.cluster.cluster import Cluster
+from tests.kubernetes.cluster.driver import ATTACH_LIMIT, controller_pod, node_plugin
+from tests.kubernetes.cluster.places import CSI, DRIVER_NAME, NODE_NAME
+from tests.kubernetes.cluster.polling import eventually
+from tests.kubernetes.cluster.programs import build_programs, snapshot_definitions
+from tests.kubernetes.cluster.sidecars import NAMESPACE, snapshot_controller
+
+_MANIFESTS = Path(__file__).parents[3] / "deploy"
+_READY_SECONDS = 60
+
+
+class Installation:
+    """The cluster, the cloud, and the driver between them.
+
+    It only describes processes until it is started, so that a second one made elsewhere sees and
+    steers the same processes.
+    """
+
+    def __init__(self) -> None:
+        programs = build_programs()
+        self.cluster = Cluster(programs)
+        self.cloud = Cloud()
+        self.controller_pod = controller_pod(programs, "controller-0")
+        self.standby_controller_pod = controller_pod(programs, "controller-1")
+        self.node = node_plugin()
+        self._snapshot_controller = snapshot_controller(programs)
+
+    def start(self) -> None:
+        """Start everything and return when claims can be made.
+
+        Raises:
+            TimeoutError: Something did not come up; the message names it.
+        """
+        self.cluster.start()
+        CSI.mkdir()
+        with ThreadPoolExecutor() as threads:
+            installed = threads.submit(self._install_objects)
+            self.cloud.start()
+            self.cloud.set_quota("block-storage-volume-attachments", ATTACH_LIMIT)
+            self.controller_pod.start()
+            self.node.start()
+            installed.result()
+        self._snapshot_controller.start()
+        self.wait_registered()
+        self._wait_for_leaders()
+
+    def stop(self) -> None:
+        """Stop everything and leave nothing of it on the machine."""
+        self.cloud.close()
+        self.cluster.stop()
+
+    def wait_registered(self) -> None:
+        """Return when the node lists the driver.
+
+        Raises:
+            TimeoutError: It does not.
+        """
+        if not eventually(self._is_registered, seconds=_READY_SECONDS):
+            raise TimeoutError(f"CSINode {NODE_NAME} does not list the driver; {self.node.log}")
+
+    @property
+    def attach_limit(self) -> int:
+        """How many volumes the scheduler believes the node can have; 0 while there is no driver."""
+        node = self.cluster.api.get(CSI_NODE, NODE_NAME)
+        return sum(
+            driver.number("allocatable", "count")
+            for driver in node.documents("spec", "drivers")
+            if driver.text("name") == DRIVER_NAME
+        )
+
+    def _is_registered(self) -> bool:
+        return self.attach_limit > 0
+
+    def _install_objects(self) -> None:
+        for definition in sorted(snapshot_definitions().glob("*snapshot.storage.k8s.io_*.yaml")):
+            self.cluster.kubectl("create", f"--filename={definition}")
+        self.cluster.kubectl("wait", "crd", "--all", "--for=condition=Established")
+        for manifest in sorted(_MANIFESTS.glob("*.yaml")):
+            self.cluster.kubectl("apply", f"--filename={manifest}")
+
+    def _wait_for_leaders(self) -> None:
+        if not eventually(self._all_lead, seconds=_READY_SECONDS):
+            raise TimeoutError("not every sidecar has become the leader")
+
+    def _all_lead(self) -> bool:
+        leases = self.cluster.api.list(LEASE, NAMESPACE)
+        held = [lease for lease in leases if lease.text("spec", "holderIdentity")]
+        return len(held) >= len(self.controller_pod.sidecars)

@@ -1,0 +1,115 @@
+"""A namespace: what one test owns in the cluster, how it waits, and what it says on failure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from tests.kubernetes.cluster.api import CLAIM, EVENT, NAMESPACE, POD, SERVICE_ACCOUNT, Kind
+from tests.kubernetes.cluster.cluster import Cluster
+from tests.kubernetes.cluster.documents import Document, Json
+from tests.kubernetes.cluster.places import LOGS
+from tests.kubernetes.cluster.polling import eventually
+
+T = TypeVar("T")
+
+_WAIT_SECONDS = 90
+_LOG_LINES = 25
+
+
+class Namespace:
+    """A namespace of the cluster."""
+
+    def __init__(self, cluster: Cluster, name: str) -> None:
+        self.cluster = cluster
+        self.name = name
+
+    def create(self) -> None:
+        """Create it and return when pods may start in it."""
+        self.cluster.api.create(NAMESPACE, {"metadata": {"name": self.name}})
+        self.wait(lambda: self.find(SERVICE_ACCOUNT, "default"), "a default service account")
+
+    def delete(self) -> None:
+        """Delete it with all that is in it and return when the last object is gone."""
+        api = self.cluster.api
+        api.delete(NAMESPACE, self.name)
+        self.wait(lambda: api.find(NAMESPACE, self.name) is None, "the namespace is gone")
+
+    def add(self, kind: Kind, name: str, manifest: Json) -> None:
+        """Create an object in it."""
+        self.cluster.api.create(kind, {"metadata": {"name": name}, **manifest}, self.name)
+
+    def find(self, kind: Kind, name: str) -> Document | None:
+        """Return an object, or None when there is none of that name."""
+        return self.cluster.api.find(kind, name, self.name)
+
+    def get(self, kind: Kind, name: str) -> Document:
+        """Return an object that must be there."""
+        return self.cluster.api.get(kind, name, self.name)
+
+    def remove(self, kind: Kind, name: str) -> None:
+        """Ask for an object's deletion."""
+        self.cluster.api.delete(kind, name, self.name)
+
+    def kubectl(self, *arguments: str) -> str:
+        """Run kubectl in this namespace and return what it printed."""
+        return self.cluster.kubectl("--namespace", self.name, *arguments)
+
+    def events(self, about: str) -> list[str]:
+        """Return `reason: message` of every event about an object, in no order."""
+        return [
+            f"{event.text('reason')}: {event.text('message')}"
+            for event in self.cluster.api.list(EVENT, self.name)
+            if event.text("involvedObject", "name") == about
+        ]
+
+    def wait_event(self, about: str, *words: str, seconds: float = _WAIT_SECONDS) -> str:
+        """Return the first event about an object that has all these words."""
+
+        def matching() -> str | None:
+            events = self.events(about)
+            return next((event for event in events if all(word in event for word in words)), None)
+
+        return self.wait(matching, f"an event about {about} with {words}", seconds=seconds)
+
+    def wait(
+        self,
+        question: Callable[[], T | None],
+        promise: str,
+        *,
+        seconds: float = _WAIT_SECONDS,
+        explain: Callable[[], str] = str,
+    ) -> T:
+        """Return the first answer that is true.
+
+        Args:
+            explain: What the failure's message shall say beside the promise.
+
+        Raises:
+            AssertionError: There was none in time; the message shows the namespace and the logs.
+        """
+        answer = eventually(question, seconds=seconds)
+        if answer:
+            return answer
+        raise AssertionError(
+            f"not within {seconds:.0f} s: {promise}\n{explain()}\n{self._describe()}"
+        )
+
+    def _describe(self) -> str:
+        """Show what a person would look at: objects, events, the end of the driver's logs."""
+        api = self.cluster.api
+        objects = [
+            f"{kind.plural} {item.text('metadata', 'name')}: {item.text('status', 'phase')}"
+            for kind in (CLAIM, POD)
+            for item in api.list(kind, self.name)
+        ]
+        events = [
+            f"{event.text('lastTimestamp')} {event.text('involvedObject', 'name')}"
+            f" {event.text('reason')}: {event.text('message')}"
+            for event in api.list(EVENT, self.name)
+        ]
+        logs = [
+            f"--- {log.name}\n" + "\n".join(log.read_text().splitlines()[-_LOG_LINES:])
+            for log in sorted(LOGS.glob("driver-*.log"))
+        ]
+        return "\n".join([*objects, *sorted(events), *logs])

@@ -1,0 +1,196 @@
+"""Pods that use storage, alone and in stateful sets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
+
+from tests.kubernetes.cluster.api import POD, STATEFUL_SET
+from tests.kubernetes.cluster.claims import DEFAULT_CLASS, Claim
+from tests.kubernetes.cluster.images import BUSYBOX
+from tests.kubernetes.cluster.namespace import Namespace
+
+# A shell as process 1 ignores TERM unless told otherwise, and its pod would end by a time-out.
+WAIT_FOR_TERM = "trap 'exit 0' TERM; sleep 1000000 & wait"
+
+
+@dataclass(frozen=True, slots=True)
+class Pod:
+    """A pod of one container, in which commands can be run."""
+
+    namespace: Namespace
+    name: str
+
+    @classmethod
+    def create(
+        cls,
+        namespace: Namespace,
+        name: str = "app",
+        *,
+        mounts: Mapping[str, Claim] | None = None,
+        devices: Mapping[str, Claim] | None = None,
+        ephemeral: Mapping[str, str] | None = None,
+        read_only: bool = False,
+        fs_group: int | None = None,
+        zone: str = "",
+        script: str = WAIT_FOR_TERM,
+        restart_policy: str = "Always",
+    ) -> Self:
+        """Start a pod.
+
+        Args:
+            mounts: Claims, by the path where their file system is to be.
+            devices: Claims, by the path where their block device is to be.
+            ephemeral: Sizes of volumes that live as long as the pod, by the path of each.
+            read_only: Mount every claim read-only.
+            fs_group: The group that the files shall belong to; the pod then runs as user 1000.
+            zone: Run only on nodes of this zone.
+        """
+        by_path = {**(mounts or {}), **(devices or {})}
+        names = {path: path.strip("/").replace("/", "-") for path in (*by_path, *(ephemeral or {}))}
+        container: dict[str, object] = {
+            **_container(script),
+            "volumeMounts": [
+                {"name": name, "mountPath": path}
+                for path, name in names.items()
+                if path not in (devices or {})
+            ],
+            "volumeDevices": [{"name": names[path], "devicePath": path} for path in devices or {}],
+        }
+        volumes = [
+            _volume_of_claim(names[path], claim, read_only) for path, claim in by_path.items()
+        ]
+        volumes += [_ephemeral(names[path], size) for path, size in (ephemeral or {}).items()]
+        spec: dict[str, object] = {
+            "containers": [container],
+            "volumes": volumes,
+            "restartPolicy": restart_policy,
+            "terminationGracePeriodSeconds": 5,
+        }
+        if fs_group is not None:
+            spec["securityContext"] = {"fsGroup": fs_group, "runAsUser": 1000}
+        if zone:
+            spec["nodeSelector"] = {"topology.kubernetes.io/zone": zone}
+        namespace.add(POD, name, {"spec": spec})
+        return cls(namespace, name)
+
+    def run(self, script: str) -> str:
+        """Run a shell script in it and return what that printed, without space at the end."""
+        return self.namespace.kubectl("exec", self.name, "--", "sh", "-c", script).rstrip()
+
+    def wait_running(self, seconds: float = 90) -> Self:
+        """Return it as soon as it runs."""
+        return self._wait_phase("Running", seconds)
+
+    def wait_succeeded(self, seconds: float = 90) -> Self:
+        """Return it as soon as its script has ended well."""
+        return self._wait_phase("Succeeded", seconds)
+
+    def delete(self) -> None:
+        """Delete it and return when it is gone, which is after its volumes are unmounted."""
+        self.namespace.remove(POD, self.name)
+        gone = f"pod {self.name} is gone"
+        self.namespace.wait(lambda: self.namespace.find(POD, self.name) is None, gone)
+
+    def wait_event(self, *words: str, seconds: float = 90) -> str:
+        """Return the first event about it that has all these words."""
+        return self.namespace.wait_event(self.name, *words, seconds=seconds)
+
+    @property
+    def phase(self) -> str:
+        """`Pending`, `Running`, `Succeeded` or `Failed`; empty when it is gone."""
+        pod = self.namespace.find(POD, self.name)
+        return pod.text("status", "phase") if pod else ""
+
+    @property
+    def uid(self) -> str:
+        """What tells it from another pod of its name."""
+        return self.namespace.get(POD, self.name).text("metadata", "uid")
+
+    @property
+    def restarts(self) -> int:
+        """How often its container was started again."""
+        pod = self.namespace.get(POD, self.name)
+        statuses = pod.documents("status", "containerStatuses")
+        return sum(status.number("restartCount") for status in statuses)
+
+    def _wait_phase(self, phase: str, seconds: float) -> Self:
+        promise = f"pod {self.name} is {phase}"
+        self.namespace.wait(lambda: self.phase == phase, promise, seconds=seconds)
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class StatefulSet:
+    """A stateful set whose pods have one claim each, mounted at /data."""
+
+    namespace: Namespace
+    name: str
+
+    @classmethod
+    def create(cls, namespace: Namespace, name: str = "set", *, replicas: int) -> Self:
+        """Start a stateful set, all pods at once."""
+        labels = {"set": name}
+        container = {
+            **_container(WAIT_FOR_TERM),
+            "volumeMounts": [{"name": "data", "mountPath": "/data"}],
+        }
+        template = {
+            "metadata": {"labels": labels},
+            "spec": {"containers": [container], "terminationGracePeriodSeconds": 5},
+        }
+        spec = {
+            "replicas": replicas,
+            "serviceName": name,
+            "podManagementPolicy": "Parallel",
+            "selector": {"matchLabels": labels},
+            "template": template,
+            "volumeClaimTemplates": [{"metadata": {"name": "data"}, "spec": _claim_spec("1Gi")}],
+        }
+        namespace.add(STATEFUL_SET, name, {"spec": spec})
+        return cls(namespace, name)
+
+    def pod(self, ordinal: int) -> Pod:
+        """Return one of its pods, running or not."""
+        return Pod(self.namespace, f"{self.name}-{ordinal}")
+
+    def claim(self, ordinal: int) -> Claim:
+        """Return the claim of one of its pods."""
+        return Claim(self.namespace, f"data-{self.name}-{ordinal}")
+
+    def scale(self, replicas: int) -> None:
+        """Ask for a number of pods, as a user would."""
+        self.namespace.kubectl("scale", "statefulset", self.name, f"--replicas={replicas}")
+
+    def wait_pods_gone(self, ordinals: range) -> None:
+        """Return when these pods are gone."""
+        pods = [self.pod(ordinal) for ordinal in ordinals]
+        gone = f"pods {ordinals} of {self.name} are gone"
+        self.namespace.wait(lambda: not any(pod.phase for pod in pods), gone)
+
+
+def _container(script: str) -> dict[str, object]:
+    return {
+        "name": "main",
+        "image": BUSYBOX,
+        "imagePullPolicy": "Never",
+        "command": ["sh", "-c", script],
+    }
+
+
+def _volume_of_claim(name: str, claim: Claim, read_only: bool) -> dict[str, object]:
+    source = {"claimName": claim.name, "readOnly": read_only}
+    return {"name": name, "persistentVolumeClaim": source}
+
+
+def _ephemeral(name: str, size: str) -> dict[str, object]:
+    return {"name": name, "ephemeral": {"volumeClaimTemplate": {"spec": _claim_spec(size)}}}
+
+
+def _claim_spec(size: str) -> dict[str, object]:
+    return {
+        "accessModes": ["ReadWriteOnce"],
+        "storageClassName": DEFAULT_CLASS,
+        "resources": {"requests": {"storage": size}},
+    }

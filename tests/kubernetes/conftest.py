@@ -1,0 +1,71 @@
+"""What the flows share: one cluster for all of them, a namespace for each."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from tests.kubernetes.cluster.cloud import Cloud
+from tests.kubernetes.cluster.installation import Installation
+from tests.kubernetes.cluster.namespace import Namespace
+from tests.kubernetes.leftovers import assert_nothing_left
+
+RUNNING = "CSI_EXOBLOCK_TEST_CLUSTER"
+"""Set to `running`: use the cluster that runs already, and leave it running."""
+
+
+_TEST_SECONDS = 600  # far above what any flow takes; the waits inside say more when they end
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give the flows more time than other tests have."""
+    for item in items:
+        item.add_marker(pytest.mark.timeout(_TEST_SECONDS))
+
+
+@pytest.fixture(scope="session")
+def installation() -> Iterator[Installation]:
+    """A cluster with our storage, started at its first use."""
+    installation = Installation()
+    if os.environ.get(RUNNING) == "running":
+        yield installation
+        return
+    try:
+        installation.start()
+        yield installation
+    finally:
+        installation.stop()
+
+
+@pytest.fixture
+def cloud(installation: Installation) -> Iterator[Cloud]:
+    """The simulated cloud, healthy again afterwards."""
+    yield installation.cloud
+    installation.cloud.heal()
+
+
+@pytest.fixture
+def namespace(installation: Installation, request: pytest.FixtureRequest) -> Iterator[Namespace]:
+    """A namespace of the test's own; afterwards nothing of it is left anywhere."""
+    name = re.sub("[^a-z0-9]+", "-", request.node.name.removeprefix("test_").lower())[:60]
+    namespace = Namespace(installation.cluster, name.strip("-"))
+    namespace.create()
+    yield namespace
+    namespace.delete()
+    assert_nothing_left(namespace, installation.cloud)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how long each flow took."""
+    seconds: dict[str, float] = {}
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if isinstance(report, pytest.TestReport):
+                flow = report.nodeid.partition("::")[0]
+                seconds[flow] = seconds.get(flow, 0) + report.duration
+    terminalreporter.section("time per flow")
+    for flow, taken in sorted(seconds.items()):
+        terminalreporter.write_line(f"{taken:6.1f} s  {flow}")
