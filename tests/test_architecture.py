@@ -27,6 +27,12 @@ def test_module_keeps_the_law(module: Module) -> None:
     assert list(every_breach(module)) == []
 
 
+def test_every_error_has_a_status() -> None:
+    by_name = {module.name: module for module in modules()}
+
+    assert list(errors_without_a_code(by_name["errors"], by_name["csi.status"])) == []
+
+
 @pytest.mark.parametrize(
     ("name", "line", "breach"),
     [
