@@ -13,6 +13,7 @@ when the tests run as root; then give it a `--device-dir` of your own.
 from __future__ import annotations
 
 import ctypes
+import os
 import re
 import signal
 import subprocess
@@ -60,6 +61,7 @@ class SimulatorProcess:
     def __init__(self, process: subprocess.Popen[str], announcement: re.Match[str]) -> None:
         self._process = process
         self._session = requests.Session()
+        self._session.trust_env = False  # a proxy cannot reach this host
         self.base_url = announcement[1]
         self.zones = tuple(announcement[2].split(","))
         self.instances = () if announcement[3] == "-" else tuple(announcement[3].split(","))
@@ -73,6 +75,7 @@ class SimulatorProcess:
         process = subprocess.Popen(
             [sys.executable, "-c", _COMMAND, "--listen", listen,
              "--api-key", API_KEY, "--api-secret", API_SECRET, *flags],
+            env={"PATH": os.environ["PATH"]},
             stdout=subprocess.PIPE,
             text=True,
             preexec_fn=_die_with_parent,
@@ -152,6 +155,10 @@ class SimulatorProcess:
     def faults(self) -> list[dict[str, Any]]:
         """Return the rules in force, with how many calls each was about and befell."""
         return list(self._get("faults"))
+
+    def modes(self) -> dict[str, str]:
+        """Return the answer in force for each question about the real API."""
+        return dict(self._get("modes"))
 
     def set_mode(self, question: str, answer: str) -> None:
         """Choose how the cloud answers a question about the real API."""

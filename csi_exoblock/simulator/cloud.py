@@ -93,7 +93,7 @@ class Cloud:
         self.modes = modes
         self.clock = clock
         self.operations: dict[UUID, Operation] = {}
-        self._random = random
+        self.random = random
 
     def zone(self, name: str) -> Zone:
         """Return a zone, or refuse because there is none of that name."""
@@ -112,7 +112,7 @@ class Cloud:
 
     def new_id(self) -> UUID:
         """Make the next id."""
-        return UUID(int=self._random.getrandbits(128), version=4)
+        return UUID(int=self.random.getrandbits(128), version=4)
 
     def begin(
         self, zone: Zone, kind: Kind, target: UUID, change: Change | None = None

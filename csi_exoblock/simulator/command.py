@@ -13,6 +13,7 @@ from uuid import UUID
 
 import click
 
+from csi_exoblock.simulator.codec import decode
 from csi_exoblock.simulator.durations import Latencies
 from csi_exoblock.simulator.faults import Rule
 from csi_exoblock.simulator.modes import Modes, describe
@@ -53,6 +54,7 @@ def _print_modes(context: click.Context, _: click.Parameter, asked: bool) -> Non
          help="Where links to devices are put.")  # fmt: skip
 @_option("--state-dir", type=click.Path(path_type=Path),
          help="Where disks and state are kept.  [default: a temporary directory]")  # fmt: skip
+@_option("--persist", is_flag=True, help="Keep the cloud in --state-dir beyond the end.")
 @_option("--seed", type=int, help="Makes ids and chance in faults repeatable.")
 @_option("--faults", type=click.Path(path_type=Path), help="File with a JSON list of rules.")
 @_option("--mode", multiple=True, help="QUESTION=ANSWER; repeatable.")
@@ -99,6 +101,8 @@ def _read_settings(
     time_scale: float,
     api_key: str,
     api_secret: str,
+    state_dir: Path | None,
+    persist: bool,
     **rest: Any,
 ) -> Settings:
     """Check the flags' values.
@@ -109,6 +113,8 @@ def _read_settings(
     """
     if not (math.isfinite(time_scale) and time_scale > 0):
         raise ValueError(f"--time-scale {time_scale}: must be above 0")
+    if persist and state_dir is None:
+        raise ValueError("--persist needs --state-dir")
     host, port = _parse_address(listen)
     zones = _parse_zones(sim_zones)
     return Settings(
@@ -121,6 +127,8 @@ def _read_settings(
         modes=_parse_modes(mode),
         secrets={api_key: api_secret},
         time_scale=time_scale,
+        state_dir=state_dir,
+        persist=persist,
         **rest,
     )
 
@@ -184,6 +192,8 @@ def _parse_modes(texts: tuple[str, ...]) -> Modes:
 def _read_rules(path: Path) -> tuple[Rule, ...]:
     try:
         rules = json.loads(path.read_text())
-        return tuple(Rule.parse(rule) for rule in rules)
-    except (ValueError, TypeError, AttributeError) as error:
+        if not isinstance(rules, list):
+            raise ValueError("must be a JSON list of rules")
+        return tuple(decode(Rule, rule) for rule in rules)
+    except ValueError as error:
         raise ValueError(f"--faults {path}: {error}") from error

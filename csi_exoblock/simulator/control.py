@@ -9,12 +9,13 @@ from typing import Any
 
 from aiohttp import web
 
-from csi_exoblock.simulator import wire
+from csi_exoblock.simulator import refusals, wire
 from csi_exoblock.simulator.attachments import Attachments
 from csi_exoblock.simulator.body import parse_id
 from csi_exoblock.simulator.calls import CallLog
 from csi_exoblock.simulator.cloud import Cloud, Zone
-from csi_exoblock.simulator.disks import Disks
+from csi_exoblock.simulator.codec import decode
+from csi_exoblock.simulator.disks import Disks, NoDisks
 from csi_exoblock.simulator.faults import Faults, Rule
 from csi_exoblock.simulator.refusals import Refusal
 from csi_exoblock.simulator.resources import (
@@ -93,7 +94,7 @@ class Control:
 
     async def _add_fault(self, request: web.Request) -> dict[str, int]:
         """Put a rule in force: {"fault": "drop", "operation": "...", "when": "after", ...}."""
-        return {"id": self.faults.add(Rule.parse(await request.json()))}
+        return {"id": self.faults.add(decode(Rule, await request.json()))}
 
     async def _clear_faults(self, request: web.Request) -> None:
         """Lift all rules."""
@@ -141,6 +142,8 @@ class Control:
     async def _add_instance(self, request: web.Request) -> wire.Json:
         """Add a running instance to a zone: {"name": "...", "local": false}, both optional."""
         body = await request.json() if request.can_read_body else {}
+        if body.get("local") and isinstance(self.disks, NoDisks):
+            raise refusals.conflict("no devices: started without a local instance, or without root")
         instance = self.cloud.add_instance(
             self._zone(request), name=body.get("name", ""), is_local=bool(body.get("local"))
         )

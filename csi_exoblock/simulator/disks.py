@@ -100,18 +100,21 @@ class LoopDisks:
     Args:
         state_dir: Where the files are kept.
         device_dir: Where the links to the devices are put, as udev does.
+        keep: Whether the files outlive the process, and those of earlier ones are used.
     """
 
-    def __init__(self, state_dir: Path, device_dir: Path) -> None:
+    def __init__(self, state_dir: Path, device_dir: Path, *, keep: bool) -> None:
         self._volumes = state_dir.resolve() / "volumes"
         self._snapshots = state_dir.resolve() / "snapshots"
         self._device_dir = device_dir
+        self._keep = keep
         self._devices: dict[UUID, str] = {}
         self._pulled: list[UUID] = []
         self._lock = threading.Lock()  # losetup --find of two threads may pick the same device
         for directory in (self._volumes, self._snapshots, device_dir):
             directory.mkdir(parents=True, exist_ok=True)
-        self._remove_leftovers()
+        self._remove_devices_of_the_dead()
+        self._remove_files()
 
     def take_snapshot(self, volume: UUID, snapshot: UUID) -> None:
         """Copy the volume's file, if it has one."""
@@ -173,22 +176,28 @@ class LoopDisks:
         return tuple(self._pulled)
 
     def close(self) -> None:
-        """Remove every link and loop device."""
+        """Remove every link and loop device, and the files unless they are to be kept."""
         for volume in tuple(self._devices):
             self.disconnect(volume)
+        self._remove_files()
 
     def _link(self, volume: UUID) -> Path:
         return self._device_dir / f"virtio-{str(volume)[:_SERIAL_LENGTH]}"
 
-    def _remove_leftovers(self) -> None:
-        """Remove the devices and links of a process that died over the same files."""
+    def _remove_files(self) -> None:
+        for directory in () if self._keep else (self._volumes, self._snapshots):
+            for image in directory.glob("*.img"):
+                image.unlink()
+
+    def _remove_devices_of_the_dead(self) -> None:
+        """Remove the devices and links of a process that was killed over the same files."""
         listed = json.loads(
             _run("losetup", "--json", "--list", "--output", "NAME,BACK-FILE") or "{}"
         )
         for row in listed.get("loopdevices", ()):
             if row["back-file"].startswith(f"{self._volumes}/"):
                 _run("losetup", "--detach", row["name"])
-        for image in self._volumes.iterdir():
+        for image in self._volumes.glob("*.img"):
             self._link(UUID(image.stem)).unlink(missing_ok=True)
 
 

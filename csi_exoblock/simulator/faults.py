@@ -7,10 +7,9 @@ same calls give the same faults.
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import Any, Self
+from typing import Any
 
 from csi_exoblock.simulator.resources import Ending, Leaves, OperationState, Reason
 
@@ -79,23 +78,6 @@ class Rule:
     reason: Reason = Reason.UNKNOWN
     message: str | None = None
     leaves: Leaves = Leaves.NOTHING
-
-    @classmethod
-    def parse(cls, body: Mapping[str, Any]) -> Self:
-        """Read a rule from JSON.
-
-        Raises:
-            ValueError: A field is unknown, missing or has a value that it cannot have.
-        """
-        unknown = body.keys() - {field.name for field in fields(cls)}
-        if unknown or "fault" not in body:
-            known = ", ".join(field.name for field in fields(cls))
-            raise ValueError(f"a rule needs `fault` and knows only: {known}")
-        enums = {"fault": Fault, "when": When, "reason": Reason, "leaves": Leaves}
-        values: dict[str, Any] = {
-            name: enums.get(name, _same)(value) for name, value in body.items()
-        }
-        return cls(**values)
 
     @property
     def ending(self) -> Ending:
@@ -175,7 +157,3 @@ class Faults:
             {"id": armed.id, "seen": armed.seen, "fired": armed.fired, **asdict(armed.rule)}
             for armed in self._armed
         ]
-
-
-def _same(value: Any) -> Any:
-    return value

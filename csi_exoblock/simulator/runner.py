@@ -17,6 +17,7 @@ from csi_exoblock.simulator.resources import (
     OperationState,
     Reason,
     Volume,
+    VolumeState,
 )
 from csi_exoblock.simulator.settlement import settle
 
@@ -39,7 +40,12 @@ class Runner:
         return operation
 
     def resume(self) -> None:
-        """Run what was pending when the cloud's state was last saved."""
+        """Go on where an earlier process stopped: with its devices and its pending operations."""
+        for zone in self._cloud.zones.values():
+            for volume in zone.volumes.values():
+                instance = zone.instances.get(volume.instance) if volume.instance else None
+                if volume.state is VolumeState.ATTACHED and instance and instance.is_local:
+                    self._disks.connect(volume.id, volume.size_gib)
         for operation in tuple(self._cloud.operations.values()):
             if operation.finished_at is None:
                 self._go(operation)

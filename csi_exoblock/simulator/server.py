@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import logging
 import os
 import random
 import signal
 import tempfile
 import time
-from contextlib import ExitStack
+from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 
 from aiohttp import web
@@ -22,8 +23,9 @@ from csi_exoblock.simulator.control import Control
 from csi_exoblock.simulator.disks import Disks, LoopDisks, NoDisks
 from csi_exoblock.simulator.faults import Faults
 from csi_exoblock.simulator.gateway import Gateway
+from csi_exoblock.simulator.persistence import StateFile
 from csi_exoblock.simulator.runner import Runner
-from csi_exoblock.simulator.settings import Settings
+from csi_exoblock.simulator.settings import LocalInstance, Settings
 
 log = logging.getLogger(__name__)
 
@@ -33,47 +35,61 @@ def run(settings: Settings) -> None:
 
     Raises:
         OSError: The address cannot be listened on, or the state directory cannot be used.
+        ValueError: The state that was kept cannot be read.
     """
     with ExitStack() as stack:
-        disks = _open_disks(settings, stack)
+        state_dir = _open_state_dir(settings, stack)
+        disks = _open_disks(settings, state_dir)
         stack.callback(disks.close)
-        asyncio.run(_serve(settings, disks))
+        asyncio.run(_serve(settings, disks, StateFile(state_dir / "state.json")))
 
 
-def _open_disks(settings: Settings, stack: ExitStack) -> Disks:
+def _open_state_dir(settings: Settings, stack: ExitStack) -> Path:
+    """Make the state directory, and hold it against other simulators."""
+    if settings.state_dir is None:
+        temporary = tempfile.TemporaryDirectory(prefix="csi-exoblock-simulator-")
+        return Path(stack.enter_context(temporary))
+    settings.state_dir.mkdir(parents=True, exist_ok=True)
+    lock = stack.enter_context((settings.state_dir / "lock").open("w"))
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise OSError(f"--state-dir {settings.state_dir}: another simulator uses it") from error
+    return settings.state_dir
+
+
+def _open_disks(settings: Settings, state_dir: Path) -> Disks:
     if not settings.local_instances:
         return NoDisks()
     if os.geteuid() != 0:
         log.warning("not root: volumes have no content and no devices")
         return NoDisks()
-    state_dir = settings.state_dir
-    if state_dir is None:
-        temporary = tempfile.TemporaryDirectory(prefix="csi-exoblock-simulator-")
-        state_dir = Path(stack.enter_context(temporary))
-    return LoopDisks(state_dir, settings.device_dir)
+    return LoopDisks(state_dir, settings.device_dir, keep=settings.persist)
 
 
-async def _serve(settings: Settings, disks: Disks) -> None:
+async def _serve(settings: Settings, disks: Disks, state_file: StateFile) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    cloud = _build_cloud(settings)
+    cloud = _build_cloud(settings, state_file)
     runner = Runner(cloud, disks)
-    web_runner = web.AppRunner(
-        _build_app(settings, cloud, runner, disks), access_log=None, shutdown_timeout=0.0
-    )
-    await web_runner.setup()
-    try:
-        site = web.TCPSite(web_runner, settings.host, settings.port)
-        await site.start()
+    runner.resume()
+    async with AsyncExitStack() as stack:
+        if settings.persist:
+            stack.callback(state_file.save, cloud)
+            stack.callback(asyncio.create_task(state_file.keep_saving(cloud)).cancel)
+        stack.push_async_callback(runner.stop)
+        web_runner = web.AppRunner(
+            _build_app(settings, cloud, runner, disks), access_log=None, shutdown_timeout=0.0
+        )
+        stack.push_async_callback(web_runner.cleanup)
+        await web_runner.setup()
+        await web.TCPSite(web_runner, settings.host, settings.port).start()
         print(_announcement(web_runner, cloud), flush=True)
         await stop.wait()
-    finally:
-        await web_runner.cleanup()
-        await runner.stop()
 
 
-def _build_cloud(settings: Settings) -> Cloud:
+def _build_cloud(settings: Settings, state_file: StateFile) -> Cloud:
     cloud = Cloud(
         zones=settings.zones,
         latencies=settings.latencies,
@@ -81,9 +97,19 @@ def _build_cloud(settings: Settings) -> Cloud:
         random=random.Random(settings.seed),  # noqa: S311 - ids, not secrets
         clock=time.time,
     )
+    if settings.persist:
+        state_file.load(cloud)
     for local in settings.local_instances:
-        cloud.add_instance(cloud.zone(local.zone), id=local.id, is_local=True)
+        _add_local_instance(cloud, local)
     return cloud
+
+
+def _add_local_instance(cloud: Cloud, local: LocalInstance) -> None:
+    """Add an instance, unless it was kept from an earlier process."""
+    zone = cloud.zone(local.zone)
+    kept = (each.id for each in zone.instances.values() if each.is_local)
+    if local.id not in zone.instances and not (local.id is None and any(kept)):
+        cloud.add_instance(zone, id=local.id, is_local=True)
 
 
 def _build_app(settings: Settings, cloud: Cloud, runner: Runner, disks: Disks) -> web.Application:
@@ -109,6 +135,7 @@ def _build_app(settings: Settings, cloud: Cloud, runner: Runner, disks: Disks) -
 def _announcement(web_runner: web.AppRunner, cloud: Cloud) -> str:
     """Say in one line, for programs too, where the cloud is and which instances are this host."""
     host, port = web_runner.addresses[0][:2]
+    host = f"[{host}]" if ":" in host else host
     instances = ",".join(
         f"{zone.name}/{id}" for zone in cloud.zones.values() for id in zone.instances
     )

@@ -29,7 +29,8 @@ class Settings:
         zones: At least one.
         local_instances: Empty: no volume becomes a device; an id of None is made from the seed.
         device_dir: Where the links to devices are put.
-        state_dir: Where disks are kept; None is a temporary directory.
+        state_dir: Where disks and state are kept; None is a temporary directory.
+        persist: Whether what is in it outlives the process.
         seed: Of ids and of chance in faults; None is a random one.
         secrets: API secrets by API key.
         time_scale: Multiplies latencies, lags and delays.
@@ -42,6 +43,7 @@ class Settings:
     local_instances: tuple[LocalInstance, ...]
     device_dir: Path
     state_dir: Path | None
+    persist: bool
     seed: int | None
     rules: tuple[Rule, ...]
     modes: Modes
