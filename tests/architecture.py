@@ -33,8 +33,7 @@ BASE = frozenset(
 )
 MAY_IMPORT: Mapping[str, frozenset[str]] = {
     **dict.fromkeys(BASE, BASE),
-    "flag_types": BASE,
-    "flags": BASE | {"flag_types"},
+    "flags": BASE,
     "probes": BASE,
     "host": BASE,
     "exoscale": BASE,
@@ -44,14 +43,14 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
     "app": BASE | {"probes", "csi", "controller", "node", "exoscale", "host"},
     "tools": BASE | {"app", "pb", "csi", "controller", "node", "exoscale", "host"},
     "simulator": frozenset(),
-    "__main__": BASE | {"flag_types", "flags", "app", "tools", "simulator"},
+    "__main__": BASE | {"flags", "app", "tools", "simulator"},
 }
 
 # What only some modules may use, be it a module of the standard library, a name in one, or a
 # foreign package; patterns as in a shell. What is foreign and not listed may be used nowhere.
 ONLY_IN: Mapping[str, tuple[str, ...]] = {
     "aiohttp": ("simulator.*",),
-    "click": ("__main__", "flag*", "simulator.command", "tools.*"),
+    "click": ("__main__", "flags.*", "simulator.command", "tools.*"),
     "exoscale_auth": ("exoscale.*",),
     "google.protobuf": ("csi.*", "tools.demo*"),
     "grpc": ("csi.*", "tools.demo*"),

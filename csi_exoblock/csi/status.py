@@ -31,7 +31,7 @@ CODES: Mapping[type[Exception], StatusCode] = {
     errors.ApiDenied: StatusCode.PERMISSION_DENIED,
     # controller/ explains what it can by looking; what is left was refused for good.
     errors.ApiRejected: StatusCode.INTERNAL,
-    errors.OperationFailed: StatusCode.UNAVAILABLE,
+    errors.OperationFailed: StatusCode.INTERNAL,
     errors.HostError: StatusCode.UNAVAILABLE,
     errors.CommandFailed: StatusCode.UNAVAILABLE,
     errors.ForeignContent: StatusCode.FAILED_PRECONDITION,

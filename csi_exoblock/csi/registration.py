@@ -1,0 +1,118 @@
+"""Kubelet's plugin registration, v1: the node plugin makes itself known without a sidecar (N18)."""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import grpc
+
+from csi_exoblock.concurrency import Deadline
+from csi_exoblock.csi.server import listen
+from csi_exoblock.errors import DriverError
+from csi_exoblock.pb import pluginregistration_pb2, pluginregistration_pb2_grpc
+
+log = logging.getLogger(__name__)
+
+_TYPE = "CSIPlugin"
+# The version of CSI's major interface that kubelet compares, not that of the specification.
+_SUPPORTED_VERSIONS = ("1.0.0",)
+
+# Kubelet asks one question at a time.
+_WORKERS = 2
+
+
+class Registration(pluginregistration_pb2_grpc.RegistrationServicer):
+    """Serves kubelet's questions on a socket in its folder of plugins.
+
+    Kubelet acts on sockets that appear. So this one appears only once the node knows what it is: a
+    registration that then fails would remove the driver from CSINode.
+
+    Args:
+        path: The socket in kubelet's folder, as this process sees it.
+        csi_path: The CSI socket, as kubelet sees it.
+        wait_until_known: Returns once the node knows what it is; raises at the deadline.
+    """
+
+    def __init__(
+        self,
+        *,
+        driver_name: str,
+        path: Path,
+        csi_path: Path,
+        wait_until_known: Callable[[Deadline], object],
+    ) -> None:
+        self._driver_name = driver_name
+        self._path = path
+        self._csi_path = csi_path
+        self._wait_until_known = wait_until_known
+        self._stopped = threading.Event()
+        self._waiting = Deadline(math.inf)
+        self._server = grpc.server(
+            ThreadPoolExecutor(max_workers=_WORKERS, thread_name_prefix="registration")
+        )
+        pluginregistration_pb2_grpc.add_RegistrationServicer_to_server(self, self._server)
+
+    def start(self) -> None:
+        """Begin to wait for the node's identity, then serve; the CSI socket must answer already."""
+        threading.Thread(target=self._run, name="registration", daemon=True).start()
+
+    def stop(self) -> None:
+        """Answer no more. The socket stays: without it kubelet would forget the driver (S22)."""
+        self._stopped.set()
+        self._waiting.cancel()
+        self._server.stop(None).wait()
+
+    def GetInfo(
+        self, request: pluginregistration_pb2.InfoRequest, context: grpc.ServicerContext
+    ) -> pluginregistration_pb2.PluginInfo:
+        """Tell kubelet whom it found and where to call."""
+        return pluginregistration_pb2.PluginInfo(
+            type=_TYPE,
+            name=self._driver_name,
+            endpoint=str(self._csi_path),
+            supported_versions=_SUPPORTED_VERSIONS,
+        )
+
+    def NotifyRegistrationStatus(
+        self, request: pluginregistration_pb2.RegistrationStatus, context: grpc.ServicerContext
+    ) -> pluginregistration_pb2.RegistrationStatusResponse:
+        """Learn what became of the registration; kubelet itself repeats one that failed."""
+        if request.plugin_registered:
+            log.info("registered with kubelet")
+        else:
+            log.error("kubelet refused the registration", extra={"error": request.error})
+        return pluginregistration_pb2.RegistrationStatusResponse()
+
+    def _run(self) -> None:
+        while not self._stopped.is_set():
+            if self._is_known():
+                self._appear()
+                return
+            self._waiting = Deadline(math.inf)  # which is a day
+
+    def _is_known(self) -> bool:
+        try:
+            self._wait_until_known(self._waiting)
+        except DriverError:
+            return False
+        return True
+
+    def _appear(self) -> None:
+        """Show kubelet a socket that answers already: it ignores files that begin with a dot.
+
+        gRPC unlinks the name that it bound when it stops, so the other one stays.
+        """
+        hidden = self._path.with_name(f".{self._path.name}")
+        try:
+            hidden.unlink(missing_ok=True)
+            listen(self._server, hidden)
+            hidden.rename(self._path)
+        except OSError as error:
+            log.error("can't register with kubelet", extra={"error": str(error)})
+        else:
+            log.info("waiting for kubelet", extra={"path": str(self._path)})

@@ -1,0 +1,186 @@
+"""The flags of the services, each with its environment variable; the flag wins."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import click
+
+from csi_exoblock.config import (
+    DEFAULT_DRIVER_NAME,
+    DEFAULT_SIZE_LIMITS,
+    NodeSettings,
+    Timing,
+)
+from csi_exoblock.flags import types
+from csi_exoblock.flags.types import Read
+
+_Decorator = Callable[[Callable[..., None]], Callable[..., None]]
+
+_LEVELS = ("debug", "info", "warning", "error")
+_ZONE = Read("zone", types.zone)
+_DURATION = Read("duration", types.duration)
+
+# The flags of those durations that a user may set; the rest of Timing is the driver's own.
+SERVER_TIMING = {"shutdown_timeout": "--shutdown-timeout"}
+CLOUD_TIMING = {
+    "api_timeout": "--api-timeout",
+    "poll_initial": "--poll-initial",
+    "poll_max": "--poll-max",
+    "create_timeout": "--create-timeout",
+    "attach_timeout": "--attach-timeout",
+    "detach_timeout": "--detach-timeout",
+}
+NODE_TIMING = {"device_wait": "--device-wait-timeout", "device_in_use": "--device-in-use-timeout"}
+
+
+def server(*, workers: int) -> _Decorator:
+    """Add the flags of every service.
+
+    Args:
+        workers: Default of `--grpc-workers`.
+    """
+    return _all(
+        _option(
+            "--endpoint",
+            Read("socket", types.socket_path),
+            Path("/csi/csi.sock"),
+            "CSI socket.",
+            older="CSI_ENDPOINT",
+        ),
+        _option(
+            "--driver-name",
+            Read("name", types.driver_name),
+            DEFAULT_DRIVER_NAME,
+            "Name of the driver.",
+        ),
+        _option(
+            "--http-endpoint",
+            Read("address", types.address),
+            None,
+            "Address of probes and metrics, such as :8080.",
+        ),
+        _option("--grpc-workers", click.IntRange(2, 10_000), workers, "Calls served at once."),
+        _option("--log-format", click.Choice(["json", "text"]), "json", "Form of log lines."),
+        _option("--log-level", click.Choice(_LEVELS), "info", "The least level that is logged."),
+    )
+
+
+def timing(flags: Mapping[str, str]) -> _Decorator:
+    """Add flags for fields of `Timing`, and for the scale of all of them."""
+    described = {each.name: each for each in fields(Timing)}
+    return _all(
+        *(
+            _option(flag, _DURATION, described[name].default, described[name].metadata["reason"])
+            for name, flag in flags.items()
+        ),
+        _option("--time-scale", Read("factor", types.scale), 1.0, "Multiplies every wait."),
+    )
+
+
+def cloud() -> _Decorator:
+    """Add the flags of whoever calls the API."""
+    least, most = DEFAULT_SIZE_LIMITS.min_gib, DEFAULT_SIZE_LIMITS.max_gib
+    return _all(
+        _option(
+            "--api-endpoint",
+            Read("url", types.url),
+            "https://api-{zone}.exoscale.com/v2",
+            "URL of the API; without {zone} it serves one zone and needs --default-zone.",
+            older="EXOSCALE_API_ENDPOINT",
+        ),
+        _option("--zones", Read("zones", types.zones), (), "Zones in scope; all if empty."),
+        _option("--default-zone", _ZONE, None, "For requests and classes that name no zone."),
+        _option("--user-agent-extra", click.STRING, "", "Added to the User-Agent of requests."),
+        _option(
+            "--cluster-id",
+            Read("id", types.cluster_id),
+            None,
+            "Tells this cluster's volumes from those of others.",
+        ),
+        _option(
+            "--extra-labels",
+            Read("labels", types.labels),
+            {},
+            "key=value,... for every volume and snapshot.",
+        ),
+        _option(
+            "--label-prefix",
+            Read("prefix", types.label_prefix),
+            "exoblock/",
+            "What the driver's own labels begin with.",
+        ),
+        _option("--label-max-length", click.IntRange(32, 255), 255, "Longer values are hashed."),
+        _option("--min-volume-size-gib", click.IntRange(1), least, "Smallest volume."),
+        _option("--max-volume-size-gib", click.IntRange(1), most, "Largest volume."),
+    )
+
+
+def node() -> _Decorator:
+    """Add the flags of whoever works on a host."""
+    path = click.Path(path_type=Path)
+    usual = NodeSettings()
+    return _all(
+        _option("--instance-id", click.UUID, None, "This instance, if not to be asked for."),
+        _option("--zone", _ZONE, None, "Its zone; goes with --instance-id."),
+        _option(
+            "--metadata-sources",
+            Read("sources", types.sources),
+            usual.metadata_sources,
+            "Where else the instance's identity comes from, in order: cdrom,server.",
+        ),
+        _option("--volume-attach-limit", click.IntRange(1), usual.attach_limit, "Per instance."),
+        _option(
+            "--reserved-volume-attachments",
+            click.IntRange(0),
+            usual.reserved_attachments,
+            "Kept free for volumes that are not the driver's.",
+        ),
+        _option("--kubelet-path", path, usual.kubelet_path, "Kubelet's folder on the host."),
+        _option("--registration-path", path, None, "Socket in kubelet's plugins_registry."),
+        _option("--device-dir", path, usual.device_dir, "Where udev links the disks."),
+        _option(
+            "--require-zeroed-device",
+            click.BOOL,
+            usual.require_zeroed_device,
+            "Format a disk only if it reads as zeros.",
+        ),
+        _option(
+            "--max-concurrent-format",
+            click.IntRange(1),
+            usual.max_concurrent_format,
+            "Runs of mkfs and fsck at once.",
+        ),
+    )
+
+
+def key_of(flag: str) -> str:
+    """Return the name under which a flag's value arrives."""
+    return flag.removeprefix("--").replace("-", "_")
+
+
+def _option(
+    flag: str, kind: click.ParamType[Any], usual: object, text: str, *, older: str | None = None
+) -> _Decorator:
+    variable = f"CSI_EXOBLOCK_{key_of(flag).upper()}"
+    return click.option(
+        flag,
+        type=kind,
+        default=usual,
+        envvar=[variable, *filter(None, [older])],
+        help=text,
+        show_default=True,
+        show_envvar=True,
+    )
+
+
+def _all(*options: _Decorator) -> _Decorator:
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate

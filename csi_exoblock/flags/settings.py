@@ -1,0 +1,101 @@
+"""Settings from flags: what click read becomes typed here, and contradictions end with one line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from csi_exoblock.capacity import SizeLimits
+from csi_exoblock.config import (
+    ApiSettings,
+    ControllerSettings,
+    NodeSettings,
+    ServerSettings,
+    Timing,
+)
+from csi_exoblock.flags.options import CLOUD_TIMING, NODE_TIMING, SERVER_TIMING, key_of
+from csi_exoblock.model import NodeId
+
+Given = Mapping[str, Any]
+"""What click read, by the flags' names."""
+
+
+def timing_of(given: Given) -> Timing:
+    """Return how long everything takes."""
+    flags = {**SERVER_TIMING, **CLOUD_TIMING, **NODE_TIMING}
+    chosen = {name: given[key_of(flag)] for name, flag in flags.items() if key_of(flag) in given}
+    return Timing(**chosen).scaled(given["time_scale"])
+
+
+def server_settings(given: Given) -> ServerSettings:
+    """Return what every service needs."""
+    return ServerSettings(
+        driver_name=given["driver_name"],
+        socket_path=given["endpoint"],
+        http_address=given["http_endpoint"],
+        grpc_workers=given["grpc_workers"],
+        timing=timing_of(given),
+    )
+
+
+def api_settings(given: Given, *, key: str, secret: str, user_agent: str) -> ApiSettings:
+    """Return how to reach the cloud.
+
+    Raises:
+        click.UsageError: The endpoint serves one zone, and no flag says which.
+    """
+    if "{zone}" not in given["api_endpoint"] and given["default_zone"] is None:
+        raise click.UsageError("--api-endpoint without {zone} needs --default-zone")
+    return ApiSettings(
+        endpoint=given["api_endpoint"],
+        key=key,
+        secret=secret,
+        zones=given["zones"],
+        default_zone=given["default_zone"],
+        user_agent=" ".join(filter(None, [user_agent, given["user_agent_extra"]])),
+    )
+
+
+def controller_settings(given: Given) -> ControllerSettings:
+    """Return what the controller may decide by itself.
+
+    Raises:
+        click.UsageError: The smallest volume would be larger than the largest.
+    """
+    limits = SizeLimits(min_gib=given["min_volume_size_gib"], max_gib=given["max_volume_size_gib"])
+    if limits.min_gib > limits.max_gib:
+        raise click.UsageError("--min-volume-size-gib exceeds --max-volume-size-gib")
+    return ControllerSettings(
+        driver_name=given["driver_name"],
+        cluster_id=given["cluster_id"],
+        label_prefix=given["label_prefix"],
+        label_max_length=given["label_max_length"],
+        extra_labels=given["extra_labels"],
+        size_limits=limits,
+    )
+
+
+def node_settings(given: Given) -> NodeSettings:
+    """Return how the node finds itself and its disks.
+
+    Raises:
+        click.UsageError: Only half of the identity is given, or every attachment is reserved.
+    """
+    if (given["instance_id"] is None) != (given["zone"] is None):
+        raise click.UsageError("--instance-id and --zone go together")
+    if given["reserved_volume_attachments"] >= given["volume_attach_limit"]:
+        raise click.UsageError("--reserved-volume-attachments leaves no --volume-attach-limit")
+    known = given["instance_id"] is not None
+    return NodeSettings(
+        identity=NodeId(given["zone"], given["instance_id"]) if known else None,
+        metadata_sources=given["metadata_sources"],
+        attach_limit=given["volume_attach_limit"],
+        reserved_attachments=given["reserved_volume_attachments"],
+        device_dir=given["device_dir"],
+        kubelet_path=given["kubelet_path"],
+        registration_path=given["registration_path"],
+        require_zeroed_device=given["require_zeroed_device"],
+        max_concurrent_format=given["max_concurrent_format"],
+    )

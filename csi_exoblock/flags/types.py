@@ -1,0 +1,129 @@
+"""How the text of a flag becomes a value; each reader's ValueError says what is expected."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import click
+
+from csi_exoblock.model import ZoneName
+
+_Value = TypeVar("_Value")
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)", re.ASCII)
+_ZONE = re.compile(r"[a-z0-9-]{1,63}", re.ASCII)
+_LABEL_PART = re.compile(r"[A-Za-z0-9./-]{1,255}", re.ASCII)
+
+
+class Read(click.ParamType[_Value], Generic[_Value]):
+    """A type of flags, read by a function."""
+
+    def __init__(self, name: str, read: Callable[[str], _Value]) -> None:
+        self.name = name
+        self._read = read
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> _Value:
+        """Read the value, unless it is a default, which is read already."""
+        if not isinstance(value, str):
+            return value  # type: ignore[no-any-return]  # click hands a default through
+        try:
+            return self._read(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+def duration(text: str) -> float:
+    """Read `90s`, `2m`, `1m30s` or `250ms` as seconds."""
+    if not re.fullmatch(f"(?:{_PART.pattern})+", text, re.ASCII):
+        raise ValueError(f"{text!r} is no duration such as 90s or 2m")
+    return sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
+
+
+def scale(text: str) -> float:
+    """Read a factor above zero."""
+    factor = float(text) if re.fullmatch(r"[0-9.]{1,12}", text, re.ASCII) else 0.0
+    if not 0.0 < factor < math.inf:
+        raise ValueError(f"{text!r} is no number above 0")
+    return factor
+
+
+def socket_path(text: str) -> Path:
+    """Read `unix:///path` or `/path`."""
+    path = Path(text.removeprefix("unix:").replace("//", "/", 1) if ":" in text else text)
+    if not path.is_absolute() or path.name == "":
+        raise ValueError(f"{text!r} is no socket such as unix:///csi/csi.sock")
+    return path
+
+
+def address(text: str) -> tuple[str, int]:
+    """Read `:8080`, `127.0.0.1:8080` or `[::1]:8080`."""
+    match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([^:\[\]/ ]*)):([0-9]{1,5})", text, re.ASCII)
+    if match is None or int(match[3]) > 65535:
+        raise ValueError(f"{text!r} is no address such as :8080 or 127.0.0.1:8080")
+    return match[1] or match[2], int(match[3])
+
+
+def url(text: str) -> str:
+    """Read an HTTP URL in which `{zone}` may stand."""
+    if not re.fullmatch(r"https?://[^\s/]+(/\S*)?", text) or text.replace("{zone}", "").count("{"):
+        raise ValueError(f"{text!r} is no URL such as https://api-{{zone}}.exoscale.com/v2")
+    return text.rstrip("/")
+
+
+def driver_name(text: str) -> str:
+    """Read a name as CSI allows one: a domain of at most 63 characters."""
+    if len(text) > 63 or not re.fullmatch(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?", text, re.ASCII):
+        raise ValueError(f"{text!r} is no driver name: lower-case domain, at most 63 characters")
+    return text
+
+
+def zone(text: str) -> ZoneName:
+    """Read the name of a zone."""
+    if not _ZONE.fullmatch(text):
+        raise ValueError(f"{text!r} is no zone such as ch-gva-2")
+    return ZoneName(text)
+
+
+def zones(text: str) -> tuple[ZoneName, ...]:
+    """Read names of zones, separated by commas."""
+    return tuple(zone(each.strip()) for each in text.split(",") if each.strip())
+
+
+def cluster_id(text: str) -> str | None:
+    """Read the cluster's id; empty means none."""
+    if text and not re.fullmatch(r"[A-Za-z0-9.-]{1,63}", text, re.ASCII):
+        raise ValueError(f"{text!r}: letters, digits, dash and dot, at most 63, are allowed")
+    return text or None
+
+
+def label_prefix(text: str) -> str:
+    """Read what the driver's own labels begin with."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9./-]{0,62}", text, re.ASCII):
+        raise ValueError(f"{text!r}: letters, digits, dash, dot and slash, at most 63, are allowed")
+    return text
+
+
+def labels(text: str) -> dict[str, str]:
+    """Read `key=value,key=value`."""
+    pairs = [each.strip().partition("=") for each in text.split(",") if each.strip()]
+    for key, _, value in pairs:
+        if not (_LABEL_PART.fullmatch(key) and _LABEL_PART.fullmatch(value)):
+            raise ValueError(
+                f"{key + '=' + value!r}: labels are key=value of letters, digits, dash, dot, slash"
+            )
+    return {key: value for key, _, value in pairs}
+
+
+def sources(text: str) -> tuple[str, ...]:
+    """Read where the node's identity may come from, in order."""
+    named = tuple(each.strip() for each in text.split(",") if each.strip())
+    if not named or set(named) - {"cdrom", "server"} or len(set(named)) < len(named):
+        raise ValueError(f"{text!r}: known are cdrom and server, each once")
+    return named
