@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
 from tests.kubernetes.cluster.api import VOLUME, VOLUME_ATTACHMENT, Api
+from tests.kubernetes.cluster.claims import BoundVolume
 from tests.kubernetes.cluster.cleaning import loop_devices_below, mounts_below
 from tests.kubernetes.cluster.cloud import Cloud
 from tests.kubernetes.cluster.namespace import Namespace
-from tests.kubernetes.cluster.places import CLOUD, DRIVER_NAME, KUBELET
+from tests.kubernetes.cluster.places import CLOUD, CSI_MOUNTS, KUBELET, STAGING
 
-_STAGING = KUBELET / "plugins" / "kubernetes.io" / "csi" / DRIVER_NAME
-_BLOCK = KUBELET / "plugins" / "kubernetes.io" / "csi" / "volumeDevices"
+_BLOCK = CSI_MOUNTS / "volumeDevices"
 _IN_USE = "was in use"
 
 
@@ -52,9 +51,9 @@ def _of_nobody(api: Api, cloud: Cloud) -> Iterator[str]:
         if name not in names:
             yield f"attachment of {name}"
     volumes = cloud.volumes()
-    staged = {_staging_name(f"{volume.zone}/{volume.uuid}") for volume in volumes}
-    for point in mounts_below(_STAGING):
-        if point.relative_to(_STAGING).parts[0] not in staged:
+    known = {BoundVolume("", f"{each.zone}/{each.uuid}").staging_folder for each in volumes}
+    for point in mounts_below(STAGING):
+        if known.isdisjoint(point.parents):
             yield f"mount {point}"
     for point in mounts_below(_BLOCK):
         if not names.intersection(point.parts):
@@ -66,8 +65,3 @@ def _of_nobody(api: Api, cloud: Cloud) -> Iterator[str]:
     for device, disk in loop_devices_below(KUBELET).items():
         if not names.intersection(Path(disk).parts):
             yield f"device {device} of {disk}"
-
-
-def _staging_name(handle: str) -> str:
-    """Return the folder in which the kubelet stages a volume: the hash of its id."""
-    return hashlib.sha256(handle.encode()).hexdigest()

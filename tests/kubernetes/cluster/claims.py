@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Self
 from uuid import UUID
 
 from tests.kubernetes.cluster.api import CLAIM, VOLUME
 from tests.kubernetes.cluster.namespace import Namespace
+from tests.kubernetes.cluster.places import STAGING
 
 DEFAULT_CLASS = "exoscale-sbs"
 
@@ -24,6 +27,11 @@ class BoundVolume:
     def zone(self) -> str:
         """The zone that the cloud's volume is in."""
         return self.handle.partition("/")[0]
+
+    @property
+    def staging_folder(self) -> Path:
+        """Where the kubelet stages it on the node: in a folder with the hash of its id."""
+        return STAGING / hashlib.sha256(self.handle.encode()).hexdigest()
 
     @property
     def uuid(self) -> UUID:

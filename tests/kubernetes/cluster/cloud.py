@@ -19,7 +19,7 @@ from tests.kubernetes.cluster.places import (
     OTHER_ZONE,
     ZONE,
 )
-from tests.kubernetes.cluster.polling import eventually
+from tests.kubernetes.cluster.polling import wait_until
 
 API_ENDPOINT: Final = f"http://127.0.0.1:{CLOUD_PORT}/{{zone}}/v2"
 CREDENTIALS: Final = {
@@ -30,7 +30,7 @@ CREDENTIALS: Final = {
 _CONTROL = f"http://127.0.0.1:{CLOUD_PORT}/_simulator"
 _TIMEOUT_SECONDS = 30
 # A tenth of the real cloud's: long enough to be interrupted, short enough to wait for.
-_LATENCY = "0.3s"
+LATENCY_SECONDS: Final = 0.3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +72,7 @@ class Cloud:
                 f"--local-instance={ZONE}/{INSTANCE}",
                 f"--device-dir={DEVICES}",
                 f"--state-dir={CLOUD}",
-                f"--latency={_LATENCY}",
+                f"--latency={LATENCY_SECONDS}s",
             ],
             environment=CREDENTIALS,
         )
@@ -80,8 +80,7 @@ class Cloud:
     def start(self) -> None:
         """Start it and return when it answers."""
         self.daemon.start()
-        if not eventually(self._answers, seconds=_TIMEOUT_SECONDS):
-            raise TimeoutError(f"the simulator does not answer; see {self.daemon.log}")
+        wait_until(self._answers, f"the simulator answers; its log is {self.daemon.log}")
 
     def close(self) -> None:
         """Close the connections."""

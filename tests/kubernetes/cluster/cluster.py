@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.kubernetes.cluster import cleaning, control_plane, credentials, images, machine
 from tests.kubernetes.cluster.api import NODE, SERVICE_ACCOUNT, Api
 from tests.kubernetes.cluster.places import CONTAINERD_SOCKET, KUBECONFIG, LOGS, NODE_NAME, STATE
-from tests.kubernetes.cluster.polling import eventually
+from tests.kubernetes.cluster.polling import wait_until
 
 _START_SECONDS = 120
 
@@ -29,7 +29,7 @@ class Cluster:
         """Start everything at once and return when the node takes pods, after some 10 seconds.
 
         Raises:
-            TimeoutError: A program did not come up; the message names its log.
+            AssertionError: A program did not come up; the message says which.
         """
         cleaning.clean()
         STATE.mkdir(parents=True)
@@ -39,11 +39,11 @@ class Cluster:
             daemon.start()
         with ThreadPoolExecutor() as threads:
             imported = threads.submit(self._import_images)
-            self._wait(self.api.is_ready, "the API server is not ready")
+            _wait(self.api.is_ready, "the API server is ready")
             self.kubelet.start()
             imported.result()
-        self._wait(self._node_is_ready, f"node {NODE_NAME} is not ready")
-        self._wait(self._pods_may_start, "there is no default service account")
+        _wait(self._node_is_ready, f"node {NODE_NAME} is ready")
+        _wait(self._pods_may_start, "there is a default service account")
 
     def stop(self) -> None:
         """Stop everything and leave nothing of it on the machine."""
@@ -61,7 +61,7 @@ class Cluster:
 
     def _import_images(self) -> None:
         tars = images.write_images(STATE / "images")
-        self._wait(CONTAINERD_SOCKET.exists, "containerd does not listen")
+        _wait(CONTAINERD_SOCKET.exists, "containerd listens")
         machine.import_images(tars)
 
     def _node_is_ready(self) -> bool:
@@ -75,6 +75,6 @@ class Cluster:
     def _pods_may_start(self) -> bool:
         return self.api.find(SERVICE_ACCOUNT, "default", "default") is not None
 
-    def _wait(self, question: Callable[[], bool], failure: str) -> None:
-        if not eventually(question, seconds=_START_SECONDS):
-            raise TimeoutError(f"{failure} after {_START_SECONDS} s; see the logs in {LOGS}")
+
+def _wait(question: Callable[[], bool], promise: str) -> None:
+    wait_until(question, promise, seconds=_START_SECONDS, explain=lambda: f"logs are in {LOGS}")

@@ -18,6 +18,7 @@ from tests.kubernetes.cluster.places import (
     NODE_NAME,
     ZONE,
 )
+from tests.kubernetes.cluster.polling import wait_until
 from tests.kubernetes.cluster.sidecars import sidecars
 
 CLUSTER_ID: Final = "kubernetes-test"
@@ -41,8 +42,18 @@ class ControllerPod:
         for daemon in (self.controller, *self.sidecars.values()):
             daemon.start()
 
+    def crash(self) -> None:
+        """Kill the driver and start it again as the kubelet would.
+
+        The sidecars end by themselves when they lose it, and are started again as well.
+        """
+        self.controller.kill()
+        running = list(self.sidecars.values())
+        wait_until(lambda: not any(daemon.pid for daemon in running), "the sidecars have ended")
+        self.start()
+
     def kill(self) -> None:
-        """End every process as a lost node would."""
+        """End every process as the loss of its node would."""
         for daemon in (*self.sidecars.values(), self.controller):
             daemon.kill()
 

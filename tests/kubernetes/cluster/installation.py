@@ -10,12 +10,11 @@ from tests.kubernetes.cluster.cloud import Cloud
 from tests.kubernetes.cluster.cluster import Cluster
 from tests.kubernetes.cluster.driver import ATTACH_LIMIT, controller_pod, node_plugin
 from tests.kubernetes.cluster.places import CSI, DRIVER_NAME, NODE_NAME
-from tests.kubernetes.cluster.polling import eventually
+from tests.kubernetes.cluster.polling import wait_until
 from tests.kubernetes.cluster.programs import build_programs, snapshot_definitions
 from tests.kubernetes.cluster.sidecars import NAMESPACE, snapshot_controller
 
 _MANIFESTS = Path(__file__).parents[3] / "deploy"
-_READY_SECONDS = 60
 
 
 class Installation:
@@ -30,7 +29,7 @@ class Installation:
         self.cluster = Cluster(programs)
         self.cloud = Cloud()
         self.controller_pod = controller_pod(programs, "controller-0")
-        self.standby_controller_pod = controller_pod(programs, "controller-1")
+        self.standby = controller_pod(programs, "controller-1")
         self.node = node_plugin()
         self._snapshot_controller = snapshot_controller(programs)
 
@@ -38,7 +37,7 @@ class Installation:
         """Start everything and return when claims can be made.
 
         Raises:
-            TimeoutError: Something did not come up; the message names it.
+            AssertionError: Something did not come up; the message names it.
         """
         self.cluster.start()
         CSI.mkdir()
@@ -51,21 +50,21 @@ class Installation:
             installed.result()
         self._snapshot_controller.start()
         self.wait_registered()
-        self._wait_for_leaders()
+        wait_until(self._all_lead, "every sidecar is a leader")
 
     def stop(self) -> None:
         """Stop everything and leave nothing of it on the machine."""
         self.cloud.close()
         self.cluster.stop()
 
-    def wait_registered(self) -> None:
-        """Return when the node lists the driver.
+    def swap_replicas(self) -> None:
+        """Kill the replica of the controller that leads; the standby, which runs, takes over."""
+        self.controller_pod.kill()
+        self.controller_pod, self.standby = self.standby, self.controller_pod
 
-        Raises:
-            TimeoutError: It does not.
-        """
-        if not eventually(self._is_registered, seconds=_READY_SECONDS):
-            raise TimeoutError(f"CSINode {NODE_NAME} does not list the driver; {self.node.log}")
+    def wait_registered(self) -> None:
+        """Return when the node lists the driver."""
+        wait_until(lambda: self.attach_limit, f"CSINode {NODE_NAME} lists the driver")
 
     @property
     def attach_limit(self) -> int:
@@ -77,19 +76,12 @@ class Installation:
             if driver.text("name") == DRIVER_NAME
         )
 
-    def _is_registered(self) -> bool:
-        return self.attach_limit > 0
-
     def _install_objects(self) -> None:
         for definition in sorted(snapshot_definitions().glob("*snapshot.storage.k8s.io_*.yaml")):
             self.cluster.kubectl("create", f"--filename={definition}")
         self.cluster.kubectl("wait", "crd", "--all", "--for=condition=Established")
         for manifest in sorted(_MANIFESTS.glob("*.yaml")):
             self.cluster.kubectl("apply", f"--filename={manifest}")
-
-    def _wait_for_leaders(self) -> None:
-        if not eventually(self._all_lead, seconds=_READY_SECONDS):
-            raise TimeoutError("not every sidecar has become the leader")
 
     def _all_lead(self) -> bool:
         leases = self.cluster.api.list(LEASE, NAMESPACE)

@@ -9,11 +9,10 @@ from tests.kubernetes.cluster.api import CLAIM, EVENT, NAMESPACE, POD, SERVICE_A
 from tests.kubernetes.cluster.cluster import Cluster
 from tests.kubernetes.cluster.documents import Document, Json
 from tests.kubernetes.cluster.places import LOGS
-from tests.kubernetes.cluster.polling import eventually
+from tests.kubernetes.cluster.polling import WAIT_SECONDS, wait_until
 
 T = TypeVar("T")
 
-_WAIT_SECONDS = 90
 _LOG_LINES = 25
 
 
@@ -63,7 +62,7 @@ class Namespace:
             if event.text("involvedObject", "name") == about
         ]
 
-    def wait_event(self, about: str, *words: str, seconds: float = _WAIT_SECONDS) -> str:
+    def wait_event(self, about: str, *words: str, seconds: float = WAIT_SECONDS) -> str:
         """Return the first event about an object that has all these words."""
 
         def matching() -> str | None:
@@ -77,23 +76,15 @@ class Namespace:
         question: Callable[[], T | None],
         promise: str,
         *,
-        seconds: float = _WAIT_SECONDS,
+        seconds: float = WAIT_SECONDS,
         explain: Callable[[], str] = str,
     ) -> T:
-        """Return the first answer that is true.
+        """Return the first answer that is true; a failure also shows the namespace and the logs."""
 
-        Args:
-            explain: What the failure's message shall say beside the promise.
+        def explain_all() -> str:
+            return f"{explain()}\n{self._describe()}"
 
-        Raises:
-            AssertionError: There was none in time; the message shows the namespace and the logs.
-        """
-        answer = eventually(question, seconds=seconds)
-        if answer:
-            return answer
-        raise AssertionError(
-            f"not within {seconds:.0f} s: {promise}\n{explain()}\n{self._describe()}"
-        )
+        return wait_until(question, promise, seconds=seconds, explain=explain_all)
 
     def _describe(self) -> str:
         """Show what a person would look at: objects, events, the end of the driver's logs."""

@@ -6,6 +6,8 @@ import socket
 from pathlib import Path
 from typing import Final
 
+DRIVER_NAME: Final = "exoblock.csi.exoscale.com"
+
 STATE: Final = Path("/var/lib/csi-exoblock-test")
 """Everything the cluster writes; `cleaning.clean` leaves nothing below it."""
 
@@ -18,11 +20,12 @@ CONTAINERD_SOCKET: Final = CONTAINERD / "containerd.sock"
 CNI: Final = STATE / "cni"
 KUBELET: Final = STATE / "kubelet"
 KUBECONFIG: Final = STATE / "kubeconfig"
+CSI_MOUNTS: Final = KUBELET / "plugins" / "kubernetes.io" / "csi"
+STAGING: Final = CSI_MOUNTS / DRIVER_NAME
 CSI: Final = STATE / "csi"
 DEVICES: Final = STATE / "by-id"
 CLOUD: Final = STATE / "cloud"
 
-DRIVER_NAME: Final = "exoblock.csi.exoscale.com"
 ZONE: Final = "ch-gva-2"
 """The zone that the real node is in."""
 

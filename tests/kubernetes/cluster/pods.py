@@ -10,6 +10,7 @@ from tests.kubernetes.cluster.api import POD, STATEFUL_SET
 from tests.kubernetes.cluster.claims import DEFAULT_CLASS, Claim
 from tests.kubernetes.cluster.images import BUSYBOX
 from tests.kubernetes.cluster.namespace import Namespace
+from tests.kubernetes.cluster.node_objects import OBJECT_ONLY
 
 # A shell as process 1 ignores TERM unless told otherwise, and its pod would end by a time-out.
 WAIT_FOR_TERM = "trap 'exit 0' TERM; sleep 1000000 & wait"
@@ -34,6 +35,7 @@ class Pod:
         read_only: bool = False,
         fs_group: int | None = None,
         zone: str = "",
+        node: str = "",
         script: str = WAIT_FOR_TERM,
         restart_policy: str = "Always",
     ) -> Self:
@@ -46,6 +48,7 @@ class Pod:
             read_only: Mount every claim read-only.
             fs_group: The group that the files shall belong to; the pod then runs as user 1000.
             zone: Run only on nodes of this zone.
+            node: Run only on this node.
         """
         by_path = {**(mounts or {}), **(devices or {})}
         names = {path: path.strip("/").replace("/", "-") for path in (*by_path, *(ephemeral or {}))}
@@ -72,6 +75,10 @@ class Pod:
             spec["securityContext"] = {"fsGroup": fs_group, "runAsUser": 1000}
         if zone:
             spec["nodeSelector"] = {"topology.kubernetes.io/zone": zone}
+        if node:
+            spec["nodeSelector"] = {"kubernetes.io/hostname": node}
+        if zone or node:
+            spec["tolerations"] = [{"key": OBJECT_ONLY, "operator": "Exists"}]
         namespace.add(POD, name, {"spec": spec})
         return cls(namespace, name)
 
@@ -92,6 +99,10 @@ class Pod:
         self.namespace.remove(POD, self.name)
         gone = f"pod {self.name} is gone"
         self.namespace.wait(lambda: self.namespace.find(POD, self.name) is None, gone)
+
+    def abandon(self) -> None:
+        """Strike it from the books, as is done with pods whose node has no kubelet any more."""
+        self.namespace.kubectl("delete", "pod", self.name, "--force", "--grace-period=0")
 
     def wait_event(self, *words: str, seconds: float = 90) -> str:
         """Return the first event about it that has all these words."""

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+WAIT_SECONDS = 90
 _POLL_SECONDS = 0.1
 
 
@@ -17,3 +18,25 @@ def eventually(question: Callable[[], T], *, seconds: float) -> T:
     while not (answer := question()) and time.monotonic() < end:
         time.sleep(_POLL_SECONDS)
     return answer
+
+
+def wait_until(
+    question: Callable[[], T | None],
+    promise: str,
+    *,
+    seconds: float = WAIT_SECONDS,
+    explain: Callable[[], str] = str,
+) -> T:
+    """Return the first answer that is true.
+
+    Args:
+        promise: What is awaited.
+        explain: What the failure's message shall say beside that.
+
+    Raises:
+        AssertionError: There was no such answer in time.
+    """
+    answer = eventually(question, seconds=seconds)
+    if answer:
+        return answer
+    raise AssertionError(f"not within {seconds:.0f} s: {promise}\n{explain()}")

@@ -1,0 +1,46 @@
+"""Storage classes beside those that we ship."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from tests.kubernetes.cluster.api import STORAGE_CLASS
+from tests.kubernetes.cluster.namespace import Namespace
+from tests.kubernetes.cluster.places import DRIVER_NAME
+
+FSTYPE = "csi.storage.k8s.io/fstype"
+
+
+@contextmanager
+def storage_class(
+    namespace: Namespace,
+    parameters: Mapping[str, str],
+    *,
+    mount_options: Sequence[str] = (),
+    binding: str = "WaitForFirstConsumer",
+    zone: str = "",
+) -> Iterator[str]:
+    """Make a class for one flow, and yield its name.
+
+    Args:
+        zone: Offer volumes in this zone only.
+    """
+    name = f"{namespace.name}-{'-'.join(parameters.values()) or 'class'}".lower()
+    manifest: dict[str, object] = {
+        "metadata": {"name": name},
+        "provisioner": DRIVER_NAME,
+        "parameters": dict(parameters),
+        "mountOptions": list(mount_options),
+        "volumeBindingMode": binding,
+        "allowVolumeExpansion": True,
+    }
+    if zone:
+        term = {"key": f"topology.{DRIVER_NAME}/zone", "values": [zone]}
+        manifest["allowedTopologies"] = [{"matchLabelExpressions": [term]}]
+    api = namespace.cluster.api
+    api.create(STORAGE_CLASS, manifest)
+    try:
+        yield name
+    finally:
+        api.delete(STORAGE_CLASS, name)

@@ -1,0 +1,81 @@
+"""Nodes that are objects only: no kubelet behind them, but an instance in the cloud."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from tests.kubernetes.cluster.api import CSI_NODE, NODE, Api
+from tests.kubernetes.cluster.cloud import Cloud
+from tests.kubernetes.cluster.places import DRIVER_NAME
+
+OBJECT_ONLY = "csi-exoblock.test/object-only"
+"""Taint of these nodes: only pods that name a zone or a node may be put there."""
+
+_TOPOLOGY_KEY = f"topology.{DRIVER_NAME}/zone"
+_OUT_OF_SERVICE = "node.kubernetes.io/out-of-service"
+_TAINT = {"key": OBJECT_ONLY, "effect": "NoSchedule"}
+_ROOM = {"cpu": "4", "memory": "8Gi", "pods": "110"}
+
+
+@dataclass(frozen=True, slots=True)
+class NodeObject:
+    """A node without a kubelet.
+
+    Attributes:
+        instance: The id of the cloud's instance that it stands for.
+    """
+
+    api: Api
+    name: str
+    instance: str
+
+    def report(self, *, ready: bool) -> None:
+        """Say how the node is, as its kubelet would; the cluster believes it for 50 seconds."""
+        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        condition = {
+            "type": "Ready",
+            "status": str(ready),
+            "reason": "Test",
+            "lastHeartbeatTime": now,
+            "lastTransitionTime": now,
+        }
+        status = {"capacity": _ROOM, "allocatable": _ROOM, "conditions": [condition]}
+        self.api.patch_status(NODE, self.name, {"status": status})
+
+    def take_out_of_service(self) -> None:
+        """Say that the node is off for good, as an administrator would."""
+        taint = {"key": _OUT_OF_SERVICE, "value": "nodeshutdown", "effect": "NoExecute"}
+        self.api.patch(NODE, self.name, {"spec": {"taints": [_TAINT, taint]}})
+
+
+@contextmanager
+def node_object(api: Api, cloud: Cloud, name: str, zone: str) -> Iterator[NodeObject]:
+    """Make a ready node in a zone, with the driver registered on it."""
+    instance = cloud.add_instance(zone)
+    labels = {
+        "kubernetes.io/hostname": name,
+        "topology.kubernetes.io/zone": zone,
+        _TOPOLOGY_KEY: zone,
+    }
+    # The kubelet asks by this annotation that the controller manager attach its volumes.
+    managed = {"volumes.kubernetes.io/controller-managed-attach-detach": "true"}
+    driver = {
+        "name": DRIVER_NAME,
+        "nodeID": f"{zone}/{instance}",
+        "topologyKeys": [_TOPOLOGY_KEY],
+        "allocatable": {"count": 5},
+    }
+    metadata = {"name": name, "labels": labels, "annotations": managed}
+    api.create(NODE, {"metadata": metadata, "spec": {"taints": [_TAINT]}})
+    api.create(CSI_NODE, {"metadata": {"name": name}, "spec": {"drivers": [driver]}})
+    node = NodeObject(api, name, instance)
+    node.report(ready=True)
+    try:
+        yield node
+    finally:
+        api.delete(CSI_NODE, name)
+        api.delete(NODE, name)
+        cloud.remove_instance(zone, instance)

@@ -1,0 +1,163 @@
+"""Flow 8: whatever part of the driver dies or is replaced, work goes on and no pod notices."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.kubernetes.cluster.api import POD
+from tests.kubernetes.cluster.claims import BoundVolume, Claim
+from tests.kubernetes.cluster.classes import FSTYPE, storage_class
+from tests.kubernetes.cluster.cleaning import mounts_below
+from tests.kubernetes.cluster.cloud import LATENCY_SECONDS, Cloud
+from tests.kubernetes.cluster.installation import Installation
+from tests.kubernetes.cluster.namespace import Namespace
+from tests.kubernetes.cluster.places import KUBELET
+from tests.kubernetes.cluster.pods import Pod
+
+pytestmark = pytest.mark.alone
+
+_SLOW_SECONDS = 4.0
+
+
+@pytest.fixture
+def slow_cloud(cloud: Cloud) -> Iterator[Cloud]:
+    """Let every operation take so long that it can be interrupted."""
+    cloud.set_latency("all", _SLOW_SECONDS)
+    yield cloud
+    cloud.set_latency("all", LATENCY_SECONDS)
+
+
+@pytest.mark.parametrize(
+    "operation", ["create-block-storage-volume", "attach-block-storage-volume-to-instance"]
+)
+def test_a_pod_comes_up_though_the_controller_died_meanwhile(
+    installation: Installation, namespace: Namespace, slow_cloud: Cloud, operation: str
+) -> None:
+    called = slow_cloud.calls(operation)
+    claim = Claim.create(namespace)
+    pod = Pod.create(namespace, mounts={"/data": claim})
+    namespace.wait(lambda: slow_cloud.calls(operation) > called, f"{operation} was called")
+
+    installation.controller_pod.crash()
+
+    pod.wait_running()
+    assert len(slow_cloud.volumes(namespace.name)) == 1  # C1
+
+
+def test_a_pod_comes_up_though_the_node_plugin_died_while_formatting(
+    installation: Installation, namespace: Namespace
+) -> None:
+    # ext3 writes all its inode tables at once, which takes long enough to be caught.
+    with storage_class(namespace, {FSTYPE: "ext3"}) as made:
+        claim = Claim.create(namespace, size="100Gi", storage_class=made)
+        pod = Pod.create(namespace, mounts={"/data": claim})
+        namespace.wait(_is_formatting, "a file system is being made")
+
+        installation.node.kill()
+        installation.node.start()
+
+        pod.wait_running()  # D10
+        assert pod.run("echo canary > /data/file && cat /data/file") == "canary"
+
+
+def test_a_volume_is_freed_though_the_node_plugin_died_while_unstaging(
+    installation: Installation, namespace: Namespace, cloud: Cloud
+) -> None:
+    claim = Claim.create(namespace)
+    pod = Pod.create(namespace, mounts={"/data": claim}).wait_running()
+    pod.run("dd if=/dev/urandom of=/data/file bs=1M count=700")  # for the unmount to write out
+    bound = claim.wait_bound()
+    namespace.remove(POD, pod.name)
+    namespace.wait(lambda: _is_only_staged(bound), "the volume is staged but not published")
+
+    installation.node.kill()
+    installation.node.start()
+
+    namespace.wait(lambda: _is_detached(bound, cloud), "the volume is detached")  # S15
+    assert not mounts_below(bound.staging_folder)  # D4
+
+
+def test_a_running_pod_does_not_notice_a_new_kubelet(
+    installation: Installation, namespace: Namespace
+) -> None:
+    claim = Claim.create(namespace)
+    pod = Pod.create(namespace, mounts={"/data": claim}).wait_running()
+    uid, mounts = pod.uid, mounts_below(KUBELET)
+
+    installation.cluster.kubelet.restart()
+    installation.wait_registered()  # N18
+
+    assert pod.run("echo canary > /data/file && cat /data/file") == "canary"
+    assert (pod.uid, pod.restarts) == (uid, 0)
+    later = Pod.create(namespace, "later", mounts={"/data": claim}).wait_running()
+    assert later.run("cat /data/file") == "canary"
+    later.delete()
+    assert sorted(mounts_below(KUBELET)) == sorted(mounts)  # S14
+
+
+def test_a_running_pod_does_not_notice_a_new_node_plugin(
+    installation: Installation, namespace: Namespace
+) -> None:
+    claim = Claim.create(namespace)
+    pod = Pod.create(namespace, mounts={"/data": claim}).wait_running()
+    uid = pod.uid
+
+    installation.node.restart()
+    installation.wait_registered()  # N18
+
+    assert pod.run("echo canary > /data/file && cat /data/file") == "canary"
+    assert (pod.uid, pod.restarts) == (uid, 0)
+    later = Pod.create(namespace, "later", mounts={"/data": claim}).wait_running()
+    assert later.run("cat /data/file") == "canary"  # S15
+
+
+def test_the_node_lists_the_driver_again_after_its_plugin_was_killed(
+    installation: Installation, namespace: Namespace
+) -> None:
+    installation.node.kill()
+    installation.node.start()
+
+    installation.wait_registered()  # N18
+    Pod.create(namespace, mounts={"/data": Claim.create(namespace)}).wait_running()
+
+
+def test_another_replica_takes_over_in_the_middle_of_an_attach(
+    installation: Installation, namespace: Namespace, slow_cloud: Cloud
+) -> None:
+    attach = "attach-block-storage-volume-to-instance"
+    called = slow_cloud.calls(attach)
+    installation.standby.start()
+    pod = Pod.create(namespace, mounts={"/data": Claim.create(namespace)})
+    namespace.wait(lambda: slow_cloud.calls(attach) > called, "the attach was begun")
+
+    installation.swap_replicas()
+
+    pod.wait_running()  # F16
+    assert len(slow_cloud.volumes(namespace.name)) == 1
+
+
+def _is_formatting() -> bool:
+    """Return whether a mkfs runs on one of our devices."""
+    commands = [_command(entry) for entry in Path("/proc").glob("[0-9]*/cmdline")]
+    return any(command.startswith("mkfs") and "loop" in command for command in commands)
+
+
+def _command(entry: Path) -> str:
+    try:
+        return entry.read_text().replace("\0", " ")
+    except (FileNotFoundError, ProcessLookupError):
+        return ""  # ended meanwhile
+
+
+def _is_only_staged(volume: BoundVolume) -> bool:
+    points = mounts_below(KUBELET)
+    published = any(volume.name in point.parts for point in points)
+    return not published and any(point.is_relative_to(volume.staging_folder) for point in points)
+
+
+def _is_detached(volume: BoundVolume, cloud: Cloud) -> bool:
+    found = cloud.volume(volume.uuid)
+    return found is not None and found.state == "detached"

@@ -1,0 +1,64 @@
+"""Flow 6: a claim that asks for more gets it as soon as its volume can be resized."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.kubernetes.cluster.claims import Claim
+from tests.kubernetes.cluster.classes import FSTYPE, storage_class
+from tests.kubernetes.cluster.cloud import Cloud
+from tests.kubernetes.cluster.namespace import Namespace
+from tests.kubernetes.cluster.pods import Pod, StatefulSet
+from tests.kubernetes.test_snapshots import size_mib
+
+_GROWN_MIB = 1800  # of 2 GiB, less what the file system needs for itself
+
+
+def test_a_set_scaled_to_zero_comes_back_larger(namespace: Namespace) -> None:
+    stateful_set = StatefulSet.create(namespace, replicas=1)
+    stateful_set.pod(0).wait_running().run("echo canary > /data/file")
+    stateful_set.scale(0)
+    stateful_set.wait_pods_gone(range(1))
+
+    stateful_set.claim(0).request("2Gi")
+    stateful_set.scale(1)
+
+    stateful_set.claim(0).wait_capacity("2Gi")  # S7
+    pod = stateful_set.pod(0).wait_running()
+    assert size_mib(pod, "/data") > _GROWN_MIB
+    assert pod.run("cat /data/file") == "canary"
+
+
+@pytest.mark.parametrize("fstype", ["ext4", "xfs"])
+def test_a_claim_in_use_says_what_to_do_and_grows_with_the_next_pod(
+    namespace: Namespace, cloud: Cloud, fstype: str
+) -> None:
+    with storage_class(namespace, {FSTYPE: fstype}) as made:
+        claim = Claim.create(namespace, storage_class=made)
+        first = Pod.create(namespace, "first", mounts={"/data": claim}).wait_running()
+        first.run("echo canary > /data/file")
+
+        claim.request("2Gi")
+
+        claim.wait_event("VolumeResizeFailed", "FailedPrecondition", "pod")  # F11
+        first.delete()
+        second = Pod.create(namespace, "second", mounts={"/data": claim}).wait_running()  # N1
+        assert size_mib(second, "/data") > _GROWN_MIB
+        assert second.run("cat /data/file") == "canary"
+        claim.wait_capacity("2Gi")
+
+
+@pytest.mark.alone
+def test_a_claim_beyond_the_quota_can_be_lowered_again(namespace: Namespace, cloud: Cloud) -> None:
+    claim = Claim.create(namespace)
+    pod = Pod.create(namespace, mounts={"/data": claim}).wait_running()
+    pod.delete()
+    cloud.set_quota("block-storage", 50)
+
+    claim.request("100Gi")
+    claim.wait_event("VolumeResizeFailed", "OutOfRange", "50")  # S4
+    claim.request("2Gi")
+
+    pod = Pod.create(namespace, mounts={"/data": claim}).wait_running()
+    claim.wait_capacity("2Gi", seconds=180)
+    assert [volume.size_gib for volume in cloud.volumes(namespace.name)] == [2]

@@ -1,0 +1,62 @@
+"""Flow 2: a volume is made where its pod can run, and says why where it cannot be made."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.kubernetes.cluster.claims import Claim
+from tests.kubernetes.cluster.classes import storage_class
+from tests.kubernetes.cluster.cloud import Cloud
+from tests.kubernetes.cluster.namespace import Namespace
+from tests.kubernetes.cluster.node_objects import node_object
+from tests.kubernetes.cluster.places import OTHER_ZONE, ZONE
+from tests.kubernetes.cluster.pods import Pod
+
+
+def test_the_volume_is_made_in_the_zone_of_its_pod(namespace: Namespace, cloud: Cloud) -> None:
+    api = namespace.cluster.api
+    with node_object(api, cloud, "elsewhere", OTHER_ZONE) as node:
+        here = Claim.create(namespace, "here")
+        there = Claim.create(namespace, "there")
+        Pod.create(namespace, "pod-here", mounts={"/data": here}, zone=ZONE)
+        pod = Pod.create(namespace, "pod-there", mounts={"/data": there}, zone=OTHER_ZONE)
+
+        assert here.wait_bound().zone == ZONE  # S12
+        assert there.wait_bound().zone == OTHER_ZONE
+        namespace.wait(
+            lambda: [v for v in cloud.volumes(namespace.name) if v.instance == node.instance],
+            "the volume is attached to the instance in the other zone",
+        )
+        pod.abandon()
+        there.delete()
+        namespace.wait(lambda: len(cloud.volumes(namespace.name)) == 1, "that volume is gone")
+
+
+def test_a_claim_waits_while_its_zone_has_no_node(namespace: Namespace, cloud: Cloud) -> None:
+    with storage_class(namespace, {}, zone=OTHER_ZONE) as made:
+        claim = Claim.create(namespace, storage_class=made)
+        pod = Pod.create(namespace, mounts={"/data": claim})
+
+        pod.wait_event("FailedScheduling", "nodes are available")
+
+        assert claim.phase == "Pending"
+        assert cloud.volumes(namespace.name) == []
+
+
+@pytest.mark.alone
+def test_a_claim_in_a_dead_zone_says_why_and_is_bound_once_it_lives(
+    namespace: Namespace, cloud: Cloud
+) -> None:
+    cloud.add_fault(fault="drop", zone=OTHER_ZONE)
+    with node_object(namespace.cluster.api, cloud, "elsewhere", OTHER_ZONE):
+        claim = Claim.create(namespace)
+        pod = Pod.create(namespace, mounts={"/data": claim}, zone=OTHER_ZONE)
+
+        claim.wait_event("ProvisioningFailed", OTHER_ZONE)
+        assert claim.phase == "Pending"
+        cloud.heal()
+
+        assert claim.wait_bound().zone == OTHER_ZONE
+        pod.abandon()
+        claim.delete()
+        namespace.wait(lambda: not cloud.volumes(namespace.name), "the cloud has no volume of it")
