@@ -124,6 +124,10 @@ class SimulatorProcess:
         """End it with SIGKILL: nothing is cleaned up until the next start with its --state-dir."""
         self._end(signal.SIGKILL)
 
+    def clear(self) -> None:
+        """Make the cloud what it was at the start, but for the rules of a --faults file."""
+        self._send("DELETE", "")
+
     def calls(self, after: int = 0) -> list[RecordedCall]:
         """Return the calls of the API with a number above `after`, oldest first."""
         return [RecordedCall(**call) for call in self._get(f"calls?after={after}")]

@@ -6,9 +6,10 @@ Nothing here waits, knows HTTP or touches a disk. What may be done in which stat
 
 from __future__ import annotations
 
+import copy
 import random
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from uuid import UUID
 
 from csi_exoblock.simulator import refusals
@@ -94,6 +95,21 @@ class Cloud:
         self.clock = clock
         self.operations: dict[UUID, Operation] = {}
         self.random = random
+        self._settings_at_start = copy.deepcopy((latencies, modes))
+
+    def clear(self) -> None:
+        """Become as at the start: empty but for the local instances; ids go on."""
+        self.operations.clear()
+        self.quotas = Quotas()
+        self.latencies, self.modes = copy.deepcopy(self._settings_at_start)
+        for zone in self.zones.values():
+            zone.volumes.clear()
+            zone.snapshots.clear()
+            zone.instances = {
+                id: replace(instance, state=InstanceState.RUNNING)
+                for id, instance in zone.instances.items()
+                if instance.is_local
+            }
 
     def zone(self, name: str) -> Zone:
         """Return a zone, or refuse because there is none of that name."""

@@ -43,6 +43,7 @@ class Control:
         """Return every route; the index at `/_simulator/` describes them by their docstrings."""
         instance = "/instances/{zone}/{id}"
         table: tuple[tuple[str, str, _Handler], ...] = (
+            ("DELETE", "/", self._clear),
             ("GET", "/calls", self._get_calls),
             ("DELETE", "/calls", self._clear_calls),
             ("GET", "/faults", self._get_faults),
@@ -79,6 +80,13 @@ class Control:
 
     def _zone(self, request: web.Request) -> Zone:
         return self.cloud.zone(request.match_info["zone"])
+
+    async def _clear(self, request: web.Request) -> None:
+        """Become as at the start: local instances, modes and latencies of the flags, no rules."""
+        await self.runner.clear()
+        self.cloud.clear()
+        self.faults.clear()
+        self.calls.clear()
 
     async def _get_calls(self, request: web.Request) -> list[dict[str, Any]]:
         """List the calls of the API, oldest first; ?after=N: only those with a higher number."""

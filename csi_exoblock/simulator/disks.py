@@ -54,6 +54,9 @@ class Disks(Protocol):
     def pulled(self) -> tuple[UUID, ...]:
         """Return the volumes whose device was taken away while something still used it."""
 
+    def clear(self) -> None:
+        """Take every block device away and forget all content."""
+
     def close(self) -> None:
         """Take every block device away."""
 
@@ -90,6 +93,9 @@ class NoDisks:
         """Return nothing: there are no devices."""
         return ()
 
+    def clear(self) -> None:
+        """Do nothing."""
+
     def close(self) -> None:
         """Do nothing."""
 
@@ -114,7 +120,8 @@ class LoopDisks:
         for directory in (self._volumes, self._snapshots, device_dir):
             directory.mkdir(parents=True, exist_ok=True)
         self._remove_devices_of_the_dead()
-        self._remove_files()
+        if not keep:
+            self._remove_files()
 
     def take_snapshot(self, volume: UUID, snapshot: UUID) -> None:
         """Copy the volume's file, if it has one."""
@@ -175,17 +182,25 @@ class LoopDisks:
         """Return the volumes whose loop device was still open when it was detached."""
         return tuple(self._pulled)
 
+    def clear(self) -> None:
+        """Remove every link, loop device and file."""
+        for volume in tuple(self._devices):
+            self.disconnect(volume)
+        self._pulled.clear()
+        self._remove_files()
+
     def close(self) -> None:
         """Remove every link and loop device, and the files unless they are to be kept."""
         for volume in tuple(self._devices):
             self.disconnect(volume)
-        self._remove_files()
+        if not self._keep:
+            self._remove_files()
 
     def _link(self, volume: UUID) -> Path:
         return self._device_dir / f"virtio-{str(volume)[:_SERIAL_LENGTH]}"
 
     def _remove_files(self) -> None:
-        for directory in () if self._keep else (self._volumes, self._snapshots):
+        for directory in (self._volumes, self._snapshots):
             for image in directory.glob("*.img"):
                 image.unlink()
 

@@ -69,6 +69,11 @@ class Runner:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
+    async def clear(self) -> None:
+        """Abandon all that runs, and take away all disks."""
+        await self.stop()
+        await asyncio.to_thread(self._disks.clear)
+
     def _go(self, operation: Operation) -> None:
         task = asyncio.get_running_loop().create_task(self._run(operation))
         self._tasks.add(task)

@@ -1,0 +1,108 @@
+"""The vendor's SDK works with the simulator, and its description fits the answers (N15)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import requests
+from exoscale.api.v2 import Client
+
+from tests.simulator.schema import require_documented
+from tests.simulator_process import API_KEY, API_SECRET, SimulatorProcess
+
+
+@pytest.fixture
+def sdk(cloud: SimulatorProcess) -> Iterator[Client]:
+    """The vendor's SDK in the first zone; each of its answers is held against the description."""
+    client = Client(API_KEY, API_SECRET, url=f"{cloud.base_url}/{cloud.zones[0]}/v2")
+    client.http_client.trust_env = False
+    client.http_client.hooks["response"].append(lambda response, **_: require_documented(response))
+    yield client
+    client.http_client.close()
+
+
+def test_sdk_performs_every_operation(
+    cloud: SimulatorProcess, sdk: Client, instance: str
+) -> None:  # N15
+    def done(operation: dict[str, str]) -> str:
+        return str(sdk.wait(operation["id"])["reference"]["id"])
+
+    volume = done(sdk.create_block_storage_volume(name="one", size=10, labels={"app": "db"}))
+    done(sdk.update_block_storage_volume(id=volume, name="two", labels={"app": "web"}))
+    done(sdk.attach_block_storage_volume_to_instance(id=volume, instance={"id": instance}))
+    attached = sdk.list_block_storage_volumes(instance_id=instance)["block-storage-volumes"]
+    snapshot = done(sdk.create_block_storage_snapshot(id=volume, name="before", labels={"a": "b"}))
+    done(sdk.detach_block_storage_volume(id=volume))
+    resized = sdk.resize_block_storage_volume(id=volume, size=11)
+    done(sdk.update_block_storage_snapshot(id=snapshot, name="after", labels={"a": "c"}))
+    snapshots = sdk.list_block_storage_snapshots()["block-storage-snapshots"]
+    restored = done(
+        sdk.create_block_storage_volume(name="three", block_storage_snapshot={"id": snapshot})
+    )
+    restored_size_gib = sdk.get_block_storage_volume(id=restored)["size"]
+    renamed = sdk.get_block_storage_snapshot(id=snapshot)
+    done(sdk.delete_block_storage_snapshot(id=snapshot))
+    done(sdk.delete_block_storage_volume(id=volume))
+    done(sdk.delete_block_storage_volume(id=restored))
+
+    assert [each["id"] for each in attached] == [volume]
+    assert attached[0]["state"] == "attached"
+    assert attached[0]["name"] == "two"
+    assert attached[0]["labels"] == {"app": "web"}
+    assert resized["size"] == 11
+    assert [each["id"] for each in snapshots] == [snapshot]
+    assert renamed["name"] == "after"
+    assert renamed["volume-size"] == restored_size_gib == 10
+    assert sdk.list_block_storage_volumes() == {"block-storage-volumes": []}
+    assert sdk.list_block_storage_snapshots() == {"block-storage-snapshots": []}
+    assert set(cloud.operations_called()) - {"get-operation"} == {
+        "create-block-storage-volume",
+        "get-block-storage-volume",
+        "list-block-storage-volumes",
+        "update-block-storage-volume",
+        "resize-block-storage-volume",
+        "attach-block-storage-volume-to-instance",
+        "detach-block-storage-volume",
+        "delete-block-storage-volume",
+        "create-block-storage-snapshot",
+        "get-block-storage-snapshot",
+        "list-block-storage-snapshots",
+        "update-block-storage-snapshot",
+        "delete-block-storage-snapshot",
+    }
+
+
+def test_sdk_reads_what_surrounds_the_volumes(
+    cloud: SimulatorProcess, sdk: Client, instance: str
+) -> None:  # N15
+    quotas = {row["resource"]: row for row in sdk.list_quotas()["quotas"]}
+
+    assert sdk.get_instance(id=instance)["state"] == "running"
+    assert quotas["block-storage"]["limit"] == 20 * 1024
+    assert sdk.get_quota(entity="block-storage") == quotas["block-storage"]
+    assert quotas["block-storage-volume-attachments"]["limit"] == 5
+    assert {zone["name"]: zone["api-endpoint"] for zone in sdk.list_zones()["zones"]} == {
+        zone: f"{cloud.base_url}/{zone}/v2" for zone in cloud.zones
+    }
+
+
+def test_zones_are_told_as_documented_and_without_a_signature(cloud: SimulatorProcess) -> None:
+    response = requests.get(f"{cloud.base_url}/{cloud.zones[0]}/v2/zone", timeout=30)
+
+    require_documented(response)
+
+
+def test_pending_and_failed_operations_are_told_as_documented(
+    cloud: SimulatorProcess, sdk: Client
+) -> None:
+    """The hook of the fixture looks at the answers."""
+    cloud.add_fault(fault="fail", operation="create-block-storage-volume", reason="fault", count=1)
+    cloud.add_fault(fault="hang", operation="create-block-storage-volume", skip=1)
+
+    failed = sdk.create_block_storage_volume(name="one", size=1)
+    hanging = sdk.create_block_storage_volume(name="two", size=1)
+
+    assert sdk.get_operation(id=failed["id"])["reason"] == "fault"
+    assert sdk.get_operation(id=hanging["id"])["state"] == "pending"
+    assert sdk.get_block_storage_volume(id=hanging["reference"]["id"])["state"] == "creating"
