@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -35,16 +36,17 @@ class Deadline:
         """Return the seconds left: 0.0 once the time is over or the call was cancelled."""
         return 0.0 if self._cancellation.requested else max(0.0, self._end - time.monotonic())
 
-    def check(self) -> None:
-        """Return if there is time left.
+    def check(self) -> float:
+        """Return the seconds left, never 0.0.
 
         Raises:
             DeadlineExceeded: The time is over, or the call was cancelled.
         """
+        if seconds := self.remaining():
+            return seconds
         if self._cancellation.requested:
             raise DeadlineExceeded("the caller cancelled the call; a retry continues the work")
-        if self.remaining() == 0.0:
-            raise DeadlineExceeded("the time for the call ended; a retry continues the work")
+        raise DeadlineExceeded("the time for the call ended; a retry continues the work")
 
     def cancel(self) -> None:
         """End every wait of this call at once, those to come included."""
@@ -67,9 +69,8 @@ class Deadline:
         """
         done = threading.Event()
         future.add_done_callback(lambda _: done.set())
-        self._pause(done, self.remaining())
-        if not future.done():
-            self.check()
+        while not future.done():
+            self._pause(done, self.check())
         return future.result()
 
     def _pause(self, waker: threading.Event, seconds: float) -> None:
@@ -102,6 +103,18 @@ class _Cancellation:
         finally:
             with self._lock:
                 self._sleepers.discard(sleeper)
+
+
+def pauses(first_seconds: float, longest_seconds: float, *, growth: float) -> Iterator[float]:
+    """Yield, without end, how long to pause before each further attempt.
+
+    Each pause is the one before times `growth`, and each is spread by a tenth either way, so that
+    those who failed together don't come back together.
+    """
+    seconds = first_seconds
+    while True:
+        yield seconds * random.uniform(0.9, 1.1)  # noqa: S311 - spreads load, guards no secret
+        seconds = min(seconds * growth, longest_seconds)
 
 
 class SharedCall(Generic[T]):

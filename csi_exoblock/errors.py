@@ -74,11 +74,15 @@ class ApiUnavailable(ApiError):
     Args:
         may_have_effect: Whether a write may have been carried out although no answer says so; false
             where the request never left or the API turned it away unread.
+        retry_after_seconds: How long the API asked to be left alone, 0.0 if it did not.
     """
 
-    def __init__(self, message: str, *, may_have_effect: bool = True) -> None:
+    def __init__(
+        self, message: str, *, may_have_effect: bool = True, retry_after_seconds: float = 0.0
+    ) -> None:
         super().__init__(message)
         self.may_have_effect = may_have_effect
+        self.retry_after_seconds = retry_after_seconds
 
 
 class ApiDenied(ApiError):

@@ -185,6 +185,8 @@ class Operation:
     """The API's asynchronous job: what every write but resize answers with.
 
     Attributes:
+        kind: Id of the API operation that began it, such as `create-block-storage-volume`; empty
+            where it was read back, which does not tell.
         reference: The resource that the operation works on or makes, where the API names it.
         reason: Why it failed; `None` unless the state is `failure`.
         message: The API's own words, perhaps empty.
@@ -192,6 +194,7 @@ class Operation:
 
     id: UUID
     zone: ZoneName
+    kind: str = ""
     state: OperationState
     reference: UUID | None
     reason: FailureReason | None

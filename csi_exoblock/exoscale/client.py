@@ -1,0 +1,286 @@
+"""The cloud, zone by zone: one method for each operation of the API that the driver uses."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, TypeVar
+from uuid import UUID
+
+from csi_exoblock.concurrency import Deadline, SharedCall
+from csi_exoblock.config import ApiSettings, Timing
+from csi_exoblock.errors import NotFound
+from csi_exoblock.exoscale import wire
+from csi_exoblock.exoscale.transport import Request, Transport
+from csi_exoblock.model import Instance, Operation, Quota, Snapshot, Volume, ZoneName
+
+T = TypeVar("T")
+
+OPERATIONS: Mapping[str, tuple[str, str]] = {
+    "list-zones": ("GET", "/zone"),
+    "list-quotas": ("GET", "/quota"),
+    "get-instance": ("GET", "/instance/{id}"),
+    "get-operation": ("GET", "/operation/{id}"),
+    "list-block-storage-volumes": ("GET", "/block-storage"),
+    "get-block-storage-volume": ("GET", "/block-storage/{id}"),
+    "create-block-storage-volume": ("POST", "/block-storage"),
+    "update-block-storage-volume": ("PUT", "/block-storage/{id}"),
+    "delete-block-storage-volume": ("DELETE", "/block-storage/{id}"),
+    "attach-block-storage-volume-to-instance": ("PUT", "/block-storage/{id}:attach"),
+    "detach-block-storage-volume": ("PUT", "/block-storage/{id}:detach"),
+    "resize-block-storage-volume": ("PUT", "/block-storage/{id}:resize-volume"),
+    "create-block-storage-snapshot": ("POST", "/block-storage/{id}:create-snapshot"),
+    "list-block-storage-snapshots": ("GET", "/block-storage-snapshot"),
+    "get-block-storage-snapshot": ("GET", "/block-storage-snapshot/{id}"),
+    "update-block-storage-snapshot": ("PUT", "/block-storage-snapshot/{id}"),
+    "delete-block-storage-snapshot": ("DELETE", "/block-storage-snapshot/{id}"),
+}
+"""Every API operation that the driver calls: method and path by the API's own operation id."""
+
+_ANY_ZONE = ZoneName("ch-gva-2")  # every zone's endpoint lists all zones
+
+
+class Cloud:
+    """All zones behind one API key."""
+
+    def __init__(self, *, transport: Transport, settings: ApiSettings, timing: Timing) -> None:
+        self._transport = transport
+        self._settings = settings
+        self._timing = timing
+        self._lock = threading.Lock()
+        self._clients: dict[ZoneName, ZoneClient] = {}
+        self._existing: tuple[ZoneName, ...] = ()
+        self._read_at = 0.0
+        self._list_zones = SharedCall(self._read_zones, name="list-zones")
+
+    def zones(self, deadline: Deadline) -> tuple[ZoneName, ...]:
+        """Return the zones in scope; which exist was read at most `Timing.zones_age` ago.
+
+        Raises:
+            ApiUnavailable: They were never read and can't be read now.
+        """
+        if not self._existing or time.monotonic() - self._read_at > self._timing.zones_age:
+            self._existing = self._list_zones.get(deadline)
+            self._read_at = time.monotonic()
+        scope = self._scope()
+        return tuple(zone for zone in self._existing if not scope or zone in scope)
+
+    def zone(self, name: ZoneName) -> ZoneClient:
+        """Return the client of a zone, in scope or not: what has an id there can be reached.
+
+        Raises:
+            NotFound: There is no such zone, so nothing exists in it.
+        """
+        if self._existing and name not in self._existing:
+            raise NotFound(f"zone {name} does not exist")
+        with self._lock:
+            if name not in self._clients:
+                self._clients[name] = ZoneClient(
+                    zone=name,
+                    endpoint=self._settings.endpoint.replace("{zone}", name),
+                    transport=self._transport,
+                    timing=self._timing,
+                )
+            return self._clients[name]
+
+    def _scope(self) -> tuple[ZoneName, ...]:
+        if "{zone}" not in self._settings.endpoint and self._settings.default_zone:
+            return (self._settings.default_zone,)
+        return self._settings.zones
+
+    def _read_zones(self) -> tuple[ZoneName, ...]:
+        asked = self._settings.default_zone or next(iter(self._settings.zones), _ANY_ZONE)
+        return self.zone(asked).list_zones(Deadline(self._timing.api_timeout))
+
+
+class ZoneClient:
+    """One zone's API.
+
+    Every method may raise `ApiUnavailable` and `ApiDenied`, every write `ApiRejected` as well, and
+    every method about one thing `NotFound` where that thing does not exist. Source of each: the API
+    operation of the same name.
+    """
+
+    def __init__(
+        self, *, zone: ZoneName, endpoint: str, transport: Transport, timing: Timing
+    ) -> None:
+        self.zone = zone
+        self._endpoint = endpoint.rstrip("/")
+        self._transport = transport
+        self._timing = timing
+        self._volumes = SharedCall(self._read_volumes, name=f"volumes-{zone}")
+        self._snapshots = SharedCall(self._read_snapshots, name=f"snapshots-{zone}")
+
+    def list_zones(self, deadline: Deadline) -> tuple[ZoneName, ...]:
+        """Return all zones that exist."""
+        return self._call(wire.zones, "list-zones", deadline)
+
+    def list_quotas(self, deadline: Deadline) -> tuple[Quota, ...]:
+        """Return the organisation's quotas."""
+        return self._call(wire.quotas, "list-quotas", deadline)
+
+    def get_instance(self, instance_id: UUID, deadline: Deadline) -> Instance:
+        """Return an instance."""
+        return self._call(wire.instance, "get-instance", deadline, instance_id)
+
+    def get_operation(self, operation_id: UUID, deadline: Deadline) -> Operation:
+        """Return an operation as it stands; `kind` is empty, for the API does not tell."""
+        return self._call(wire.operation, "get-operation", deadline, operation_id)
+
+    def list_volumes(self, deadline: Deadline) -> tuple[Volume, ...]:
+        """Return all volumes, as of a moment after this call began; concurrent calls share it."""
+        return self._volumes.get(deadline)
+
+    def list_volumes_of(self, instance_id: UUID, deadline: Deadline) -> tuple[Volume, ...]:
+        """Return the volumes that are attached to an instance."""
+        return self._call(
+            wire.volumes,
+            "list-block-storage-volumes",
+            deadline,
+            query=wire.of_instance(instance_id),
+        )
+
+    def get_volume(self, volume_id: UUID, deadline: Deadline) -> Volume:
+        """Return a volume."""
+        return self._call(wire.volume, "get-block-storage-volume", deadline, volume_id)
+
+    def create_volume(
+        self,
+        *,
+        name: str,
+        size_gib: int,
+        labels: Mapping[str, str],
+        snapshot_id: UUID | None,
+        deadline: Deadline,
+    ) -> Operation:
+        """Begin to create a volume, empty or with a snapshot's content.
+
+        Args:
+            size_gib: Size in GiB, at least that of the snapshot's source.
+
+        Raises:
+            NotFound: The snapshot does not exist.
+        """
+        body = wire.creation(name=name, labels=labels, size_gib=size_gib, source=snapshot_id)
+        return self._begin("create-block-storage-volume", deadline, snapshot_id, body=body)
+
+    def update_volume(
+        self, volume_id: UUID, *, labels: Mapping[str, str], deadline: Deadline
+    ) -> Operation:
+        """Begin to write a volume's labels, all of them."""
+        body = wire.labelling(labels)
+        return self._begin("update-block-storage-volume", deadline, volume_id, body=body)
+
+    def delete_volume(self, volume_id: UUID, deadline: Deadline) -> Operation:
+        """Begin to delete a volume and its data."""
+        return self._begin("delete-block-storage-volume", deadline, volume_id)
+
+    def attach_volume(self, volume_id: UUID, instance_id: UUID, deadline: Deadline) -> Operation:
+        """Begin to attach a volume to an instance.
+
+        Raises:
+            NotFound: The volume or the instance does not exist.
+        """
+        body = wire.attaching(instance_id)
+        return self._begin(
+            "attach-block-storage-volume-to-instance", deadline, volume_id, body=body
+        )
+
+    def detach_volume(self, volume_id: UUID, deadline: Deadline) -> Operation:
+        """Begin to detach a volume from whichever instance has it: the API asks for none."""
+        return self._begin("detach-block-storage-volume", deadline, volume_id)
+
+    def resize_volume(self, volume_id: UUID, size_gib: int, deadline: Deadline) -> Volume:
+        """Grow a detached volume and return it as the API now reports it.
+
+        Args:
+            size_gib: New size in GiB; must exceed the present size.
+        """
+        body = wire.resizing(size_gib)
+        return self._call(
+            wire.volume, "resize-block-storage-volume", deadline, volume_id, body=body
+        )
+
+    def list_snapshots(self, deadline: Deadline) -> tuple[Snapshot, ...]:
+        """Return all snapshots, as of a moment after this call began; concurrent calls share it."""
+        return self._snapshots.get(deadline)
+
+    def get_snapshot(self, snapshot_id: UUID, deadline: Deadline) -> Snapshot:
+        """Return a snapshot."""
+        return self._call(wire.snapshot, "get-block-storage-snapshot", deadline, snapshot_id)
+
+    def create_snapshot(
+        self, volume_id: UUID, *, name: str, labels: Mapping[str, str], deadline: Deadline
+    ) -> Operation:
+        """Begin to take a snapshot of a volume.
+
+        Raises:
+            NotFound: The volume does not exist.
+        """
+        body = wire.creation(name=name, labels=labels)
+        return self._begin("create-block-storage-snapshot", deadline, volume_id, body=body)
+
+    def update_snapshot(
+        self, snapshot_id: UUID, *, labels: Mapping[str, str], deadline: Deadline
+    ) -> Operation:
+        """Begin to write a snapshot's labels, all of them."""
+        body = wire.labelling(labels)
+        return self._begin("update-block-storage-snapshot", deadline, snapshot_id, body=body)
+
+    def delete_snapshot(self, snapshot_id: UUID, deadline: Deadline) -> Operation:
+        """Begin to delete a snapshot and its data."""
+        return self._begin("delete-block-storage-snapshot", deadline, snapshot_id)
+
+    def _read_volumes(self) -> tuple[Volume, ...]:
+        deadline = Deadline(self._timing.api_timeout)
+        return self._call(wire.volumes, "list-block-storage-volumes", deadline)
+
+    def _read_snapshots(self) -> tuple[Snapshot, ...]:
+        deadline = Deadline(self._timing.api_timeout)
+        return self._call(wire.snapshots, "list-block-storage-snapshots", deadline)
+
+    def _begin(
+        self,
+        operation: str,
+        deadline: Deadline,
+        id: UUID | None = None,
+        *,
+        body: Mapping[str, object] | None = None,
+    ) -> Operation:
+        begun = self._call(wire.operation, operation, deadline, id, body=body)
+        return replace(begun, kind=operation)
+
+    def _call(
+        self,
+        parse: Callable[[ZoneName, Any], T],
+        operation: str,
+        deadline: Deadline,
+        id: UUID | None = None,
+        *,
+        body: Mapping[str, object] | None = None,
+        query: Mapping[str, str] | None = None,
+    ) -> T:
+        method, path = OPERATIONS[operation]
+        request = Request(
+            operation=operation,
+            method=method,
+            url=self._endpoint + path.format(id=id),
+            zone=self.zone,
+            subject=f"{_noun(operation)} {self.zone}/{id}" if id else f"zone {self.zone}",
+            query=query or {},
+            body=body,
+        )
+        return wire.read(parse, self.zone, self._transport.send(request, deadline))
+
+
+def _noun(operation: str) -> str:
+    """Return what a 404 to the operation means to be absent."""
+    if operation == "create-block-storage-volume":
+        return "snapshot"  # the only thing that a create of a volume names
+    if operation == "create-block-storage-snapshot":
+        return "volume"
+    return next(
+        noun for noun in ("snapshot", "volume", "instance", "operation") if noun in operation
+    )
