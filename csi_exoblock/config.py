@@ -54,10 +54,9 @@ class Timing:
     other_zones_age: float = seconds(
         60.0, "other zones' lists may be this old in a create: own creates are remembered (C3, S20)"
     )
+    page_age: float = seconds(300.0, "whoever pages through a list asks for the next page by then")
     zones_age: float = seconds(3600.0, "zones are added once a year")
-    quotas_age: float = seconds(
-        60.0, "quotas change by ticket; use is read when a refusal is to be explained"
-    )
+    readiness_max: float = seconds(15.0, "a cloud that is silent at start is asked this often")
 
     # the host
     command_timeout: float = seconds(

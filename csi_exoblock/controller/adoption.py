@@ -1,0 +1,128 @@
+"""Whether a volume found by name is the one that an earlier create made; completing it (D11)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from csi_exoblock import logs
+from csi_exoblock.capacity import gib_ceil
+from csi_exoblock.concurrency import Deadline
+from csi_exoblock.controller.labels import Labels
+from csi_exoblock.controller.ledger import Entry
+from csi_exoblock.controller.reading import VolumeReader
+from csi_exoblock.controller.specs import CreatedVolume, VolumeSpec
+from csi_exoblock.errors import ApiUnavailable, DriverError, Mismatch
+from csi_exoblock.exoscale.client import Cloud
+from csi_exoblock.exoscale.operations import OperationWaiter
+from csi_exoblock.model import SnapshotId, Volume, VolumeState
+
+log = logging.getLogger(__name__)
+
+_UNUSABLE = (VolumeState.DELETING, VolumeState.DELETED, VolumeState.ERROR)
+
+
+def the_only(found: Sequence[Volume], name: str) -> Volume | None:
+    """Return the volume of that name, if there is one.
+
+    Raises:
+        Mismatch: There are several, for names are not unique in the cloud.
+    """
+    if len(found) > 1:
+        ids = ", ".join(str(volume.id) for volume in found)
+        raise Mismatch(f"several volumes are named {name!r}: {ids}; delete or rename all but one")
+    return found[0] if found else None
+
+
+class Adoption:
+    """Takes a volume that exists for the one that a create asks for, if it truly is."""
+
+    def __init__(
+        self, *, cloud: Cloud, waiter: OperationWaiter, reader: VolumeReader, labels: Labels
+    ) -> None:
+        self._cloud = cloud
+        self._waiter = waiter
+        self._reader = reader
+        self._labels = labels
+
+    def adopt(
+        self, volume: Volume, spec: VolumeSpec, entry: Entry, deadline: Deadline
+    ) -> CreatedVolume:
+        """Return the volume once it is at rest, as large as asked for and labelled.
+
+        Raises:
+            Mismatch: It is not what the spec asks for, or not ours; the message says why.
+        """
+        logs.step("adopting the volume of that name")
+        volume = self._reader.leave(volume, (VolumeState.CREATING,), deadline)
+        size_gib = volume.size_gib
+        if spec.source:  # a restore that came out too small is completed below (S8)
+            size_gib = max(size_gib, gib_ceil(spec.size.required_bytes))
+        if differences := self._differences(volume, size_gib, spec):
+            raise Mismatch(
+                f"volume {volume.id} has the name {spec.name!r} already, but "
+                + "; ".join(differences)
+            )
+        if size_gib > volume.size_gib:
+            self._resize(volume, size_gib, entry, deadline)
+        self._repair_labels(volume, spec, deadline)
+        return CreatedVolume(id=volume.id, size_gib=size_gib)
+
+    def _differences(self, volume: Volume, size_gib: int, spec: VolumeSpec) -> list[str]:
+        return [
+            *([f"its state is {volume.state}"] if volume.state in _UNUSABLE else []),
+            *self._owner_differences(volume),
+            *self._source_differences(volume, spec.source),
+            *_size_differences(size_gib, spec),
+        ]
+
+    def _owner_differences(self, volume: Volume) -> list[str]:
+        if self._labels.are_ours(volume.labels):
+            return []
+        if not self._labels.are_absent(volume.labels):
+            return ["its labels say that another cluster or driver made it"]
+        if volume.attached_to:
+            return [f"it has no label of ours and is attached to {volume.attached_to.uuid}"]
+        return []
+
+    def _source_differences(self, volume: Volume, source: SnapshotId | None) -> list[str]:
+        if self._labels.are_absent(volume.labels):
+            return []  # the API dropped them, or its maker died before repairing them
+        made_from = self._labels.source_of(volume.labels)
+        asked = str(source.uuid) if source else None
+        if made_from == asked:
+            return []
+        return [f"it was made from {made_from or 'nothing'}, asked for is {asked or 'nothing'}"]
+
+    def _resize(self, volume: Volume, size_gib: int, entry: Entry, deadline: Deadline) -> None:
+        logs.step("resizing a restore that came out too small")
+        client = self._cloud.zone(volume.id.zone)
+        try:
+            with entry.sending():
+                client.resize_volume(volume.id.uuid, size_gib, deadline)
+        except DriverError as error:  # the volume exists, so nothing here may be final (C1)
+            raise ApiUnavailable(
+                f"volume {volume.id} was restored with {volume.size_gib} GiB "
+                f"and could not be resized to {size_gib} GiB yet: {error}"
+            ) from error
+
+    def _repair_labels(self, volume: Volume, spec: VolumeSpec, deadline: Deadline) -> None:
+        wanted = {**self._labels.of_volume(spec), **volume.labels}
+        if wanted == volume.labels:
+            return
+        logs.step("repairing the volume's labels")
+        client = self._cloud.zone(volume.id.zone)
+        try:
+            update = client.update_volume(volume.id.uuid, labels=wanted, deadline=deadline)
+            self._waiter.wait(update, deadline)
+        except DriverError as error:  # labels are for people; the volume is good without (C4)
+            log.warning("labels not repaired", extra={"volume": volume.id, "error": str(error)})
+
+
+def _size_differences(size_gib: int, spec: VolumeSpec) -> list[str]:
+    if spec.size.allows(size_gib):
+        return []
+    limit = f" and at most {spec.size.limit_bytes}" if spec.size.limit_bytes else ""
+    return [
+        f"its size is {size_gib} GiB, asked for: at least {spec.size.required_bytes}{limit} bytes"
+    ]

@@ -1,0 +1,183 @@
+"""Attaching volumes to instances and detaching them, each only where asked (D3, S1, S2, S3)."""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+
+from csi_exoblock import logs
+from csi_exoblock.concurrency import Deadline
+from csi_exoblock.config import Timing
+from csi_exoblock.controller.ledger import Entry, Ledger
+from csi_exoblock.controller.quotas import ATTACHMENTS, read_quotas
+from csi_exoblock.controller.reading import VolumeReader
+from csi_exoblock.controller.refusals import failed, refused
+from csi_exoblock.errors import (
+    ApiDenied,
+    ApiRejected,
+    ApiUnavailable,
+    DriverError,
+    LimitReached,
+    NotFound,
+    OperationPending,
+    WrongState,
+)
+from csi_exoblock.exoscale.client import Cloud
+from csi_exoblock.model import NodeId, OperationState, Volume, VolumeId, VolumeState
+
+log = logging.getLogger(__name__)
+
+_UNDER_WAY = (VolumeState.ATTACHING, VolumeState.DETACHING)
+_BUSY = (VolumeState.CREATING, VolumeState.SNAPSHOTTING)
+_GONE = (VolumeState.DELETING, VolumeState.DELETED)
+
+
+class Attachments:
+    """Attaches and detaches; a late, repeated or lost call never takes a disk from anyone."""
+
+    def __init__(
+        self, *, cloud: Cloud, ledger: Ledger, reader: VolumeReader, timing: Timing
+    ) -> None:
+        self._cloud = cloud
+        self._ledger = ledger
+        self._reader = reader
+        self._timing = timing
+
+    def attach(self, volume_id: VolumeId, node_id: NodeId, deadline: Deadline) -> None:
+        """Attach the volume to the node's instance; return once it is attached there.
+
+        Raises:
+            NotFound: The volume or the instance does not exist.
+            WrongState: The volume is attached to another instance, or can't be attached at all.
+            LimitReached: The instance has as many volumes as it may have.
+        """
+        if volume_id.zone != node_id.zone:
+            raise WrongState(
+                f"volume {volume_id} can't be attached to instance {node_id}: "
+                f"it can only be used in zone {volume_id.zone}"
+            )
+        deadline = deadline.within(self._timing.attach_timeout)
+        with self._ledger.hold(f"volume {volume_id}") as entry:
+            volume = self._reader.read(volume_id, entry, deadline)
+            volume = self._reader.leave(volume, _UNDER_WAY, deadline)
+            if not _is_attached(volume, node_id):
+                self._require_attachable(volume, deadline)
+                self._attach(volume, node_id, entry, deadline)
+
+    def detach(self, volume_id: VolumeId, node_id: NodeId | None, deadline: Deadline) -> None:
+        """Detach the volume if it is attached to that node; return once it is not.
+
+        Args:
+            node_id: `None` stands for whichever instance has the volume.
+
+        Raises:
+            DriverError: The volume still names the instance; never a final class (S2).
+        """
+        deadline = deadline.within(self._timing.detach_timeout)
+        with self._ledger.hold(f"volume {volume_id}") as entry:
+            try:
+                volume = self._reader.read(volume_id, entry, deadline)
+                volume = self._reader.leave(volume, _UNDER_WAY, deadline)
+                if _names(volume, node_id):
+                    self._detach(volume, node_id, entry, deadline)
+            except NotFound:
+                log.info("volume to detach is gone")
+
+    def _require_attachable(self, volume: Volume, deadline: Deadline) -> None:
+        if volume.state in _GONE:
+            raise NotFound(f"volume {volume.id} is {volume.state}")
+        if volume.state in _BUSY:
+            raise OperationPending(f"volume {volume.id} is {volume.state}; retry")
+        if volume.state is VolumeState.ERROR:
+            raise WrongState(f"volume {volume.id} is in state error; ask Exoscale's support")
+        if volume.attached_to and self._exists(volume.attached_to, deadline):
+            raise WrongState(
+                f"volume {volume.id} is attached to instance {volume.attached_to.uuid}; "
+                "it must be detached there first"
+            )
+
+    def _exists(self, node_id: NodeId, deadline: Deadline) -> bool:
+        logs.step("asking whether the instance that has the volume still exists")
+        try:
+            self._cloud.zone(node_id.zone).get_instance(node_id.uuid, deadline)
+        except NotFound:
+            return False  # a stale reference: the API decides about the attach (S1)
+        return True
+
+    def _attach(self, volume: Volume, node_id: NodeId, entry: Entry, deadline: Deadline) -> None:
+        what = f"volume {volume.id} was not attached to instance {node_id.uuid}"
+        client = self._cloud.zone(volume.id.zone)
+        logs.step("attaching the volume")
+        try:
+            ended = self._ledger.send(
+                entry,
+                partial(client.attach_volume, volume.id.uuid, node_id.uuid, deadline),
+                deadline,
+                shown_by=lambda seen: _names(seen, node_id),
+            )
+        except NotFound as error:
+            client.get_volume(volume.id.uuid, deadline)
+            raise NotFound(f"{what}: there is no such instance in zone {node_id.zone}") from error
+        except (ApiRejected, ApiDenied) as error:
+            self._explain(what, node_id, deadline)
+            raise refused(what, error) from error
+        if ended.state is not OperationState.SUCCESS:
+            seen = client.get_volume(volume.id.uuid, deadline)
+            if not _is_attached(seen, node_id):
+                self._explain(what, node_id, deadline)
+                raise failed(what, ended)
+        log.info("volume attached", extra={"instance_id": node_id.uuid})
+
+    def _explain(self, what: str, node_id: NodeId, deadline: Deadline) -> None:
+        """Return unless the instance's attach limit is the reason, read and proven (C2).
+
+        Raises:
+            LimitReached: It is.
+        """
+        logs.step("asking why the volume was not attached")
+        client = self._cloud.zone(node_id.zone)
+        limit = read_quotas(client, deadline).get(ATTACHMENTS)
+        if limit is None or limit.limit is None:
+            return
+        attached = len(client.list_volumes_of(node_id.uuid, deadline))
+        if attached >= limit.limit:
+            raise LimitReached(
+                f"{what}: it has {attached} volumes and may have {limit.limit}; "
+                "detach one or have the limit raised"
+            )
+
+    def _detach(
+        self, volume: Volume, node_id: NodeId | None, entry: Entry, deadline: Deadline
+    ) -> None:
+        what = f"volume {volume.id} was not detached from instance {_instance(volume)}"
+        client = self._cloud.zone(volume.id.zone)
+        logs.step("detaching the volume")
+        refusal: DriverError | None = None
+        try:
+            ended = self._ledger.send(
+                entry,
+                partial(client.detach_volume, volume.id.uuid, deadline),
+                deadline,
+                shown_by=lambda seen: not _names(seen, node_id),
+            )
+            if ended.state is OperationState.SUCCESS:
+                log.info("volume detached", extra={"instance_id": _instance(volume)})
+                return
+            refusal = failed(what, ended)
+        except (ApiRejected, ApiDenied) as error:
+            refusal = refused(what, error)
+        if _names(client.get_volume(volume.id.uuid, deadline), node_id):
+            raise ApiUnavailable(str(refusal)) from refusal
+
+
+def _names(volume: Volume, node_id: NodeId | None) -> bool:
+    """Tell whether the volume says that this node (`None`: any node) has it."""
+    return volume.attached_to is not None and node_id in (None, volume.attached_to)
+
+
+def _is_attached(volume: Volume, node_id: NodeId) -> bool:
+    return volume.state is VolumeState.ATTACHED and volume.attached_to == node_id
+
+
+def _instance(volume: Volume) -> str:
+    return str(volume.attached_to.uuid) if volume.attached_to else "none"

@@ -1,0 +1,72 @@
+"""The labels that we put on volumes and snapshots, and whose a thing is by them (D11, C4)."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from uuid import UUID
+
+from csi_exoblock.config import ControllerSettings
+from csi_exoblock.controller.specs import SnapshotSpec, VolumeSpec
+from csi_exoblock.model import Volume
+
+_FOREIGN = re.compile(r"[^A-Za-z0-9./-]")
+_HASH_LENGTH = 12
+
+
+class Labels:
+    """Makes label maps for what this driver creates, and reads those of what it finds."""
+
+    def __init__(self, settings: ControllerSettings) -> None:
+        self._prefix = settings.label_prefix
+        self._max_length = settings.label_max_length
+        self._extra = settings.extra_labels
+        self._driver = self._value(settings.driver_name)
+        self._cluster = self._value(settings.cluster_id) if settings.cluster_id else None
+
+    def of_volume(self, spec: VolumeSpec) -> dict[str, str]:
+        """Return the whole label map of a new volume."""
+        return self._make(spec, spec.source.uuid if spec.source else None)
+
+    def of_snapshot(self, spec: SnapshotSpec) -> dict[str, str]:
+        """Return the whole label map of a new snapshot."""
+        return self._make(spec, spec.volume_id.uuid)
+
+    def source_of(self, labels: Mapping[str, str]) -> str | None:
+        """Return the UUID that the label `source` names, if it names one."""
+        return labels.get(self._prefix + "source") or None
+
+    def is_protected(self, volume: Volume) -> bool:
+        """Tell whether an administrator forbade deleting the volume (D12)."""
+        return bool(volume.labels.get(self._prefix + "protect"))
+
+    def are_absent(self, labels: Mapping[str, str]) -> bool:
+        """Tell whether none of them is ours; an empty value counts as absent."""
+        return not any(value for key, value in labels.items() if key.startswith(self._prefix))
+
+    def are_ours(self, labels: Mapping[str, str]) -> bool:
+        """Tell whether they say that this driver made the thing, in this cluster (D11)."""
+        cluster = labels.get(self._prefix + "cluster-id") or None
+        if self._cluster:
+            return cluster == self._cluster
+        return cluster is None and labels.get(self._prefix + "driver") == self._driver
+
+    def _make(self, spec: VolumeSpec | SnapshotSpec, source: UUID | None) -> dict[str, str]:
+        ours = {"driver": self._driver, "name": spec.name, **spec.about}
+        if self._cluster:
+            ours["cluster-id"] = self._cluster
+        if source:
+            ours["source"] = str(source)
+        return {
+            **self._extra,
+            **spec.labels,
+            **{self._prefix + key: self._value(value) for key, value in ours.items()},
+        }
+
+    def _value(self, text: str) -> str:
+        value = _FOREIGN.sub("-", text)
+        if len(value) <= self._max_length:
+            return value
+        digest = hashlib.sha256(text.encode()).hexdigest()[:_HASH_LENGTH]
+        return f"{value[: self._max_length - _HASH_LENGTH - 1]}-{digest}"

@@ -1,0 +1,171 @@
+"""The one memory of work in flight: who holds which volume or name, and what is not settled.
+
+A call that ends early (its deadline, a lost answer) leaves in the ledger what it had under way, and
+the next call for the same key takes it up from there instead of starting again (S3, S5, C1). All of
+it may be lost with the process: the cloud's own state is the truth, the ledger only saves looking.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from csi_exoblock import logs
+from csi_exoblock.concurrency import Deadline, Holds
+from csi_exoblock.config import Timing
+from csi_exoblock.errors import ApiUnavailable, DeadlineExceeded, DriverError, OperationPending
+from csi_exoblock.exoscale.operations import OperationWaiter
+from csi_exoblock.model import Operation, SnapshotId, Volume, VolumeId
+
+_NOT_FINAL = (ApiUnavailable, DeadlineExceeded, OperationPending)
+
+
+@dataclass(slots=True, kw_only=True)
+class LostWrite:
+    """A write whose answer never came.
+
+    Attributes:
+        at: When it was lost, in seconds of the monotonic clock.
+        shown_by: Tells from the volume as read since whether the write took effect; `None` for a
+            creation, which only a list can show.
+    """
+
+    at: float
+    shown_by: Callable[[Volume], bool] | None
+
+    def shows_in(self, volume: Volume) -> bool:
+        """Tell whether the volume, as read since, shows that the write took effect."""
+        return self.shown_by is not None and self.shown_by(volume)
+
+    def seconds(self) -> float:
+        """Return how long ago the answer was lost."""
+        return time.monotonic() - self.at
+
+
+@dataclass(slots=True, kw_only=True)
+class Entry:
+    """What is under way for one key; only the call that holds the key may touch it.
+
+    Attributes:
+        operation: Accepted by the API, its end not yet seen.
+        lost: The write whose effect is unknown.
+        absent_at: When a lost creation was first looked for in vain (monotonic seconds).
+        created: What a creation of ours made, until it is usable or surely gone.
+        announced: Whether an answer named it already, so that it must never be replaced (S18).
+        doubtful_until: Until when a process that died before us may have sent the creation.
+    """
+
+    operation: Operation | None = None
+    lost: LostWrite | None = None
+    absent_at: float | None = None
+    created: VolumeId | SnapshotId | None = None
+    announced: bool = False
+    doubtful_until: float = 0.0
+
+    def has_pending(self) -> bool:
+        """Tell whether the next call must know what this one left under way."""
+        return not (self.operation is None and self.lost is None and self.created is None)
+
+    def is_doubtful(self) -> bool:
+        """Tell whether something may exist or happen in the cloud that nobody has seen yet."""
+        return self.has_pending() or time.monotonic() < self.doubtful_until
+
+    def settle(self) -> None:
+        """Forget a lost write: its effect was seen, or can't come any more."""
+        self.lost = self.absent_at = None
+        self.doubtful_until = 0.0
+
+    def lose(self, *, shown_by: Callable[[Volume], bool] | None = None) -> None:
+        """Remember a write as sent whose outcome is unknown."""
+        self.lost = LostWrite(at=time.monotonic(), shown_by=shown_by)
+
+    @contextmanager
+    def sending(self, *, shown_by: Callable[[Volume], bool] | None = None) -> Iterator[None]:
+        """Count the write that the block sends as lost, unless its answer comes."""
+        self.lose(shown_by=shown_by)
+        try:
+            yield
+        except DriverError as error:
+            if not (isinstance(error, ApiUnavailable) and error.may_have_effect):
+                self.settle()
+            raise
+        self.settle()
+
+
+class Ledger:
+    """Every key that a call holds, and what earlier calls left under way."""
+
+    def __init__(self, *, waiter: OperationWaiter, timing: Timing) -> None:
+        self._waiter = waiter
+        self._names_settled_at = time.monotonic() + timing.startup_unsettled
+        self._holds = Holds()
+        self._entries: dict[str, Entry] = {}
+
+    @contextmanager
+    def hold(self, thing: str) -> Iterator[Entry]:
+        """Hold a thing, named by kind and id, for the length of the block.
+
+        While the outcome of a write is open, no error that leaves the block is final: whoever asked
+        must not believe that nothing was left behind (C1).
+
+        Raises:
+            OperationPending: Another call holds it; the message says which, since when, at what.
+        """
+        with self._holds.hold(thing):
+            entry = self._entries.setdefault(thing, Entry())
+            try:
+                yield entry
+            except DriverError as error:
+                if entry.is_doubtful() and not isinstance(error, _NOT_FINAL):
+                    raise ApiUnavailable(f"{thing}: outcome not known yet: {error}") from error
+                raise
+            finally:
+                if not entry.has_pending():
+                    del self._entries[thing]
+
+    @contextmanager
+    def hold_name(self, thing: str) -> Iterator[Entry]:
+        """Hold a name under which something is to be created.
+
+        Just after a start every name is doubtful: a process that died may have sent its creation.
+        """
+        with self.hold(thing) as entry:
+            entry.doubtful_until = self._names_settled_at
+            yield entry
+
+    def send(
+        self,
+        entry: Entry,
+        write: Callable[[], Operation],
+        deadline: Deadline,
+        *,
+        shown_by: Callable[[Volume], bool] | None = None,
+    ) -> Operation:
+        """Send a write and return its operation in its final state.
+
+        Raises:
+            ApiUnavailable: The answer was lost, or the API did not take the write.
+            DeadlineExceeded: The operation goes on; the next call joins it.
+        """
+        with entry.sending(shown_by=shown_by):
+            entry.operation = write()
+        logs.bind(operation_id=str(entry.operation.id))
+        return self._end_of(entry.operation, entry, deadline)
+
+    def join(self, entry: Entry, deadline: Deadline) -> Operation | None:
+        """Wait for what an earlier call left pending and return its final state, if there is any.
+
+        Raises:
+            DeadlineExceeded: It is pending still.
+        """
+        if entry.operation is None:
+            return None
+        logs.step("joining the operation of an earlier call")
+        return self._end_of(entry.operation, entry, deadline)
+
+    def _end_of(self, operation: Operation, entry: Entry, deadline: Deadline) -> Operation:
+        ended = self._waiter.wait(operation, deadline)
+        entry.operation = None
+        return ended

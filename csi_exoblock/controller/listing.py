@@ -1,0 +1,155 @@
+"""Lists of volumes and snapshots: whole or an error, in pages that survive changes (S20)."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from csi_exoblock.concurrency import Deadline
+from csi_exoblock.config import Timing
+from csi_exoblock.controller.lookup import Lookup
+from csi_exoblock.errors import InvalidToken, NotFound
+from csi_exoblock.exoscale.client import Cloud
+from csi_exoblock.model import (
+    Snapshot,
+    SnapshotId,
+    SnapshotState,
+    Volume,
+    VolumeId,
+    VolumeState,
+)
+
+T = TypeVar("T")
+
+_MOST_LISTS = 8  # lists kept for their next page; the sidecars never page, people do one at a time
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page(Generic[T]):
+    """A part of a list.
+
+    Attributes:
+        next_token: Asks for the following part; empty at the end.
+    """
+
+    entries: Sequence[T]
+    next_token: str
+
+
+class Listing:
+    """Lists what the zones in scope hold, and reads single volumes."""
+
+    def __init__(
+        self,
+        *,
+        cloud: Cloud,
+        volumes: Lookup[Volume],
+        snapshots: Lookup[Snapshot],
+        timing: Timing,
+    ) -> None:
+        self._cloud = cloud
+        self._volumes = volumes
+        self._snapshots = snapshots
+        self._volume_pages = Pages[Volume](timing.page_age)
+        self._snapshot_pages = Pages[Snapshot](timing.page_age)
+
+    def volumes(self, max_entries: int, token: str, deadline: Deadline) -> Page[Volume]:
+        """Return a page of all volumes of all zones in scope.
+
+        Args:
+            max_entries: 0 means all.
+
+        Raises:
+            InvalidToken: The token is not of a list that can be continued.
+            ApiUnavailable: A zone can't be read; a short list would read as "detached" (S12).
+        """
+        return self._volume_pages.page(lambda: self._all_volumes(deadline), max_entries, token)
+
+    def volume(self, volume_id: VolumeId, deadline: Deadline) -> Volume:
+        """Return the volume.
+
+        Raises:
+            NotFound: It does not exist.
+        """
+        return self._cloud.zone(volume_id.zone).get_volume(volume_id.uuid, deadline)
+
+    def snapshots(
+        self,
+        max_entries: int,
+        token: str,
+        *,
+        volume_id: VolumeId | None,
+        snapshot_id: SnapshotId | None,
+        deadline: Deadline,
+    ) -> Page[Snapshot]:
+        """Return a page of the snapshots that match both filters, where they are given.
+
+        Raises:
+            InvalidToken: The token is not of a list that can be continued.
+            ApiUnavailable: A zone can't be read.
+        """
+
+        def matching() -> list[Snapshot]:
+            return [
+                each
+                for each in self._candidates(volume_id, snapshot_id, deadline)
+                if volume_id in (None, each.volume_id) and each.state is not SnapshotState.DESTROYED
+            ]
+
+        return self._snapshot_pages.page(matching, max_entries, token)
+
+    def _all_volumes(self, deadline: Deadline) -> list[Volume]:
+        return [
+            volume
+            for zone in self._cloud.zones(deadline)
+            for volume in self._volumes.look(zone, deadline)
+            if volume.state is not VolumeState.DELETED
+        ]
+
+    def _candidates(
+        self, volume_id: VolumeId | None, snapshot_id: SnapshotId | None, deadline: Deadline
+    ) -> Sequence[Snapshot]:
+        if snapshot_id:
+            try:
+                client = self._cloud.zone(snapshot_id.zone)
+                return [client.get_snapshot(snapshot_id.uuid, deadline)]
+            except NotFound:
+                return []
+        zones = [volume_id.zone] if volume_id else self._cloud.zones(deadline)
+        return [each for zone in zones for each in self._snapshots.look(zone, deadline)]
+
+
+class Pages(Generic[T]):
+    """Cuts a list into pages and keeps it until the last one was asked for."""
+
+    def __init__(self, age_seconds: float) -> None:
+        self._age_seconds = age_seconds
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[str, tuple[float, Sequence[T]]] = OrderedDict()
+
+    def page(self, list_all: Callable[[], Sequence[T]], max_entries: int, token: str) -> Page[T]:
+        """Return the page that the token asks for, the first of a new list without one."""
+        rest = self._take(token) if token else list_all()
+        if not max_entries or len(rest) <= max_entries:
+            return Page(entries=rest, next_token="")
+        return Page(entries=rest[:max_entries], next_token=self._keep(rest[max_entries:]))
+
+    def _keep(self, rest: Sequence[T]) -> str:
+        token = secrets.token_urlsafe(12)
+        with self._lock:
+            self._kept[token] = (time.monotonic(), rest)
+            while len(self._kept) > _MOST_LISTS:
+                self._kept.popitem(last=False)
+        return token
+
+    def _take(self, token: str) -> Sequence[T]:
+        with self._lock:
+            kept_at, rest = self._kept.get(token, (0.0, ()))
+        if not rest or time.monotonic() - kept_at > self._age_seconds:
+            raise InvalidToken(f"starting_token {token[:40]!r} is unknown or too old; list anew")
+        return rest

@@ -1,0 +1,191 @@
+"""Making a volume: the one POST, the end of its operation, and what a failed one leaves (C1)."""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+
+from csi_exoblock import logs
+from csi_exoblock.capacity import choose_size_gib
+from csi_exoblock.concurrency import Deadline
+from csi_exoblock.config import ControllerSettings
+from csi_exoblock.controller.labels import Labels
+from csi_exoblock.controller.ledger import Entry, Ledger
+from csi_exoblock.controller.quotas import GIBIBYTES, VOLUMES, exceeded, read_quotas
+from csi_exoblock.controller.reading import VolumeReader
+from csi_exoblock.controller.refusals import failed, refused
+from csi_exoblock.controller.specs import CreatedVolume, VolumeSpec
+from csi_exoblock.errors import (
+    ApiDenied,
+    ApiRejected,
+    ApiUnavailable,
+    DriverError,
+    LimitReached,
+    NotFound,
+    OperationPending,
+    WrongState,
+)
+from csi_exoblock.exoscale.client import Cloud, ZoneClient
+from csi_exoblock.model import (
+    Operation,
+    OperationState,
+    Snapshot,
+    SnapshotState,
+    Volume,
+    VolumeId,
+    VolumeState,
+    ZoneName,
+)
+
+log = logging.getLogger(__name__)
+
+
+class VolumeMaker:
+    """Sends creations, and sees each through to a usable volume or to nothing at all."""
+
+    def __init__(
+        self,
+        *,
+        cloud: Cloud,
+        ledger: Ledger,
+        reader: VolumeReader,
+        labels: Labels,
+        settings: ControllerSettings,
+    ) -> None:
+        self._cloud = cloud
+        self._ledger = ledger
+        self._reader = reader
+        self._labels = labels
+        self._settings = settings
+
+    def make(
+        self, spec: VolumeSpec, zone: ZoneName, entry: Entry, deadline: Deadline
+    ) -> CreatedVolume:
+        """Create the volume; one with a source is to be taken up next, to see its true size (S8).
+
+        Raises:
+            SizeOutOfRange: No size satisfies the range, the source and the limits.
+            LimitReached: A quota is exhausted.
+            NotFound: The source does not exist.
+            OperationPending: The source is not ready yet.
+            ApiUnavailable: What became of the volume is not known yet.
+        """
+        client = self._cloud.zone(zone)
+        size_gib = self._size_gib(spec, client, deadline)
+        create = partial(
+            client.create_volume,
+            name=spec.name,
+            size_gib=size_gib,
+            labels=self._labels.of_volume(spec),
+            snapshot_id=spec.source.uuid if spec.source else None,
+            deadline=deadline,
+        )
+        logs.step("creating the volume")
+        try:
+            ended = self._ledger.send(entry, create, deadline)
+        except (ApiRejected, ApiDenied) as error:
+            raise _why_refused(error, spec, size_gib, client, deadline) from error
+        if ended.state is OperationState.SUCCESS and ended.reference:
+            volume_id = VolumeId(zone, ended.reference)
+        else:
+            volume_id = self._conclude(ended, spec, zone, entry, deadline).id
+        if spec.source:
+            entry.created = volume_id
+        log.info("volume created", extra={"volume": volume_id, "size_gib": size_gib})
+        return CreatedVolume(id=volume_id, size_gib=size_gib)
+
+    def take_up(
+        self, spec: VolumeSpec, zone: ZoneName, entry: Entry, deadline: Deadline
+    ) -> Volume | None:
+        """Return the volume that an earlier call began to make, `None` if none did or none is left.
+
+        Raises:
+            DriverError: Its creation failed and nothing is left of it; the reason says why.
+            ApiUnavailable: What became of it is not known yet.
+        """
+        if ended := self._ledger.join(entry, deadline):
+            return self._conclude(ended, spec, zone, entry, deadline)
+        return self._outcome(entry, deadline)
+
+    def _size_gib(self, spec: VolumeSpec, client: ZoneClient, deadline: Deadline) -> int:
+        if spec.source is None:
+            return choose_size_gib(spec.size, self._settings.size_limits)
+        logs.step("reading the source")
+        snapshot = client.get_snapshot(spec.source.uuid, deadline)
+        _require_restorable(snapshot)
+        return choose_size_gib(
+            spec.size, self._settings.size_limits, source_gib=snapshot.volume_size_gib
+        )
+
+    def _conclude(
+        self,
+        ended: Operation,
+        spec: VolumeSpec,
+        zone: ZoneName,
+        entry: Entry,
+        deadline: Deadline,
+    ) -> Volume:
+        what = f"volume {spec.name!r} was not created in zone {zone}"
+        if ended.reference:
+            entry.created = VolumeId(zone, ended.reference)
+        if volume := self._outcome(entry, deadline):
+            return volume
+        if ended.state is OperationState.FAILURE:
+            raise failed(what, ended)
+        entry.lose()
+        raise ApiUnavailable(f"{what}: operation {ended.id} ended in {ended.state}; a retry looks")
+
+    def _outcome(self, entry: Entry, deadline: Deadline) -> Volume | None:
+        """Return the volume that a creation named, `None` once there is none.
+
+        One that came out unusable was never attached and nobody else knows of it: it is deleted.
+        """
+        if not isinstance(entry.created, VolumeId):
+            return None
+        logs.step("judging a creation by its volume")
+        client = self._cloud.zone(entry.created.zone)
+        volume: Volume | None
+        try:
+            volume = client.get_volume(entry.created.uuid, deadline)
+            volume = self._reader.leave(volume, (VolumeState.CREATING,), deadline)
+            if volume.state is VolumeState.ERROR and volume.attached_to is None:
+                self._discard(volume, entry, client, deadline)
+                volume = None
+        except NotFound:
+            volume = None
+        entry.created = None
+        return volume
+
+    def _discard(
+        self, volume: Volume, entry: Entry, client: ZoneClient, deadline: Deadline
+    ) -> None:
+        log.warning("deleting what a failed creation left", extra={"volume": volume.id})
+        ended = self._ledger.send(
+            entry, partial(client.delete_volume, volume.id.uuid, deadline), deadline
+        )
+        if ended.state is not OperationState.SUCCESS:
+            raise ApiUnavailable(
+                f"volume {volume.id}, which a failed creation left, could not be deleted yet: "
+                f"operation {ended.id} ended in {ended.state}"
+            )
+
+
+def _require_restorable(snapshot: Snapshot) -> None:
+    if snapshot.state in (SnapshotState.ALLOCATED, SnapshotState.CREATING):
+        raise OperationPending(f"snapshot {snapshot.id} is {snapshot.state}: not ready to restore")
+    if snapshot.state not in (SnapshotState.CREATED, SnapshotState.PROMOTING):
+        raise WrongState(f"snapshot {snapshot.id} is {snapshot.state}: it can't be restored")
+
+
+def _why_refused(
+    error: ApiRejected | ApiDenied,
+    spec: VolumeSpec,
+    size_gib: int,
+    client: ZoneClient,
+    deadline: Deadline,
+) -> DriverError:
+    what = f"volume {spec.name!r} of {size_gib} GiB was not created in zone {client.zone}"
+    limit = exceeded(read_quotas(client, deadline), {VOLUMES: 1, GIBIBYTES: size_gib})
+    if limit:
+        return LimitReached(f"{what}: {limit}; delete volumes or have the quota raised")
+    return refused(what, error)

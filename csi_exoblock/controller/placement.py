@@ -1,0 +1,76 @@
+"""In which zone a new volume is made (S12, S13)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from csi_exoblock.concurrency import Deadline
+from csi_exoblock.controller.specs import VolumeSpec
+from csi_exoblock.errors import InvalidRequest, LimitReached
+from csi_exoblock.exoscale.client import Cloud
+from csi_exoblock.model import ResourceId, ZoneName
+
+
+class Placement:
+    """Chooses among the zones that the request allows and the cloud offers."""
+
+    def __init__(self, *, cloud: Cloud, default_zone: ZoneName | None) -> None:
+        self._cloud = cloud
+        self._default_zone = default_zone
+
+    def zone_for(self, spec: VolumeSpec, deadline: Deadline) -> ZoneName:
+        """Return the zone in which the volume is to be made.
+
+        Raises:
+            InvalidRequest: No zone is named, or none of those named is in scope.
+            LimitReached: The source is in none of the zones that the request allows.
+        """
+        if spec.source:
+            require_accessible(spec.source, spec.zones)
+            return spec.source.zone
+        return choose_zone(
+            spec.zones or (spec.zone_parameter and (spec.zone_parameter,)) or (),
+            in_scope=self._cloud.zones(deadline),
+            default=self._default_zone,
+        )
+
+
+def choose_zone(
+    asked: Sequence[ZoneName],
+    *,
+    in_scope: Sequence[ZoneName],
+    default: ZoneName | None,
+) -> ZoneName:
+    """Return the first zone asked for that is in scope; the default or the only one if none is.
+
+    Raises:
+        InvalidRequest: No zone is named, or none of those named is in scope.
+    """
+    if default and not asked:
+        asked = (default,)
+    if len(in_scope) == 1 and not asked:
+        asked = in_scope
+    if not asked:
+        raise InvalidRequest(
+            "no zone: the request has no topology and the class no parameter zone; "
+            f"set --default-zone or the parameter to one of {', '.join(in_scope)}"
+        )
+    for zone in asked:
+        if zone in in_scope:
+            return zone
+    raise InvalidRequest(
+        f"zone {', '.join(asked)} is unknown or not in scope; in scope: {', '.join(in_scope)}"
+    )
+
+
+def require_accessible(source: ResourceId, accessible: Sequence[ZoneName]) -> None:
+    """Return if a volume with this source's content may be made where the source is.
+
+    Raises:
+        LimitReached: It may not; the orchestrator then tries a node in another zone (S13).
+    """
+    if accessible and source.zone not in accessible:
+        raise LimitReached(
+            f"source {source} can only be restored in zone {source.zone}, "
+            f"not in {', '.join(accessible)}; the pod must run in {source.zone}"
+        )

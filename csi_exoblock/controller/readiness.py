@@ -1,0 +1,66 @@
+"""Whether the cloud ever accepted our key, and the first look at what it holds (N14, C1)."""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+from csi_exoblock.concurrency import Deadline, pauses
+from csi_exoblock.config import Timing
+from csi_exoblock.controller.lookup import Lookup
+from csi_exoblock.errors import DriverError
+from csi_exoblock.exoscale.client import Cloud
+from csi_exoblock.model import Snapshot, Volume
+
+log = logging.getLogger(__name__)
+
+
+class Readiness:
+    """Asks the cloud from the start until it answers once; an outage later changes nothing.
+
+    The first lists also let the names of the first creates settle sooner (`Lookup.look`).
+    """
+
+    def __init__(
+        self,
+        *,
+        cloud: Cloud,
+        volumes: Lookup[Volume],
+        snapshots: Lookup[Snapshot],
+        timing: Timing,
+    ) -> None:
+        self._cloud = cloud
+        self._volumes = volumes
+        self._snapshots = snapshots
+        self._timing = timing
+        self._ready = threading.Event()
+
+    def is_ready(self) -> bool:
+        """Tell whether the cloud has answered."""
+        return self._ready.is_set()
+
+    def start(self) -> None:
+        """Begin to ask, in a thread that ends with the first answer."""
+        threading.Thread(target=self._run, name="readiness", daemon=True).start()
+
+    def _run(self) -> None:
+        pauses_seconds = pauses(self._timing.poll_initial, self._timing.readiness_max, growth=2.0)
+        for pause in pauses_seconds:
+            try:
+                self._look()
+                break
+            except DriverError as error:
+                log.warning("the cloud does not answer us yet", extra={"error": str(error)})
+            threading.Event().wait(pause)
+
+    def _look(self) -> None:
+        zones = self._cloud.zones(Deadline(self._timing.api_timeout))
+        self._ready.set()
+        log.info("the cloud answers", extra={"zones": ",".join(zones)})
+        for zone in zones:
+            deadline = Deadline(self._timing.api_timeout)
+            try:
+                self._volumes.look(zone, deadline)
+                self._snapshots.look(zone, deadline)
+            except DriverError as error:
+                log.warning("zone not read", extra={"zone": zone, "error": str(error)})

@@ -1,0 +1,71 @@
+"""Reading a volume that calls of ours may still be changing."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+
+from csi_exoblock import logs
+from csi_exoblock.concurrency import Deadline, pauses
+from csi_exoblock.config import Timing
+from csi_exoblock.controller.ledger import Entry, Ledger
+from csi_exoblock.errors import NotFound
+from csi_exoblock.exoscale.client import Cloud
+from csi_exoblock.model import Volume, VolumeId, VolumeState
+
+_GROWTH = 1.2  # a state is seen at latest a fifth of its own duration after it changed
+
+
+class VolumeReader:
+    """Reads a volume once nothing that was begun on it can change it behind our back."""
+
+    def __init__(self, *, cloud: Cloud, ledger: Ledger, timing: Timing) -> None:
+        self._cloud = cloud
+        self._ledger = ledger
+        self._timing = timing
+
+    def read(self, volume_id: VolumeId, entry: Entry, deadline: Deadline) -> Volume:
+        """Return the volume once what earlier calls left under way has ended or can't come.
+
+        A write whose answer was lost may still arrive: the volume is read until the effect shows or
+        `Timing.settle` has passed (S5).
+
+        Raises:
+            NotFound: The volume does not exist; nothing can be under way any more.
+        """
+        logs.step("reading the volume")
+        try:
+            self._ledger.join(entry, deadline)
+            volume = self._get(volume_id, deadline)
+            for pause in self._pauses():
+                lost = entry.lost
+                if not lost or lost.shows_in(volume) or lost.seconds() >= self._timing.settle:
+                    break
+                logs.step("waiting for the effect of a write whose answer was lost")
+                deadline.wait(pause)
+                volume = self._get(volume_id, deadline)
+        except NotFound:
+            entry.lost = None
+            raise
+        entry.lost = None
+        return volume
+
+    def leave(self, volume: Volume, states: Collection[VolumeState], deadline: Deadline) -> Volume:
+        """Wait until the volume has left the states and return it.
+
+        Raises:
+            NotFound: The volume went meanwhile.
+            DeadlineExceeded: It stayed for longer than the call has time.
+        """
+        for pause in self._pauses():
+            if volume.state not in states:
+                break
+            logs.step(f"waiting for the volume to end {volume.state}")
+            deadline.wait(pause)
+            volume = self._get(volume.id, deadline)
+        return volume
+
+    def _pauses(self) -> Iterator[float]:
+        return pauses(self._timing.poll_initial, self._timing.poll_max, growth=_GROWTH)
+
+    def _get(self, volume_id: VolumeId, deadline: Deadline) -> Volume:
+        return self._cloud.zone(volume_id.zone).get_volume(volume_id.uuid, deadline)

@@ -1,0 +1,52 @@
+"""What the API's refusals and failed operations mean for the call that met them (S4)."""
+
+from __future__ import annotations
+
+from csi_exoblock.errors import (
+    ApiDenied,
+    ApiRejected,
+    ApiUnavailable,
+    DriverError,
+    InvalidRequest,
+    NotFound,
+    OperationFailed,
+    OperationPending,
+)
+from csi_exoblock.model import FailureReason, Operation
+
+_BY_REASON: dict[FailureReason, type[DriverError]] = {
+    FailureReason.BUSY: OperationPending,
+    FailureReason.CONFLICT: OperationPending,
+    FailureReason.INCORRECT: InvalidRequest,
+    FailureReason.UNSUPPORTED: InvalidRequest,
+    FailureReason.FORBIDDEN: ApiDenied,
+    FailureReason.NOT_FOUND: NotFound,
+}
+
+
+def refused(what: str, error: ApiRejected | ApiDenied) -> DriverError:
+    """Return a refusal that says what was refused, to be raised from it.
+
+    Args:
+        what: The beginning of the message: what was asked of which resource.
+    """
+    if isinstance(error, ApiDenied):
+        return ApiDenied(f"{what}: {error}")
+    return ApiRejected(f"{what}: {error}", http_status=error.http_status)
+
+
+def failed(what: str, operation: Operation) -> DriverError:
+    """Return what it means that an operation ended without effect.
+
+    Args:
+        what: The beginning of the message: what was asked of which resource.
+    """
+    reason = operation.reason or FailureReason.UNKNOWN
+    text = f"{what}: operation {operation.id} ended in {operation.state}: {reason}"
+    if operation.message:
+        text += f", {operation.message}"
+    if meaning := _BY_REASON.get(reason):
+        return meaning(text)
+    if reason is FailureReason.FAULT:
+        return OperationFailed(text, reason=reason)
+    return ApiUnavailable(text)

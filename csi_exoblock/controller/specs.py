@@ -1,0 +1,57 @@
+"""What creates ask for, in the controller's own words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from csi_exoblock.capacity import CapacityRange
+from csi_exoblock.model import SnapshotId, VolumeId, ZoneName
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VolumeSpec:
+    """What a create of a volume asks for.
+
+    Attributes:
+        name: The name by which a repeated create finds its volume again.
+        zones: Where the volume may be, the preferred zones first; empty if nothing is asked.
+        zone_parameter: The class's parameter `zone`, for requests without zones.
+        source: The snapshot whose content the volume gets.
+        labels: What the class asks for.
+        about: Our own labels without prefix that say whose it is: `pv`, `pvc`, `namespace`.
+    """
+
+    name: str
+    size: CapacityRange
+    zones: tuple[ZoneName, ...] = ()
+    zone_parameter: ZoneName | None = None
+    source: SnapshotId | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    about: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotSpec:
+    """What a create of a snapshot asks for.
+
+    Attributes:
+        name: The name by which a repeated create finds its snapshot again.
+        zones: Where the snapshot may be; empty if nothing is asked (N17).
+        labels: What the class asks for.
+        about: Our own labels without prefix: `snapshot`, `snapshot-namespace`.
+    """
+
+    name: str
+    volume_id: VolumeId
+    zones: tuple[ZoneName, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+    about: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreatedVolume:
+    """The volume that satisfies a spec, made by this call or an earlier one."""
+
+    id: VolumeId
+    size_gib: int

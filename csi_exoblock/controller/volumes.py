@@ -1,0 +1,137 @@
+"""Creating and deleting volumes: never one too many, never the wrong one (C1, D11, D12)."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import suppress
+from functools import partial
+
+from csi_exoblock import logs
+from csi_exoblock.concurrency import Deadline
+from csi_exoblock.config import Timing
+from csi_exoblock.controller.adoption import Adoption, the_only
+from csi_exoblock.controller.labels import Labels
+from csi_exoblock.controller.ledger import Entry, Ledger
+from csi_exoblock.controller.lookup import Lookup
+from csi_exoblock.controller.making import VolumeMaker
+from csi_exoblock.controller.placement import Placement
+from csi_exoblock.controller.reading import VolumeReader
+from csi_exoblock.controller.refusals import failed, refused
+from csi_exoblock.controller.specs import CreatedVolume, VolumeSpec
+from csi_exoblock.errors import ApiDenied, ApiRejected, NotFound, WrongState
+from csi_exoblock.exoscale.client import Cloud
+from csi_exoblock.model import OperationState, Volume, VolumeId, VolumeState, ZoneName
+
+log = logging.getLogger(__name__)
+
+_GOING = (VolumeState.DELETING, VolumeState.DELETED)
+_IN_USE = (VolumeState.ATTACHING, VolumeState.ATTACHED, VolumeState.DETACHING)
+
+
+class Volumes:
+    """Creates and deletes volumes so that any call may be repeated, lost or killed at any point."""
+
+    def __init__(
+        self,
+        *,
+        cloud: Cloud,
+        ledger: Ledger,
+        lookup: Lookup[Volume],
+        placement: Placement,
+        maker: VolumeMaker,
+        adoption: Adoption,
+        reader: VolumeReader,
+        labels: Labels,
+        timing: Timing,
+    ) -> None:
+        self._cloud = cloud
+        self._ledger = ledger
+        self._lookup = lookup
+        self._placement = placement
+        self._maker = maker
+        self._adoption = adoption
+        self._reader = reader
+        self._labels = labels
+        self._timing = timing
+
+    def create(self, spec: VolumeSpec, deadline: Deadline) -> CreatedVolume:
+        """Return the volume of that name; make it unless an earlier call did.
+
+        Raises:
+            InvalidRequest: No zone in scope is asked for.
+            SizeOutOfRange: No size satisfies the range, the source and the limits.
+            LimitReached: A quota is exhausted, or the source is in none of the zones.
+            NotFound: The source does not exist.
+            Mismatch: The name belongs to a volume that is not what the spec asks for.
+            OperationPending: Another call works on the name, or the source is not ready.
+        """
+        deadline = deadline.within(self._timing.create_timeout)
+        with self._ledger.hold_name(f"volume name {spec.name}") as entry:
+            zone = self._placement.zone_for(spec, deadline)
+            volume = self._maker.take_up(spec, zone, entry, deadline)
+            volume = volume or self._find(spec.name, zone, entry, deadline)
+            if volume is None:
+                created = self._maker.make(spec, zone, entry, deadline)
+                volume = self._maker.take_up(spec, zone, entry, deadline)
+                if volume is None:
+                    return created
+            return self._adoption.adopt(volume, spec, entry, deadline)
+
+    def delete(self, volume_id: VolumeId, deadline: Deadline) -> None:
+        """Delete the volume unless it is in use; return once it is gone.
+
+        Raises:
+            WrongState: It is attached or protected, or the API keeps it for its snapshots' sake.
+        """
+        deadline = deadline.within(self._timing.create_timeout)
+        with self._ledger.hold(f"volume {volume_id}") as entry, suppress(NotFound):
+            volume = self._reader.read(volume_id, entry, deadline)
+            volume = self._reader.leave(volume, (VolumeState.DELETING,), deadline)
+            if volume.state is not VolumeState.DELETED:
+                self._require_deletable(volume)
+                self._delete(volume, entry, deadline)
+
+    def _find(self, name: str, zone: ZoneName, entry: Entry, deadline: Deadline) -> Volume | None:
+        found = self._lookup.find(zone, lambda volume: volume.name == name, entry, deadline)
+        return the_only(found, name)
+
+    def _require_deletable(self, volume: Volume) -> None:
+        if volume.attached_to or volume.state in _IN_USE:
+            instance = volume.attached_to.uuid if volume.attached_to else "an instance"
+            raise WrongState(
+                f"volume {volume.id} is {volume.state} to instance {instance}; "
+                "it is deleted once it is detached"
+            )
+        if self._labels.is_protected(volume):
+            raise WrongState(
+                f"volume {volume.id} has a label that protects it; remove the label to delete it"
+            )
+
+    def _delete(self, volume: Volume, entry: Entry, deadline: Deadline) -> None:
+        what = f"volume {volume.id} was not deleted"
+        client = self._cloud.zone(volume.id.zone)
+        logs.step("deleting the volume")
+        try:
+            ended = self._ledger.send(
+                entry,
+                partial(client.delete_volume, volume.id.uuid, deadline),
+                deadline,
+                shown_by=lambda seen: seen.state in _GOING,
+            )
+        except (ApiRejected, ApiDenied) as error:
+            _require_free_of_snapshots(volume, error)
+            raise refused(what, error) from error
+        if ended.state is not OperationState.SUCCESS:
+            left = client.get_volume(volume.id.uuid, deadline)
+            if left.state is not VolumeState.DELETED:
+                raise failed(what, ended)
+        log.info("volume deleted")
+
+
+def _require_free_of_snapshots(volume: Volume, error: ApiRejected | ApiDenied) -> None:
+    if volume.snapshot_ids:
+        ids = ", ".join(str(each) for each in volume.snapshot_ids)
+        raise WrongState(
+            f"volume {volume.id} is kept because of its snapshots {ids}: {error}; "
+            "it is deleted once they are"
+        ) from error
