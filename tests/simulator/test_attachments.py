@@ -1,0 +1,138 @@
+"""Volumes are attached to one instance of their zone at a time (N15)."""
+
+from __future__ import annotations
+
+import pytest
+import requests
+
+from tests.simulator.client import ZoneClient
+from tests.simulator_process import SimulatorProcess
+
+
+def attach(zone: ZoneClient, volume: str, instance: str) -> requests.Response:
+    """Ask for an attach."""
+    body = {"instance": {"id": instance}}
+    return zone.send("PUT", f"block-storage/{volume}:attach", body)
+
+
+def test_attached_volume_names_its_instance(zone: ZoneClient, instance: str) -> None:
+    volume = zone.create_volume()
+    other = zone.create_volume()
+
+    zone.attach(volume, instance)
+    listed = zone.get("block-storage", {"instance-id": instance})["block-storage-volumes"]
+
+    assert zone.volume(volume)["state"] == "attached"
+    assert zone.volume(volume)["instance"] == {"id": instance}
+    assert [each["id"] for each in listed] == [volume]
+    assert "instance" not in zone.volume(other)
+
+
+def test_detached_volume_names_none(zone: ZoneClient, instance: str) -> None:
+    volume = zone.create_volume()
+    zone.attach(volume, instance)
+
+    zone.detach(volume)
+
+    assert zone.volume(volume)["state"] == "detached"
+    assert "instance" not in zone.volume(volume)
+
+
+def test_detaching_volume_names_its_instance(
+    cloud: SimulatorProcess, zone: ZoneClient, instance: str
+) -> None:
+    volume = zone.create_volume()
+    zone.attach(volume, instance)
+    cloud.add_fault(fault="hang")
+
+    zone.begin("PUT", f"block-storage/{volume}:detach")
+
+    assert zone.volume(volume)["instance"] == {"id": instance}
+
+
+def test_second_attach_is_refused(
+    cloud: SimulatorProcess, zone: ZoneClient, instance: str
+) -> None:  # D3
+    volume = zone.create_volume()
+    other = cloud.add_instance(zone.zone)
+    zone.attach(volume, instance)
+
+    assert attach(zone, volume, instance).status_code == 409
+    assert attach(zone, volume, other).status_code == 409
+    assert zone.volume(volume)["instance"] == {"id": instance}
+
+
+def test_second_detach_is_refused(zone: ZoneClient) -> None:
+    volume = zone.create_volume()
+
+    assert zone.send("PUT", f"block-storage/{volume}:detach").status_code == 409
+
+
+def test_instance_of_another_zone_is_not_found(
+    cloud: SimulatorProcess, zone: ZoneClient, other_zone: ZoneClient
+) -> None:
+    volume = zone.create_volume()
+
+    assert attach(zone, volume, cloud.add_instance(other_zone.zone)).status_code == 404
+
+
+def test_sixth_attach_to_an_instance_is_refused(
+    cloud: SimulatorProcess, zone: ZoneClient, instance: str
+) -> None:  # S9
+    for _ in range(5):
+        zone.attach(zone.create_volume(), instance)
+    sixth = zone.create_volume()
+
+    at_the_limit = attach(zone, sixth, instance)
+    zone.attach(sixth, cloud.add_instance(zone.zone))
+
+    assert at_the_limit.status_code == 409
+    assert "block-storage-volume-attachments" in at_the_limit.json()["message"]
+
+
+def test_attaching_volumes_count_to_the_limit(
+    cloud: SimulatorProcess, zone: ZoneClient, instance: str
+) -> None:
+    cloud.set_quota("block-storage-volume-attachments", 1)
+    first, second = zone.create_volume(), zone.create_volume()
+    cloud.add_fault(fault="hang", count=1)
+
+    statuses = [attach(zone, volume, instance).status_code for volume in (first, second)]
+
+    assert statuses == [200, 409]
+
+
+@pytest.mark.parametrize("state", ["destroying", "destroyed"])
+def test_instance_that_goes_takes_no_volume(
+    cloud: SimulatorProcess, zone: ZoneClient, instance: str, state: str
+) -> None:
+    volume = zone.create_volume()
+    cloud.set_instance_state(zone.zone, instance, state)
+
+    assert attach(zone, volume, instance).status_code == 409
+    assert zone.get(f"instance/{instance}")["state"] == state
+
+
+@pytest.mark.parametrize("state", ["running", "stopped", "destroying"])
+def test_detach_works_in_every_state_of_the_instance(
+    cloud: SimulatorProcess, zone: ZoneClient, instance: str, state: str
+) -> None:  # S1
+    volume = zone.create_volume()
+    zone.attach(volume, instance)
+    cloud.set_instance_state(zone.zone, instance, state)
+
+    zone.detach(volume)
+
+    assert zone.volume(volume)["state"] == "detached"
+
+
+def test_removed_instance_frees_its_volumes_and_is_unknown(
+    cloud: SimulatorProcess, zone: ZoneClient, instance: str
+) -> None:  # S1
+    volume = zone.create_volume()
+    zone.attach(volume, instance)
+
+    cloud.remove_instance(zone.zone, instance)
+
+    assert zone.volume(volume)["state"] == "detached"
+    assert zone.send("GET", f"instance/{instance}").status_code == 404
