@@ -1,0 +1,115 @@
+"""Run a command on this host: an argv list, no shell, an expected end."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import subprocess
+import time
+from collections.abc import Container
+from dataclasses import dataclass
+
+from csi_exoblock.config import Timing
+from csi_exoblock.errors import CommandFailed
+from csi_exoblock.metrics import Metrics
+
+# More than any command of ours has to say; what follows is dropped.
+_OUTPUT_BYTES = 64 * 1024
+# Of what a command complains about, so that the whole error fits where sidecars store it (F11).
+_COMPLAINT_CHARACTERS = 300
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completed:
+    """How a command ended, and what it said: at most 64 KiB of each stream."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def complaint(self) -> str:
+        """The end of what it said, in one line and short enough for an error message."""
+        words = " ".join((self.stderr.strip() or self.stdout.strip()).split())
+        return words[-_COMPLAINT_CHARACTERS:] or "it said nothing"
+
+
+class Commands:
+    """Runs the host's commands and measures them."""
+
+    def __init__(self, *, timing: Timing, metrics: Metrics) -> None:
+        self._timing = timing
+        self._metrics = metrics
+
+    def run(self, *argv: str, allowed: Container[int] = (0,)) -> Completed:
+        """Run a command that asks or mounts, and kill it when that takes too long.
+
+        Args:
+            allowed: Exit codes that the caller wants to see.
+
+        Raises:
+            CommandFailed: It ended otherwise, was killed, hung, or isn't installed.
+        """
+        return self._run(argv, allowed, self._timing.command_timeout)
+
+    def run_to_its_end(self, *argv: str, allowed: Container[int] = (0,)) -> Completed:
+        """Run a command that may take hours and must not be cut short, so it is never killed (D10).
+
+        It survives the driver as well: it has a session of its own and writes to no pipe.
+
+        Raises:
+            CommandFailed: It ended otherwise than allowed, was killed, or isn't installed.
+        """
+        return self._run(argv, allowed, None)
+
+    def _run(
+        self, argv: tuple[str, ...], allowed: Container[int], timeout_seconds: float | None
+    ) -> Completed:
+        began = time.monotonic()
+        outcome = "failed"
+        try:
+            completed = _execute(argv, timeout_seconds)
+            if completed.exit_code in allowed:
+                outcome = "ok"
+                return completed
+            raise CommandFailed(_failure(argv, completed))
+        finally:
+            self._metrics.host_command_seconds.labels(argv[0], outcome).observe(
+                time.monotonic() - began
+            )
+
+
+def _execute(argv: tuple[str, ...], timeout_seconds: float | None) -> Completed:
+    # Files in memory instead of pipes: they never block the command, not even one that outlives us.
+    stdout, stderr = os.memfd_create("stdout"), os.memfd_create("stderr")
+    try:
+        process = subprocess.Popen(
+            argv, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, start_new_session=True
+        )
+        try:
+            exit_code = process.wait(timeout_seconds)
+        except subprocess.TimeoutExpired as error:
+            # Not waited for: a process that hangs inside the kernel does not even die when killed.
+            os.killpg(process.pid, signal.SIGKILL)
+            raise CommandFailed(
+                f"{shlex.join(argv)} did not end within {timeout_seconds:.0f} s and was killed"
+            ) from error
+        return Completed(exit_code=exit_code, stdout=_text(stdout), stderr=_text(stderr))
+    except OSError as error:
+        raise CommandFailed(f"{shlex.join(argv)} could not be started: {error}") from error
+    finally:
+        os.close(stdout)
+        os.close(stderr)
+
+
+def _text(file: int) -> str:
+    return os.pread(file, _OUTPUT_BYTES, 0).decode(errors="replace")
+
+
+def _failure(argv: tuple[str, ...], completed: Completed) -> str:
+    if completed.exit_code < 0:
+        end = f"was killed by {signal.Signals(-completed.exit_code).name}"
+    else:
+        end = f"failed with exit code {completed.exit_code}"
+    return f"{shlex.join(argv)} {end}: {completed.complaint}"

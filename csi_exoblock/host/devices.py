@@ -1,0 +1,238 @@
+"""Find the attached device of a volume and prove that it is the right one (D2, S6)."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple, Self
+from uuid import UUID
+
+from csi_exoblock.concurrency import Deadline
+from csi_exoblock.config import Timing
+from csi_exoblock.errors import HostError, NotFound, WrongState
+from csi_exoblock.metrics import Metrics
+
+log = logging.getLogger(__name__)
+
+# sysfs counts sizes in these, whatever the disk's own sectors are.
+_SYSFS_BLOCK_BYTES = 512
+# virtio-blk carries so much of the volume's id.
+_SERIAL_CHARACTERS = 20
+
+
+class DeviceNumber(NamedTuple):
+    """What the kernel knows a block device by."""
+
+    major: int
+    minor: int
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read `major:minor` as sysfs and mountinfo write it."""
+        major, _, minor = text.strip().partition(":")
+        return cls(int(major), int(minor))
+
+    @classmethod
+    def of(cls, number: int) -> Self:
+        """Read a number as `stat` returns it."""
+        return cls(os.major(number), os.minor(number))
+
+    def __str__(self) -> str:
+        return f"{self.major}:{self.minor}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockDevice:
+    """A block device as sysfs describes it.
+
+    Attributes:
+        sequence: Differs for every disk that ever had the same number, where the kernel counts.
+    """
+
+    path: Path
+    number: DeviceNumber
+    size_bytes: int
+    sector_bytes: int
+    sequence: int | None = None
+
+    @property
+    def name(self) -> str:
+        """The kernel's name for it, which stands in its messages."""
+        return self.path.name
+
+
+class Devices:
+    """Finds devices by the volume's id.
+
+    The serial that the disk itself reports decides. The link by which udev names the disk decides
+    only for a device that has no such attribute at all: it isn't virtio, and has no other name.
+    """
+
+    def __init__(
+        self,
+        *,
+        link_dir: Path,
+        timing: Timing,
+        metrics: Metrics,
+        sysfs: Path = Path("/sys"),
+        dev: Path = Path("/dev"),
+    ) -> None:
+        self._link_dir = link_dir
+        self._timing = timing
+        self._metrics = metrics
+        self._sysfs = sysfs
+        self._blocks = sysfs / "class" / "block"
+        self._dev = dev
+
+    def find(self, volume_uuid: UUID, deadline: Deadline) -> BlockDevice:
+        """Wait for the volume's device and return it.
+
+        Raises:
+            HostError: It did not show up in time, not even after a scan of the PCI bus.
+            WrongState: Two disks claim to be this volume.
+            DeadlineExceeded: The caller's time ended first.
+        """
+        patience = deadline.within(self._timing.device_wait)
+        while (device := self.look(volume_uuid)) is None and patience.remaining():
+            deadline.wait(min(self._timing.device_poll, patience.remaining()))
+        if device is None:
+            self._scan_pci()
+            deadline.wait(self._timing.device_poll)
+            device = self.look(volume_uuid)
+        device = device or self._absent(volume_uuid)
+        if _read(self._blocks / device.name / "serial") is None:
+            log.info("device has no serial, its link decided", extra={"device": device.name})
+        return device
+
+    def present(self, volume_uuid: UUID) -> BlockDevice:
+        """Return the volume's device, which must have been found before.
+
+        Raises:
+            HostError: It is gone.
+            WrongState: Two disks claim to be this volume.
+        """
+        return self.look(volume_uuid) or self._absent(volume_uuid)
+
+    def look(self, volume_uuid: UUID) -> BlockDevice | None:
+        """Return the volume's device if it is there now.
+
+        Raises:
+            WrongState: Two disks claim to be this volume.
+        """
+        serial = str(volume_uuid)[:_SERIAL_CHARACTERS]
+        linked = self._linked(serial)
+        names = [name for name, found in self._serials() if found == serial]
+        if len(names) > 1:
+            raise WrongState(
+                f"volume {volume_uuid}: the disks {', '.join(sorted(names))} all have its serial "
+                f"{serial}; detach the wrong one"
+            )
+        if names:
+            if linked != names[0]:
+                self._metrics.device_link_repaired.inc()
+                log.warning(
+                    "link absent or wrong, the serial decides",
+                    extra={"device": names[0], "linked_device": linked},
+                )
+            return self._describe(names[0])
+        if linked is not None and self._has_no_serial(linked):
+            return self._describe(linked)
+        return None
+
+    def partition(self, disk: BlockDevice, number: int) -> BlockDevice:
+        """Return a partition of a disk.
+
+        Raises:
+            NotFound: The disk has no such partition.
+        """
+        for file in (self._blocks / disk.name).glob("*/partition"):
+            if _read(file) == str(number) and (found := self._describe(file.parent.name)):
+                return found
+        raise NotFound(f"disk {disk.name} has no partition {number}")
+
+    def numbers(self, disk: BlockDevice) -> frozenset[DeviceNumber]:
+        """Return the numbers of a disk and of all its partitions."""
+        files = (self._blocks / disk.name).glob("*/dev")
+        partitions = (file for file in files if (file.parent / "partition").exists())
+        return frozenset(
+            {disk.number, *map(DeviceNumber.parse, filter(None, map(_read, partitions)))}
+        )
+
+    def is_there(self, number: DeviceNumber) -> bool:
+        """Tell whether a device has this number now."""
+        return (self._sysfs / "dev" / "block" / str(number)).exists()
+
+    def at(self, number: DeviceNumber) -> BlockDevice:
+        """Return the device that has this number now.
+
+        Raises:
+            HostError: There is none.
+        """
+        name = (self._sysfs / "dev" / "block" / str(number)).resolve().name
+        device = self._describe(name)
+        if device is None or device.number != number:
+            raise HostError(f"device {number} is gone")
+        return device
+
+    def belongs_to_another(self, number: DeviceNumber, volume_uuid: UUID) -> bool:
+        """Tell whether the disk that has this number now says that it is another volume."""
+        serial = _read(self._sysfs / "dev" / "block" / str(number) / "serial")
+        return serial is not None and serial != str(volume_uuid)[:_SERIAL_CHARACTERS]
+
+    def _linked(self, serial: str) -> str | None:
+        try:
+            return Path(os.readlink(self._link_dir / f"virtio-{serial}")).name
+        except OSError:
+            return None
+
+    def _serials(self) -> Iterator[tuple[str, str]]:
+        for block in self._blocks.iterdir():
+            if (serial := _read(block / "serial")) is not None:
+                yield block.name, serial
+
+    def _has_no_serial(self, name: str) -> bool:
+        block = self._blocks / name
+        # A partition has no serial either, but its disk has: the link of a disk never names one.
+        return not (block / "serial").exists() and not (block / "partition").exists()
+
+    def _describe(self, name: str) -> BlockDevice | None:
+        """Return the device, or `None` for one that vanishes or has no size yet."""
+        block = self._blocks / name
+        number, size = _read(block / "dev"), _read(block / "size")
+        # A partition's queue is its disk's, one folder up.
+        queues = (block / "queue", block.resolve().parent / "queue")
+        sector = next(filter(None, (_read(queue / "logical_block_size") for queue in queues)), None)
+        if number is None or sector is None or size in (None, "0"):
+            return None
+        sequence = _read(block / "diskseq")
+        return BlockDevice(
+            path=self._dev / name,
+            number=DeviceNumber.parse(number),
+            size_bytes=int(size) * _SYSFS_BLOCK_BYTES,
+            sector_bytes=int(sector),
+            sequence=int(sequence) if sequence else None,
+        )
+
+    def _scan_pci(self) -> None:
+        try:
+            (self._sysfs / "bus" / "pci" / "rescan").write_text("1")
+        except OSError as error:
+            log.warning("the PCI bus could not be scanned", extra={"error": str(error)})
+
+    def _absent(self, volume_uuid: UUID) -> BlockDevice:
+        present = ", ".join(sorted(serial for _, serial in self._serials() if serial)) or "none"
+        raise HostError(
+            f"volume {volume_uuid}: its disk is not there, although the volume is attached; "
+            f"serials present: {present[:300]}; the node keeps looking"
+        )
+
+
+def _read(file: Path) -> str | None:
+    """Return an attribute's text, `None` where there is no such attribute."""
+    try:
+        return file.read_text().strip()
+    except OSError:
+        return None

@@ -1,0 +1,88 @@
+"""Open a disk that nobody else uses: to read it past every cache, or to wipe a signature."""
+
+from __future__ import annotations
+
+import errno
+import mmap
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from csi_exoblock.errors import HostError, OperationPending
+from csi_exoblock.host.devices import BlockDevice, DeviceNumber
+
+
+@contextmanager
+def alone_with(device: BlockDevice, *, writing: bool = False) -> Iterator[int]:
+    """Open a device that nobody has mounted or claimed, for direct access inside the block.
+
+    Raises:
+        OperationPending: It is in use: mounted, perhaps in another mount namespace, or worked on by
+            a mkfs or fsck that outlived an earlier run of the driver (D10).
+        HostError: It cannot be opened, or another disk has taken its place.
+    """
+    access = os.O_RDWR if writing else os.O_RDONLY
+    try:
+        file = os.open(device.path, access | os.O_EXCL | os.O_DIRECT | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno == errno.EBUSY:
+            raise OperationPending(f"device {device.path} is in use; retry") from error
+        raise HostError(f"device {device.path} can't be opened: {error.strerror}") from error
+    try:
+        status = os.fstat(file)
+        if not stat.S_ISBLK(status.st_mode) or DeviceNumber.of(status.st_rdev) != device.number:
+            raise HostError(f"{device.path} is no longer the device {device.number}; retry")
+        yield file
+    finally:
+        os.close(file)
+
+
+def is_in_use(device: BlockDevice) -> bool:
+    """Tell whether anybody, in any mount namespace, has mounted or claimed the device.
+
+    Raises:
+        HostError: It cannot be opened.
+    """
+    try:
+        with alone_with(device):
+            return False
+    except OperationPending:
+        return True
+
+
+def read_direct(file: int, offset: int, length: int) -> bytes:
+    """Read from the disk, not from the page cache.
+
+    Args:
+        offset: In bytes, a multiple of the sector size like the length.
+
+    Raises:
+        HostError: The disk doesn't give all of it.
+    """
+    with mmap.mmap(-1, length) as buffer:  # aligned to a page, as direct reads demand
+        try:
+            count = os.preadv(file, [buffer], offset)
+        except OSError as error:
+            raise HostError(f"reading {length} bytes at {offset}: {error.strerror}") from error
+        if count != length:
+            raise HostError(f"reading {length} bytes at {offset}: only {count} were read")
+        return buffer.read()
+
+
+def wipe_start(device: BlockDevice) -> None:
+    """Overwrite the first page of a disk, and with it the signature of an unfinished xfs.
+
+    Raises:
+        OperationPending: The device is in use.
+        HostError: It can't be written.
+    """
+    with (
+        alone_with(device, writing=True) as file,
+        mmap.mmap(-1, mmap.PAGESIZE) as zeros,
+    ):
+        try:
+            os.pwritev(file, [zeros], 0)
+            os.fsync(file)
+        except OSError as error:
+            raise HostError(f"{device.path}: wiping its start: {error.strerror}") from error

@@ -1,0 +1,132 @@
+"""Make a file system on a disk that is proven to be the right one and to hold nothing (D1)."""
+
+from __future__ import annotations
+
+import logging
+
+from csi_exoblock import logs
+from csi_exoblock.concurrency import Deadline
+from csi_exoblock.errors import ForeignContent
+from csi_exoblock.host.commands import Commands
+from csi_exoblock.host.devices import Devices
+from csi_exoblock.host.exclusive import wipe_start
+from csi_exoblock.host.filesystems import Blank, Content, Filesystems, Foreign, Formatted
+from csi_exoblock.host.jobs import Jobs
+from csi_exoblock.host.markers import Markers
+from csi_exoblock.host.profiles import mkfs_command
+from csi_exoblock.metrics import Metrics
+from csi_exoblock.model import Filesystem, VolumeId
+from csi_exoblock.options import FormatOptions
+
+log = logging.getLogger(__name__)
+
+
+class Formatter:
+    """Formats blank disks; the only place of the driver that destroys what a disk holds.
+
+    Args:
+        require_zeroed: Whether a disk counts as blank only if its edges are zeros.
+    """
+
+    def __init__(
+        self,
+        *,
+        commands: Commands,
+        jobs: Jobs,
+        devices: Devices,
+        filesystems: Filesystems,
+        markers: Markers,
+        metrics: Metrics,
+        require_zeroed: bool,
+    ) -> None:
+        self._commands = commands
+        self._jobs = jobs
+        self._devices = devices
+        self._filesystems = filesystems
+        self._markers = markers
+        self._metrics = metrics
+        self._require_zeroed = require_zeroed
+
+    def format(
+        self,
+        volume_id: VolumeId,
+        filesystem: Filesystem,
+        options: FormatOptions,
+        deadline: Deadline,
+    ) -> None:
+        """Make a file system on the volume's whole disk; mkfs outlives the deadline (D10).
+
+        All proofs are made again here, right before mkfs: the job may have waited for its turn.
+
+        Raises:
+            ForeignContent: The disk holds something, or may hold something.
+            HostError: The disk or a prober can't be read, or mkfs failed.
+            DeadlineExceeded: The deadline came before mkfs's end.
+        """
+        self._jobs.run(
+            f"volume {volume_id}",
+            f"mkfs of {filesystem}",
+            lambda: self._make(volume_id, filesystem, options),
+            deadline,
+            heavy=True,
+        )
+
+    def check(self, volume_id: VolumeId, content: Content) -> None:
+        """Return if the content is none, so that the disk may be formatted.
+
+        Raises:
+            ForeignContent: It is, or may be, somebody's data; the message says what to do.
+        """
+        interrupted = self._markers.is_set(volume_id)
+        match content:
+            case Blank(zeroed=zeroed):
+                if not zeroed and self._require_zeroed and not interrupted:
+                    self.refuse(
+                        f"volume {volume_id}: its disk has no known signature but isn't zeroed, so "
+                        "it may hold data; if it doesn't, wipe its first 2 MiB and last 1 MiB with "
+                        "zeros or make a new volume",
+                        reason="not-zeroed",
+                    )
+            case Formatted(filesystem=found, unfinished=True):
+                if not interrupted:
+                    self.refuse(
+                        f"volume {volume_id}: its disk holds an unfinished {found}, perhaps a "
+                        "copy under way; if it isn't needed, wipe its start with zeros",
+                        reason="unfinished",
+                    )
+            case Formatted(filesystem=found):
+                self.refuse(f"volume {volume_id}: its disk holds {found}", reason="filesystem")
+            case Foreign(what=what):
+                self.refuse(
+                    f"volume {volume_id}: its disk holds {what}, so it is not formatted",
+                    reason="foreign",
+                )
+
+    def refuse(self, message: str, *, reason: str) -> None:
+        """Count a disk that isn't formatted, and say why.
+
+        Raises:
+            ForeignContent: Always.
+        """
+        self._metrics.format_refused.labels(reason).inc()
+        raise ForeignContent(message)
+
+    def settle(self, volume_id: VolumeId) -> None:
+        """Forget that the volume was being formatted: its file system is finished."""
+        self._markers.clear(volume_id)
+
+    def _make(self, volume_id: VolumeId, filesystem: Filesystem, options: FormatOptions) -> None:
+        logs.step("stage: proving that the disk is blank")
+        device = self._devices.present(volume_id.uuid)
+        content = self._filesystems.probe(device)
+        self.check(volume_id, content)
+        logs.step("stage: marking the disk as being formatted")
+        self._markers.set(volume_id)
+        if isinstance(content, Formatted):
+            logs.step("stage: wiping an unfinished file system")
+            wipe_start(device)
+        logs.step("stage: making the file system")
+        self._commands.run_to_its_end(*mkfs_command(filesystem, device.path, options))
+        logs.step("stage: forgetting that the disk is being formatted")
+        self._markers.clear(volume_id)
+        log.info("disk formatted", extra={"filesystem": filesystem, "device": device.name})

@@ -1,0 +1,91 @@
+"""Let a file system fill its device (S8)."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from csi_exoblock import logs
+from csi_exoblock.concurrency import Deadline
+from csi_exoblock.host.checking import EXT, Checker
+from csi_exoblock.host.commands import Commands
+from csi_exoblock.host.devices import BlockDevice
+from csi_exoblock.host.jobs import Jobs
+from csi_exoblock.host.sizes import mounted_size_bytes
+from csi_exoblock.model import Filesystem, VolumeId
+
+log = logging.getLogger(__name__)
+
+# No file system of ours counts in larger blocks, so less room than this can't be used.
+_ROOM_BYTES = 64 * 1024
+
+_REFUSED = 1
+
+
+class Grower:
+    """Grows file systems; what it began goes on when the call's time ends (D10)."""
+
+    def __init__(self, *, commands: Commands, jobs: Jobs, checker: Checker) -> None:
+        self._commands = commands
+        self._jobs = jobs
+        self._checker = checker
+
+    def grow_mounted(
+        self,
+        volume_id: VolumeId,
+        device: BlockDevice,
+        filesystem: Filesystem,
+        path: Path,
+        deadline: Deadline,
+    ) -> bool:
+        """Grow a mounted file system, if it leaves room; say whether it fills its device now.
+
+        Only ext can say no: its kernel code wants CAP_SYS_RESOURCE, which containers may lack.
+
+        Raises:
+            CommandFailed: Growing failed or was killed.
+            DeadlineExceeded: The deadline came first.
+        """
+        if device.size_bytes - mounted_size_bytes(filesystem, path, device) < _ROOM_BYTES:
+            return True
+        ended = self._jobs.run(
+            f"volume {volume_id}",
+            f"growing {filesystem}",
+            lambda: self._commands.run_to_its_end(
+                *_command(filesystem, device, path),
+                allowed=(0, _REFUSED) if filesystem in EXT else (0,),
+            ),
+            deadline,
+        )
+        log.info(
+            "mounted file system grown",
+            extra={"device": device.name, "refused": ended.exit_code == _REFUSED},
+        )
+        return ended.exit_code == 0
+
+    def grow_unmounted(self, volume_id: VolumeId, device: BlockDevice, deadline: Deadline) -> None:
+        """Check an ext file system fully and grow it while it isn't mounted.
+
+        Raises:
+            WrongState: The check left errors.
+            CommandFailed: A command failed or was killed.
+            DeadlineExceeded: The deadline came first.
+        """
+
+        def work() -> None:
+            self._checker.check_now(volume_id, device, fully=True)
+            logs.step("stage: growing the file system before it is mounted")
+            self._commands.run_to_its_end("resize2fs", str(device.path))
+            log.info("unmounted file system grown", extra={"device": device.name})
+
+        self._jobs.run(f"volume {volume_id}", "growing ext", work, deadline, heavy=True)
+
+
+def _command(filesystem: Filesystem, device: BlockDevice, path: Path) -> tuple[str, ...]:
+    match filesystem:
+        case Filesystem.XFS:
+            return ("xfs_growfs", str(path))
+        case Filesystem.BTRFS:
+            return ("btrfs", "filesystem", "resize", "max", str(path))
+        case Filesystem.EXT4 | Filesystem.EXT3:
+            return ("resize2fs", str(device.path))

@@ -1,0 +1,83 @@
+"""Who uses a file system or a device, for the message that says why it is busy (D4, D6)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+
+from csi_exoblock.errors import HostError
+from csi_exoblock.host.devices import DeviceNumber
+from csi_exoblock.host.workers import Workers
+
+# A message names so many; more would not fit where sidecars store it (F11).
+_NAMED = 8
+
+
+class Holders:
+    """Looks through the processes of the host."""
+
+    def __init__(self, *, workers: Workers[str], proc: Path = Path("/proc")) -> None:
+        self._workers = workers
+        self._proc = proc
+
+    def of_mount(self, target: Path) -> str:
+        """Name the processes that have a file or folder of the mounted file system in use."""
+        return self._named(
+            f"the users of {target}",
+            lambda: _using_file_system(target.stat().st_dev),
+        )
+
+    def of_device(self, number: DeviceNumber) -> str:
+        """Name the processes that have the device open, or mounted in their own namespace."""
+        return self._named(f"the users of device {number}", lambda: _using_device(number))
+
+    def _named(self, key: str, rule: Callable[[], Callable[[Path], bool]]) -> str:
+        def names() -> str:
+            uses = rule()
+            users = (_name(process) for process in self._processes() if uses(process))
+            return ", ".join(islice(users, _NAMED)) or "nobody that /proc shows"
+
+        try:
+            return self._workers.run(key, names)
+        except (HostError, OSError) as error:
+            return f"somebody unknown ({error})"
+
+    def _processes(self) -> Iterator[Path]:
+        return (process for process in self._proc.iterdir() if process.name.isdecimal())
+
+
+def _using_file_system(device: int) -> Callable[[Path], bool]:
+    return lambda process: any(status.st_dev == device for status in _files(process))
+
+
+def _using_device(number: DeviceNumber) -> Callable[[Path], bool]:
+    return lambda process: (
+        any(DeviceNumber.of(status.st_rdev) == number for status in _files(process))
+        or f" {number} " in _read(process / "mountinfo")
+    )
+
+
+def _files(process: Path) -> Iterator[os.stat_result]:
+    """Yield what a process has in use, as far as it still lives."""
+    try:
+        descriptors = list((process / "fd").iterdir())
+    except OSError:
+        descriptors = []
+    for link in (process / "cwd", process / "root", process / "exe", *descriptors):
+        try:
+            yield link.stat()
+        except OSError:
+            continue
+
+
+def _name(process: Path) -> str:
+    return f"pid {process.name} ({_read(process / 'comm').strip() or 'gone'})"
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text(errors="replace")
+    except OSError:
+        return ""

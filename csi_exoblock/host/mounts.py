@@ -1,0 +1,190 @@
+"""What is mounted on this host, and how to mount, bind and unmount."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from csi_exoblock.concurrency import Deadline
+from csi_exoblock.config import Timing
+from csi_exoblock.errors import CommandFailed, HostError, WrongState
+from csi_exoblock.host.commands import Commands
+from csi_exoblock.host.devices import DeviceNumber
+from csi_exoblock.host.holders import Holders
+from csi_exoblock.host.kernel_log import KernelLog
+
+# Far more than a table that changes all the time needs to be read twice the same.
+_READS = 20
+
+_MOUNT_FAILED = 32
+
+# Where device nodes live: the kernel's own folder, or a container's.
+_NODE_HOMES = frozenset({"devtmpfs", "tmpfs"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mount:
+    """A line of mountinfo. Source: proc(5).
+
+    Attributes:
+        device: The block device that is seen through this mount: the one that the file system is
+            on, or the one whose node is bound to the target. `None` for anything else.
+        root: Which folder or file of the file system is seen; `/` is all of it.
+        is_block: Whether a device node is bound there, instead of a file system mounted.
+        options: Of this mount alone, such as `ro`.
+        super_options: Of the file system, wherever it is mounted.
+    """
+
+    device: DeviceNumber | None
+    root: str
+    target: Path
+    filesystem: str
+    is_block: bool
+    options: frozenset[str]
+    super_options: frozenset[str]
+
+    @property
+    def read_only(self) -> bool:
+        """Whether this mount forbids writing, whatever the file system allows."""
+        return "ro" in self.options
+
+    @property
+    def writable(self) -> bool:
+        """Whether a file system is mounted here that can be written, so grown."""
+        return not self.is_block and "ro" not in self.options | self.super_options
+
+
+class Mounts:
+    """The mount table of the driver's mount namespace."""
+
+    def __init__(
+        self, *, commands: Commands, holders: Holders, timing: Timing, proc: Path = Path("/proc")
+    ) -> None:
+        self._commands = commands
+        self._holders = holders
+        self._timing = timing
+        self._mountinfo = proc / "self" / "mountinfo"
+
+    def at(self, path: Path) -> tuple[Mount, ...]:
+        """Return what is mounted exactly there, the lowest layer first."""
+        target = real_path(path)
+        return tuple(mount for mount in self._table() if mount.target == target)
+
+    def of(self, device: DeviceNumber) -> tuple[Mount, ...]:
+        """Return every mount through which a device is seen."""
+        return tuple(mount for mount in self._table() if mount.device == device)
+
+    def mount(self, device: Path, path: Path, filesystem: str, flags: tuple[str, ...]) -> None:
+        """Mount a file system on a folder, which is made if it is missing.
+
+        Raises:
+            CommandFailed: The kernel refused it; the message has the kernel's own line (S17).
+            WrongState: The file system is damaged.
+        """
+        path.mkdir(parents=True, exist_ok=True)
+        options = ("-o", ",".join(flags)) if flags else ()
+        argv = ("mount", "-t", filesystem, *options, str(device), str(path))
+        with KernelLog() as kernel:
+            ended = self._commands.run(*argv, allowed=(0, _MOUNT_FAILED))
+            if ended.exit_code == 0:
+                return
+            reason = f"mounting {device} on {path}: {ended.complaint} {kernel.last_about(device)}"
+        # mount(8) has one exit code for every errno; damage is the one that a retry doesn't mend.
+        if os.strerror(errno.EUCLEAN) in ended.complaint:
+            raise WrongState(reason)
+        raise CommandFailed(reason)
+
+    def bind(self, source: Path, path: Path, *, read_only: bool) -> None:
+        """Show a folder or a device node at another path, which must exist.
+
+        Raises:
+            CommandFailed: The kernel refused it.
+        """
+        options = "bind,ro" if read_only else "bind"
+        self._commands.run("mount", "-o", options, str(source), str(path))
+
+    def unmount(self, path: Path, deadline: Deadline) -> None:
+        """Remove every layer of mounts at a path, never lazily; none is fine.
+
+        A file system that is in use is waited for (D6).
+
+        Raises:
+            WrongState: It stayed in use; the message says by whom.
+            CommandFailed: umount hung or was killed.
+            DeadlineExceeded: The caller's time ended first.
+        """
+        patience = deadline.within(self._timing.device_in_use)
+        while layers := self.at(path):
+            ended = self._commands.run("umount", str(layers[-1].target), allowed=(0, _MOUNT_FAILED))
+            if ended.exit_code == 0:
+                continue
+            if not patience.remaining():
+                deadline.check()
+                raise WrongState(
+                    f"{path} can't be unmounted: {ended.complaint}; "
+                    f"in use by {self._holders.of_mount(layers[-1].target)}"
+                )
+            deadline.wait(min(self._timing.device_poll, patience.remaining()))
+
+    def _table(self) -> tuple[Mount, ...]:
+        return tuple(_parse(line) for line in self._read_lines())
+
+    def _read_lines(self) -> list[str]:
+        # The kernel hands the table out in pieces and may leave lines out while it changes.
+        before = self._mountinfo.read_bytes()
+        for _ in range(_READS):
+            again = self._mountinfo.read_bytes()
+            if again == before:
+                return os.fsdecode(again).removesuffix("\n").split("\n")
+            before = again
+        raise HostError("the table of mounts changes faster than it can be read; retry")
+
+
+def real_path(path: Path) -> Path:
+    """Return the path as mountinfo spells it: the folder's links followed, not the last part's."""
+    return Path(os.path.realpath(path.parent)) / path.name
+
+
+def _parse(line: str) -> Mount:
+    # 36 35 98:0 /root /target rw,noatime shared:1 - ext3 /dev/root rw,errors=continue
+    fields, _, rest = line.partition(" - ")
+    _, _, number, root, target, options = fields.split(" ")[:6]
+    filesystem, source, super_options = rest.split(" ")
+    path = Path(_unescape(target))
+    node = _node(filesystem, _unescape(root), path)
+    if node is not None:
+        device: DeviceNumber | None = node
+    elif filesystem == "btrfs":
+        device = _block_number(Path(_unescape(source)))  # its own number is an invented one
+    else:
+        device = DeviceNumber.parse(number)
+    return Mount(
+        device=device,
+        root=_unescape(root),
+        target=path,
+        filesystem=filesystem,
+        is_block=node is not None,
+        options=frozenset(options.split(",")),
+        super_options=frozenset(super_options.split(",")),
+    )
+
+
+def _node(filesystem: str, root: str, target: Path) -> DeviceNumber | None:
+    """Return the number of the device node that is bound to the target, if that is what it is."""
+    return _block_number(target) if filesystem in _NODE_HOMES and root != "/" else None
+
+
+def _block_number(path: Path) -> DeviceNumber | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return DeviceNumber.of(status.st_rdev) if stat.S_ISBLK(status.st_mode) else None
+
+
+def _unescape(text: str) -> str:
+    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), text)

@@ -1,0 +1,72 @@
+"""NodeExpandVolume: let a mounted file system fill a volume that has grown (S7)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from csi_exoblock import logs
+from csi_exoblock.concurrency import Deadline, Holds
+from csi_exoblock.errors import NotFound, WrongState
+from csi_exoblock.host.devices import Devices
+from csi_exoblock.host.jobs import Jobs
+from csi_exoblock.host.mounts import Mounts
+from csi_exoblock.model import Filesystem, VolumeId
+from csi_exoblock.node.mounting import VolumeMounter
+
+
+class Growth:
+    """Grows what is staged or published; what can't grow now grows at the next stage (S8)."""
+
+    def __init__(
+        self,
+        *,
+        holds: Holds,
+        jobs: Jobs,
+        devices: Devices,
+        mounts: Mounts,
+        mounter: VolumeMounter,
+    ) -> None:
+        self._holds = holds
+        self._jobs = jobs
+        self._devices = devices
+        self._mounts = mounts
+        self._mounter = mounter
+
+    def grow(self, volume_id: VolumeId, volume_path: Path, deadline: Deadline) -> int:
+        """Grow the file system that is mounted at a path, and return its device's size in bytes.
+
+        A raw block device, a partition and a file system that fills its device stay as they are.
+
+        Raises:
+            NotFound: The volume isn't mounted at the path.
+            WrongState: It is mounted read-only, or the kernel refuses to grow it while mounted.
+            OperationPending: Another call or a job works on the volume.
+            HostError: The disk is gone, or a command failed.
+            DeadlineExceeded: The deadline came first; the growth goes on.
+        """
+        volume = f"volume {volume_id}"
+        with self._holds.hold(volume):
+            self._jobs.check(volume)
+            logs.step("expand: finding the device")
+            disk = self._devices.present(volume_id.uuid)
+            layers = self._mounts.at(volume_path)
+            if not layers or layers[-1].device not in self._devices.numbers(disk):
+                raise NotFound(f"volume {volume_id}: it is not mounted at {volume_path}")
+            mount = layers[-1]
+            if mount.is_block or mount.device != disk.number:
+                return disk.size_bytes
+            writable = next((each for each in self._mounts.of(disk.number) if each.writable), None)
+            if writable is None:
+                raise WrongState(
+                    f"volume {volume_id}: it is mounted read-only; it grows when it is staged for "
+                    "writing"
+                )
+            filled = self._mounter.grow(
+                volume_id, disk, Filesystem(mount.filesystem), writable.target, deadline
+            )
+            if not filled:
+                raise WrongState(
+                    f"volume {volume_id}: this node may not grow {mount.filesystem} while it is "
+                    "mounted; it grows by itself at the next stage, when its pod is replaced"
+                )
+            return disk.size_bytes

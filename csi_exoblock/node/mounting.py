@@ -1,0 +1,137 @@
+"""Bring a formatted device to its staging path: check, mount, prove, grow."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from csi_exoblock import logs
+from csi_exoblock.concurrency import Deadline
+from csi_exoblock.errors import DriverError, HostError, WrongState
+from csi_exoblock.host.checking import Checker, how_to_repair
+from csi_exoblock.host.devices import BlockDevice, Devices
+from csi_exoblock.host.growing import Grower
+from csi_exoblock.host.mounts import Mounts
+from csi_exoblock.model import AccessMode, Filesystem, MountAccess, VolumeId
+from csi_exoblock.options import mount_flags
+
+
+class VolumeMounter:
+    """Mounts volumes at staging paths, for the first time or to repair them."""
+
+    def __init__(
+        self, *, devices: Devices, mounts: Mounts, checker: Checker, grower: Grower
+    ) -> None:
+        self._devices = devices
+        self._mounts = mounts
+        self._checker = checker
+        self._grower = grower
+
+    def mount(
+        self,
+        volume_id: VolumeId,
+        device: BlockDevice,
+        path: Path,
+        access: MountAccess,
+        deadline: Deadline,
+        *,
+        check: bool,
+        grow: bool,
+    ) -> None:
+        """Mount a device whose file system is the one asked for, and let it fill the device.
+
+        When this fails for good, nothing is mounted; where a retry helps, something may be (D5).
+
+        Args:
+            check: Whether the file system is checked before, where that is not the mount's work.
+            grow: Whether the file system may grow; only when it is mounted for writing.
+
+        Raises:
+            WrongState: The file system is damaged.
+            HostError: A command failed, or the device was swapped meanwhile.
+            DeadlineExceeded: The deadline came first; a check or growth that had begun goes on.
+        """
+        writing = not wants_read_only(access)
+        if check and writing:
+            self._checker.check(volume_id, device, access.filesystem, deadline)
+        self._mount(volume_id, device, path, access, deadline)
+        if not (grow and writing):
+            return
+        if not self.grow(volume_id, device, access.filesystem, path, deadline):
+            logs.step("stage: unmounting to grow")
+            self._unmount(path, deadline)
+            self._grower.grow_unmounted(volume_id, device, deadline)
+            self._mount(volume_id, device, path, access, deadline)
+
+    def grow(
+        self,
+        volume_id: VolumeId,
+        device: BlockDevice,
+        filesystem: Filesystem,
+        path: Path,
+        deadline: Deadline,
+    ) -> bool:
+        """Let a mounted file system fill its device; say whether the kernel allowed it.
+
+        Raises:
+            HostError: Growing failed; the mount stays, for only a retry may tell how far it came.
+        """
+        logs.step("stage: growing the mounted file system")
+        return self._grower.grow_mounted(volume_id, device, filesystem, path, deadline)
+
+    def _mount(
+        self,
+        volume_id: VolumeId,
+        device: BlockDevice,
+        path: Path,
+        access: MountAccess,
+        deadline: Deadline,
+    ) -> None:
+        deadline.check()
+        logs.step("stage: mounting")
+        try:
+            self._mounts.mount(device.path, path, access.filesystem, flags_of(access))
+        except WrongState as error:
+            tool = {Filesystem.XFS: "xfs_repair", Filesystem.BTRFS: "btrfs check"}
+            remedy = how_to_repair(volume_id, tool.get(access.filesystem, "e2fsck -f"))
+            raise WrongState(f"volume {volume_id}: {error}. {remedy}") from error
+        logs.step("stage: proving what is mounted")
+        try:
+            self._prove(volume_id, device, path)
+        except DriverError:
+            self._unmount(path, deadline)
+            raise
+
+    def _unmount(self, path: Path, deadline: Deadline) -> None:
+        try:
+            self._mounts.unmount(path, deadline)
+        except WrongState as error:  # would be final, and a mount is left (D5)
+            raise HostError(str(error)) from error
+
+    def _prove(self, volume_id: VolumeId, device: BlockDevice, path: Path) -> None:
+        """Return if what is mounted is the volume's disk, which is still the one found (D2)."""
+        layers = self._mounts.at(path)
+        mounted = layers[-1].device if layers else None
+        now = self._devices.present(volume_id.uuid)
+        if mounted != device.number or mounted not in self._devices.numbers(now):
+            raise HostError(
+                f"volume {volume_id}: device {mounted} is mounted at {path}, but the volume's disk "
+                f"is {now.number}; it is unmounted again"
+            )
+
+
+def wants_read_only(access: MountAccess) -> bool:
+    """Tell whether the file system is to be mounted for reading only."""
+    return access.mode is AccessMode.SINGLE_NODE_READER_ONLY or "ro" in access.mount_flags
+
+
+def flags_of(access: MountAccess) -> tuple[str, ...]:
+    """Return the flags for the staging mount, checked once more (F13).
+
+    Raises:
+        InvalidRequest: A flag isn't allowed.
+    """
+    read_only = wants_read_only(access)
+    asked = mount_flags(access.mount_flags, access.filesystem, read_only=read_only)
+    # A restored volume has its source's UUID, which xfs refuses to mount twice (D9).
+    own = ("nouuid",) if access.filesystem is Filesystem.XFS else ()
+    return tuple(dict.fromkeys((*asked, *own, *(("ro",) if read_only else ()))))

@@ -1,0 +1,262 @@
+"""NodePublishVolume and NodeUnpublishVolume: a staged volume is shown to a pod, and taken away."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from csi_exoblock import logs
+from csi_exoblock.concurrency import Deadline, Holds
+from csi_exoblock.errors import HostError, Mismatch, WrongState
+from csi_exoblock.host.devices import BlockDevice, DeviceNumber, Devices
+from csi_exoblock.host.jobs import Jobs
+from csi_exoblock.host.liveness import Liveness
+from csi_exoblock.host.mounts import Mount, Mounts, real_path
+from csi_exoblock.host.readonly import is_read_only, set_read_only
+from csi_exoblock.model import Access, AccessMode, BlockAccess, MountAccess, VolumeId
+from csi_exoblock.node.mounting import VolumeMounter, wants_read_only
+from csi_exoblock.node.release import Release
+
+log = logging.getLogger(__name__)
+
+
+class Publishing:
+    """Publishes volumes by bind mounts: a folder of the file system, or the device node."""
+
+    def __init__(
+        self,
+        *,
+        holds: Holds,
+        jobs: Jobs,
+        devices: Devices,
+        mounts: Mounts,
+        mounter: VolumeMounter,
+        liveness: Liveness,
+        release: Release,
+    ) -> None:
+        self._holds = holds
+        self._jobs = jobs
+        self._devices = devices
+        self._mounts = mounts
+        self._mounter = mounter
+        self._liveness = liveness
+        self._release = release
+
+    def publish(
+        self,
+        volume_id: VolumeId,
+        staging_path: Path,
+        target_path: Path,
+        access: Access,
+        read_only: bool,
+        deadline: Deadline,
+    ) -> None:
+        """Show a staged volume at a target path, which is made; repeated calls add nothing (S14).
+
+        Raises:
+            WrongState: The volume isn't staged, its file system doesn't work, or it is published
+                in a way that forbids this one.
+            Mismatch: The target is taken by something else.
+            OperationPending: Another call or a job works on the volume.
+            HostError: The disk is gone, or a command failed.
+            DeadlineExceeded: The deadline came first.
+        """
+        volume = f"volume {volume_id}"
+        with self._holds.hold(volume):
+            self._jobs.check(volume)
+            logs.step("publish: finding the device")
+            device = self._devices.present(volume_id.uuid)
+            if isinstance(access, BlockAccess):
+                read_only = read_only or access.mode is AccessMode.SINGLE_NODE_READER_ONLY
+                self._publish_device(volume_id, device, target_path, access, read_only, deadline)
+            else:
+                read_only = read_only or wants_read_only(access)
+                staged = self._staged(volume_id, device, staging_path, access, deadline)
+                self._publish_folder(volume_id, staged, target_path, access, read_only, deadline)
+
+    def unpublish(self, volume_id: VolumeId | None, target_path: Path, deadline: Deadline) -> None:
+        """Take away every layer of mounts at the target, and the target itself.
+
+        Args:
+            volume_id: `None` for an id that doesn't parse.
+
+        Raises:
+            WrongState: The target is in use, or holds files although nothing is mounted there.
+            OperationPending: Another call works on the volume.
+            HostError: A command failed.
+            DeadlineExceeded: The deadline came first.
+        """
+        with self._holds.hold(f"volume {volume_id}" if volume_id else f"path {target_path}"):
+            logs.step("unpublish: unmounting")
+            self._mounts.unmount(target_path, deadline)
+            logs.step("unpublish: removing the target")
+            _remove(target_path)
+
+    def _staged(
+        self,
+        volume_id: VolumeId,
+        disk: BlockDevice,
+        path: Path,
+        access: MountAccess,
+        deadline: Deadline,
+    ) -> Mount:
+        """Return the staging mount, which works; one repair is tried for one that doesn't (D7).
+
+        Raises:
+            WrongState: There is none, or it can't be repaired now.
+        """
+        logs.step("publish: looking at the staging path")
+        mount = self._staging_mount(volume_id, disk, path)
+        writing = not wants_read_only(access)
+        broken = self._liveness.why_unusable(mount, writing=writing)
+        if broken is None or mount.device is None:
+            return mount
+        self._release.clear_broken(volume_id, mount, broken, deadline)
+        device = self._devices.at(mount.device)
+        self._mounter.mount(volume_id, device, path, access, deadline, check=True, grow=False)
+        mount = self._staging_mount(volume_id, disk, path)
+        if broken := self._liveness.why_unusable(mount, writing=writing):
+            raise WrongState(
+                f"volume {volume_id}: its file system at {path} doesn't work, not even after it "
+                f"was mounted again: {broken}"
+            )
+        return mount
+
+    def _staging_mount(self, volume_id: VolumeId, disk: BlockDevice, path: Path) -> Mount:
+        layers = self._mounts.at(path)
+        if not layers or layers[-1].device not in self._devices.numbers(disk):
+            raise WrongState(
+                f"volume {volume_id}: it is not staged at {path}; its device {disk.number} must be "
+                "mounted there first"
+            )
+        return layers[-1]
+
+    def _publish_folder(
+        self,
+        volume_id: VolumeId,
+        staged: Mount,
+        target: Path,
+        access: MountAccess,
+        read_only: bool,
+        deadline: Deadline,
+    ) -> None:
+        device = staged.device
+        if device is None:
+            raise HostError(f"volume {volume_id}: the disk under {staged.target} is gone")
+        logs.step("publish: looking at the target")
+        mount = self._published(volume_id, device, target, deadline)
+        if mount is not None and mount.read_only == read_only:
+            return
+        if mount is not None and not read_only:
+            raise Mismatch(f"volume {volume_id}: it is already published read-only at {target}")
+        self._refuse_second_writer(
+            volume_id, access, device, apart_from=(staged.target, real_path(target))
+        )
+        if mount is not None:  # the bind that a call made which was killed before the next step
+            self._mounts.unmount(target, deadline)
+        logs.step("publish: binding the file system")
+        target.mkdir(parents=True, exist_ok=True)
+        self._mounts.bind(staged.target, target, read_only=read_only)
+        self._prove(volume_id, device, target, deadline)
+
+    def _publish_device(
+        self,
+        volume_id: VolumeId,
+        device: BlockDevice,
+        target: Path,
+        access: BlockAccess,
+        read_only: bool,
+        deadline: Deadline,
+    ) -> None:
+        logs.step("publish: looking at the target")
+        mount = self._published(volume_id, device.number, target, deadline)
+        others = [
+            each for each in self._mounts.of(device.number) if each.target != real_path(target)
+        ]
+        if others and is_read_only(device) != read_only:
+            raise WrongState(
+                f"volume {volume_id}: it is published {'' if read_only else 'read-only '}at "
+                f"{others[0].target}, and its device is read-only as a whole or not at all"
+            )
+        if is_read_only(device) != read_only:
+            set_read_only(device, read_only=read_only)
+        if mount is not None:
+            return
+        self._refuse_second_writer(
+            volume_id, access, device.number, apart_from=(real_path(target),)
+        )
+        logs.step("publish: binding the device")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.touch(exist_ok=True)
+        self._mounts.bind(device.path, target, read_only=False)
+        self._prove(volume_id, device.number, target, deadline)
+
+    def _published(
+        self, volume_id: VolumeId, device: DeviceNumber, target: Path, deadline: Deadline
+    ) -> Mount | None:
+        """Return the device's mount at the target, if there is one; clear away a dead disk's.
+
+        Raises:
+            Mismatch: Something else is mounted there.
+        """
+        layers = self._mounts.at(target)
+        if not layers:
+            return None
+        if layers[-1].device == device:
+            return layers[-1]
+        if layers[-1].device is None or not self._devices.is_there(layers[-1].device):
+            self._mounts.unmount(target, deadline)
+            return None
+        raise Mismatch(
+            f"volume {volume_id}: device {layers[-1].device} is mounted at {target} instead of "
+            f"{device}; unpublish it first"
+        )
+
+    def _refuse_second_writer(
+        self,
+        volume_id: VolumeId,
+        access: Access,
+        device: DeviceNumber,
+        *,
+        apart_from: tuple[Path, ...],
+    ) -> None:
+        """Keep a volume of one single writer to one target (F15)."""
+        if access.mode is not AccessMode.SINGLE_NODE_SINGLE_WRITER:
+            return
+        # A pod's own binds of folders inside the file system are not targets.
+        others = [
+            str(mount.target)
+            for mount in self._mounts.of(device)
+            if mount.target not in apart_from and (mount.is_block or mount.root == "/")
+        ]
+        if others:
+            raise WrongState(
+                f"volume {volume_id}: it is for a single writer, which has it at "
+                f"{', '.join(others)}"
+            )
+
+    def _prove(
+        self, volume_id: VolumeId, device: DeviceNumber, target: Path, deadline: Deadline
+    ) -> None:
+        """Return if the target shows the device, else take it away again (D2)."""
+        logs.step("publish: proving what is mounted")
+        layers = self._mounts.at(target)
+        if layers and layers[-1].device == device:
+            return
+        self._mounts.unmount(target, deadline)
+        raise HostError(f"volume {volume_id}: {target} didn't show its device {device}; retry")
+
+
+def _remove(target: Path) -> None:
+    """Remove a target that nothing is mounted on; what is not there is fine.
+
+    Raises:
+        WrongState: It is a folder with something in it.
+    """
+    try:
+        if target.is_dir() and not target.is_symlink():
+            target.rmdir()
+        else:
+            target.unlink(missing_ok=True)
+    except OSError as error:
+        raise WrongState(f"{target} can't be removed: {error.strerror}") from error

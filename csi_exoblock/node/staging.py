@@ -1,0 +1,223 @@
+"""NodeStageVolume and NodeUnstageVolume: a volume comes to its node, and leaves it."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from csi_exoblock import logs
+from csi_exoblock.concurrency import Deadline, Holds
+from csi_exoblock.errors import ForeignContent, Mismatch, WrongState
+from csi_exoblock.host.devices import BlockDevice, Devices
+from csi_exoblock.host.filesystems import Filesystems, Formatted
+from csi_exoblock.host.formatting import Formatter
+from csi_exoblock.host.jobs import Jobs
+from csi_exoblock.host.liveness import Liveness
+from csi_exoblock.host.mounts import Mount, Mounts
+from csi_exoblock.model import Access, BlockAccess, MountAccess, VolumeId
+from csi_exoblock.node.mounting import VolumeMounter, flags_of, wants_read_only
+from csi_exoblock.node.release import Release
+from csi_exoblock.options import FormatPolicy, FsckPolicy, VolumeContext
+
+log = logging.getLogger(__name__)
+
+
+class Staging:
+    """Stages volumes on this node: finds, formats, checks, mounts and grows; and unstages them."""
+
+    def __init__(
+        self,
+        *,
+        holds: Holds,
+        jobs: Jobs,
+        devices: Devices,
+        mounts: Mounts,
+        filesystems: Filesystems,
+        formatter: Formatter,
+        mounter: VolumeMounter,
+        liveness: Liveness,
+        release: Release,
+    ) -> None:
+        self._holds = holds
+        self._jobs = jobs
+        self._devices = devices
+        self._mounts = mounts
+        self._filesystems = filesystems
+        self._formatter = formatter
+        self._mounter = mounter
+        self._liveness = liveness
+        self._release = release
+
+    def stage(
+        self,
+        volume_id: VolumeId,
+        staging_path: Path,
+        access: Access,
+        context: VolumeContext,
+        deadline: Deadline,
+    ) -> None:
+        """Mount the volume's file system at a path, after making it on a blank disk if allowed.
+
+        A raw block volume is only looked for. What is staged already stays as it is.
+
+        Raises:
+            InvalidRequest: A mount flag or format option isn't allowed.
+            ForeignContent: The disk holds something else than is asked for, or may hold data.
+            WrongState: The file system is damaged, in use elsewhere, or two disks have its id.
+            Mismatch: Something else is mounted at the path.
+            OperationPending: Another call or a job works on the volume, or the disk is in use.
+            HostError: The disk is absent, can't be read, or a command failed.
+            DeadlineExceeded: The deadline came first; mkfs, a check or growth goes on.
+        """
+        volume = f"volume {volume_id}"
+        with self._holds.hold(volume):
+            self._jobs.check(volume)
+            logs.step("stage: finding the device")
+            device = self._devices.find(volume_id.uuid, deadline)
+            if isinstance(access, BlockAccess):
+                return
+            flags_of(access)
+            if context.partition is not None:
+                device = self._devices.partition(device, context.partition)
+            logs.step("stage: looking for a mount")
+            if self._is_staged(volume_id, device, staging_path, access, deadline):
+                self._fill(volume_id, device, staging_path, access, context, deadline)
+                return
+            logs.step("stage: probing")
+            formatted = self._prepare(volume_id, device, access, context, deadline)
+            self._mounter.mount(
+                *(volume_id, device, staging_path, access, deadline),
+                check=context.fsck is FsckPolicy.AUTO and not formatted,
+                grow=context.partition is None,
+            )
+
+    def unstage(self, volume_id: VolumeId | None, staging_path: Path, deadline: Deadline) -> None:
+        """Unmount whatever is at the path, and return only when nothing holds the disk any more.
+
+        Args:
+            volume_id: `None` for an id that doesn't parse, whose disk can't be known.
+
+        Raises:
+            WrongState: The disk is still in use; the message says by whom.
+            OperationPending: Another call or a job works on the volume.
+            HostError: A command failed.
+        """
+        if volume_id is None:
+            self._mounts.unmount(staging_path, deadline)
+            return
+        volume = f"volume {volume_id}"
+        with self._holds.hold(volume):
+            self._jobs.check(volume)
+            self._release.release(volume_id, staging_path, deadline)
+
+    def _is_staged(
+        self,
+        volume_id: VolumeId,
+        device: BlockDevice,
+        path: Path,
+        access: MountAccess,
+        deadline: Deadline,
+    ) -> bool:
+        """Tell whether the path already shows what is asked for; clear away what is dead.
+
+        Raises:
+            Mismatch: It shows something else.
+            WrongState: The device is mounted elsewhere, or its file system is dead but in use.
+        """
+        self._release.clear_vanished(device, path, deadline)
+        layers = self._mounts.at(path)
+        if not layers:
+            self._refuse_other_mounts(volume_id, device)
+            return False
+        mount = layers[-1]
+        _compare(volume_id, mount, device, access)
+        broken = self._liveness.why_unusable(mount, writing=not wants_read_only(access))
+        if broken is None:
+            return True
+        self._release.clear_broken(volume_id, mount, broken, deadline)
+        return False
+
+    def _refuse_other_mounts(self, volume_id: VolumeId, device: BlockDevice) -> None:
+        if others := self._mounts.of(device.number):
+            raise WrongState(
+                f"volume {volume_id}: its device {device.path} is already mounted at "
+                f"{', '.join(str(mount.target) for mount in others)}; unmount it there first"
+            )
+
+    def _prepare(
+        self,
+        volume_id: VolumeId,
+        device: BlockDevice,
+        access: MountAccess,
+        context: VolumeContext,
+        deadline: Deadline,
+    ) -> bool:
+        """Return once the device holds the file system asked for; say whether it was made now."""
+        content = self._filesystems.probe(device)
+        match content:
+            case Formatted(filesystem=found, unfinished=False) if found is access.filesystem:
+                self._formatter.settle(volume_id)
+                return False
+            case Formatted(filesystem=found, unfinished=False):
+                raise ForeignContent(
+                    f"volume {volume_id}: its disk holds {found}, but {access.filesystem} was "
+                    f"asked for; use a PV with fsType {found}"
+                )
+        self._formatter.check(volume_id, content)
+        self._refuse_forbidden_format(volume_id, access, context)
+        logs.step("stage: formatting")
+        self._formatter.format(volume_id, access.filesystem, context.options, deadline)
+        return True
+
+    def _refuse_forbidden_format(
+        self, volume_id: VolumeId, access: MountAccess, context: VolumeContext
+    ) -> None:
+        context.options.check(access.filesystem)
+        if context.format is FormatPolicy.NEVER or context.partition is not None:
+            self._formatter.refuse(
+                f"volume {volume_id}: its disk is blank, and the volume is never formatted, "
+                "because it was restored, imported or made by hand; if it should be, recreate its "
+                "PV with the attribute format: ifBlank",
+                reason="policy",
+            )
+        if wants_read_only(access):
+            self._formatter.refuse(
+                f"volume {volume_id}: its disk is blank, and a volume that is mounted read-only is "
+                "not formatted; mount it once for writing",
+                reason="read-only",
+            )
+
+    def _fill(
+        self,
+        volume_id: VolumeId,
+        device: BlockDevice,
+        path: Path,
+        access: MountAccess,
+        context: VolumeContext,
+        deadline: Deadline,
+    ) -> None:
+        """Finish the growth that an earlier call may have begun."""
+        if context.partition is None and not wants_read_only(access):
+            self._mounter.grow(volume_id, device, access.filesystem, path, deadline)
+
+
+def _compare(volume_id: VolumeId, mount: Mount, device: BlockDevice, access: MountAccess) -> None:
+    """Return if a mount is the one that is asked for.
+
+    Raises:
+        Mismatch: It isn't; the message says in what.
+    """
+    differences = [
+        f"{what} is {found}, not {asked}"
+        for what, found, asked in (
+            ("the device", mount.device, device.number),
+            ("the file system", mount.filesystem, str(access.filesystem)),
+            ("read-only", mount.read_only, wants_read_only(access)),
+        )
+        if found != asked
+    ]
+    if differences:
+        raise Mismatch(
+            f"volume {volume_id}: {mount.target} is already a mount, and {'; '.join(differences)}; "
+            "unstage it first"
+        )
