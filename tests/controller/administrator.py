@@ -1,0 +1,36 @@
+"""Somebody who changes things in the cloud beside the driver, with requests of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import requests
+from exoscale_auth import ExoscaleV2Auth
+
+from tests.simulator_process import API_KEY, API_SECRET, SimulatorProcess
+
+
+class Administrator:
+    """Calls the API of the cloud directly."""
+
+    def __init__(self, cloud: SimulatorProcess) -> None:
+        self._cloud = cloud
+
+    def label_volume(self, volume_id: str, labels: Mapping[str, str]) -> None:
+        """Add labels to a volume, the others stay; return once they are there."""
+        path = self._path(volume_id)
+        wanted = {**self._send("GET", path)["labels"], **labels}
+        self._send("PUT", path, {"labels": wanted})
+        while self._send("GET", path)["labels"] != wanted:
+            pass
+
+    def _path(self, volume_id: str) -> str:
+        zone, uuid = volume_id.split("/")
+        return self._cloud.api_endpoint.format(zone=zone) + f"/block-storage/{uuid}"
+
+    def _send(self, method: str, url: str, body: object = None) -> dict[str, dict[str, str]]:
+        auth = ExoscaleV2Auth(API_KEY, API_SECRET)
+        response = requests.request(method, url, json=body, auth=auth, timeout=10)
+        response.raise_for_status()
+        answer: dict[str, dict[str, str]] = response.json()
+        return answer

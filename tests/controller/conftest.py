@@ -1,0 +1,111 @@
+"""A controller process on a simulated cloud without devices, one of each for every test file."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from csi_exoblock.pb import csi_pb2_grpc
+from tests.controller.administrator import Administrator
+from tests.controller.requests import create_volume
+from tests.driver_process import DriverProcess
+from tests.simulator_process import SimulatorProcess
+
+# The driver lives ten times as fast as in a cluster: names settle in 0.5 s, doubts end after 1 s.
+TIME_SCALE = "0.1"
+OPERATION_LATENCY = "0.05s"
+
+Controller = csi_pb2_grpc.ControllerStub
+StartController = Callable[..., DriverProcess]
+
+
+@pytest.fixture(scope="module")
+def shared_cloud() -> Iterator[SimulatorProcess]:
+    with SimulatorProcess.start(
+        "--latency", OPERATION_LATENCY, "--local-instance", "none"
+    ) as cloud:
+        yield cloud
+
+
+@pytest.fixture(scope="module")
+def start_controller(
+    shared_cloud: SimulatorProcess, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[StartController]:
+    """Start further controllers on the same cloud; all end with the file."""
+    running: list[DriverProcess] = []
+
+    def start(*flags: str) -> DriverProcess:
+        driver = DriverProcess.start(
+            "controller",
+            "--api-endpoint", shared_cloud.api_endpoint,
+            "--default-zone", shared_cloud.zones[0],
+            "--time-scale", TIME_SCALE,
+            *flags,
+            folder=tmp_path_factory.mktemp("controller"),
+            environment=shared_cloud.environment,
+        )  # fmt: skip
+        running.append(driver)
+        return driver
+
+    yield start
+    for driver in running:
+        driver.stop()
+
+
+@pytest.fixture(scope="module")
+def driver(start_controller: StartController) -> DriverProcess:
+    """A controller old enough not to doubt names that it has not seen (C1)."""
+    started = start_controller()
+    Controller(started.channel).CreateVolume(create_volume("first"))
+    return started
+
+
+@pytest.fixture
+def controller(driver: DriverProcess) -> Controller:
+    return Controller(driver.channel)
+
+
+@pytest.fixture
+def cloud(shared_cloud: SimulatorProcess, driver: DriverProcess) -> Iterator[SimulatorProcess]:
+    """The cloud, with no fault in force and no call recorded yet."""
+    modes = shared_cloud.modes()
+    shared_cloud.clear_calls()
+    yield shared_cloud
+    shared_cloud.clear_faults()
+    for question, answer in modes.items():
+        shared_cloud.set_mode(question, answer)
+
+
+@pytest.fixture
+def administrator(shared_cloud: SimulatorProcess) -> Administrator:
+    """Somebody who works with the vendor's own tools beside the driver."""
+    return Administrator(shared_cloud)
+
+
+@pytest.fixture
+def name() -> str:
+    """A name that no other test uses."""
+    return f"pvc-{next(_NUMBERS)}"
+
+
+@pytest.fixture
+def volume(controller: Controller, name: str) -> str:
+    """The id of a new volume of 1 GiB."""
+    return controller.CreateVolume(create_volume(f"{name}-volume")).volume.volume_id
+
+
+@pytest.fixture
+def node(shared_cloud: SimulatorProcess) -> str:
+    """The id of a new node in the default zone."""
+    zone = shared_cloud.zones[0]
+    return f"{zone}/{shared_cloud.add_instance(zone)}"
+
+
+def ids(cloud: SimulatorProcess) -> list[str]:
+    """Return the ids of the volumes that the cloud really holds."""
+    return [f"{volume['zone']}/{volume['id']}" for volume in cloud.volumes()]
+
+
+_NUMBERS = itertools.count(1)

@@ -1,0 +1,249 @@
+"""Attaching and detaching: only where asked, never taken from anyone (D3, S1, S2, S3)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import grpc
+import pytest
+
+from tests.controller.conftest import Controller, StartController
+from tests.controller.requests import absent_id, publish, unpublish
+from tests.controller.waiting import wait_until_called
+from tests.grpc_errors import refused
+from tests.simulator_process import SimulatorProcess
+
+GET = "get-block-storage-volume"
+ATTACH = "attach-block-storage-volume-to-instance"
+DETACH = "detach-block-storage-volume"
+POLL = "get-operation"
+
+
+def test_attach_costs_a_get_a_put_and_polls(
+    controller: Controller, cloud: SimulatorProcess, volume: str, node: str
+) -> None:  # S20
+    cloud.clear_calls()
+
+    controller.ControllerPublishVolume(publish(volume, node))
+
+    called = cloud.operations_called()
+    assert called[:2] == [GET, ATTACH]
+    assert set(called[2:]) <= {POLL}
+    assert instance_of(cloud, volume) == node.split("/")[1]
+
+
+def test_detach_costs_a_get_a_put_and_polls(
+    controller: Controller, cloud: SimulatorProcess, volume: str, node: str
+) -> None:  # S20
+    controller.ControllerPublishVolume(publish(volume, node))
+    cloud.clear_calls()
+
+    controller.ControllerUnpublishVolume(unpublish(volume, node))
+
+    called = cloud.operations_called()
+    assert called[:2] == [GET, DETACH]
+    assert set(called[2:]) <= {POLL}
+    assert instance_of(cloud, volume) is None
+
+
+def test_attach_and_detach_repeated_only_look(
+    controller: Controller, cloud: SimulatorProcess, volume: str, node: str
+) -> None:  # S2, S3
+    controller.ControllerPublishVolume(publish(volume, node))
+    cloud.clear_calls()
+    controller.ControllerPublishVolume(publish(volume, node))
+    assert cloud.operations_called() == [GET]
+    controller.ControllerUnpublishVolume(unpublish(volume, node))
+    cloud.clear_calls()
+
+    controller.ControllerUnpublishVolume(unpublish(volume, node))
+
+    assert cloud.operations_called() == [GET]
+
+
+def test_a_late_detach_of_one_node_never_takes_the_disk_from_another(
+    controller: Controller, cloud: SimulatorProcess, volume: str, node: str
+) -> None:  # D3
+    zone = cloud.zones[0]
+    late = f"{zone}/{cloud.add_instance(zone)}"
+    controller.ControllerPublishVolume(publish(volume, late))
+    controller.ControllerUnpublishVolume(unpublish(volume, late))
+    controller.ControllerPublishVolume(publish(volume, node))
+    cloud.clear_calls()
+
+    for _ in range(100):
+        controller.ControllerUnpublishVolume(unpublish(volume, late))
+
+    assert DETACH not in cloud.operations_called()
+    assert instance_of(cloud, volume) == node.split("/")[1]
+
+
+def test_a_lost_detach_cannot_land_on_a_new_attach(
+    controller: Controller, cloud: SimulatorProcess, volume: str, node: str
+) -> None:  # D3, S5: the next call waits until the lost write can't come any more
+    zone = cloud.zones[0]
+    other = f"{zone}/{cloud.add_instance(zone)}"
+    controller.ControllerPublishVolume(publish(volume, node))
+    cloud.add_fault(fault="drop", operation=DETACH, when="after", count=1)
+    with refused(grpc.StatusCode.UNAVAILABLE):
+        controller.ControllerUnpublishVolume(unpublish(volume, node))
+
+    controller.ControllerUnpublishVolume(unpublish(volume, node))
+    controller.ControllerPublishVolume(publish(volume, other))
+
+    assert instance_of(cloud, volume) == other.split("/")[1]
+    assert cloud.operations_called().count(DETACH) == 1
+
+
+def test_detach_without_a_node_detaches_from_wherever_it_is(
+    controller: Controller, cloud: SimulatorProcess, volume: str, node: str
+) -> None:  # D3
+    controller.ControllerPublishVolume(publish(volume, node))
+
+    controller.ControllerUnpublishVolume(unpublish(volume))
+
+    assert instance_of(cloud, volume) is None
+
+
+def test_a_volume_attached_elsewhere_is_refused_by_name(
+    controller: Controller, cloud: SimulatorProcess, volume: str, node: str
+) -> None:  # D3, F11
+    zone = cloud.zones[0]
+    other = f"{zone}/{cloud.add_instance(zone)}"
+    controller.ControllerPublishVolume(publish(volume, node))
+
+    with refused(grpc.StatusCode.FAILED_PRECONDITION, volume, node.split("/")[1]):
+        controller.ControllerPublishVolume(publish(volume, other))
+
+    assert instance_of(cloud, volume) == node.split("/")[1]
+
+
+def test_a_stale_reference_to_a_gone_instance_does_not_hinder_an_attach(
+    controller: Controller, cloud: SimulatorProcess, volume: str, node: str
+) -> None:  # S1: the API decides, and here it says no for the time being
+    zone = cloud.zones[0]
+    gone = cloud.add_instance(zone)
+    controller.ControllerPublishVolume(publish(volume, f"{zone}/{gone}"))
+    cloud.set_mode("destroyed-instance", "keeps")
+    cloud.remove_instance(zone, gone)
+    cloud.clear_calls()
+
+    with refused(grpc.StatusCode.ABORTED):
+        controller.ControllerPublishVolume(publish(volume, node))
+
+    assert ATTACH in cloud.operations_called()
+
+
+def test_detach_of_what_is_not_there_is_done(
+    controller: Controller, cloud: SimulatorProcess, volume: str, node: str
+) -> None:  # S2
+    controller.ControllerUnpublishVolume(unpublish(absent_id(cloud.zones[0]), node))
+    controller.ControllerUnpublishVolume(unpublish("nonsense", node))
+    controller.ControllerUnpublishVolume(unpublish(volume, "nonsense"))
+    controller.ControllerUnpublishVolume(unpublish(volume, absent_id(cloud.zones[0])))
+
+    assert DETACH not in cloud.operations_called()
+
+
+def test_attach_of_what_is_not_there_is_not_found(
+    controller: Controller, cloud: SimulatorProcess, volume: str, node: str
+) -> None:
+    zone = cloud.zones[0]
+
+    with refused(grpc.StatusCode.NOT_FOUND, "volume"):
+        controller.ControllerPublishVolume(publish(absent_id(zone), node))
+    with refused(grpc.StatusCode.NOT_FOUND, "instance"):
+        controller.ControllerPublishVolume(publish(volume, absent_id(zone)))
+
+
+def test_a_node_in_another_zone_is_refused_before_any_call(
+    controller: Controller, cloud: SimulatorProcess, volume: str
+) -> None:  # S12
+    other = cloud.zones[1]
+    node = f"{other}/{cloud.add_instance(other)}"
+    cloud.clear_calls()
+
+    with refused(grpc.StatusCode.FAILED_PRECONDITION, cloud.zones[0]):
+        controller.ControllerPublishVolume(publish(volume, node))
+
+    assert cloud.operations_called() == []
+
+
+def test_a_full_instance_is_told_with_limit_and_use(
+    controller: Controller, cloud: SimulatorProcess, volume: str, node: str
+) -> None:  # S4, C2, F11
+    cloud.set_quota("block-storage-volume-attachments", 0)
+
+    with refused(grpc.StatusCode.RESOURCE_EXHAUSTED, "0 volumes", "may have 0"):
+        controller.ControllerPublishVolume(publish(volume, node))
+
+    cloud.set_quota("block-storage-volume-attachments", 5)
+    assert instance_of(cloud, volume) is None
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_an_attach_whose_answer_is_lost_converges(
+    controller: Controller, cloud: SimulatorProcess, volume: str, node: str, when: str
+) -> None:
+    cloud.add_fault(fault="drop", operation=ATTACH, when=when, count=1)
+
+    with refused(grpc.StatusCode.UNAVAILABLE):
+        controller.ControllerPublishVolume(publish(volume, node))
+    controller.ControllerPublishVolume(publish(volume, node))
+
+    assert instance_of(cloud, volume) == node.split("/")[1]
+
+
+def test_a_slow_attach_is_joined_not_restarted(
+    controller: Controller, cloud: SimulatorProcess, volume: str, node: str
+) -> None:  # S3
+    cloud.set_latency("attach", 1.0)
+    cloud.clear_calls()
+
+    with refused(grpc.StatusCode.DEADLINE_EXCEEDED):
+        controller.ControllerPublishVolume(publish(volume, node), timeout=0.3)
+    controller.ControllerPublishVolume(publish(volume, node))
+
+    cloud.set_latency("attach", 0.05)
+    assert cloud.operations_called().count(ATTACH) == 1
+
+
+def test_an_attach_is_found_again_after_a_restart(
+    controller: Controller,
+    start_controller: StartController,
+    cloud: SimulatorProcess,
+    volume: str,
+    node: str,
+) -> None:  # S3, F16: the state in the cloud is enough
+    cloud.set_latency("attach", 1.0)
+    dying = start_controller()
+    call = Controller(dying.channel).ControllerPublishVolume.future(publish(volume, node))
+    wait_until_called(cloud, ATTACH)
+    dying.kill()
+    call.cancel()
+
+    Controller(start_controller().channel).ControllerPublishVolume(publish(volume, node))
+
+    cloud.set_latency("attach", 0.05)
+    assert cloud.operations_called().count(ATTACH) == 1
+
+
+def test_every_error_of_a_detach_is_worth_a_retry(
+    controller: Controller, cloud: SimulatorProcess, volume: str, node: str
+) -> None:  # S2: the volume still names the node
+    controller.ControllerPublishVolume(publish(volume, node))
+    rule = cloud.add_fault(fault="refuse", operation=DETACH, status=422)
+
+    with refused(grpc.StatusCode.UNAVAILABLE, volume, node.split("/")[1]):
+        controller.ControllerUnpublishVolume(unpublish(volume, node))
+    cloud.remove_fault(rule)
+    controller.ControllerUnpublishVolume(unpublish(volume, node))
+
+    assert instance_of(cloud, volume) is None
+
+
+def instance_of(cloud: SimulatorProcess, volume_id: str) -> Any:
+    """Return the UUID of the instance that truly has the volume, `None` if none has."""
+    zone, uuid = volume_id.split("/")
+    (volume,) = (each for each in cloud.volumes() if each["id"] == uuid and each["zone"] == zone)
+    return (volume.get("instance") or {}).get("id")

@@ -1,0 +1,363 @@
+"""CreateVolume: one volume for each name, whatever gets lost on the way (C1, C5, D11)."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import grpc
+import pytest
+
+from tests.controller.conftest import Controller, StartController
+from tests.controller.requests import (
+    GIB,
+    TOPOLOGY_KEY,
+    create_snapshot,
+    create_volume,
+    delete_volume,
+)
+from tests.controller.waiting import wait_until_called
+from tests.grpc_errors import refused
+from tests.simulator_process import SimulatorProcess
+
+CREATE = "create-block-storage-volume"
+LIST = "list-block-storage-volumes"
+POLL = "get-operation"
+
+
+def test_create_makes_one_volume_and_says_where_it_is(
+    controller: Controller, cloud: SimulatorProcess, name: str
+) -> None:
+    answer = controller.CreateVolume(create_volume(name, 3)).volume
+
+    (volume,) = volumes_named(cloud, name)
+    assert answer.volume_id == f"{volume['zone']}/{volume['id']}"
+    assert answer.capacity_bytes == 3 * GIB
+    assert volume["size"] == 3
+    assert [dict(each.segments) for each in answer.accessible_topology] == [
+        {TOPOLOGY_KEY: cloud.zones[0]}
+    ]
+
+
+def test_create_costs_a_list_a_post_and_polls(
+    controller: Controller, cloud: SimulatorProcess, name: str
+) -> None:  # S20
+    controller.CreateVolume(create_volume(name))
+
+    called = cloud.operations_called()
+    assert called[:2] == [LIST, CREATE]
+    assert set(called[2:]) <= {POLL}
+
+
+def test_creates_at_once_share_their_lists(
+    controller: Controller, cloud: SimulatorProcess, name: str
+) -> None:  # S20
+    names = [f"{name}-{number}" for number in range(20)]
+    cloud.add_fault(fault="delay", operation=LIST, seconds=0.3)
+
+    with ThreadPoolExecutor(len(names)) as pool:
+        list(pool.map(lambda each: controller.CreateVolume(create_volume(each)), names))
+
+    called = cloud.operations_called()
+    assert called.count(CREATE) == len(names)
+    assert called.count(LIST) <= 3
+    assert all(len(volumes_named(cloud, each)) == 1 for each in names)
+
+
+def test_volumes_carry_our_labels(
+    controller: Controller, cloud: SimulatorProcess, name: str
+) -> None:  # C4
+    parameters = {
+        "csi.storage.k8s.io/pv/name": name,
+        "csi.storage.k8s.io/pvc/name": "claim",
+        "csi.storage.k8s.io/pvc/namespace": "space",
+        "labels": "team=storage",
+    }
+
+    controller.CreateVolume(create_volume(name, parameters=parameters))
+
+    (volume,) = volumes_named(cloud, name)
+    assert volume["labels"] == {
+        "team": "storage",
+        "exoblock/driver": "exoblock.csi.exoscale.com",
+        "exoblock/name": name,
+        "exoblock/pv": name,
+        "exoblock/pvc": "claim",
+        "exoblock/namespace": "space",
+    }
+
+
+@pytest.mark.parametrize(
+    ("gib", "limit_gib", "expected_gib"),
+    [(0, 0, 1), (0.5, 0, 1), (1500 / 1024, 0, 2), (2, 2, 2), (1.5, 2, 2)],
+)
+def test_sizes_are_rounded_up_to_gib(
+    controller: Controller,
+    cloud: SimulatorProcess,
+    name: str,
+    gib: float,
+    limit_gib: float,
+    expected_gib: int,
+) -> None:  # C5
+    answer = controller.CreateVolume(create_volume(name, gib, limit_gib=limit_gib))
+
+    assert answer.volume.capacity_bytes == expected_gib * GIB
+
+
+@pytest.mark.parametrize(("gib", "limit_gib"), [(1.2, 1.5), (10241, 0), (0, 0.5)])
+def test_sizes_that_cannot_be_had_are_out_of_range(
+    controller: Controller, cloud: SimulatorProcess, name: str, gib: float, limit_gib: float
+) -> None:  # C5
+    with refused(grpc.StatusCode.OUT_OF_RANGE, "GiB"):
+        controller.CreateVolume(create_volume(name, gib, limit_gib=limit_gib))
+
+    assert not volumes_named(cloud, name)
+
+
+def test_create_repeated_returns_the_same_volume_without_a_second_post(
+    controller: Controller, cloud: SimulatorProcess, name: str
+) -> None:  # D11
+    first = controller.CreateVolume(create_volume(name, 2))
+    cloud.clear_calls()
+
+    second = controller.CreateVolume(create_volume(name, 2))
+
+    assert second == first
+    assert cloud.operations_called() == [LIST]
+
+
+def test_create_with_same_name_and_other_size_is_refused(
+    controller: Controller, cloud: SimulatorProcess, name: str
+) -> None:  # D11
+    controller.CreateVolume(create_volume(name, 2))
+
+    with refused(grpc.StatusCode.ALREADY_EXISTS, "size is 2 GiB"):
+        controller.CreateVolume(create_volume(name, 3))
+
+
+def test_create_with_same_name_and_other_source_is_refused(
+    controller: Controller, cloud: SimulatorProcess, name: str
+) -> None:  # D11
+    source = controller.CreateVolume(create_volume(f"{name}-source")).volume.volume_id
+    snapshot = controller.CreateSnapshot(create_snapshot(name, source)).snapshot.snapshot_id
+    controller.CreateVolume(create_volume(name))
+
+    with refused(grpc.StatusCode.ALREADY_EXISTS, "made from nothing"):
+        controller.CreateVolume(create_volume(name, snapshot_id=snapshot))
+
+
+@pytest.mark.parametrize("state", ["deleting", "deleted", "error"])
+def test_a_volume_that_cannot_be_used_is_not_adopted(
+    controller: Controller, cloud: SimulatorProcess, name: str, state: str
+) -> None:  # D11
+    controller.CreateVolume(create_volume(name))
+    (volume,) = volumes_named(cloud, name)
+    cloud.set_volume_state(volume["zone"], volume["id"], state)
+
+    with refused(grpc.StatusCode.ALREADY_EXISTS, state):
+        controller.CreateVolume(create_volume(name))
+
+
+def test_a_volume_of_another_cluster_is_not_adopted(
+    controller: Controller,
+    start_controller: StartController,
+    cloud: SimulatorProcess,
+    name: str,
+) -> None:  # D11
+    foreign = start_controller("--cluster-id", "another")
+    Controller(foreign.channel).CreateVolume(create_volume(name))
+
+    with refused(grpc.StatusCode.ALREADY_EXISTS, "another cluster"):
+        controller.CreateVolume(create_volume(name))
+
+
+def test_two_volumes_of_one_name_are_both_named(
+    controller: Controller, cloud: SimulatorProcess, name: str
+) -> None:  # D11
+    cloud.add_volumes(cloud.zones[0], 1, prefix=name)
+    (volume,) = (each for each in cloud.volumes() if each["name"].startswith(name))
+    cloud.add_volumes(cloud.zones[0], 1, prefix=name)
+
+    with refused(grpc.StatusCode.ALREADY_EXISTS, volume["id"]):
+        controller.CreateVolume(create_volume(volume["name"]))
+
+
+def test_a_volume_without_labels_is_adopted_and_labelled(
+    controller: Controller, cloud: SimulatorProcess, name: str
+) -> None:  # D11, C4: the API dropped them, or the maker died before it could repair them
+    cloud.add_volumes(cloud.zones[0], 1, prefix=name)
+    (volume,) = (each for each in cloud.volumes() if each["name"].startswith(name))
+
+    answer = controller.CreateVolume(create_volume(volume["name"], volume["size"]))
+
+    assert answer.volume.volume_id.endswith(volume["id"])
+    (adopted,) = volumes_named(cloud, volume["name"])
+    assert adopted["labels"]["exoblock/name"] == volume["name"]
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_post_whose_answer_is_lost_makes_one_volume(
+    controller: Controller, cloud: SimulatorProcess, name: str, when: str
+) -> None:  # C1
+    cloud.add_fault(fault="drop", operation=CREATE, when=when, count=1)
+
+    with refused(grpc.StatusCode.UNAVAILABLE):
+        controller.CreateVolume(create_volume(name))
+    answer = controller.CreateVolume(create_volume(name))
+
+    (volume,) = volumes_named(cloud, name)
+    assert answer.volume.volume_id.endswith(volume["id"])
+    assert cloud.operations_called().count(CREATE) == (2 if when == "before" else 1)
+
+
+def test_a_lost_post_is_looked_for_twice_before_it_is_sent_again(
+    controller: Controller, cloud: SimulatorProcess, name: str
+) -> None:  # C1: the list may lag behind the POST
+    cloud.add_fault(fault="drop", operation=CREATE, when="before", count=1)
+    with refused(grpc.StatusCode.UNAVAILABLE):
+        controller.CreateVolume(create_volume(name))
+    cloud.clear_calls()
+
+    controller.CreateVolume(create_volume(name))
+
+    assert cloud.operations_called()[:3] == [LIST, LIST, CREATE]
+
+
+def test_no_final_code_while_the_outcome_of_a_post_is_unknown(
+    controller: Controller, cloud: SimulatorProcess, name: str
+) -> None:  # C1, second rule of the error table
+    cloud.add_fault(fault="drop", operation=CREATE, when="after", count=1)
+    with refused(grpc.StatusCode.UNAVAILABLE):
+        controller.CreateVolume(create_volume(name))
+    rule = cloud.add_fault(fault="refuse", operation=LIST, status=403)
+
+    with refused(grpc.StatusCode.UNAVAILABLE, "outcome not known yet"):
+        controller.CreateVolume(create_volume(name))
+    cloud.remove_fault(rule)
+    controller.CreateVolume(create_volume(name))
+
+    assert len(volumes_named(cloud, name)) == 1
+
+
+def test_a_retry_after_a_restart_finds_the_volume(
+    start_controller: StartController, cloud: SimulatorProcess, name: str
+) -> None:  # C1
+    cloud.set_latency("create", 1.0)
+    dying = start_controller()
+    call = Controller(dying.channel).CreateVolume.future(create_volume(name))
+    wait_until_called(cloud, CREATE)
+    dying.kill()
+    call.cancel()
+
+    answer = Controller(start_controller().channel).CreateVolume(create_volume(name))
+    cloud.set_latency("create", 0.05)
+
+    (volume,) = volumes_named(cloud, name)
+    assert answer.volume.volume_id.endswith(volume["id"])
+    assert cloud.operations_called().count(CREATE) == 1
+
+
+def test_a_retry_joins_the_operation_of_a_call_that_ran_out_of_time(
+    controller: Controller, cloud: SimulatorProcess, name: str
+) -> None:  # C1, S3
+    cloud.set_latency("create", 1.0)
+
+    with refused(grpc.StatusCode.DEADLINE_EXCEEDED):
+        controller.CreateVolume(create_volume(name), timeout=0.5)
+    cloud.set_latency("create", 0.05)
+    controller.CreateVolume(create_volume(name))
+
+    assert cloud.operations_called().count(CREATE) == 1
+    assert len(volumes_named(cloud, name)) == 1
+
+
+@pytest.mark.parametrize("leaves", ["nothing", "error"])
+def test_a_failed_operation_leaves_nothing_behind(
+    controller: Controller, cloud: SimulatorProcess, name: str, leaves: str
+) -> None:  # C1: final, because what the failed creation left was deleted
+    cloud.add_fault(fault="fail", operation=CREATE, reason="fault", leaves=leaves, count=1)
+
+    with refused(grpc.StatusCode.INTERNAL, "fault"):
+        controller.CreateVolume(create_volume(name))
+
+    assert not volumes_named(cloud, name)
+
+
+def test_an_operation_that_failed_after_its_effect_counts_as_done(
+    controller: Controller, cloud: SimulatorProcess, name: str
+) -> None:  # first rule of the error table: explain by looking
+    cloud.add_fault(fault="fail", operation=CREATE, reason="fault", leaves="done", count=1)
+
+    answer = controller.CreateVolume(create_volume(name))
+
+    (volume,) = volumes_named(cloud, name)
+    assert answer.volume.volume_id.endswith(volume["id"])
+
+
+def test_an_exhausted_quota_is_named_with_limit_and_use(
+    controller: Controller, cloud: SimulatorProcess, name: str
+) -> None:  # C2, F11
+    cloud.set_quota("block-storage-volume", 0)
+
+    with refused(grpc.StatusCode.RESOURCE_EXHAUSTED, "block-storage-volume"):
+        controller.CreateVolume(create_volume(name))
+    cloud.set_quota("block-storage-volume", 1000)
+
+    assert not volumes_named(cloud, name)
+
+
+def test_throttling_is_not_a_lack_of_space(
+    controller: Controller, cloud: SimulatorProcess, name: str
+) -> None:  # C2
+    cloud.add_fault(fault="refuse", operation=CREATE, status=429, count=1)
+
+    with refused(grpc.StatusCode.UNAVAILABLE):
+        controller.CreateVolume(create_volume(name))
+    controller.CreateVolume(create_volume(name))
+
+    assert len(volumes_named(cloud, name)) == 1
+
+
+def test_a_second_call_for_a_name_is_told_who_works_on_it(
+    controller: Controller, cloud: SimulatorProcess, name: str
+) -> None:  # S5
+    cloud.set_latency("create", 1.0)
+    first = controller.CreateVolume.future(create_volume(name))
+    wait_until_called(cloud, CREATE)
+
+    with refused(grpc.StatusCode.ABORTED, "CreateVolume has held it"):
+        controller.CreateVolume(create_volume(name))
+    cloud.set_latency("create", 0.05)
+
+    assert first.result().volume.volume_id
+
+
+def test_a_restore_carries_its_source_and_is_as_large_as_asked(
+    controller: Controller, cloud: SimulatorProcess, name: str
+) -> None:  # S8, S18
+    source = controller.CreateVolume(create_volume(f"{name}-source", 2)).volume.volume_id
+    snapshot = controller.CreateSnapshot(create_snapshot(name, source)).snapshot.snapshot_id
+
+    answer = controller.CreateVolume(create_volume(name, 3, snapshot_id=snapshot)).volume
+
+    (volume,) = volumes_named(cloud, name)
+    assert answer.content_source.snapshot.snapshot_id == snapshot
+    assert answer.capacity_bytes == 3 * GIB
+    assert volume["size"] == 3
+
+
+def test_a_restore_below_its_source_is_out_of_range(
+    controller: Controller, cloud: SimulatorProcess, name: str
+) -> None:  # C5
+    source = controller.CreateVolume(create_volume(f"{name}-source", 2)).volume.volume_id
+    snapshot = controller.CreateSnapshot(create_snapshot(name, source)).snapshot.snapshot_id
+
+    with refused(grpc.StatusCode.OUT_OF_RANGE, "source has 2 GiB"):
+        controller.CreateVolume(create_volume(name, 1, snapshot_id=snapshot))
+
+    controller.DeleteVolume(delete_volume(source))
+
+
+def volumes_named(cloud: SimulatorProcess, name: str) -> list[dict[str, Any]]:
+    """Return what the cloud really holds under a name."""
+    return [volume for volume in cloud.volumes() if volume["name"] == name]

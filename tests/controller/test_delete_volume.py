@@ -1,0 +1,119 @@
+"""DeleteVolume: never a volume in use, and gone when it says so (D12)."""
+
+from __future__ import annotations
+
+import grpc
+import pytest
+
+from tests.controller.administrator import Administrator
+from tests.controller.conftest import Controller, ids
+from tests.controller.requests import (
+    absent_id,
+    create_snapshot,
+    delete_snapshot,
+    delete_volume,
+    publish,
+)
+from tests.grpc_errors import refused
+from tests.simulator_process import SimulatorProcess
+
+GET = "get-block-storage-volume"
+DELETE = "delete-block-storage-volume"
+DETACH = "detach-block-storage-volume"
+POLL = "get-operation"
+
+
+def test_delete_costs_a_get_a_delete_and_polls(
+    controller: Controller, cloud: SimulatorProcess, volume: str
+) -> None:  # S20
+    cloud.clear_calls()
+
+    controller.DeleteVolume(delete_volume(volume))
+
+    called = cloud.operations_called()
+    assert called[:2] == [GET, DELETE]
+    assert set(called[2:]) <= {POLL}
+    assert volume not in ids(cloud)
+
+
+def test_delete_repeated_is_done(
+    controller: Controller, cloud: SimulatorProcess, volume: str
+) -> None:
+    controller.DeleteVolume(delete_volume(volume))
+    cloud.clear_calls()
+
+    controller.DeleteVolume(delete_volume(volume))
+
+    assert cloud.operations_called() == [GET]
+
+
+@pytest.mark.parametrize("nonsense", ["x", "ch-gva-2/", "ch-gva-2/not-a-uuid", "../etc/passwd"])
+def test_an_id_that_is_none_is_gone_already(
+    controller: Controller, cloud: SimulatorProcess, nonsense: str
+) -> None:  # D12
+    controller.DeleteVolume(delete_volume(nonsense))
+
+    assert cloud.operations_called() == []
+
+
+def test_a_volume_that_never_was_is_gone_already(
+    controller: Controller, cloud: SimulatorProcess
+) -> None:
+    controller.DeleteVolume(delete_volume(absent_id(cloud.zones[0])))
+
+    assert cloud.operations_called() == [GET]
+
+
+@pytest.mark.parametrize("answer", ["refused", "accepted"])
+def test_an_attached_volume_is_neither_deleted_nor_detached(
+    controller: Controller, cloud: SimulatorProcess, volume: str, node: str, answer: str
+) -> None:  # D12: whether the API itself would refuse is not known
+    cloud.set_mode("delete-attached", answer)
+    controller.ControllerPublishVolume(publish(volume, node))
+    cloud.clear_calls()
+
+    with refused(grpc.StatusCode.FAILED_PRECONDITION, node.split("/")[1], volume):
+        controller.DeleteVolume(delete_volume(volume))
+
+    assert volume in ids(cloud)
+    assert not {DELETE, DETACH} & set(cloud.operations_called())
+
+
+def test_a_protected_volume_is_kept(
+    controller: Controller, cloud: SimulatorProcess, volume: str, administrator: Administrator
+) -> None:  # D12
+    administrator.label_volume(volume, {"exoblock/protect": "yes"})
+
+    with refused(grpc.StatusCode.FAILED_PRECONDITION, "protects"):
+        controller.DeleteVolume(delete_volume(volume))
+
+    assert volume in ids(cloud)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_delete_whose_answer_is_lost_converges(
+    controller: Controller, cloud: SimulatorProcess, volume: str, when: str
+) -> None:
+    cloud.add_fault(fault="drop", operation=DELETE, when=when, count=1)
+
+    with refused(grpc.StatusCode.UNAVAILABLE):
+        controller.DeleteVolume(delete_volume(volume))
+    controller.DeleteVolume(delete_volume(volume))
+
+    assert volume not in ids(cloud)
+
+
+@pytest.mark.parametrize("answer", ["accepted", "refused"])
+def test_a_volume_with_snapshots_goes_now_or_once_they_are_gone(
+    controller: Controller, cloud: SimulatorProcess, name: str, volume: str, answer: str
+) -> None:  # S19
+    cloud.set_mode("delete-with-snapshots", answer)
+    snapshot = controller.CreateSnapshot(create_snapshot(name, volume)).snapshot.snapshot_id
+
+    if answer == "refused":
+        with refused(grpc.StatusCode.FAILED_PRECONDITION, snapshot):
+            controller.DeleteVolume(delete_volume(volume))
+        controller.DeleteSnapshot(delete_snapshot(snapshot))
+    controller.DeleteVolume(delete_volume(volume))
+
+    assert volume not in ids(cloud)

@@ -1,0 +1,75 @@
+"""Lists: whole, in pages that survive changes between them, one call for each zone (S20, S6)."""
+
+from __future__ import annotations
+
+import grpc
+
+from csi_exoblock.pb import csi_pb2
+from tests.controller.conftest import Controller, ids
+from tests.controller.requests import absent_id, create_volume, delete_volume, publish
+from tests.grpc_errors import refused
+from tests.simulator_process import SimulatorProcess
+
+LIST = "list-block-storage-volumes"
+
+
+def test_a_list_says_where_each_volume_is_attached(
+    controller: Controller, cloud: SimulatorProcess, volume: str, node: str
+) -> None:  # S6: the attacher heals a VolumeAttachment that lies
+    controller.ControllerPublishVolume(publish(volume, node))
+
+    entries = controller.ListVolumes(csi_pb2.ListVolumesRequest()).entries
+
+    (entry,) = (each for each in entries if each.volume.volume_id == volume)
+    assert list(entry.status.published_node_ids) == [node]
+
+
+def test_pages_cost_one_call_for_each_zone_and_survive_changes(
+    controller: Controller, cloud: SimulatorProcess, name: str
+) -> None:
+    cloud.add_volumes(cloud.zones[0], 5, prefix=name)
+    expected = set(ids(cloud))
+    doomed = next(
+        f"{each['zone']}/{each['id']}" for each in cloud.volumes() if name in each["name"]
+    )
+    cloud.clear_calls()
+
+    seen: list[str] = []
+    page = controller.ListVolumes(csi_pb2.ListVolumesRequest(max_entries=2))
+    while True:
+        assert len(page.entries) <= 2
+        seen += [entry.volume.volume_id for entry in page.entries]
+        controller.DeleteVolume(delete_volume(doomed))
+        if not page.next_token:
+            break
+        page = controller.ListVolumes(
+            csi_pb2.ListVolumesRequest(max_entries=2, starting_token=page.next_token)
+        )
+
+    assert len(seen) == len(set(seen))
+    assert set(seen) == expected
+    assert cloud.operations_called().count(LIST) == len(cloud.zones)
+
+
+def test_an_unknown_token_is_aborted(controller: Controller, cloud: SimulatorProcess) -> None:
+    with refused(grpc.StatusCode.ABORTED, "starting_token"):
+        controller.ListVolumes(csi_pb2.ListVolumesRequest(starting_token="nonsense"))
+    with refused(grpc.StatusCode.ABORTED, "starting_token"):
+        controller.ListSnapshots(csi_pb2.ListSnapshotsRequest(starting_token="7"))
+
+
+def test_a_single_volume_can_be_read(
+    controller: Controller, cloud: SimulatorProcess, name: str
+) -> None:
+    created = controller.CreateVolume(create_volume(name, 2)).volume
+
+    read = controller.ControllerGetVolume(
+        csi_pb2.ControllerGetVolumeRequest(volume_id=created.volume_id)
+    )
+
+    assert read.volume.volume_id == created.volume_id
+    assert read.volume.capacity_bytes == created.capacity_bytes
+    with refused(grpc.StatusCode.NOT_FOUND):
+        controller.ControllerGetVolume(
+            csi_pb2.ControllerGetVolumeRequest(volume_id=absent_id(cloud.zones[0]))
+        )

@@ -1,0 +1,240 @@
+"""Snapshots: one for each name, with the size and the time that stay true (S18, N17)."""
+
+from __future__ import annotations
+
+import grpc
+import pytest
+
+from csi_exoblock.pb import csi_pb2
+from tests.controller.conftest import Controller
+from tests.controller.requests import (
+    GIB,
+    TOPOLOGY_KEY,
+    absent_id,
+    create_snapshot,
+    create_volume,
+    delete_snapshot,
+    delete_volume,
+)
+from tests.grpc_errors import refused
+from tests.simulator_process import SimulatorProcess
+
+CREATE = "create-block-storage-snapshot"
+GET = "get-block-storage-snapshot"
+LIST = "list-block-storage-snapshots"
+POLL = "get-operation"
+
+
+def test_a_snapshot_says_what_it_is_of_and_where(
+    controller: Controller, cloud: SimulatorProcess, volume: str, name: str
+) -> None:  # S18, N17
+    snapshot = controller.CreateSnapshot(create_snapshot(name, volume)).snapshot
+
+    assert snapshot.ready_to_use
+    assert snapshot.source_volume_id == volume
+    assert snapshot.size_bytes == 1 * GIB
+    assert snapshot.creation_time.seconds > 0
+    assert [dict(each.segments) for each in snapshot.accessible_topology] == [
+        {TOPOLOGY_KEY: cloud.zones[0]}
+    ]
+
+
+def test_a_snapshot_costs_a_list_a_post_polls_and_a_get(
+    controller: Controller, cloud: SimulatorProcess, volume: str, name: str
+) -> None:  # S20
+    cloud.clear_calls()
+
+    controller.CreateSnapshot(create_snapshot(name, volume))
+
+    called = cloud.operations_called()
+    assert called[:2] == [LIST, CREATE]
+    assert [each for each in called[2:] if each != POLL] == [GET]
+
+
+def test_the_same_name_is_the_same_snapshot(
+    controller: Controller, cloud: SimulatorProcess, volume: str, name: str
+) -> None:
+    first = controller.CreateSnapshot(create_snapshot(name, volume))
+
+    second = controller.CreateSnapshot(create_snapshot(name, volume))
+
+    assert second == first
+    assert len(snapshots_named(cloud, name)) == 1
+
+
+def test_the_same_name_of_another_volume_is_refused(
+    controller: Controller, cloud: SimulatorProcess, volume: str, name: str
+) -> None:
+    other = controller.CreateVolume(create_volume(name)).volume.volume_id
+    controller.CreateSnapshot(create_snapshot(name, volume))
+
+    with refused(grpc.StatusCode.ALREADY_EXISTS, volume.split("/")[1], other):
+        controller.CreateSnapshot(create_snapshot(name, other))
+
+
+def test_a_slow_snapshot_is_named_before_it_is_ready(
+    controller: Controller, cloud: SimulatorProcess, volume: str, name: str
+) -> None:  # S18: the snapshotter keeps handle, size and time of the first answer for ever
+    cloud.set_latency("snapshot", 30.0)
+    first = controller.CreateSnapshot(create_snapshot(name, volume)).snapshot
+    second = controller.CreateSnapshot(create_snapshot(name, volume)).snapshot
+    (operation,) = (
+        each
+        for each in cloud.operations()
+        if each["state"] == "pending" and each["kind"] == "snapshot"
+    )
+    cloud.finish_operation(operation["zone"], operation["id"])
+    cloud.set_latency("snapshot", 0.05)
+
+    third = controller.CreateSnapshot(create_snapshot(name, volume)).snapshot
+
+    assert not first.ready_to_use
+    assert not second.ready_to_use
+    assert third.ready_to_use
+    first.ready_to_use = second.ready_to_use = True
+    assert first == second == third
+    assert cloud.operations_called().count(CREATE) == 1
+
+
+def test_a_volume_that_does_not_exist_has_no_snapshots(
+    controller: Controller, cloud: SimulatorProcess, name: str
+) -> None:
+    with refused(grpc.StatusCode.NOT_FOUND, "volume"):
+        controller.CreateSnapshot(create_snapshot(name, absent_id(cloud.zones[0])))
+
+
+def test_the_21st_snapshot_of_a_volume_is_refused_so_that_it_can_be_deleted(
+    controller: Controller, cloud: SimulatorProcess, volume: str, name: str
+) -> None:  # S18: a final code, or the VolumeSnapshot could not be deleted
+    for number in range(20):
+        controller.CreateSnapshot(create_snapshot(f"{name}-{number}", volume))
+
+    with refused(grpc.StatusCode.FAILED_PRECONDITION, "has 20 and may have 20"):
+        controller.CreateSnapshot(create_snapshot(name, volume))
+
+    assert not snapshots_named(cloud, name)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_snapshot_whose_answer_is_lost_is_taken_once(
+    controller: Controller, cloud: SimulatorProcess, volume: str, name: str, when: str
+) -> None:  # C1, C6
+    cloud.add_fault(fault="drop", operation=CREATE, when=when, count=1)
+
+    with refused(grpc.StatusCode.UNAVAILABLE):
+        controller.CreateSnapshot(create_snapshot(name, volume))
+    controller.CreateSnapshot(create_snapshot(name, volume))
+
+    assert len(snapshots_named(cloud, name)) == 1
+
+
+@pytest.mark.parametrize("leaves", ["nothing", "error"])
+def test_a_failed_snapshot_leaves_nothing_behind(
+    controller: Controller, cloud: SimulatorProcess, volume: str, name: str, leaves: str
+) -> None:  # S18, C1
+    cloud.add_fault(fault="fail", operation=CREATE, reason="fault", leaves=leaves, count=1)
+
+    with refused(grpc.StatusCode.INTERNAL, "fault"):
+        controller.CreateSnapshot(create_snapshot(name, volume))
+
+    assert not snapshots_named(cloud, name)
+
+
+def test_a_snapshot_in_error_is_named(
+    controller: Controller, cloud: SimulatorProcess, volume: str, name: str
+) -> None:  # S18
+    snapshot = controller.CreateSnapshot(create_snapshot(name, volume)).snapshot.snapshot_id
+    zone, uuid = snapshot.split("/")
+    cloud.set_snapshot_state(zone, uuid, "error")
+
+    with refused(grpc.StatusCode.INTERNAL, snapshot):
+        controller.CreateSnapshot(create_snapshot(name, volume))
+
+
+def test_a_snapshot_can_only_be_where_its_volume_is(
+    controller: Controller, cloud: SimulatorProcess, volume: str, name: str
+) -> None:  # N17
+    with refused(grpc.StatusCode.RESOURCE_EXHAUSTED, cloud.zones[0]):
+        controller.CreateSnapshot(create_snapshot(name, volume, zones=[cloud.zones[1]]))
+
+    snapshot = controller.CreateSnapshot(create_snapshot(name, volume, zones=cloud.zones))
+    assert snapshot.snapshot.snapshot_id.startswith(cloud.zones[0])
+
+
+def test_delete_repeated_or_of_nonsense_is_done(
+    controller: Controller, cloud: SimulatorProcess, volume: str, name: str
+) -> None:
+    snapshot = controller.CreateSnapshot(create_snapshot(name, volume)).snapshot.snapshot_id
+
+    for each in (snapshot, snapshot, absent_id(cloud.zones[0]), "nonsense"):
+        controller.DeleteSnapshot(delete_snapshot(each))
+
+    assert not snapshots_named(cloud, name)
+
+
+def test_a_snapshot_outlives_its_volume(
+    controller: Controller, cloud: SimulatorProcess, volume: str, name: str
+) -> None:  # S18, S19
+    snapshot = controller.CreateSnapshot(create_snapshot(name, volume)).snapshot.snapshot_id
+    controller.DeleteVolume(delete_volume(volume))
+
+    restored = controller.CreateVolume(create_volume(name, snapshot_id=snapshot)).volume
+    listed = list_by_id(controller, snapshot)
+    controller.DeleteSnapshot(delete_snapshot(snapshot))
+
+    assert restored.content_source.snapshot.snapshot_id == snapshot
+    assert listed == [snapshot]
+    assert not snapshots_named(cloud, name)
+
+
+def test_a_restore_from_a_snapshot_that_is_not_ready_waits(
+    controller: Controller, cloud: SimulatorProcess, volume: str, name: str
+) -> None:  # S18
+    snapshot = controller.CreateSnapshot(create_snapshot(name, volume)).snapshot.snapshot_id
+    zone, uuid = snapshot.split("/")
+    cloud.set_snapshot_state(zone, uuid, "creating")
+
+    with refused(grpc.StatusCode.ABORTED, snapshot, "creating"):
+        controller.CreateVolume(create_volume(name, snapshot_id=snapshot))
+
+
+def test_get_snapshot_reads_one(
+    controller: Controller, cloud: SimulatorProcess, volume: str, name: str
+) -> None:
+    taken = controller.CreateSnapshot(create_snapshot(name, volume)).snapshot
+
+    read = controller.GetSnapshot(csi_pb2.GetSnapshotRequest(snapshot_id=taken.snapshot_id))
+
+    assert read.snapshot == taken
+    with refused(grpc.StatusCode.NOT_FOUND):
+        controller.GetSnapshot(csi_pb2.GetSnapshotRequest(snapshot_id=absent_id(cloud.zones[0])))
+
+
+def test_lists_honour_both_filters(
+    controller: Controller, cloud: SimulatorProcess, volume: str, name: str
+) -> None:  # S18: the snapshotter takes the first entry unseen
+    other = controller.CreateVolume(create_volume(name)).volume.volume_id
+    mine = controller.CreateSnapshot(create_snapshot(f"{name}-1", volume)).snapshot.snapshot_id
+    theirs = controller.CreateSnapshot(create_snapshot(f"{name}-2", other)).snapshot.snapshot_id
+
+    assert list_by_id(controller, mine) == [mine]
+    assert list_by_volume(controller, other) == [theirs]
+    assert list_by_id(controller, mine, volume_id=other) == []
+    assert list_by_id(controller, absent_id(cloud.zones[0])) == []
+    assert list_by_id(controller, "nonsense") == []
+    assert list_by_volume(controller, "nonsense") == []
+
+
+def list_by_id(controller: Controller, snapshot_id: str, *, volume_id: str = "") -> list[str]:
+    request = csi_pb2.ListSnapshotsRequest(snapshot_id=snapshot_id, source_volume_id=volume_id)
+    return [each.snapshot.snapshot_id for each in controller.ListSnapshots(request).entries]
+
+
+def list_by_volume(controller: Controller, volume_id: str) -> list[str]:
+    request = csi_pb2.ListSnapshotsRequest(source_volume_id=volume_id)
+    return [each.snapshot.snapshot_id for each in controller.ListSnapshots(request).entries]
+
+
+def snapshots_named(cloud: SimulatorProcess, name: str) -> list[object]:
+    """Return what the cloud really holds under a name."""
+    return [snapshot for snapshot in cloud.snapshots() if snapshot["name"] == name]

@@ -1,0 +1,115 @@
+"""Zones: where volumes go, and what one dead zone does not disturb (S12, S13)."""
+
+from __future__ import annotations
+
+import grpc
+import pytest
+
+from csi_exoblock.pb import csi_pb2
+from tests.controller.conftest import Controller, StartController
+from tests.controller.requests import (
+    TOPOLOGY_KEY,
+    create_snapshot,
+    create_volume,
+    publish,
+)
+from tests.grpc_errors import refused
+from tests.simulator_process import SimulatorProcess
+
+
+def test_the_preferred_zone_comes_first(
+    controller: Controller, cloud: SimulatorProcess, name: str
+) -> None:
+    first, second = cloud.zones[:2]
+
+    answer = controller.CreateVolume(create_volume(name, zones=[second, first]))
+
+    assert answer.volume.volume_id.startswith(second)
+
+
+def test_foreign_keys_of_a_segment_are_ignored(
+    controller: Controller, cloud: SimulatorProcess, name: str
+) -> None:
+    request = create_volume(name)
+    segments = {TOPOLOGY_KEY: cloud.zones[1], "topology.kubernetes.io/rack": "7"}
+    request.accessibility_requirements.requisite.add(segments=segments)
+
+    answer = controller.CreateVolume(request)
+
+    assert answer.volume.volume_id.startswith(cloud.zones[1])
+
+
+def test_the_parameter_counts_where_there_is_no_topology(
+    controller: Controller, cloud: SimulatorProcess, name: str
+) -> None:
+    parameters = {"zone": cloud.zones[1]}
+
+    answer = controller.CreateVolume(create_volume(name, parameters=parameters))
+
+    assert answer.volume.volume_id.startswith(cloud.zones[1])
+
+
+def test_a_topology_wins_over_the_parameter(
+    controller: Controller, cloud: SimulatorProcess, name: str
+) -> None:
+    first, second = cloud.zones[:2]
+
+    answer = controller.CreateVolume(
+        create_volume(name, zones=[first], parameters={"zone": second})
+    )
+
+    assert answer.volume.volume_id.startswith(first)
+
+
+@pytest.mark.parametrize("zone", ["xx-nowhere-1", "CH-GVA-2"])
+def test_an_unknown_zone_is_refused_with_those_in_scope(
+    controller: Controller, cloud: SimulatorProcess, name: str, zone: str
+) -> None:
+    with refused(grpc.StatusCode.INVALID_ARGUMENT, zone, cloud.zones[0]):
+        controller.CreateVolume(create_volume(name, zones=[zone]))
+
+
+def test_a_zone_out_of_scope_is_refused(
+    start_controller: StartController, cloud: SimulatorProcess, name: str
+) -> None:
+    first, second = cloud.zones[:2]
+    narrow = Controller(start_controller("--zones", first).channel)
+
+    with refused(grpc.StatusCode.INVALID_ARGUMENT, second):
+        narrow.CreateVolume(create_volume(name, zones=[second]))
+    answer = narrow.CreateVolume(create_volume(name, zones=[second, first]))
+
+    assert answer.volume.volume_id.startswith(first)
+
+
+def test_a_restore_goes_where_its_snapshot_is(
+    controller: Controller, cloud: SimulatorProcess, volume: str, name: str
+) -> None:  # S13
+    first, second = cloud.zones[:2]
+    snapshot = controller.CreateSnapshot(create_snapshot(name, volume)).snapshot.snapshot_id
+
+    with refused(grpc.StatusCode.RESOURCE_EXHAUSTED, first):
+        controller.CreateVolume(create_volume(name, snapshot_id=snapshot, zones=[second]))
+    answer = controller.CreateVolume(
+        create_volume(name, snapshot_id=snapshot, zones=[second, first])
+    )
+
+    assert answer.volume.volume_id.startswith(first)
+
+
+def test_a_dead_zone_disturbs_nobody_elsewhere(
+    controller: Controller, cloud: SimulatorProcess, name: str, node: str
+) -> None:
+    cloud.add_fault(fault="refuse", zone=cloud.zones[1], status=503)
+
+    created = controller.CreateVolume(create_volume(name, zones=[cloud.zones[0]]))
+    controller.ControllerPublishVolume(publish(created.volume.volume_id, node))
+
+
+def test_a_list_that_cannot_be_whole_is_an_error(
+    controller: Controller, cloud: SimulatorProcess
+) -> None:  # a short list reads as "detached"
+    cloud.add_fault(fault="refuse", zone=cloud.zones[1], status=503)
+
+    with refused(grpc.StatusCode.UNAVAILABLE):
+        controller.ListVolumes(csi_pb2.ListVolumesRequest())
