@@ -38,6 +38,15 @@ class Source(Protocol):
         """
 
 
+def sources(names: tuple[str, ...], *, commands: Commands, timing: Timing) -> Mapping[str, Source]:
+    """Return the sources of these names, `cdrom` and `server`, in the order given."""
+    known: Mapping[str, Source] = {
+        "cdrom": CdRom(commands=commands),
+        "server": MetadataServer(timing=timing),
+    }
+    return {name: known[name] for name in names}
+
+
 class Identity:
     """The node's identity; sources are asked in the background until one answers.
 
@@ -51,6 +60,7 @@ class Identity:
         self._sources = sources
         self._timing = timing
         self._answer: Future[NodeId] = Future()
+        self._stopping = threading.Event()
         if known is not None:
             self._answer.set_result(known)
 
@@ -58,6 +68,10 @@ class Identity:
         """Begin to ask, if the identity isn't known yet."""
         if not self.known():
             threading.Thread(target=self._ask_until_known, name="identity", daemon=True).start()
+
+    def stop(self) -> None:
+        """Ask no more."""
+        self._stopping.set()
 
     def known(self) -> bool:
         """Tell whether a source has answered."""
@@ -78,9 +92,9 @@ class Identity:
             ) from error
 
     def _ask_until_known(self) -> None:
-        pause = threading.Event()
         while (found := self._ask()) is None:
-            pause.wait(self._timing.identity_retry)
+            if self._stopping.wait(self._timing.identity_retry):
+                return
         self._answer.set_result(found)
 
     def _ask(self) -> NodeId | None:
