@@ -60,12 +60,13 @@ ONLY_IN: Mapping[str, tuple[str, ...]] = {
     "os.getenv": (),
     "os.popen": (),
     "os.system": (),
-    "prometheus_client": ("app", "metrics", "probes"),
+    "prometheus_client": ("app.*", "metrics", "probes"),
     "requests": ("exoscale.*",),
     "rich": ("tools.*",),
     "subprocess": ("host.commands", "host.jobs", "simulator.disks", "tools.demo*"),
     "sys.argv": ("__main__",),
     "time.sleep": (),
+    "urllib3": ("exoscale.*",),
 }
 
 # Names that hold a duration, and calls whose first argument is one.
