@@ -50,6 +50,8 @@ def _field(hint: Any, name: str, value: Any) -> Any:
         hint = get_args(hint)[0]  # the other is None
         return None if value is None else _field(hint, name, value)
     if get_origin(hint) is tuple:
+        if not isinstance(value, list):
+            raise ValueError(f"{name} must be a list, not {value!r}")
         return tuple(_field(get_args(hint)[0], name, each) for each in value)
     if get_origin(hint) is Mapping:
         return _field(dict, name, value)

@@ -195,5 +195,5 @@ def _read_rules(path: Path) -> tuple[Rule, ...]:
         if not isinstance(rules, list):
             raise ValueError("must be a JSON list of rules")
         return tuple(decode(Rule, rule) for rule in rules)
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         raise ValueError(f"--faults {path}: {error}") from error

@@ -135,13 +135,13 @@ class LoopDisks:
         """Make a loop device of the volume's file, and a link to it."""
         image = _image(self._volumes, volume)
         _grow(image, size_gib)
+        link = self._link(volume)
+        link.unlink(missing_ok=True)  # first of all, for it fails where no link can be made
         with self._lock:
             device = _run(
                 "losetup", "--find", "--show", "--sector-size", "4096", str(image)
             ).strip()
             self._devices[volume] = device
-        link = self._link(volume)
-        link.unlink(missing_ok=True)
         link.symlink_to(device)
 
     def disconnect(self, volume: UUID) -> None:

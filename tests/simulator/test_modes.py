@@ -1,0 +1,180 @@
+"""The cloud gives each answer to each question about the real API (N15, section 8)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import requests
+
+from csi_exoblock.simulator.modes import Question
+from tests.simulator.client import ZoneClient
+from tests.simulator_process import SimulatorProcess
+
+Probe = Callable[[SimulatorProcess, ZoneClient], str]
+
+
+def status(response: requests.Response) -> str:
+    """Say whether an answer was yes or no."""
+    return "accepted" if response.status_code == 200 else "refused"
+
+
+def attached_volume(cloud: SimulatorProcess, zone: ZoneClient) -> str:
+    """Make a volume that is attached to an instance of its own."""
+    volume = zone.create_volume()
+    zone.attach(volume, cloud.add_instance(zone.zone))
+    return volume
+
+
+def names_unique(cloud: SimulatorProcess, zone: ZoneClient) -> str:
+    zone.create_volume(name="one")
+    second = zone.send("POST", "block-storage", {"name": "one", "size": 1})
+    return {"accepted": "no", "refused": "yes"}[status(second)]
+
+
+def list_lag(cloud: SimulatorProcess, zone: ZoneClient) -> str:
+    zone.create_volume()
+    return "no" if zone.get("block-storage")["block-storage-volumes"] else "yes"
+
+
+def create_labels(cloud: SimulatorProcess, zone: ZoneClient) -> str:
+    volume = zone.create_volume(labels={"a": "b"})
+    snapshot = zone.create_snapshot(volume, labels={"a": "b"})
+    found = (zone.volume(volume)["labels"], zone.snapshot(snapshot)["labels"])
+    return "kept" if found == ({"a": "b"}, {"a": "b"}) else "dropped" if not any(found) else "mixed"
+
+
+def update_labels(cloud: SimulatorProcess, zone: ZoneClient) -> str:
+    volume = zone.create_volume(labels={"a": "1", "b": "2"})
+    zone.complete("PUT", f"block-storage/{volume}", {"labels": {"b": "3"}})
+    labels = zone.volume(volume)["labels"]
+    return {1: "replace", 2: "merge"}[len(labels)] if labels["b"] == "3" else "lost"
+
+
+def delete_attached(cloud: SimulatorProcess, zone: ZoneClient) -> str:
+    return status(zone.send("DELETE", f"block-storage/{attached_volume(cloud, zone)}"))
+
+
+def delete_with_snapshots(cloud: SimulatorProcess, zone: ZoneClient) -> str:
+    volume = zone.create_volume()
+    zone.create_snapshot(volume)
+    return status(zone.send("DELETE", f"block-storage/{volume}"))
+
+
+def snapshot_attached(cloud: SimulatorProcess, zone: ZoneClient) -> str:
+    volume = attached_volume(cloud, zone)
+    cloud.add_fault(fault="hang", operation="create-block-storage-snapshot")
+    if status(zone.send("POST", f"block-storage/{volume}:create-snapshot", {})) == "refused":
+        return "refused"
+    detach = status(zone.send("PUT", f"block-storage/{volume}:detach"))
+    return {"accepted": "free", "refused": "blocks"}[detach]
+
+
+def minimum_size(cloud: SimulatorProcess, zone: ZoneClient) -> str:
+    sizes = (1, 9, 10)
+    accepted = [
+        size for size in sizes
+        if status(zone.send("POST", "block-storage", {"size": size})) == "accepted"
+    ]  # fmt: skip
+    return str(accepted[0])
+
+
+def parallel_attach(cloud: SimulatorProcess, zone: ZoneClient) -> str:
+    body = {"instance": {"id": cloud.add_instance(zone.zone)}}
+    first, second = zone.create_volume(), zone.create_volume()
+    cloud.add_fault(fault="hang", count=1)
+    zone.begin("PUT", f"block-storage/{first}:attach", body)
+    attach = status(zone.send("PUT", f"block-storage/{second}:attach", body))
+    return {"accepted": "independent", "refused": "collides"}[attach]
+
+
+def delete_restored_snapshot(cloud: SimulatorProcess, zone: ZoneClient) -> str:
+    snapshot = zone.create_snapshot(zone.create_volume())
+    cloud.add_fault(fault="hang", operation="create-block-storage-volume")
+    restore = zone.begin("POST", "block-storage", {"block-storage-snapshot": {"id": snapshot}})
+    cloud.add_fault(fault="fail", operation="delete-block-storage-snapshot", count=1)
+    during = zone.send("DELETE", f"block-storage-snapshot/{snapshot}")
+    if status(during) == "accepted":
+        return "anytime"
+    cloud.finish_operation(zone.zone, restore["id"])
+    after = zone.send("DELETE", f"block-storage-snapshot/{snapshot}")
+    return {"accepted": "after-restore", "refused": "after-volume"}[status(after)]
+
+
+def destroyed_instance(cloud: SimulatorProcess, zone: ZoneClient) -> str:
+    volume = attached_volume(cloud, zone)
+    cloud.set_instance_state(zone.zone, zone.volume(volume)["instance"]["id"], "destroyed")
+    return {"detached": "frees", "attached": "keeps"}[zone.volume(volume)["state"]]
+
+
+def detach_stopped(cloud: SimulatorProcess, zone: ZoneClient) -> str:
+    volume = attached_volume(cloud, zone)
+    cloud.set_instance_state(zone.zone, zone.volume(volume)["instance"]["id"], "stopped")
+    return status(zone.send("PUT", f"block-storage/{volume}:detach"))
+
+
+PROBES: dict[Question, Probe] = {
+    Question.NAMES_UNIQUE: names_unique,
+    Question.LIST_LAG: list_lag,
+    Question.CREATE_LABELS: create_labels,
+    Question.UPDATE_LABELS: update_labels,
+    Question.DELETE_ATTACHED: delete_attached,
+    Question.DELETE_WITH_SNAPSHOTS: delete_with_snapshots,
+    Question.SNAPSHOT_ATTACHED: snapshot_attached,
+    Question.MINIMUM_SIZE: minimum_size,
+    Question.PARALLEL_ATTACH: parallel_attach,
+    Question.DELETE_RESTORED_SNAPSHOT: delete_restored_snapshot,
+    Question.DESTROYED_INSTANCE: destroyed_instance,
+    Question.DETACH_STOPPED: detach_stopped,
+}
+
+
+def test_every_question_is_probed() -> None:
+    assert set(PROBES) == set(Question)
+
+
+@pytest.mark.parametrize("question", Question, ids=lambda question: question.label)
+def test_first_answer_is_given_unless_told_otherwise(
+    cloud: SimulatorProcess, zone: ZoneClient, question: Question
+) -> None:
+    assert PROBES[question](cloud, zone) == question.answers[0]
+
+
+@pytest.mark.parametrize(
+    ("question", "answer"),
+    [(question, answer) for question in Question for answer in question.answers],
+    ids=lambda value: value.label if isinstance(value, Question) else value,
+)
+def test_chosen_answer_is_given(
+    cloud: SimulatorProcess, zone: ZoneClient, question: Question, answer: str
+) -> None:
+    if question is not Question.MINIMUM_SIZE:
+        zone.create_volume(name="another", size=1)
+    cloud.set_mode(question.label, answer)
+
+    assert PROBES[question](cloud, zone) == answer
+
+
+def test_lagging_list_shows_the_volume_in_the_end() -> None:  # C1: within 5 s
+    flags = ("--local-instance", "none", "--latency", "0s", "--mode", "list-lag=yes")
+    with SimulatorProcess.start(*flags, "--time-scale", "0.05") as cloud:
+        zone = ZoneClient(cloud, cloud.zones[0])
+        volume = zone.create_volume()
+        zone.volume(volume)
+
+        lists = 1
+        while not zone.get("block-storage")["block-storage-volumes"]:
+            lists += 1
+        zone.close()
+
+    assert lists > 1
+
+
+@pytest.mark.parametrize("mode", [{"names-uniq": "yes"}, {"names-unique": "perhaps"}])
+def test_unknown_question_or_answer_is_refused(
+    cloud: SimulatorProcess, mode: dict[str, str]
+) -> None:
+    response = requests.put(f"{cloud.base_url}/_simulator/modes", json=mode, timeout=30)
+
+    assert response.status_code == 400
+    assert "names-unique" in response.json()["message"]
