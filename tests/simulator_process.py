@@ -29,7 +29,6 @@ API_SECRET = "a secret of the tests"
 START_SECONDS = 30.0
 STOP_SECONDS = 30.0
 
-_COMMAND = "from csi_exoblock.simulator.command import simulator; simulator()"
 _ANNOUNCEMENT = re.compile(r"simulator listening on (\S+) zones (\S+) instances (\S+)\n")
 _PR_SET_PDEATHSIG = 1
 
@@ -73,7 +72,7 @@ class SimulatorProcess:
         It ends when the test process dies, however that happens.
         """
         process = subprocess.Popen(
-            [sys.executable, "-c", _COMMAND, "--listen", listen,
+            [sys.executable, "-m", "csi_exoblock", "simulator", "--listen", listen,
              "--api-key", API_KEY, "--api-secret", API_SECRET, *flags],
             env={"PATH": os.environ["PATH"]},
             stdout=subprocess.PIPE,

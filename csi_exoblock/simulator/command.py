@@ -43,7 +43,10 @@ def _print_modes(context: click.Context, _: click.Parameter, asked: bool) -> Non
 @click.command()
 @_option("--listen", default="127.0.0.1:18080", help="Address of the API; port 0 picks one.")
 @_option("--sim-zones", default="ch-gva-2,de-fra-1", help="Zones to play.")
-@_option("--latency", default="", help="create=1s,attach=2s,... or one duration for all.")
+@_option(
+    "--latency",
+    help="create=1s,attach=2s,... or one duration for all.  [default: 0.2s to 2s, by kind]",
+)
 @_option(
     "--local-instance",
     multiple=True,
@@ -94,7 +97,7 @@ def _read_settings(
     *,
     listen: str,
     sim_zones: str,
-    latency: str,
+    latency: str | None,
     local_instance: tuple[str, ...],
     faults: Path | None,
     mode: tuple[str, ...],
@@ -149,10 +152,10 @@ def _parse_zones(text: str) -> tuple[str, ...]:
     return zones
 
 
-def _parse_latencies(text: str, time_scale: float) -> Latencies:
+def _parse_latencies(text: str | None, time_scale: float) -> Latencies:
     latencies = Latencies(time_scale)
     try:
-        if text:
+        if text is not None:
             latencies.set_from(text)
     except ValueError as error:
         raise ValueError(f"--latency {text!r}: {error}") from error

@@ -79,6 +79,15 @@ class Rule:
     message: str | None = None
     leaves: Leaves = Leaves.NOTHING
 
+    def __post_init__(self) -> None:
+        """Raise ValueError for a number that makes no sense."""
+        if not 0.0 <= self.probability <= 1.0:
+            raise ValueError(f"probability must be from 0 to 1, not {self.probability}")
+        if not 200 <= self.status <= 599:
+            raise ValueError(f"status must be from 200 to 599, not {self.status}")
+        if self.seconds < 0:
+            raise ValueError(f"seconds must not be negative, but are {self.seconds}")
+
     @property
     def ending(self) -> Ending:
         """How the operation ends that a call begins which this befalls."""

@@ -16,14 +16,14 @@ from csi_exoblock.simulator.modes import Question
 from tests.simulator.client import ZoneClient
 from tests.simulator_process import SimulatorProcess
 
-COMMAND = "from csi_exoblock.simulator.command import simulator; simulator()"
+START = "from csi_exoblock.__main__ import main; main()"
 INSTANCE = "6f1c2d3e-0000-4000-8000-000000000000"
 
 
 def run(*flags: str, before: str = "") -> subprocess.CompletedProcess[str]:
     """Run the command to its end."""
     return subprocess.run(
-        [sys.executable, "-c", before + COMMAND, *flags],
+        [sys.executable, "-c", f"{before}\n{START}", "simulator", *flags],
         env={"PATH": os.environ["PATH"]},
         capture_output=True,
         text=True,
@@ -84,7 +84,7 @@ def test_bad_rules_end_with_one_line_and_code_2(tmp_path: pathlib.Path, rules: s
 
 
 def test_missing_aiohttp_names_the_extra() -> None:
-    ended = run(before="import sys; sys.modules['aiohttp'] = None\n")
+    ended = run(before="import sys; sys.modules['aiohttp'] = None")
 
     assert ended.returncode == 2
     assert len(ended.stderr.splitlines()) == 1

@@ -266,6 +266,9 @@ def test_chance_is_the_seeds(tmp_path: pathlib.Path) -> None:
         {"fault": "drop", "when": "meanwhile"},
         {"fault": "fail", "reason": "because"},
         {"fault": "refuse", "probability": True},
+        {"fault": "refuse", "probability": 1.5},
+        {"fault": "refuse", "status": 99},
+        {"fault": "delay", "seconds": -1},
         ["fault", "drop"],
     ],
 )
