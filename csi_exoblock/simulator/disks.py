@@ -13,9 +13,12 @@ import json
 import logging
 import subprocess
 import threading
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Final, Protocol
 from uuid import UUID
+
+from csi_exoblock.simulator.freezing import frozen
 
 _BYTES_PER_GIB: Final = 1024**3
 _SERIAL_LENGTH: Final = 20
@@ -124,8 +127,10 @@ class LoopDisks:
             self._remove_files()
 
     def take_snapshot(self, volume: UUID, snapshot: UUID) -> None:
-        """Copy the volume's file, if it has one."""
-        _copy(_image(self._volumes, volume), _image(self._snapshots, snapshot))
+        """Copy the volume's file, if it has one, as it is at one moment."""
+        device = self._devices.get(volume)
+        with frozen(device) if device else nullcontext():
+            _copy(_image(self._volumes, volume), _image(self._snapshots, snapshot))
 
     def restore(self, snapshot: UUID, volume: UUID) -> None:
         """Copy the snapshot's file, if it has one."""

@@ -9,6 +9,7 @@ import pathlib
 import struct
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -93,6 +94,18 @@ class Host:
             subprocess.run(["losetup", "--detach", device], check=True)
 
 
+@contextmanager
+def mounted(device: pathlib.Path, folder: pathlib.Path, type: str = "") -> Iterator[pathlib.Path]:
+    """Mount a file system, beside the one it is a copy of if need be."""
+    folder.mkdir()
+    options = ["-o", "nouuid"] if type == "xfs" else []
+    subprocess.run(["mount", *options, str(device), str(folder)], check=True)
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
 @pytest.fixture
 def host(tmp_path: pathlib.Path) -> Iterator[Host]:
     """This host, as an instance of a cloud."""
@@ -172,6 +185,27 @@ def test_larger_restore_has_the_bytes_of_the_snapshots_moment(host: Host) -> Non
     assert host.read(restored, 6) == b"before"
     assert host.size_bytes(restored) == 3 * BYTES_PER_GIB
     assert host.read(restored, 6, 3 * BYTES_PER_GIB - SECTOR_BYTES) == bytes(6)
+
+
+@pytest.mark.parametrize("type", ["ext4", "xfs"])
+def test_snapshot_of_a_mounted_file_system_is_of_one_moment(
+    host: Host, tmp_path: pathlib.Path, type: str
+) -> None:  # S18
+    """What was not yet on the disk shows that the file system was held still."""
+    volume = host.zone.create_volume()
+    device = host.attach(volume)
+    subprocess.run([f"mkfs.{type}", "-q", str(device)], check=True)
+
+    with mounted(device, tmp_path / "source") as folder:
+        (folder / "written").write_text("not synced")
+        snapshot = host.zone.create_snapshot(volume)
+        (folder / "written").write_text("still writable")
+    restore = {"block-storage-snapshot": {"id": snapshot}}
+    restored = host.zone.complete("POST", "block-storage", restore)
+    with mounted(host.attach(restored), tmp_path / "restored", type) as folder:
+        text = (folder / "written").read_text()
+
+    assert text == "not synced"
 
 
 def test_resized_volume_is_larger_at_the_next_attach(host: Host) -> None:  # S7

@@ -1,0 +1,56 @@
+"""Hold a file system still while its disk is copied.
+
+Copying a file that is being written gives a mixture of moments, which no disk ever held: 1 of 20
+copies of a busy ext4 was damaged (2026-11-24). A real cloud copies one moment; holding the file
+system still is how a copy of ours is of one, too.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Final
+
+# Source: linux/fs.h, _IOWR('X', 119, int) and _IOWR('X', 120, int).
+_FIFREEZE: Final = 0xC0045877
+_FITHAW: Final = 0xC0045878
+
+
+@contextmanager
+def frozen(device: str) -> Iterator[None]:
+    """Let nothing be written to a block device by the file system on it.
+
+    A file system that is mounted where this process cannot see it, or that cannot be frozen, is
+    left alone.
+    """
+    with ExitStack() as stack:
+        mount_point = _find_mount_point(device)
+        if mount_point is not None:
+            _freeze(mount_point, stack)
+        yield
+
+
+def _find_mount_point(device: str) -> str | None:
+    number = os.stat(device).st_rdev
+    wanted = f"{os.major(number)}:{os.minor(number)}"
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        fields = line.split(" ")
+        if fields[2] == wanted:
+            return fields[4].encode().decode("unicode_escape")
+    return None
+
+
+def _freeze(mount_point: str, stack: ExitStack) -> None:
+    try:
+        root = os.open(mount_point, os.O_RDONLY)
+    except OSError:
+        return
+    stack.callback(os.close, root)
+    try:
+        fcntl.ioctl(root, _FIFREEZE, 0)
+    except OSError:
+        return
+    stack.callback(fcntl.ioctl, root, _FITHAW, 0)
