@@ -1,0 +1,135 @@
+"""The command line: the only reader of argv and environment."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import click
+
+from csi_exoblock import __version__, logs
+from csi_exoblock.config import ApiSettings
+from csi_exoblock.flags import options, settings
+
+# The sidecars run 170 workers together, and Probe must always find one that is free (S21).
+_CONTROLLER_WORKERS = 200
+_NODE_WORKERS = 32
+
+_FAILED = 1
+_WRONG_USAGE = 2
+
+
+def main() -> None:
+    """Run the command that argv names; what is wrong with it is said in one line."""
+    # gRPC's core writes lines of its own to stderr, in no format of ours; what matters is logged.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    try:
+        sys.exit(command.main(standalone_mode=False))
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        sys.exit(_WRONG_USAGE)
+    except click.ClickException as error:
+        _end(error.format_message(), error.exit_code)
+    except OSError as error:
+        _end(str(error), _FAILED)
+
+
+def _end(message: str, code: int) -> None:
+    click.echo(f"csi-exoblock: {' '.join(message.split())}", err=True)
+    sys.exit(code)
+
+
+def _simulator() -> click.Command:
+    from csi_exoblock.simulator.command import simulator
+
+    return simulator
+
+
+class _Commands(click.Group):
+    """The commands; those of other rooms are imported only when they are asked for."""
+
+    lazily: Mapping[str, Callable[[], click.Command]] = {"simulator": _simulator}
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return every name that `--help` lists."""
+        return [*super().list_commands(ctx), *self.lazily]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a command by its name."""
+        load = self.lazily.get(cmd_name)
+        return load() if load else super().get_command(ctx, cmd_name)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+def command() -> None:
+    """Serve Exoscale Block Storage to Kubernetes, over CSI."""
+
+
+@command.command()
+@options.server(workers=_CONTROLLER_WORKERS)
+@options.cloud()
+@options.timing({**options.SERVER_TIMING, **options.CLOUD_TIMING})
+def controller(**given: Any) -> None:
+    """Serve volumes and snapshots; needs the API key, no access to a host."""
+    _serve(given, controller=True, node=False)
+
+
+@command.command()
+@options.server(workers=_NODE_WORKERS)
+@options.node()
+@options.timing({**options.SERVER_TIMING, **options.NODE_TIMING})
+def node(**given: Any) -> None:
+    """Serve the volumes attached to this host; needs root, no API key."""
+    _serve(given, controller=False, node=True)
+
+
+@command.command("all")
+@options.server(workers=_CONTROLLER_WORKERS)
+@options.cloud()
+@options.node()
+@options.timing({**options.SERVER_TIMING, **options.CLOUD_TIMING, **options.NODE_TIMING})
+def both(**given: Any) -> None:
+    """Serve both in one process, for tests and single machines."""
+    _serve(given, controller=True, node=True)
+
+
+@command.command()
+def version() -> None:
+    """Print version, git commit and CSI version."""
+    from csi_exoblock.app import process
+
+    click.echo(process.version())
+
+
+def _serve(given: settings.Given, *, controller: bool, node: bool) -> None:
+    from csi_exoblock.app import process  # gRPC and what hangs on it cost a third of a second
+
+    server = settings.server_settings(given)
+    api = _api_settings(given) if controller else None
+    control = settings.controller_settings(given) if controller else None
+    host = settings.node_settings(given) if node else None
+    logs.configure(
+        json_lines=given["log_format"] == "json", level=given["log_level"], stream=sys.stderr
+    )
+    process.run(server, api=api, controller=control, node=host)
+    # A thread may hang in the kernel on a dead disk, and Python would wait for it for ever.
+    logging.shutdown()
+    os._exit(0)
+
+
+def _api_settings(given: settings.Given) -> ApiSettings:
+    """Return how to reach the cloud; the key is never a flag, for argv is no secret."""
+    names = ("EXOSCALE_API_KEY", "EXOSCALE_API_SECRET")
+    key, secret = (os.environ.get(name, "") for name in names)
+    if not (key and secret):
+        raise click.UsageError(f"the environment must have {names[0]} and {names[1]}")
+    return settings.api_settings(
+        given, key=key, secret=secret, user_agent=f"csi-exoblock/{__version__}"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+"""The controller service, put together."""
+
+from __future__ import annotations
+
+from csi_exoblock.app.part import Part
+from csi_exoblock.config import ApiSettings, ControllerSettings, ServerSettings
+from csi_exoblock.controller.adoption import Adoption
+from csi_exoblock.controller.attachments import Attachments
+from csi_exoblock.controller.growth import Growth
+from csi_exoblock.controller.labels import Labels
+from csi_exoblock.controller.ledger import Ledger
+from csi_exoblock.controller.listing import Listing
+from csi_exoblock.controller.lookup import Lookup
+from csi_exoblock.controller.making import VolumeMaker
+from csi_exoblock.controller.placement import Placement
+from csi_exoblock.controller.readiness import Readiness
+from csi_exoblock.controller.reading import VolumeReader
+from csi_exoblock.controller.snapshots import Snapshots
+from csi_exoblock.controller.taking import SnapshotTaker
+from csi_exoblock.controller.volumes import Volumes
+from csi_exoblock.csi.controller import Controller
+from csi_exoblock.csi.controller_requests import ControllerRequests
+from csi_exoblock.csi.responses import ControllerResponses
+from csi_exoblock.exoscale.client import Cloud
+from csi_exoblock.exoscale.operations import OperationWaiter
+from csi_exoblock.exoscale.transport import Transport
+from csi_exoblock.metrics import Metrics
+
+
+def build_controller(
+    server: ServerSettings, api: ApiSettings, settings: ControllerSettings, metrics: Metrics
+) -> Part[Controller]:
+    """Build the controller service, from the cloud's API up."""
+    timing = server.timing
+    transport = Transport(
+        key=api.key,
+        secret=api.secret,
+        user_agent=api.user_agent,
+        timing=timing,
+        metrics=metrics,
+    )
+    cloud = Cloud(transport=transport, settings=api, timing=timing)
+    waiter = OperationWaiter(cloud=cloud, timing=timing, metrics=metrics)
+    ledger = Ledger(waiter=waiter, timing=timing)
+    labels = Labels(settings)
+    reader = VolumeReader(cloud=cloud, ledger=ledger, timing=timing)
+    volume_lookup = Lookup(
+        lambda zone, deadline: cloud.zone(zone).list_volumes(deadline), timing=timing
+    )
+    snapshot_lookup = Lookup(
+        lambda zone, deadline: cloud.zone(zone).list_snapshots(deadline), timing=timing
+    )
+    volumes = Volumes(
+        cloud=cloud,
+        ledger=ledger,
+        lookup=volume_lookup,
+        placement=Placement(cloud=cloud, default_zone=api.default_zone),
+        maker=VolumeMaker(
+            cloud=cloud, ledger=ledger, reader=reader, labels=labels, settings=settings
+        ),
+        adoption=Adoption(cloud=cloud, waiter=waiter, reader=reader, labels=labels),
+        reader=reader,
+        labels=labels,
+        timing=timing,
+    )
+    readiness = Readiness(
+        cloud=cloud, volumes=volume_lookup, snapshots=snapshot_lookup, timing=timing
+    )
+    service = Controller(
+        volumes=volumes,
+        attachments=Attachments(cloud=cloud, ledger=ledger, reader=reader, timing=timing),
+        growth=Growth(cloud=cloud, ledger=ledger, reader=reader, settings=settings, timing=timing),
+        snapshots=Snapshots(
+            cloud=cloud,
+            ledger=ledger,
+            lookup=snapshot_lookup,
+            taker=SnapshotTaker(cloud=cloud, ledger=ledger, labels=labels, timing=timing),
+            labels=labels,
+            timing=timing,
+        ),
+        listing=Listing(
+            cloud=cloud, volumes=volume_lookup, snapshots=snapshot_lookup, timing=timing
+        ),
+        requests=ControllerRequests(
+            topology_key=server.topology_key, label_prefix=settings.label_prefix
+        ),
+        responses=ControllerResponses(topology_key=server.topology_key),
+    )
+    return Part(
+        service=service, is_ready=readiness.is_ready, start=readiness.start, stop=lambda: None
+    )

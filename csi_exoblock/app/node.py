@@ -1,0 +1,131 @@
+"""The node service, put together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from csi_exoblock.app.part import Part
+from csi_exoblock.concurrency import Holds
+from csi_exoblock.config import NodeSettings, ServerSettings
+from csi_exoblock.csi.node import Node
+from csi_exoblock.csi.registration import Registration
+from csi_exoblock.host.checking import Checker
+from csi_exoblock.host.commands import Commands
+from csi_exoblock.host.devices import Devices
+from csi_exoblock.host.filesystems import Filesystems
+from csi_exoblock.host.formatting import Formatter
+from csi_exoblock.host.growing import Grower
+from csi_exoblock.host.holders import Holders
+from csi_exoblock.host.instance import Identity as Instance
+from csi_exoblock.host.instance import sources
+from csi_exoblock.host.jobs import Jobs
+from csi_exoblock.host.liveness import Liveness as MountLiveness
+from csi_exoblock.host.markers import Markers
+from csi_exoblock.host.mounts import Mounts
+from csi_exoblock.host.workers import Workers
+from csi_exoblock.metrics import Metrics
+from csi_exoblock.node.growth import Growth
+from csi_exoblock.node.mounting import VolumeMounter
+from csi_exoblock.node.publishing import Publishing
+from csi_exoblock.node.release import Release
+from csi_exoblock.node.staging import Staging
+from csi_exoblock.node.usage import Usage
+
+
+def build_node(server: ServerSettings, settings: NodeSettings, metrics: Metrics) -> Part[Node]:
+    """Build the node service, from the host up."""
+    timing = server.timing
+    plugin_path = settings.kubelet_path / "plugins" / server.driver_name
+    commands = Commands(timing=timing, metrics=metrics)
+    instance = Instance(
+        known=settings.identity,
+        sources=sources(settings.metadata_sources, commands=commands, timing=timing),
+        timing=timing,
+    )
+    jobs = Jobs(max_heavy=settings.max_concurrent_format)
+    holds = Holds()
+    devices = Devices(link_dir=settings.device_dir, timing=timing, metrics=metrics)
+    filesystems = Filesystems(commands=commands)
+    holders = Holders(workers=Workers(timing=timing))
+    mounts = Mounts(commands=commands, holders=holders, timing=timing)
+    checker = Checker(commands=commands, jobs=jobs)
+    mounter = VolumeMounter(
+        devices=devices,
+        mounts=mounts,
+        checker=checker,
+        grower=Grower(commands=commands, jobs=jobs, checker=checker),
+    )
+    liveness = MountLiveness(workers=Workers(timing=timing))
+    release = Release(devices=devices, mounts=mounts, holders=holders, commands=commands)
+    service = Node(
+        staging=Staging(
+            holds=holds,
+            jobs=jobs,
+            devices=devices,
+            mounts=mounts,
+            filesystems=filesystems,
+            formatter=Formatter(
+                commands=commands,
+                jobs=jobs,
+                devices=devices,
+                filesystems=filesystems,
+                markers=Markers(folder=plugin_path / "formatting"),
+                metrics=metrics,
+                require_zeroed=settings.require_zeroed_device,
+            ),
+            mounter=mounter,
+            liveness=liveness,
+            release=release,
+        ),
+        publishing=Publishing(
+            holds=holds,
+            jobs=jobs,
+            devices=devices,
+            mounts=mounts,
+            mounter=mounter,
+            liveness=liveness,
+            release=release,
+        ),
+        growth=Growth(holds=holds, jobs=jobs, devices=devices, mounts=mounts, mounter=mounter),
+        usage=Usage(devices=devices, mounts=mounts, workers=Workers(timing=timing)),
+        identity=instance,
+        attach_limit=max(1, settings.attach_limit - settings.reserved_attachments),
+        topology_key=server.topology_key,
+    )
+    return _part(service, instance, server, settings)
+
+
+def _part(
+    service: Node, instance: Instance, server: ServerSettings, settings: NodeSettings
+) -> Part[Node]:
+    if settings.registration_path is None:
+        return Part(
+            service=service, is_ready=instance.known, start=instance.start, stop=instance.stop
+        )
+    registration = Registration(
+        driver_name=server.driver_name,
+        path=settings.registration_path,
+        csi_path=_host_path(server, settings),
+        wait_until_known=instance.get,
+    )
+
+    def start() -> None:
+        instance.start()
+        registration.start()
+
+    def stop() -> None:
+        registration.stop()
+        instance.stop()
+
+    return Part(service=service, is_ready=instance.known, start=start, stop=stop)
+
+
+def _host_path(server: ServerSettings, settings: NodeSettings) -> Path:
+    """Return the CSI socket as kubelet sees it.
+
+    A container sees kubelet's folder under kubelet's own path, but perhaps its plugin's folder
+    under another one, such as `/csi`.
+    """
+    if server.socket_path.is_relative_to(settings.kubelet_path):
+        return server.socket_path
+    return settings.kubelet_path / "plugins" / server.driver_name / server.socket_path.name

@@ -1,0 +1,111 @@
+"""One process: its parts built once, started, and stopped gracefully."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry
+
+from csi_exoblock import __version__
+from csi_exoblock._build import COMMIT
+from csi_exoblock.app.part import Part
+from csi_exoblock.config import (
+    ApiSettings,
+    ControllerSettings,
+    NodeSettings,
+    ServerSettings,
+)
+from csi_exoblock.csi.identity import CSI_VERSION, Identity
+from csi_exoblock.csi.interceptor import Interceptor
+from csi_exoblock.csi.liveness import SelfProbe
+from csi_exoblock.csi.server import Server
+from csi_exoblock.metrics import Metrics
+from csi_exoblock.probes import Liveness, Probes
+
+if TYPE_CHECKING:
+    from csi_exoblock.csi.controller import Controller
+    from csi_exoblock.csi.node import Node
+
+log = logging.getLogger(__name__)
+
+
+def version() -> str:
+    """Return what is installed, in one line."""
+    return f"csi-exoblock {__version__}, commit {COMMIT}, CSI {CSI_VERSION}"
+
+
+def run(
+    settings: ServerSettings,
+    *,
+    api: ApiSettings | None,
+    controller: ControllerSettings | None,
+    node: NodeSettings | None,
+) -> None:
+    """Serve until SIGTERM or SIGINT, then let running calls finish.
+
+    Args:
+        api: The cloud; goes with `controller`.
+        controller: Settings of the controller service, `None` to leave it out.
+        node: Settings of the node service, `None` to leave it out.
+
+    Raises:
+        OSError: The socket or the port can't be had.
+    """
+    ending = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ending.set())
+    metrics = Metrics(CollectorRegistry())
+    metrics.build_info.labels(__version__, COMMIT).set(1)
+    control: Part[Controller] | None = None
+    host: Part[Node] | None = None
+    # Imported when needed, for the node must not pay for the cloud's client with memory.
+    if api and controller:
+        from csi_exoblock.app.controller import build_controller
+
+        control = build_controller(settings, api, controller, metrics)
+    if node:
+        from csi_exoblock.app.node import build_node
+
+        host = build_node(settings, node, metrics)
+    parts: list[Part[Controller] | Part[Node]] = [part for part in (control, host) if part]
+
+    def is_ready() -> bool:
+        return all(part.is_ready() for part in parts)
+
+    server = Server(
+        socket_path=settings.socket_path,
+        workers=settings.grpc_workers,
+        interceptor=Interceptor(driver_name=settings.driver_name, metrics=metrics),
+        identity=Identity(driver_name=settings.driver_name, ready=is_ready),
+        controller=control.service if control else None,
+        node=host.service if host else None,
+    )
+    server.start()
+    if settings.http_address:
+        _probes(settings, settings.http_address, is_ready, metrics).start()
+    for part in parts:
+        part.start()
+    log.info("serving", extra={"socket": str(settings.socket_path), "version": __version__})
+    ending.wait()
+    log.info("stopping")
+    server.stop(settings.timing.shutdown_timeout)
+    for part in parts:
+        part.stop()
+    log.info("stopped")
+
+
+def _probes(
+    settings: ServerSettings,
+    address: tuple[str, int],
+    is_ready: Callable[[], bool],
+    metrics: Metrics,
+) -> Probes:
+    probe = SelfProbe(
+        socket_path=settings.socket_path, timeout_seconds=settings.timing.livez_timeout
+    )
+    liveness = Liveness(probe=probe, timing=settings.timing)
+    return Probes(address=address, liveness=liveness, ready=is_ready, metrics=metrics)
