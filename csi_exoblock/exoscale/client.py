@@ -2,44 +2,28 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, TypeVar
+from functools import partial
+from typing import TypeVar
 from uuid import UUID
 
 from csi_exoblock.concurrency import Deadline, SharedCall
 from csi_exoblock.config import ApiSettings, Timing
-from csi_exoblock.errors import NotFound
+from csi_exoblock.errors import ApiUnavailable, NotFound
 from csi_exoblock.exoscale import wire
+from csi_exoblock.exoscale.routes import OPERATIONS
 from csi_exoblock.exoscale.transport import Request, Transport
 from csi_exoblock.model import Instance, Operation, Quota, Snapshot, Volume, ZoneName
 
 T = TypeVar("T")
 
-OPERATIONS: Mapping[str, tuple[str, str]] = {
-    "list-zones": ("GET", "/zone"),
-    "list-quotas": ("GET", "/quota"),
-    "get-instance": ("GET", "/instance/{id}"),
-    "get-operation": ("GET", "/operation/{id}"),
-    "list-block-storage-volumes": ("GET", "/block-storage"),
-    "get-block-storage-volume": ("GET", "/block-storage/{id}"),
-    "create-block-storage-volume": ("POST", "/block-storage"),
-    "update-block-storage-volume": ("PUT", "/block-storage/{id}"),
-    "delete-block-storage-volume": ("DELETE", "/block-storage/{id}"),
-    "attach-block-storage-volume-to-instance": ("PUT", "/block-storage/{id}:attach"),
-    "detach-block-storage-volume": ("PUT", "/block-storage/{id}:detach"),
-    "resize-block-storage-volume": ("PUT", "/block-storage/{id}:resize-volume"),
-    "create-block-storage-snapshot": ("POST", "/block-storage/{id}:create-snapshot"),
-    "list-block-storage-snapshots": ("GET", "/block-storage-snapshot"),
-    "get-block-storage-snapshot": ("GET", "/block-storage-snapshot/{id}"),
-    "update-block-storage-snapshot": ("PUT", "/block-storage-snapshot/{id}"),
-    "delete-block-storage-snapshot": ("DELETE", "/block-storage-snapshot/{id}"),
-}
-"""Every API operation that the driver calls: method and path by the API's own operation id."""
+log = logging.getLogger(__name__)
 
-_ANY_ZONE = ZoneName("ch-gva-2")  # every zone's endpoint lists all zones
+_SOME_ZONES = (ZoneName("ch-gva-2"), ZoneName("de-fra-1"))  # every zone's endpoint lists them all
 
 
 class Cloud:
@@ -49,6 +33,7 @@ class Cloud:
         self._transport = transport
         self._settings = settings
         self._timing = timing
+        self._only = None if "{zone}" in settings.endpoint else settings.default_zone
         self._lock = threading.Lock()
         self._clients: dict[ZoneName, ZoneClient] = {}
         self._existing: tuple[ZoneName, ...] = ()
@@ -58,13 +43,14 @@ class Cloud:
     def zones(self, deadline: Deadline) -> tuple[ZoneName, ...]:
         """Return the zones in scope; which exist was read at most `Timing.zones_age` ago.
 
+        An older answer serves where no zone gives a newer one.
+
         Raises:
             ApiUnavailable: They were never read and can't be read now.
         """
         if not self._existing or time.monotonic() - self._read_at > self._timing.zones_age:
-            self._existing = self._list_zones.get(deadline)
-            self._read_at = time.monotonic()
-        scope = self._scope()
+            self._list_zones.get(deadline)
+        scope = (self._only,) if self._only else self._settings.zones
         return tuple(zone for zone in self._existing if not scope or zone in scope)
 
     def zone(self, name: ZoneName) -> ZoneClient:
@@ -72,9 +58,15 @@ class Cloud:
 
         Raises:
             NotFound: There is no such zone, so nothing exists in it.
+            ApiUnavailable: The configured endpoint serves another zone only.
         """
         if self._existing and name not in self._existing:
             raise NotFound(f"zone {name} does not exist")
+        if self._only and name != self._only:
+            raise ApiUnavailable(
+                f"zone {name} can't be reached: the API endpoint serves zone {self._only} only",
+                may_have_effect=False,
+            )
         with self._lock:
             if name not in self._clients:
                 self._clients[name] = ZoneClient(
@@ -85,14 +77,31 @@ class Cloud:
                 )
             return self._clients[name]
 
-    def _scope(self) -> tuple[ZoneName, ...]:
-        if "{zone}" not in self._settings.endpoint and self._settings.default_zone:
-            return (self._settings.default_zone,)
-        return self._settings.zones
+    def _read_zones(self) -> None:
+        """Ask one zone after the other which zones exist, so that a dead one hides no other (S12).
 
-    def _read_zones(self) -> tuple[ZoneName, ...]:
-        asked = self._settings.default_zone or next(iter(self._settings.zones), _ANY_ZONE)
-        return self.zone(asked).list_zones(Deadline(self._timing.api_timeout))
+        Raises:
+            ApiUnavailable: None answers now, and none ever did.
+        """
+        for asked in self._zones_to_ask():
+            try:
+                deadline = Deadline(self._timing.api_timeout)
+                self._existing = self.zone(asked).list_zones(deadline)
+                break
+            except (ApiUnavailable, NotFound) as error:
+                log.warning("zones not read", extra={"zone": asked, "error": str(error)})
+                failure = error
+        else:
+            if not self._existing:
+                raise ApiUnavailable(f"no zone tells which zones exist: {failure}") from failure
+        self._read_at = time.monotonic()
+
+    def _zones_to_ask(self) -> tuple[ZoneName, ...]:
+        if self._only:
+            return (self._only,)
+        default = (self._settings.default_zone,) if self._settings.default_zone else ()
+        zones = self._existing or (*default, *self._settings.zones, *_SOME_ZONES)
+        return tuple(dict.fromkeys(zones))
 
 
 class ZoneClient:
@@ -114,8 +123,9 @@ class ZoneClient:
         self._snapshots = SharedCall(self._read_snapshots, name=f"snapshots-{zone}")
 
     def list_zones(self, deadline: Deadline) -> tuple[ZoneName, ...]:
-        """Return all zones that exist."""
-        return self._call(wire.zones, "list-zones", deadline)
+        """Return all zones that exist; asked once only, for another zone can tell as well."""
+        request = self._request("list-zones")
+        return self._transport.send_once(request, partial(wire.zones, self.zone), deadline)
 
     def list_quotas(self, deadline: Deadline) -> tuple[Quota, ...]:
         """Return the organisation's quotas."""
@@ -139,6 +149,7 @@ class ZoneClient:
             wire.volumes,
             "list-block-storage-volumes",
             deadline,
+            instance_id,
             query=wire.of_instance(instance_id),
         )
 
@@ -254,7 +265,7 @@ class ZoneClient:
 
     def _call(
         self,
-        parse: Callable[[ZoneName, Any], T],
+        parse: Callable[[ZoneName, object], T],
         operation: str,
         deadline: Deadline,
         id: UUID | None = None,
@@ -262,25 +273,24 @@ class ZoneClient:
         body: Mapping[str, object] | None = None,
         query: Mapping[str, str] | None = None,
     ) -> T:
-        method, path = OPERATIONS[operation]
-        request = Request(
+        request = self._request(operation, id, body=body, query=query)
+        return self._transport.send(request, partial(parse, self.zone), deadline)
+
+    def _request(
+        self,
+        operation: str,
+        id: UUID | None = None,
+        *,
+        body: Mapping[str, object] | None = None,
+        query: Mapping[str, str] | None = None,
+    ) -> Request:
+        method, path, about = OPERATIONS[operation]
+        return Request(
             operation=operation,
             method=method,
             url=self._endpoint + path.format(id=id),
             zone=self.zone,
-            subject=f"{_noun(operation)} {self.zone}/{id}" if id else f"zone {self.zone}",
+            subject=f"{about} {self.zone}/{id}" if id else f"zone {self.zone}",
             query=query or {},
             body=body,
         )
-        return wire.read(parse, self.zone, self._transport.send(request, deadline))
-
-
-def _noun(operation: str) -> str:
-    """Return what a 404 to the operation means to be absent."""
-    if operation == "create-block-storage-volume":
-        return "snapshot"  # the only thing that a create of a volume names
-    if operation == "create-block-storage-snapshot":
-        return "volume"
-    return next(
-        noun for noun in ("snapshot", "volume", "instance", "operation") if noun in operation
-    )

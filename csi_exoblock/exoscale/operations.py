@@ -43,26 +43,32 @@ class OperationWaiter:
         """
         if operation.state in _ENDED:
             return operation
+        began = time.monotonic()
+        try:
+            return deadline.result(self._end_of(operation))
+        except DeadlineExceeded:
+            self._observe(operation, "deadline", began)
+            raise
+
+    def _end_of(self, operation: Operation) -> Future[Operation]:
         with self._lock:
-            ended = self._pending.get(operation.id)
-            if ended is None:
-                ended = self._pending[operation.id] = Future()
-                threading.Thread(
-                    target=self._follow,
-                    args=(operation, ended),
-                    name=f"operation-{operation.id}",
-                    daemon=True,
-                ).start()
-        return deadline.result(ended)
+            if ended := self._pending.get(operation.id):
+                return ended
+            ended = Future()
+            threading.Thread(
+                target=self._follow,
+                args=(operation, ended),
+                name=f"operation-{operation.id}",
+                daemon=True,
+            ).start()
+            self._pending[operation.id] = ended
+            return ended
 
     def _follow(self, operation: Operation, ended: Future[Operation]) -> None:
         began = time.monotonic()
         try:
             final = self._poll(operation)
-            outcome = final.reason or final.state
-            self._metrics.operation_wait_seconds.labels(operation.kind, outcome).observe(
-                time.monotonic() - began
-            )
+            self._observe(operation, final.reason or final.state, began)
             ended.set_result(final)
         except Exception as error:  # the top of a thread: whoever waits gets to see it
             ended.set_exception(error)
@@ -70,21 +76,33 @@ class OperationWaiter:
             with self._lock:
                 del self._pending[operation.id]
 
+    def _observe(self, operation: Operation, outcome: str, began: float) -> None:
+        self._metrics.operation_wait_seconds.labels(operation.kind, outcome).observe(
+            time.monotonic() - began
+        )
+
     def _poll(self, operation: Operation) -> Operation:
         patience = Deadline(self._timing.operation_stalled)
         client = self._cloud.zone(operation.zone)
         for pause in pauses(self._timing.poll_initial, self._timing.poll_max, growth=_GROWTH):
-            if pause >= patience.remaining():
-                break
-            patience.wait(pause)
             try:
+                patience.wait(pause)
                 seen = client.get_operation(operation.id, patience)
             except ApiUnavailable as error:
                 log.debug("poll failed", extra={"operation_id": operation.id, "error": str(error)})
                 continue
             except (NotFound, ApiDenied, ApiRejected, DeadlineExceeded) as error:
-                log.warning("operation can't be polled", extra={"error": str(error)})
+                log.warning(
+                    "operation not followed to its end",
+                    extra={
+                        "operation_id": operation.id,
+                        "kind": operation.kind,
+                        "error": str(error),
+                    },
+                )
                 break
             if seen.state in _ENDED:
-                return replace(seen, kind=operation.kind)
+                return replace(
+                    seen, kind=operation.kind, reference=seen.reference or operation.reference
+                )
         return replace(operation, state=OperationState.TIMEOUT)

@@ -6,34 +6,45 @@ can tell whether it took effect.
 
 from __future__ import annotations
 
+import json
 import logging
+import math
+import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from http import HTTPStatus
+from typing import TypeVar
 
 import requests
 import requests.adapters
+import urllib3
 import urllib3.exceptions
 from exoscale_auth import ExoscaleV2Auth
 
 from csi_exoblock.concurrency import Deadline, pauses
 from csi_exoblock.config import Timing
 from csi_exoblock.errors import ApiDenied, ApiRejected, ApiUnavailable, DriverError, NotFound
+from csi_exoblock.exoscale import wire
 from csi_exoblock.metrics import Metrics
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
-_CONNECTIONS = 64  # kept open to each zone; a larger burst opens and closes its own
+_ZONES = 32  # more than the cloud has
+_CONNECTIONS = 256  # kept open to each zone: one for every worker of gRPC, and some for pollers
 _BACKOFF = 2.0
-_DETAIL_LENGTH = 300  # an error page of a proxy is longer than what a user reads
+_CHUNK_BYTES = 65536
+_CAUSE_LENGTH = 200
 
-# Failures after which the request surely never reached the API.
+# Failures after which the request surely never reached the API. Not every SSLError: that one comes
+# also when TLS breaks while the answer is awaited.
 _NEVER_SENT = (
-    urllib3.exceptions.NewConnectionError,
+    urllib3.exceptions.NewConnectionError,  # refused, no route, no such name
     urllib3.exceptions.ConnectTimeoutError,
-    urllib3.exceptions.NameResolutionError,
-    urllib3.exceptions.SSLError,
+    urllib3.exceptions.ProxyError,
+    ssl.SSLCertVerificationError,
 )
 
 
@@ -54,6 +65,16 @@ class Request:
     query: Mapping[str, str] = field(default_factory=dict)
     body: Mapping[str, object] | None = None
 
+    def __str__(self) -> str:
+        return f"{self.operation} for {self.subject}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Answer:
+    status: int
+    retry_after: str
+    body: bytes
+
 
 class Transport:
     """Sends requests over kept-alive connections that all threads share."""
@@ -63,33 +84,35 @@ class Transport:
     ) -> None:
         self._timing = timing
         self._metrics = metrics
-        self._auth = ExoscaleV2Auth(key, secret)
         self._session = requests.Session()
+        self._session.auth = ExoscaleV2Auth(key, secret)
         self._session.headers["User-Agent"] = user_agent
-        adapter = requests.adapters.HTTPAdapter(pool_maxsize=_CONNECTIONS)
+        adapter = requests.adapters.HTTPAdapter(pool_connections=_ZONES, pool_maxsize=_CONNECTIONS)
         for scheme in ("https://", "http://"):
             self._session.mount(scheme, adapter)
 
-    def send(self, request: Request, deadline: Deadline) -> Any:
-        """Send the request and return the answer's JSON; a GET is repeated until the deadline.
+    def send(self, request: Request, read: Callable[[object], T], deadline: Deadline) -> T:
+        """Send the request and return what `read` makes of the answer's JSON.
 
-        A write that has begun is waited for up to `Timing.api_timeout`, whatever the deadline: to
-        give up earlier would only lose the answer.
+        A GET is repeated until the deadline while the API is unavailable. A write that has begun is
+        waited for up to `Timing.api_timeout`, whatever the deadline: to give up earlier would only
+        lose the answer.
 
         Raises:
             NotFound: The subject does not exist.
             ApiDenied: The API refused the key or its role.
             ApiRejected: The API refused the request.
             ApiUnavailable: No readable answer came, or one that says "later".
+            DeadlineExceeded: There was no time to send the request, so it had no effect.
         """
         if request.method != "GET":
             deadline.check()
-            return self._exchange(request, self._timing.api_timeout)
+            return self._exchange(request, read, self._timing.api_timeout)
         for pause in pauses(
             self._timing.api_retry_initial, self._timing.api_retry_max, growth=_BACKOFF
         ):
             try:
-                return self._exchange(request, min(self._timing.api_timeout, deadline.check()))
+                return self.send_once(request, read, deadline)
             except ApiUnavailable as error:
                 seconds = max(pause, error.retry_after_seconds)
                 if seconds >= deadline.remaining():
@@ -98,85 +121,113 @@ class Transport:
                 deadline.wait(seconds)
         raise AssertionError("pauses never end")
 
-    def _exchange(self, request: Request, timeout_seconds: float) -> Any:
+    def send_once(self, request: Request, read: Callable[[object], T], deadline: Deadline) -> T:
+        """Send a read as `send` does, but leave the repeating to the caller."""
+        return self._exchange(request, read, min(self._timing.api_timeout, deadline.check()))
+
+    def close(self) -> None:
+        """Close the connections that no request is using."""
+        self._session.close()
+
+    def _exchange(self, request: Request, read: Callable[[object], T], timeout_seconds: float) -> T:
+        answer = self._measured(request, timeout_seconds)
+        if not 200 <= answer.status < 300:
+            raise _refusal(request, answer)
+        try:
+            return read(json.loads(answer.body))
+        except wire.UNREADABLE as error:
+            cause = wire.shorten(f"{type(error).__name__}: {error}", _CAUSE_LENGTH)
+            raise ApiUnavailable(f"{request}: the answer can't be understood: {cause}") from error
+
+    def _measured(self, request: Request, timeout_seconds: float) -> _Answer:
         began = time.monotonic()
         status = "none"
         with self._metrics.api_requests_in_flight.labels(request.zone).track_inprogress():
             try:
-                response = self._session.request(
-                    request.method,
-                    request.url,
-                    params=request.query or None,
-                    json=request.body,
-                    auth=self._auth,
-                    timeout=timeout_seconds,
-                    allow_redirects=False,
-                )
-                status = str(response.status_code)
-            except requests.RequestException as error:
+                answer = self._ask(request, timeout_seconds)
+                status = str(answer.status)
+            except (OSError, urllib3.exceptions.HTTPError) as error:
                 raise _not_answered(request, error) from error
             finally:
                 self._metrics.api_request_seconds.labels(
                     request.operation, request.zone, status
                 ).observe(time.monotonic() - began)
-        return _answer(request, response)
+        return answer
+
+    def _ask(self, request: Request, timeout_seconds: float) -> _Answer:
+        end = time.monotonic() + timeout_seconds
+        with self._session.request(
+            request.method,
+            request.url,
+            params=request.query or None,
+            json=request.body,
+            timeout=urllib3.Timeout(total=timeout_seconds),  # type: ignore[arg-type] # stubs lack it
+            allow_redirects=False,
+            stream=True,
+        ) as response:
+            return _Answer(
+                status=response.status_code,
+                retry_after=response.headers.get("Retry-After", ""),
+                body=b"".join(_chunks(response, end)),
+            )
 
 
-def _not_answered(request: Request, error: requests.RequestException) -> ApiUnavailable:
-    reason = getattr(error.args[0], "reason", None) if error.args else None
-    sent = not isinstance(reason, _NEVER_SENT)
+def _chunks(response: requests.Response, end: float) -> Iterator[bytes]:
+    """Yield the body as it arrives; each read has a timeout, and their sum has one here."""
+    while chunk := response.raw.read1(_CHUNK_BYTES, decode_content=True):
+        yield chunk
+        if time.monotonic() > end:
+            raise TimeoutError("the answer came too slowly")
+
+
+def _not_answered(request: Request, error: Exception) -> ApiUnavailable:
+    causes = list(_causes(error))
+    never_sent = any(isinstance(each, _NEVER_SENT) for each in causes)
+    what = "no connection" if never_sent else "no answer"
     return ApiUnavailable(
-        f"{request.operation} in zone {request.zone}: no answer: {_shorten(str(error))}",
-        may_have_effect=sent,
+        f"{request}: {what}: {wire.shorten(str(causes[-1]), _CAUSE_LENGTH)}",
+        may_have_effect=not never_sent,
     )
 
 
-def _answer(request: Request, response: requests.Response) -> Any:
-    if not response.ok or response.is_redirect:
-        raise _refusal(request, response)
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield the error and what it wraps, outermost first.
+
+    By argument or `raise … from`, never by `__context__`: that leads to errors of other requests.
+    """
+    while error is not None:
+        yield error
+        inner = (each for each in error.args if isinstance(each, BaseException))
+        error = next(inner, error.__cause__)
+
+
+def _refusal(request: Request, answer: _Answer) -> DriverError:
+    text = f"{request}: HTTP {answer.status}: {wire.refusal(answer.body) or _phrase(answer.status)}"
+    match answer.status:
+        case 404 | 410:
+            return NotFound(f"{request.subject} does not exist ({text})")
+        case 401 | 403:
+            return ApiDenied(f"{text}; check the API key and its role")
+        case 429:
+            return ApiUnavailable(
+                text, may_have_effect=False, retry_after_seconds=_seconds(answer.retry_after)
+            )
+        case status if 400 <= status < 500 and status != 408:
+            return ApiRejected(text, http_status=status)
+    return ApiUnavailable(text, retry_after_seconds=_seconds(answer.retry_after))
+
+
+def _phrase(status: int) -> str:
     try:
-        return response.json()
-    except requests.JSONDecodeError as error:
-        raise ApiUnavailable(
-            f"{request.operation} in zone {request.zone}: the answer is no JSON"
-        ) from error
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "no reason given"
 
 
-def _refusal(request: Request, response: requests.Response) -> DriverError:
-    status = response.status_code
-    text = f"{request.operation} in zone {request.zone}: HTTP {status}: {_detail(response)}"
-    if status in (404, 410):
-        return NotFound(f"{request.subject} does not exist ({text})")
-    if status in (401, 403):
-        return ApiDenied(f"{text}; check the API key and its role")
-    if 400 <= status < 500 and status not in (408, 429):
-        return ApiRejected(text, http_status=status)
-    return ApiUnavailable(
-        text,
-        may_have_effect=status != 429,
-        retry_after_seconds=_retry_after_seconds(response),
-    )
-
-
-def _retry_after_seconds(response: requests.Response) -> float:
-    text = response.headers.get("Retry-After", "")
-    return float(text) if text.isdecimal() else 0.0
-
-
-def _detail(response: requests.Response) -> str:
-    """Return the API's own words: `message`, `error`, or RFC 9457 `title` and `detail`."""
+def _seconds(retry_after: str) -> float:
+    """Read the header, 0.0 where it is absent or a date: then our own pauses do."""
     try:
-        body = response.json()
-    except requests.JSONDecodeError:
-        return _shorten(response.text) or response.reason
-    if not isinstance(body, dict):
-        return _shorten(response.text)
-    words = [body.get(key) for key in ("title", "message", "error", "detail")]
-    for error in body.get("errors") or ():
-        words += [error.get("location"), error.get("detail")] if isinstance(error, dict) else []
-    return _shorten(", ".join(str(word) for word in words if word)) or response.reason
-
-
-def _shorten(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= _DETAIL_LENGTH else line[: _DETAIL_LENGTH - 3] + "..."
+        seconds = float(retry_after)
+    except ValueError:
+        return 0.0
+    return seconds if math.isfinite(seconds) else 0.0

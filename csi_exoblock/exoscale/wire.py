@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from datetime import datetime
-from typing import Any, TypeVar
+import json
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID
 
-from csi_exoblock.errors import ApiUnavailable
 from csi_exoblock.model import (
     FailureReason,
     Instance,
@@ -25,21 +25,11 @@ from csi_exoblock.model import (
     ZoneName,
 )
 
-T = TypeVar("T")
+UNREADABLE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError)
+"""What a function of this module, or of json before it, may raise on an answer that is garbage."""
 
-
-def read(parse: Callable[[ZoneName, Any], T], zone: ZoneName, body: Any) -> T:
-    """Return what the parser makes of an answer.
-
-    Raises:
-        ApiUnavailable: The answer is not of the form that the API documents.
-    """
-    try:
-        return parse(zone, body)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ApiUnavailable(
-            f"zone {zone}: an answer can't be understood: {type(error).__name__}: {error}"
-        ) from error
+_EPOCH = datetime.fromtimestamp(0, UTC)
+_WORDS_LENGTH = 300  # an error page of a proxy is longer than what a user reads
 
 
 def volume(zone: ZoneName, body: Any) -> Volume:
@@ -48,13 +38,13 @@ def volume(zone: ZoneName, body: Any) -> Volume:
     snapshots = body.get("block-storage-snapshots") or ()
     return Volume(
         id=VolumeId(zone, UUID(body["id"])),
-        name=body.get("name", ""),
-        size_gib=int(body["size"]),
-        state=VolumeState(body["state"]),
+        name=body.get("name") or "",
+        size_gib=int(body.get("size") or 0),
+        state=VolumeState(body.get("state")),
         attached_to=NodeId(zone, UUID(instance["id"])) if instance else None,
         labels=dict(body.get("labels") or {}),
         snapshot_ids=tuple(SnapshotId(zone, UUID(each["id"])) for each in snapshots),
-        created_at=datetime.fromisoformat(body["created-at"]),
+        created_at=_moment(body.get("created-at")),
     )
 
 
@@ -68,12 +58,12 @@ def snapshot(zone: ZoneName, body: Any) -> Snapshot:
     source = body.get("block-storage-volume")
     return Snapshot(
         id=SnapshotId(zone, UUID(body["id"])),
-        name=body.get("name", ""),
-        state=SnapshotState(body["state"]),
+        name=body.get("name") or "",
+        state=SnapshotState(body.get("state")),
         volume_id=VolumeId(zone, UUID(source["id"])) if source else None,
-        volume_size_gib=int(body["volume-size"]),
+        volume_size_gib=int(body.get("volume-size") or 0),
         labels=dict(body.get("labels") or {}),
-        created_at=datetime.fromisoformat(body["created-at"]),
+        created_at=_moment(body.get("created-at")),
     )
 
 
@@ -85,29 +75,29 @@ def snapshots(zone: ZoneName, body: Any) -> tuple[Snapshot, ...]:
 def operation(zone: ZoneName, body: Any) -> Operation:
     """Read an `operation`."""
     reference = body.get("reference") or {}
-    reason = body.get("reason")
+    state = OperationState(body.get("state"))
     return Operation(
         id=UUID(body["id"]),
         zone=zone,
-        state=OperationState(body["state"]),
+        state=state,
         reference=UUID(reference["id"]) if reference.get("id") else None,
-        reason=FailureReason(reason) if reason else None,
-        message=body.get("message") or "",
+        reason=FailureReason(body.get("reason")) if state is OperationState.FAILURE else None,
+        message=shorten(body.get("message") or "", _WORDS_LENGTH),
     )
 
 
 def instance(zone: ZoneName, body: Any) -> Instance:
     """Read an `instance`."""
-    return Instance(id=NodeId(zone, UUID(body["id"])), state=InstanceState(body["state"]))
+    return Instance(id=NodeId(zone, UUID(body["id"])), state=InstanceState(body.get("state")))
 
 
 def quotas(_zone: ZoneName, body: Any) -> tuple[Quota, ...]:
-    """Read the answer of `list-quotas`; a limit of -1 is none."""
+    """Read the answer of `list-quotas`."""
     return tuple(
         Quota(
             resource=each["resource"],
-            usage=int(each["usage"]),
-            limit=None if int(each["limit"]) < 0 else int(each["limit"]),
+            usage=int(each.get("usage") or 0),
+            limit=_limit(each.get("limit")),
         )
         for each in body["quotas"]
     )
@@ -116,6 +106,25 @@ def quotas(_zone: ZoneName, body: Any) -> tuple[Quota, ...]:
 def zones(_zone: ZoneName, body: Any) -> tuple[ZoneName, ...]:
     """Read the answer of `list-zones`."""
     return tuple(ZoneName(each["name"]) for each in body["zones"])
+
+
+def refusal(body: bytes) -> str:
+    """Return the API's own words for a refusal, in one line of bounded length, perhaps empty.
+
+    They are `message`, `error`, or `title`, `detail` and `errors` of RFC 9457; an answer of any
+    other form speaks for itself.
+    """
+    try:
+        said = list(_words(json.loads(body)))
+    except UNREADABLE:
+        said = [body.decode(errors="replace")]
+    return shorten(": ".join(said), _WORDS_LENGTH)
+
+
+def shorten(text: str, length: int) -> str:
+    """Return the text as one line of at most so many characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= length else line[: length - 1] + "…"
 
 
 def creation(
@@ -148,3 +157,23 @@ def resizing(size_gib: int) -> dict[str, object]:
 def of_instance(instance_id: UUID) -> dict[str, str]:
     """Write the query that restricts a list of volumes to an instance."""
     return {"instance-id": str(instance_id)}
+
+
+def _moment(text: str | None) -> datetime:
+    if text is None:
+        return _EPOCH
+    moment = datetime.fromisoformat(text)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _limit(limit: int | None) -> int | None:
+    """Read a quota's limit; -1 is none, and one that is absent can't be proven to be reached."""
+    return limit if limit is not None and limit >= 0 else None
+
+
+def _words(body: Any) -> Iterator[str]:
+    for field in ("title", "message", "error", "detail"):
+        if body.get(field):
+            yield str(body[field])
+    for each in body.get("errors") or ():
+        yield " ".join(str(each[field]) for field in ("location", "detail") if each.get(field))

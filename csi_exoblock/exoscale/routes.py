@@ -1,0 +1,50 @@
+"""Which operations of the API the driver calls, and where."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+
+class ApiOperation(NamedTuple):
+    """How an operation is called.
+
+    Attributes:
+        about: What the id stands for that a call names, in the path or otherwise.
+    """
+
+    method: str
+    path: str
+    about: str = ""
+
+
+OPERATIONS: Mapping[str, ApiOperation] = {
+    "list-zones": ApiOperation("GET", "/zone"),
+    "list-quotas": ApiOperation("GET", "/quota"),
+    "get-instance": ApiOperation("GET", "/instance/{id}", "instance"),
+    "get-operation": ApiOperation("GET", "/operation/{id}", "operation"),
+    "list-block-storage-volumes": ApiOperation("GET", "/block-storage", "instance"),
+    "get-block-storage-volume": ApiOperation("GET", "/block-storage/{id}", "volume"),
+    "create-block-storage-volume": ApiOperation("POST", "/block-storage", "snapshot"),
+    "update-block-storage-volume": ApiOperation("PUT", "/block-storage/{id}", "volume"),
+    "delete-block-storage-volume": ApiOperation("DELETE", "/block-storage/{id}", "volume"),
+    "attach-block-storage-volume-to-instance": ApiOperation(
+        "PUT", "/block-storage/{id}:attach", "volume"
+    ),
+    "detach-block-storage-volume": ApiOperation("PUT", "/block-storage/{id}:detach", "volume"),
+    "resize-block-storage-volume": ApiOperation(
+        "PUT", "/block-storage/{id}:resize-volume", "volume"
+    ),
+    "create-block-storage-snapshot": ApiOperation(
+        "POST", "/block-storage/{id}:create-snapshot", "volume"
+    ),
+    "list-block-storage-snapshots": ApiOperation("GET", "/block-storage-snapshot"),
+    "get-block-storage-snapshot": ApiOperation("GET", "/block-storage-snapshot/{id}", "snapshot"),
+    "update-block-storage-snapshot": ApiOperation(
+        "PUT", "/block-storage-snapshot/{id}", "snapshot"
+    ),
+    "delete-block-storage-snapshot": ApiOperation(
+        "DELETE", "/block-storage-snapshot/{id}", "snapshot"
+    ),
+}
+"""Every operation that the driver calls, by the API's own id: no other call can be made (F14)."""
