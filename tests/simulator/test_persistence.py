@@ -18,8 +18,8 @@ def test_everything_is_found_again(tmp_path: pathlib.Path) -> None:
     flags = (*FLAGS, "--persist", "--state-dir", str(tmp_path))
     with SimulatorProcess.start(*flags) as cloud:
         zone = ZoneClient(cloud, cloud.zones[1])
-        instance = cloud.add_instance(zone.zone)
         volume = zone.create_volume(name="one", size=3, labels={"a": "b"})
+        instance = cloud.add_instance(zone.zone)
         zone.create_snapshot(volume)
         zone.attach(volume, instance)
         cloud.set_quota("block-storage", 7)

@@ -125,6 +125,13 @@ def test_zone_that_is_not_played_is_not_found(cloud: SimulatorProcess) -> None:
     assert response.status_code == 404
 
 
+def test_operation_is_known_in_its_zone_only(zone: ZoneClient, other_zone: ZoneClient) -> None:
+    operation = zone.begin("POST", "block-storage", {"size": 1})
+
+    assert zone.send("GET", f"operation/{operation['id']}").status_code == 200
+    assert other_zone.send("GET", f"operation/{operation['id']}").status_code == 404
+
+
 def test_id_that_is_no_uuid_is_refused(zone: ZoneClient) -> None:
     assert zone.send("GET", "block-storage/one").status_code == 400
 
