@@ -2,6 +2,7 @@
 
 .DEFAULT_GOAL := help
 BIN := .venv/bin
+PYTEST := $(BIN)/pytest --numprocesses 2 --dist loadfile --ignore tests/kubernetes
 UV_VERSION := $(shell sed -n '/^name = "uv"$$/{n;s/version = "\(.*\)"/\1/p;}' uv.lock)
 
 help: ## list the targets
@@ -21,10 +22,10 @@ lint: setup ## format, lint and types, without changing anything
 	$(BIN)/mypy
 
 check: lint ## lint and the fast tests, in seconds
-	$(BIN)/pytest -m "not slow" --quiet
+	$(PYTEST) -m "not slow" --quiet
 
 test: setup ## the whole test suite, in minutes; as root also on loop devices
-	$(BIN)/pytest --numprocesses 2 --dist loadfile
+	$(PYTEST)
 
 test-kubernetes: setup ## every flow on a real Kubernetes; the first time builds it, in 15 minutes
 	$(BIN)/python -m tests.kubernetes test

@@ -1,15 +1,20 @@
-"""What all tests share: the skip of those that this machine cannot run."""
+"""What all tests share: which are fast, and which this machine cannot run."""
 
 import os
 import pathlib
 
 import pytest
 
+TESTS = pathlib.Path(__file__).parent
+# Here tests start no process and touch no device: hundreds of them end in seconds.
+FAST = {TESTS, TESTS / "csi", TESTS / "unit"}
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip tests marked `root` where loop devices cannot be made."""
-    if os.geteuid() == 0 and pathlib.Path("/dev/loop-control").exists():
-        return
+    """Mark what is slow by its folder, and skip what needs loop devices where there are none."""
+    can_make_devices = os.geteuid() == 0 and pathlib.Path("/dev/loop-control").exists()
     for item in items:
-        if item.get_closest_marker("root"):
+        if item.path.parent not in FAST:
+            item.add_marker("slow")
+        if item.get_closest_marker("root") and not can_make_devices:
             item.add_marker(pytest.mark.skip(reason="needs root and /dev/loop-control"))
