@@ -37,7 +37,7 @@ def built_tool(module: pathlib.Path, package: str, *, tags: str = "") -> pathlib
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not program.exists():
             unfinished = program.with_suffix(".part")
-            build = ["build", "-trimpath", "-ldflags=-s -w", f"-tags={tags}", "-o", unfinished]
+            build = ["build", "-trimpath", "-ldflags=-s -w", f"-tags={tags}", "-o", str(unfinished)]
             subprocess.run(
                 [go_command(wanted_version(module)), *build, package],
                 cwd=module,
