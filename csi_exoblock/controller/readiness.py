@@ -51,6 +51,8 @@ class Readiness:
                 break
             except DriverError as error:
                 log.warning("the cloud does not answer us yet", extra={"error": str(error)})
+            except Exception:  # the top of a thread that must not die: nobody else asks
+                log.exception("unexpected error while asking the cloud")
             threading.Event().wait(pause)
 
     def _look(self) -> None:
