@@ -54,6 +54,7 @@ class Timing:
     other_zones_age: float = seconds(
         60.0, "other zones' lists may be this old in a create: own creates are remembered (C3, S20)"
     )
+    other_zones_wait: float = seconds(2.0, "a dead zone may hold up a create elsewhere this long")
     page_age: float = seconds(300.0, "whoever pages through a list asks for the next page by then")
     zones_age: float = seconds(3600.0, "zones are added once a year")
     readiness_max: float = seconds(15.0, "a cloud that is silent at start is asked this often")

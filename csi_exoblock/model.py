@@ -40,12 +40,13 @@ class ResourceId:
         match = _ID.fullmatch(text)
         if match is None:
             raise NotFound(
-                f"{cls._noun()} {text[:100]!r} does not exist: ids have the form <zone>/<uuid>"
+                f"{cls.noun()} {text[:100]!r} does not exist: ids have the form <zone>/<uuid>"
             )
         return cls(ZoneName(match[1]), UUID(match[2]))
 
     @classmethod
-    def _noun(cls) -> str:
+    def noun(cls) -> str:
+        """Return what messages call the thing."""
         return cls.__name__.removesuffix("Id").lower()
 
     def __str__(self) -> str:

@@ -17,7 +17,7 @@ from csi_exoblock.concurrency import Deadline, Holds
 from csi_exoblock.config import Timing
 from csi_exoblock.errors import ApiUnavailable, DeadlineExceeded, DriverError, OperationPending
 from csi_exoblock.exoscale.operations import OperationWaiter
-from csi_exoblock.model import Operation, SnapshotId, Volume, VolumeId
+from csi_exoblock.model import Operation, SnapshotId, Volume, VolumeId, ZoneName
 
 _NOT_FINAL = (ApiUnavailable, DeadlineExceeded, OperationPending)
 
@@ -52,6 +52,7 @@ class Entry:
         operation: Accepted by the API, its end not yet seen.
         lost: The write whose effect is unknown.
         absent_at: When a lost creation was first looked for in vain (monotonic seconds).
+        zone: Where a creation under way was sent.
         created: What a creation of ours made, until it is usable or surely gone.
         announced: Whether an answer named it already, so that it must never be replaced (S18).
         doubtful_until: Until when a process that died before us may have sent the creation.
@@ -60,6 +61,7 @@ class Entry:
     operation: Operation | None = None
     lost: LostWrite | None = None
     absent_at: float | None = None
+    zone: ZoneName | None = None
     created: VolumeId | SnapshotId | None = None
     announced: bool = False
     doubtful_until: float = 0.0

@@ -1,4 +1,4 @@
-"""Finding by name what may have been created, and being sure when it was not (C1).
+"""Finding by name what may have been created, and being sure when it was not (C1, C3).
 
 A name is no key in the cloud: a POST whose answer was lost may have made the thing, and a list may
 show it only `Timing.settle` later. Two lists that far apart without the name are proof of absence.
@@ -6,63 +6,115 @@ show it only `Timing.settle` later. Two lists that far apart without the name ar
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
+from uuid import UUID
 
 from csi_exoblock import logs
 from csi_exoblock.concurrency import Deadline
 from csi_exoblock.config import Timing
 from csi_exoblock.controller.ledger import Entry
-from csi_exoblock.model import ZoneName
+from csi_exoblock.errors import ApiDenied, ApiUnavailable, DeadlineExceeded
+from csi_exoblock.model import Snapshot, Volume, ZoneName
 
-T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+T = TypeVar("T", Volume, Snapshot)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Sight:
+    """What was seen in a zone, and when (monotonic seconds)."""
+
+    first_look: float | None = None
+    last_try: float = float("-inf")
+    ids: dict[str, UUID] = field(default_factory=dict)
 
 
 class Lookup(Generic[T]):
-    """Looks through the shared lists of one kind of resource."""
+    """Looks for names in the shared lists of one kind of resource."""
 
     def __init__(
         self, list_all: Callable[[ZoneName, Deadline], Sequence[T]], *, timing: Timing
     ) -> None:
         self._list_all = list_all
         self._timing = timing
-        self._first_looks: dict[ZoneName, float] = {}
+        self._sights: defaultdict[ZoneName, _Sight] = defaultdict(_Sight)
 
     def look(self, zone: ZoneName, deadline: Deadline) -> Sequence[T]:
         """Return the whole list of a zone, never older than this call.
 
         Called once at start, it lets the names of the first creates settle sooner.
         """
-        began = time.monotonic()
+        sight = self._sights[zone]
+        sight.last_try = began = time.monotonic()
         everything = self._list_all(zone, deadline)
-        self._first_looks.setdefault(zone, began)
+        sight.first_look = sight.first_look or began
+        sight.ids = {each.name: each.id.uuid for each in everything}
         return everything
 
     def find(
-        self, zone: ZoneName, matches: Callable[[T], bool], entry: Entry, deadline: Deadline
+        self, zones: Collection[ZoneName], name: str, entry: Entry, deadline: Deadline
     ) -> list[T]:
-        """Return what matches; nothing only once it is certain that nothing will turn up.
+        """Return what has the name in the zones; nothing only once nothing can turn up any more.
 
         Raises:
-            DeadlineExceeded: The call's time ended before that was certain.
+            ApiUnavailable: One of the zones can't be read.
+            DeadlineExceeded: The call's time ended before the absence was certain.
         """
         while True:
             logs.step("looking for the name")
             looked_at = time.monotonic()
-            found = [each for each in self.look(zone, deadline) if matches(each)]
-            certain_at = self._certain_at(zone, entry, looked_at)
+            everything = self.look_everywhere(zones, deadline)
+            found = [each for each in everything if each.name == name]
+            certain_at = max(self._certain_at(zone, entry, looked_at) for zone in zones)
             if found or looked_at >= certain_at:
                 entry.settle()
                 return found
             logs.step("waiting until the name is surely absent")
             deadline.wait(certain_at - time.monotonic())
 
+    def look_everywhere(self, zones: Collection[ZoneName], deadline: Deadline) -> list[T]:
+        """Return the whole lists of several zones, read at once."""
+        if len(zones) == 1:
+            return [each for zone in zones for each in self.look(zone, deadline)]
+        with ThreadPoolExecutor(len(zones)) as pool:
+            lists = pool.map(lambda zone: self.look(zone, deadline), zones)
+            return [each for one in lists for each in one]
+
+    def known_elsewhere(
+        self, zones: Collection[ZoneName], name: str, deadline: Deadline
+    ) -> list[tuple[ZoneName, UUID]]:
+        """Return what had the name in the zones when they were last seen.
+
+        That may be `Timing.other_zones_age` ago. A zone that can't be read is asked no more often
+        and counts as last seen: it must not disturb creates elsewhere (S12).
+        """
+        oldest = time.monotonic() - self._timing.other_zones_age
+        stale = [zone for zone in zones if self._sights[zone].last_try < oldest]
+        if stale:
+            logs.step("looking for the name in other zones")
+            with ThreadPoolExecutor(len(stale)) as pool:
+                list(pool.map(lambda zone: self._try_to_look(zone, deadline), stale))
+        known = ((zone, self._sights[zone].ids.get(name)) for zone in zones)
+        return [(zone, uuid) for zone, uuid in known if uuid]
+
+    def _try_to_look(self, zone: ZoneName, deadline: Deadline) -> None:
+        try:
+            self.look(zone, deadline.within(self._timing.other_zones_wait))
+        except (ApiUnavailable, ApiDenied, DeadlineExceeded) as error:
+            log.warning("zone not read", extra={"zone": zone, "error": str(error)})
+
     def _certain_at(self, zone: ZoneName, entry: Entry, looked_at: float) -> float:
         if not entry.is_doubtful():
             return looked_at
         if entry.lost is None:
-            return self._first_looks[zone] + self._timing.settle
+            return (self._sights[zone].first_look or looked_at) + self._timing.settle
         if entry.absent_at is None:
             entry.absent_at = looked_at
         return entry.absent_at + self._timing.settle

@@ -81,6 +81,7 @@ class VolumeMaker:
             deadline=deadline,
         )
         logs.step("creating the volume")
+        entry.zone = zone
         try:
             ended = self._ledger.send(entry, create, deadline)
         except (ApiRejected, ApiDenied) as error:

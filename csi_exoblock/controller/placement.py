@@ -63,14 +63,14 @@ def choose_zone(
     )
 
 
-def require_accessible(source: ResourceId, accessible: Sequence[ZoneName]) -> None:
-    """Return if a volume with this source's content may be made where the source is.
+def require_accessible(thing: ResourceId, accessible: Sequence[ZoneName]) -> None:
+    """Return if what the request needs, or made before, is in a zone that it allows.
 
     Raises:
-        LimitReached: It may not; the orchestrator then tries a node in another zone (S13).
+        LimitReached: It is not; the orchestrator then moves the pod to another zone (S13, C3).
     """
-    if accessible and source.zone not in accessible:
+    if accessible and thing.zone not in accessible:
         raise LimitReached(
-            f"source {source} can only be restored in zone {source.zone}, "
-            f"not in {', '.join(accessible)}; the pod must run in {source.zone}"
+            f"{thing.noun()} {thing} is in zone {thing.zone}, the request allows only "
+            f"{', '.join(accessible)}; the pod must run in {thing.zone}"
         )

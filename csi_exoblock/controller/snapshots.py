@@ -92,12 +92,8 @@ class Snapshots:
             self._delete(snapshot_id, entry, deadline)
 
     def _find(self, spec: SnapshotSpec, entry: Entry, deadline: Deadline) -> Snapshot | None:
-        found = self._lookup.find(
-            spec.volume_id.zone,
-            lambda snapshot: snapshot.name == spec.name and snapshot.state not in _GOING,
-            entry,
-            deadline,
-        )
+        named = self._lookup.find([spec.volume_id.zone], spec.name, entry, deadline)
+        found = [each for each in named if each.state not in _GOING]
         if len(found) > 1:
             ids = ", ".join(str(each.id) for each in found)
             raise Mismatch(f"several snapshots are named {spec.name!r}: {ids}; delete all but one")

@@ -14,7 +14,7 @@ from csi_exoblock.controller.labels import Labels
 from csi_exoblock.controller.ledger import Entry, Ledger
 from csi_exoblock.controller.lookup import Lookup
 from csi_exoblock.controller.making import VolumeMaker
-from csi_exoblock.controller.placement import Placement
+from csi_exoblock.controller.placement import Placement, require_accessible
 from csi_exoblock.controller.reading import VolumeReader
 from csi_exoblock.controller.refusals import failed, refused
 from csi_exoblock.controller.specs import CreatedVolume, VolumeSpec
@@ -68,9 +68,11 @@ class Volumes:
         deadline = deadline.within(self._timing.create_timeout)
         with self._ledger.hold_name(f"volume name {spec.name}") as entry:
             zone = self._placement.zone_for(spec, deadline)
-            volume = self._maker.take_up(spec, zone, entry, deadline)
+            volume = self._maker.take_up(spec, entry.zone or zone, entry, deadline)
             volume = volume or self._find(spec.name, zone, entry, deadline)
-            if volume is None:
+            if volume:
+                require_accessible(volume.id, spec.zones)
+            else:
                 created = self._maker.make(spec, zone, entry, deadline)
                 volume = self._maker.take_up(spec, zone, entry, deadline)
                 if volume is None:
@@ -92,7 +94,16 @@ class Volumes:
                 self._delete(volume, entry, deadline)
 
     def _find(self, name: str, zone: ZoneName, entry: Entry, deadline: Deadline) -> Volume | None:
-        found = self._lookup.find(zone, lambda volume: volume.name == name, entry, deadline)
+        """Return the volume of that name, in whatever zone it is (C3)."""
+        scope = self._cloud.zones(deadline)
+        doubtful = (entry.zone,) if entry.zone else scope if entry.is_doubtful() else ()
+        searched = {zone, *doubtful}
+        found = self._lookup.find(searched, name, entry, deadline)
+        others = [each for each in scope if each not in searched]
+        for other, uuid in self._lookup.known_elsewhere(others, name, deadline):
+            with suppress(NotFound):
+                volume = self._cloud.zone(other).get_volume(uuid, deadline)
+                found += [volume] if volume.name == name else []
         return the_only(found, name)
 
     def _require_deletable(self, volume: Volume) -> None:
