@@ -59,6 +59,13 @@ class Timing:
     zones_age: float = seconds(3600.0, "zones are added once a year")
     readiness_max: float = seconds(15.0, "a cloud that is silent at start is asked this often")
 
+    pending_growth_ttl: float = seconds(
+        900.0, "longer than the resizer's longest pause: an older request was given up (N1)"
+    )
+    pending_growth_refresh: float = seconds(
+        300.0, "the resizer asks every few minutes; each time a write would be one too many (N1)"
+    )
+
     # the host
     command_timeout: float = seconds(
         30.0, "a command that only asks or mounts; long work has no limit (D10)"
@@ -136,6 +143,7 @@ class ControllerSettings:
 
     Attributes:
         cluster_id: Tells our volumes from those of other clusters in the organisation (D11, C4).
+        deferred_expansion: Whether a volume in use grows before its next attach (N1).
         extra_labels: Put on every volume and snapshot that we make.
     """
 
@@ -145,6 +153,7 @@ class ControllerSettings:
     label_max_length: int = 255
     extra_labels: Mapping[str, str] = field(default_factory=dict)
     size_limits: SizeLimits = DEFAULT_SIZE_LIMITS
+    deferred_expansion: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -66,10 +66,21 @@ def build_controller(
     readiness = Readiness(
         cloud=cloud, volumes=volume_lookup, snapshots=snapshot_lookup, timing=timing
     )
+    growth = Growth(
+        cloud=cloud,
+        waiter=waiter,
+        ledger=ledger,
+        reader=reader,
+        labels=labels,
+        settings=settings,
+        timing=timing,
+    )
     service = Controller(
         volumes=volumes,
-        attachments=Attachments(cloud=cloud, ledger=ledger, reader=reader, timing=timing),
-        growth=Growth(cloud=cloud, ledger=ledger, reader=reader, settings=settings, timing=timing),
+        attachments=Attachments(
+            cloud=cloud, ledger=ledger, reader=reader, growth=growth, timing=timing
+        ),
+        growth=growth,
         snapshots=Snapshots(
             cloud=cloud,
             ledger=ledger,

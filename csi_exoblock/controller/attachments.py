@@ -8,6 +8,7 @@ from functools import partial
 from csi_exoblock import logs
 from csi_exoblock.concurrency import Deadline
 from csi_exoblock.config import Timing
+from csi_exoblock.controller.growth import Growth
 from csi_exoblock.controller.ledger import Entry, Ledger
 from csi_exoblock.controller.quotas import ATTACHMENTS, read_quotas
 from csi_exoblock.controller.reading import VolumeReader
@@ -36,9 +37,16 @@ class Attachments:
     """Attaches and detaches; a late, repeated or lost call never takes a disk from anyone."""
 
     def __init__(
-        self, *, cloud: Cloud, ledger: Ledger, reader: VolumeReader, timing: Timing
+        self,
+        *,
+        cloud: Cloud,
+        ledger: Ledger,
+        reader: VolumeReader,
+        growth: Growth,
+        timing: Timing,
     ) -> None:
         self._cloud = cloud
+        self._growth = growth
         self._ledger = ledger
         self._reader = reader
         self._timing = timing
@@ -62,6 +70,7 @@ class Attachments:
             volume = self._reader.leave(volume, _UNDER_WAY, deadline)
             if not _is_attached(volume, node_id):
                 self._require_attachable(volume, deadline)
+                self._growth.catch_up(volume, entry, deadline)
                 self._attach(volume, node_id, entry, deadline)
 
     def detach(self, volume_id: VolumeId, node_id: NodeId | None, deadline: Deadline) -> None:

@@ -1,15 +1,18 @@
-"""Expanding a volume in the cloud, which works only while no running instance has it (S7)."""
+"""Expanding a volume in the cloud: now, or before it is attached the next time (S7, N1, N2)."""
 
 from __future__ import annotations
 
 import logging
+import time
+from collections.abc import Mapping
 
 from csi_exoblock import logs
-from csi_exoblock.capacity import CapacityRange, choose_size_gib
+from csi_exoblock.capacity import CapacityRange
 from csi_exoblock.concurrency import Deadline
 from csi_exoblock.config import ControllerSettings, Timing
+from csi_exoblock.controller.labels import Labels, PendingSize
 from csi_exoblock.controller.ledger import Entry, Ledger
-from csi_exoblock.controller.quotas import GIBIBYTES, exceeded, read_quotas
+from csi_exoblock.controller.quotas import GIBIBYTES, exceeded, read_quotas, size_within_limits
 from csi_exoblock.controller.reading import VolumeReader
 from csi_exoblock.controller.refusals import refused
 from csi_exoblock.errors import (
@@ -17,12 +20,14 @@ from csi_exoblock.errors import (
     ApiRejected,
     ApiUnavailable,
     DriverError,
+    NotFound,
     OperationPending,
     SizeOutOfRange,
     WrongState,
 )
 from csi_exoblock.exoscale.client import Cloud
-from csi_exoblock.model import Volume, VolumeId, VolumeState
+from csi_exoblock.exoscale.operations import OperationWaiter
+from csi_exoblock.model import InstanceState, Volume, VolumeId, VolumeState
 
 log = logging.getLogger(__name__)
 
@@ -30,20 +35,28 @@ _RESIZABLE = (VolumeState.DETACHED, VolumeState.ATTACHED)
 
 
 class Growth:
-    """Expands volumes."""
+    """Expands volumes, which the cloud allows only while no running instance has them.
+
+    A volume in use gets a label instead that says what was asked for, so that whichever process
+    attaches it next resizes it first: attacher and resizer may lead in different replicas (F16).
+    """
 
     def __init__(
         self,
         *,
         cloud: Cloud,
+        waiter: OperationWaiter,
         ledger: Ledger,
         reader: VolumeReader,
+        labels: Labels,
         settings: ControllerSettings,
         timing: Timing,
     ) -> None:
         self._cloud = cloud
+        self._waiter = waiter
         self._ledger = ledger
         self._reader = reader
+        self._labels = labels
         self._settings = settings
         self._timing = timing
 
@@ -53,13 +66,18 @@ class Growth:
         Raises:
             NotFound: The volume does not exist.
             SizeOutOfRange: It is larger than the limit already, or can't become so large.
-            WrongState: It is attached, so it can't be resized now.
+            WrongState: A running instance has it; it grows before it is attached the next time.
         """
         deadline = deadline.within(self._timing.create_timeout)
-        size_gib = choose_size_gib(wanted, self._settings.size_limits)
+        client = self._cloud.zone(volume_id.zone)
+        size_gib = size_within_limits(wanted, self._settings.size_limits, client, deadline)
         with self._ledger.hold(f"volume {volume_id}") as entry:
             volume = self._reader.read(volume_id, entry, deadline)
-            if volume.size_gib < size_gib:
+            if volume.size_gib >= size_gib:
+                self._forget(volume, deadline)
+            elif volume.attached_to and not self._is_stopped(volume, deadline):
+                self._defer(volume, size_gib, deadline)
+            else:
                 volume = self._resize(volume, size_gib, entry, deadline)
             if not wanted.allows(volume.size_gib):
                 raise SizeOutOfRange(
@@ -68,14 +86,87 @@ class Growth:
                 )
             return volume.size_gib
 
+    def catch_up(self, volume: Volume, entry: Entry, deadline: Deadline) -> None:
+        """Grow a detached volume as an earlier expand asked, before it is attached.
+
+        A failure is logged and hinders nothing: the resizer goes on asking.
+        """
+        pending = self._labels.pending_size(volume.labels)
+        if pending is None:
+            return
+        recent = pending.seconds() < self._timing.pending_growth_ttl
+        if recent and pending.size_gib > volume.size_gib:
+            try:
+                self._resize(volume, pending.size_gib, entry, deadline)
+            except DriverError as error:
+                log.warning("deferred growth failed", extra={"error": str(error)})
+        self._forget(volume, deadline)
+
+    def _is_stopped(self, volume: Volume, deadline: Deadline) -> bool:
+        """Tell whether the instance that has the volume is stopped or gone (N2)."""
+        if volume.attached_to is None:
+            return True
+        logs.step("asking whether the instance is stopped")
+        client = self._cloud.zone(volume.attached_to.zone)
+        try:
+            instance = client.get_instance(volume.attached_to.uuid, deadline)
+        except NotFound:
+            return True
+        return instance.state is InstanceState.STOPPED
+
+    def _defer(self, volume: Volume, size_gib: int, deadline: Deadline) -> None:
+        """Have the volume grow before it is attached the next time.
+
+        Raises:
+            WrongState: Always; the message says what the user can do.
+        """
+        instance = volume.attached_to.uuid if volume.attached_to else "an instance"
+        what = f"volume {volume.id} can't grow to {size_gib} GiB while instance {instance} has it"
+        if not self._settings.deferred_expansion:
+            raise WrongState(f"{what}; stop the pods that use it, and it grows")
+        present = self._labels.pending_size(volume.labels)
+        current = (
+            present is not None
+            and present.size_gib == size_gib
+            and present.seconds() < self._timing.pending_growth_refresh
+        )
+        if not current:
+            logs.step("noting the growth for the next attach")
+            pending = PendingSize(size_gib=size_gib, since=int(time.time()))
+            labels = self._labels.with_pending_size(volume.labels, pending)
+            self._write_labels(volume, labels, deadline)
+        raise WrongState(f"{what}; stop or replace the pods that use it, and it grows")
+
+    def _forget(self, volume: Volume, deadline: Deadline) -> None:
+        """Remove the note of a growth, also where updates of labels merge instead of replacing."""
+        if self._labels.pending_size(volume.labels) is None:
+            return
+        logs.step("removing the note of a growth")
+        without = self._labels.without_pending_size(volume.labels)
+        seen = self._write_labels(volume, without, deadline)
+        if seen and self._labels.pending_size(seen.labels):
+            emptied = self._labels.with_pending_size(seen.labels, None)
+            self._write_labels(volume, emptied, deadline)
+
+    def _write_labels(
+        self, volume: Volume, labels: Mapping[str, str], deadline: Deadline
+    ) -> Volume | None:
+        """Write the whole label map and return the volume as read after it, `None` if that failed.
+
+        Nothing hangs on a label: without it the resizer's own retries finish the growth (N1).
+        """
+        client = self._cloud.zone(volume.id.zone)
+        try:
+            update = client.update_volume(volume.id.uuid, labels=labels, deadline=deadline)
+            self._waiter.wait(update, deadline)
+            return client.get_volume(volume.id.uuid, deadline)
+        except DriverError as error:
+            log.warning("label of a pending growth not written", extra={"error": str(error)})
+            return None
+
     def _resize(self, volume: Volume, size_gib: int, entry: Entry, deadline: Deadline) -> Volume:
         if volume.state not in _RESIZABLE:
             raise OperationPending(f"volume {volume.id} is {volume.state}; retry")
-        if volume.attached_to:
-            raise WrongState(
-                f"volume {volume.id} can't grow to {size_gib} GiB while instance "
-                f"{volume.attached_to.uuid} has it; stop the pods that use it, and it grows"
-            )
         client = self._cloud.zone(volume.id.zone)
         logs.step("resizing the volume")
         try:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import re
+import time
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
 from uuid import UUID
 
 from csi_exoblock.config import ControllerSettings
@@ -13,6 +16,33 @@ from csi_exoblock.model import Volume
 
 _FOREIGN = re.compile(r"[^A-Za-z0-9./-]")
 _HASH_LENGTH = 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PendingSize:
+    """A growth that waits until the volume is attached the next time.
+
+    Attributes:
+        since: When it was asked for last, in seconds of Unix time.
+    """
+
+    size_gib: int
+    since: int
+
+    @classmethod
+    def parse(cls, text: str) -> Self | None:
+        """Read the label's value, `<GiB>-<unix time>`; anything else is no growth."""
+        size_gib, dash, since = text.partition("-")
+        if not (dash and size_gib.isdecimal() and since.isdecimal()):
+            return None
+        return cls(size_gib=int(size_gib), since=int(since))
+
+    def __str__(self) -> str:
+        return f"{self.size_gib}-{self.since}"
+
+    def seconds(self) -> float:
+        """Return how long ago it was asked for last."""
+        return time.time() - self.since
 
 
 class Labels:
@@ -51,6 +81,21 @@ class Labels:
         if self._cluster:
             return cluster == self._cluster
         return cluster is None and labels.get(self._prefix + "driver") == self._driver
+
+    def pending_size(self, labels: Mapping[str, str]) -> PendingSize | None:
+        """Return the growth that waits for the volume's next attach, if one does (N1)."""
+        return PendingSize.parse(labels.get(self._prefix + "pending-size", ""))
+
+    def with_pending_size(
+        self, labels: Mapping[str, str], pending: PendingSize | None
+    ) -> dict[str, str]:
+        """Return the labels with another pending growth; `None` leaves an empty value."""
+        return {**labels, self._prefix + "pending-size": str(pending or "")}
+
+    def without_pending_size(self, labels: Mapping[str, str]) -> dict[str, str]:
+        """Return the labels without a pending growth."""
+        key = self._prefix + "pending-size"
+        return {name: value for name, value in labels.items() if name != key}
 
     def _make(self, spec: VolumeSpec | SnapshotSpec, source: UUID | None) -> dict[str, str]:
         ours = {"driver": self._driver, "name": spec.name, **spec.about}

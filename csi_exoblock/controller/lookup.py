@@ -24,7 +24,7 @@ from csi_exoblock.model import Snapshot, Volume, ZoneName
 
 log = logging.getLogger(__name__)
 
-T = TypeVar("T", Volume, Snapshot)
+T = TypeVar("T", bound=Volume | Snapshot)
 
 
 @dataclass(slots=True, kw_only=True)

@@ -6,12 +6,18 @@ import logging
 from functools import partial
 
 from csi_exoblock import logs
-from csi_exoblock.capacity import choose_size_gib
 from csi_exoblock.concurrency import Deadline
 from csi_exoblock.config import ControllerSettings
 from csi_exoblock.controller.labels import Labels
 from csi_exoblock.controller.ledger import Entry, Ledger
-from csi_exoblock.controller.quotas import GIBIBYTES, VOLUMES, exceeded, read_quotas
+from csi_exoblock.controller.quotas import (
+    GIBIBYTES,
+    LARGEST_GIB,
+    VOLUMES,
+    exceeded,
+    read_quotas,
+    size_within_limits,
+)
 from csi_exoblock.controller.reading import VolumeReader
 from csi_exoblock.controller.refusals import failed, refused
 from csi_exoblock.controller.specs import CreatedVolume, VolumeSpec
@@ -23,6 +29,7 @@ from csi_exoblock.errors import (
     LimitReached,
     NotFound,
     OperationPending,
+    SizeOutOfRange,
     WrongState,
 )
 from csi_exoblock.exoscale.client import Cloud, ZoneClient
@@ -109,13 +116,14 @@ class VolumeMaker:
         return self._outcome(entry, deadline)
 
     def _size_gib(self, spec: VolumeSpec, client: ZoneClient, deadline: Deadline) -> int:
-        if spec.source is None:
-            return choose_size_gib(spec.size, self._settings.size_limits)
-        logs.step("reading the source")
-        snapshot = client.get_snapshot(spec.source.uuid, deadline)
-        _require_restorable(snapshot)
-        return choose_size_gib(
-            spec.size, self._settings.size_limits, source_gib=snapshot.volume_size_gib
+        source_gib = 0
+        if spec.source:
+            logs.step("reading the source")
+            snapshot = client.get_snapshot(spec.source.uuid, deadline)
+            _require_restorable(snapshot)
+            source_gib = snapshot.volume_size_gib
+        return size_within_limits(
+            spec.size, self._settings.size_limits, client, deadline, source_gib=source_gib
         )
 
     def _conclude(
@@ -186,7 +194,10 @@ def _why_refused(
     deadline: Deadline,
 ) -> DriverError:
     what = f"volume {spec.name!r} of {size_gib} GiB was not created in zone {client.zone}"
-    limit = exceeded(read_quotas(client, deadline), {VOLUMES: 1, GIBIBYTES: size_gib})
-    if limit:
+    quotas = read_quotas(client, deadline)
+    largest = quotas.get(LARGEST_GIB)
+    if largest and largest.limit is not None and size_gib > largest.limit:
+        return SizeOutOfRange(f"{what}: the quota {LARGEST_GIB} allows {largest.limit} GiB")
+    if limit := exceeded(quotas, {VOLUMES: 1, GIBIBYTES: size_gib}):
         return LimitReached(f"{what}: {limit}; delete volumes or have the quota raised")
     return refused(what, error)

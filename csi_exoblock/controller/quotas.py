@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 
+from csi_exoblock.capacity import CapacityRange, SizeLimits, choose_size_gib
 from csi_exoblock.concurrency import Deadline
-from csi_exoblock.errors import DriverError
+from csi_exoblock.config import DEFAULT_SIZE_LIMITS
+from csi_exoblock.errors import DriverError, SizeOutOfRange
 from csi_exoblock.exoscale.client import ZoneClient
 from csi_exoblock.model import Quota
 
@@ -15,6 +17,9 @@ VOLUMES = "block-storage-volume"
 GIBIBYTES = "block-storage"
 SNAPSHOTS = "block-storage-snapshot"
 ATTACHMENTS = "block-storage-volume-attachments"
+LARGEST_GIB = "block-storage-max-size"
+
+_UNLIMITED_GIB = 2**33  # as many bytes as CSI's 64 bits can say
 
 
 def read_quotas(zone: ZoneClient, deadline: Deadline) -> dict[str, Quota]:
@@ -37,3 +42,31 @@ def exceeded(quotas: dict[str, Quota], wanted: dict[str, int]) -> str | None:
         if quota and quota.limit is not None and quota.usage + amount > quota.limit:
             return f"quota {resource}: {quota.usage} of {quota.limit} in use, {amount} more needed"
     return None
+
+
+def size_within_limits(
+    wanted: CapacityRange,
+    limits: SizeLimits,
+    zone: ZoneClient,
+    deadline: Deadline,
+    *,
+    source_gib: int = 0,
+) -> int:
+    """Return the size in GiB for a request; the quota is asked only about what is unusual (N5).
+
+    The documented maximum holds unless the organisation's quota allows more. Where the quota allows
+    less, the API refuses, and `exceeded` explains it.
+
+    Raises:
+        SizeOutOfRange: No size satisfies the range, the source and the limits.
+    """
+    try:
+        return choose_size_gib(wanted, limits, source_gib=source_gib)
+    except SizeOutOfRange:
+        if limits.max_gib != DEFAULT_SIZE_LIMITS.max_gib:
+            raise
+        largest = read_quotas(zone, deadline).get(LARGEST_GIB)
+        if largest is None or (largest.limit is not None and largest.limit <= limits.max_gib):
+            raise
+        raised = SizeLimits(min_gib=limits.min_gib, max_gib=largest.limit or _UNLIMITED_GIB)
+        return choose_size_gib(wanted, raised, source_gib=source_gib)

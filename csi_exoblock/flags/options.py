@@ -33,6 +33,7 @@ CLOUD_TIMING = {
     "create_timeout": "--create-timeout",
     "attach_timeout": "--attach-timeout",
     "detach_timeout": "--detach-timeout",
+    "pending_growth_ttl": "--deferred-expansion-ttl",
 }
 NODE_TIMING = {"device_wait": "--device-wait-timeout", "device_in_use": "--device-in-use-timeout"}
 
@@ -116,6 +117,12 @@ def cloud() -> _Decorator:
         _option("--label-max-length", click.IntRange(32, 255), 255, "Longer values are hashed."),
         _option("--min-volume-size-gib", click.IntRange(1), least, "Smallest volume."),
         _option("--max-volume-size-gib", click.IntRange(1), most, "Largest volume."),
+        _option(
+            "--deferred-expansion",
+            click.BOOL,
+            True,
+            "Grow a volume in use before it is attached the next time.",
+        ),
     )
 
 

@@ -74,6 +74,7 @@ def controller_settings(given: Given) -> ControllerSettings:
         label_max_length=given["label_max_length"],
         extra_labels=given["extra_labels"],
         size_limits=limits,
+        deferred_expansion=given["deferred_expansion"],
     )
 
 
