@@ -15,7 +15,13 @@ from dataclasses import dataclass
 from csi_exoblock import logs
 from csi_exoblock.concurrency import Deadline, Holds
 from csi_exoblock.config import Timing
-from csi_exoblock.errors import ApiUnavailable, DeadlineExceeded, DriverError, OperationPending
+from csi_exoblock.errors import (
+    ApiError,
+    ApiUnavailable,
+    DeadlineExceeded,
+    DriverError,
+    OperationPending,
+)
 from csi_exoblock.exoscale.operations import OperationWaiter
 from csi_exoblock.model import Operation, SnapshotId, Volume, VolumeId, ZoneName
 
@@ -110,7 +116,8 @@ class Ledger:
         """Hold a thing, named by kind and id, for the length of the block.
 
         While the outcome of a write is open, no error that leaves the block is final: whoever asked
-        must not believe that nothing was left behind (C1).
+        must not believe that nothing was left behind (C1). Nor is a refused read, as long as a
+        process that died may have sent a creation: it did not show that there is none.
 
         Raises:
             OperationPending: Another call holds it; the message says which, since when, at what.
@@ -120,7 +127,10 @@ class Ledger:
             try:
                 yield entry
             except DriverError as error:
-                if entry.is_doubtful() and not isinstance(error, _NOT_FINAL):
+                open_end = entry.has_pending() or (
+                    entry.is_doubtful() and isinstance(error, ApiError)
+                )
+                if open_end and not isinstance(error, _NOT_FINAL):
                     raise ApiUnavailable(f"{thing}: outcome not known yet: {error}") from error
                 raise
             finally:

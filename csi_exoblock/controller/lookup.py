@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import defaultdict
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -45,6 +45,7 @@ class Lookup(Generic[T]):
         self._list_all = list_all
         self._timing = timing
         self._sights: defaultdict[ZoneName, _Sight] = defaultdict(_Sight)
+        self._own: OrderedDict[str, tuple[float, ZoneName, UUID]] = OrderedDict()
 
     def look(self, zone: ZoneName, deadline: Deadline) -> Sequence[T]:
         """Return the whole list of a zone, never older than this call.
@@ -57,6 +58,14 @@ class Lookup(Generic[T]):
         sight.first_look = sight.first_look or began
         sight.ids = {each.name: each.id.uuid for each in everything}
         return everything
+
+    def remember(self, name: str, zone: ZoneName, uuid: UUID) -> None:
+        """Keep in mind what this process made, until every zone has been listed after it."""
+        now = time.monotonic()
+        self._own[name] = (now, zone, uuid)
+        self._own.move_to_end(name)
+        while next(iter(self._own.values()))[0] < now - 2 * self._timing.other_zones_age:
+            self._own.popitem(last=False)
 
     def find(
         self, zones: Collection[ZoneName], name: str, entry: Entry, deadline: Deadline
@@ -101,8 +110,11 @@ class Lookup(Generic[T]):
             logs.step("looking for the name in other zones")
             with ThreadPoolExecutor(len(stale)) as pool:
                 list(pool.map(lambda zone: self._try_to_look(zone, deadline), stale))
-        known = ((zone, self._sights[zone].ids.get(name)) for zone in zones)
-        return [(zone, uuid) for zone, uuid in known if uuid]
+        known = {zone: self._sights[zone].ids.get(name) for zone in zones}
+        _, own_zone, own = self._own.get(name, (0.0, None, None))
+        if own_zone in known:
+            known[own_zone] = own
+        return [(zone, uuid) for zone, uuid in known.items() if uuid]
 
     def _try_to_look(self, zone: ZoneName, deadline: Deadline) -> None:
         try:

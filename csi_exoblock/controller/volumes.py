@@ -74,6 +74,7 @@ class Volumes:
                 require_accessible(volume.id, spec.zones)
             else:
                 created = self._maker.make(spec, zone, entry, deadline)
+                self._lookup.remember(spec.name, zone, created.id.uuid)
                 volume = self._maker.take_up(spec, zone, entry, deadline)
                 if volume is None:
                     return created

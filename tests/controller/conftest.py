@@ -42,6 +42,7 @@ def start_controller(
             "--api-endpoint", shared_cloud.api_endpoint,
             "--default-zone", shared_cloud.zones[0],
             "--time-scale", TIME_SCALE,
+            "--api-timeout", "100s",  # 10 s: a busy machine is no broken network
             *flags,
             folder=tmp_path_factory.mktemp("controller"),
             environment=shared_cloud.environment,

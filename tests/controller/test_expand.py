@@ -56,7 +56,9 @@ def test_an_attached_volume_is_refused_until_it_is_detached(
 ) -> None:
     controller.ControllerPublishVolume(publish(volume, node))
 
-    with refused(grpc.StatusCode.FAILED_PRECONDITION, volume, node.split("/")[1], "replace the pods"):
+    with refused(
+        grpc.StatusCode.FAILED_PRECONDITION, volume, node.split("/")[1], "replace the pods"
+    ):
         controller.ControllerExpandVolume(expand(volume, 2))
     assert RESIZE not in cloud.operations_called()
     controller.ControllerUnpublishVolume(unpublish(volume, node))

@@ -113,3 +113,65 @@ def test_a_list_that_cannot_be_whole_is_an_error(
 
     with refused(grpc.StatusCode.UNAVAILABLE):
         controller.ListVolumes(csi_pb2.ListVolumesRequest())
+
+
+def test_a_claim_that_moved_to_another_zone_is_sent_to_its_volume(
+    controller: Controller, cloud: SimulatorProcess, name: str
+) -> None:  # C3
+    first, second = cloud.zones[:2]
+    created = controller.CreateVolume(create_volume(name, zones=[first])).volume.volume_id
+
+    with refused(grpc.StatusCode.RESOURCE_EXHAUSTED, created, first):
+        controller.CreateVolume(create_volume(name, zones=[second]))
+    answer = controller.CreateVolume(create_volume(name, zones=[second, first]))
+
+    assert answer.volume.volume_id == created
+
+
+def test_a_create_that_timed_out_in_one_zone_is_settled_before_another(
+    controller: Controller, cloud: SimulatorProcess, name: str
+) -> None:  # C3
+    first, second = cloud.zones[:2]
+    cloud.set_latency("create", 1.0)
+    with refused(grpc.StatusCode.DEADLINE_EXCEEDED):
+        controller.CreateVolume(create_volume(name, zones=[first]), timeout=0.5)
+    cloud.set_latency("create", 0.05)
+
+    with refused(grpc.StatusCode.RESOURCE_EXHAUSTED, first):
+        controller.CreateVolume(create_volume(name, zones=[second]))
+
+    assert len([each for each in cloud.volumes() if each["name"] == name]) == 1
+
+
+def test_a_lost_create_in_a_zone_that_died_blocks_only_its_name(
+    controller: Controller, cloud: SimulatorProcess, name: str
+) -> None:  # C3
+    first, second = cloud.zones[:2]
+    cloud.add_fault(
+        fault="drop", operation="create-block-storage-volume", zone=first, when="after", count=1
+    )
+    with refused(grpc.StatusCode.UNAVAILABLE):
+        controller.CreateVolume(create_volume(name, zones=[first]))
+    dead = cloud.add_fault(fault="refuse", zone=first, status=503)
+
+    with refused(grpc.StatusCode.DEADLINE_EXCEEDED):
+        controller.CreateVolume(create_volume(name, zones=[second]), timeout=1)
+    controller.CreateVolume(create_volume(f"{name}-other", zones=[second]))
+    cloud.remove_fault(dead)
+    with refused(grpc.StatusCode.RESOURCE_EXHAUSTED, first):
+        controller.CreateVolume(create_volume(name, zones=[second]))
+
+    assert len([each for each in cloud.volumes() if each["name"] == name]) == 1
+
+
+def test_other_zones_are_listed_once_a_minute_at_most(
+    controller: Controller, cloud: SimulatorProcess, name: str
+) -> None:  # S20
+    first, second = cloud.zones[:2]
+    controller.CreateVolume(create_volume(f"{name}-0", zones=[first]))
+    cloud.clear_calls()
+
+    for number in range(1, 5):
+        controller.CreateVolume(create_volume(f"{name}-{number}", zones=[first]))
+
+    assert [call.operation for call in cloud.calls() if call.zone == second] == []

@@ -1,0 +1,185 @@
+"""A volume in use grows before its next attach, or at once on a stopped instance (N1, N2)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import grpc
+import pytest
+
+from tests.controller.administrator import Administrator
+from tests.controller.conftest import Controller, StartController
+from tests.controller.requests import expand, publish, unpublish
+from tests.grpc_errors import refused
+from tests.simulator_process import SimulatorProcess
+
+LABEL = "exoblock/pending-size"
+UPDATE = "update-block-storage-volume"
+RESIZE = "resize-block-storage-volume"
+ATTACH = "attach-block-storage-volume-to-instance"
+
+
+@pytest.fixture(params=["replace", "merge"])
+def merging(cloud: SimulatorProcess, request: pytest.FixtureRequest) -> None:
+    """Both answers to what an update does with the labels that it does not name."""
+    cloud.set_mode("update-labels", request.param)
+
+
+@pytest.mark.usefixtures("merging")
+def test_a_volume_in_use_grows_before_its_next_attach(
+    controller: Controller, cloud: SimulatorProcess, volume: str, node: str
+) -> None:
+    controller.ControllerPublishVolume(publish(volume, node))
+    with refused(grpc.StatusCode.FAILED_PRECONDITION, "replace the pods"):
+        controller.ControllerExpandVolume(expand(volume, 3))
+    controller.ControllerUnpublishVolume(unpublish(volume, node))
+
+    controller.ControllerPublishVolume(publish(volume, node))
+
+    seen = truth(cloud, volume)
+    assert seen["size"] == 3
+    assert not seen["labels"].get(LABEL)
+    assert seen["labels"]["exoblock/driver"]
+    assert cloud.operations_called().index(RESIZE) < last(cloud, ATTACH)
+    assert controller.ControllerExpandVolume(expand(volume, 3)).capacity_bytes == 3 * 2**30
+
+
+def test_the_growth_is_found_by_whichever_controller_attaches(
+    controller: Controller,
+    start_controller: StartController,
+    cloud: SimulatorProcess,
+    volume: str,
+    node: str,
+) -> None:  # F16
+    controller.ControllerPublishVolume(publish(volume, node))
+    with refused(grpc.StatusCode.FAILED_PRECONDITION):
+        controller.ControllerExpandVolume(expand(volume, 2))
+    controller.ControllerUnpublishVolume(unpublish(volume, node))
+
+    Controller(start_controller().channel).ControllerPublishVolume(publish(volume, node))
+
+    assert truth(cloud, volume)["size"] == 2
+
+
+def test_retries_of_the_resizer_write_the_label_once(
+    controller: Controller, cloud: SimulatorProcess, volume: str, node: str
+) -> None:
+    controller.ControllerPublishVolume(publish(volume, node))
+
+    for _ in range(5):
+        with refused(grpc.StatusCode.FAILED_PRECONDITION):
+            controller.ControllerExpandVolume(expand(volume, 2))
+
+    assert cloud.operations_called().count(UPDATE) == 1
+    assert truth(cloud, volume)["labels"][LABEL].startswith("2-")
+
+
+def test_another_size_is_noted_at_once(
+    controller: Controller, cloud: SimulatorProcess, volume: str, node: str
+) -> None:
+    controller.ControllerPublishVolume(publish(volume, node))
+    for gib in (2, 4):
+        with refused(grpc.StatusCode.FAILED_PRECONDITION):
+            controller.ControllerExpandVolume(expand(volume, gib))
+
+    assert truth(cloud, volume)["labels"][LABEL].startswith("4-")
+
+
+@pytest.mark.usefixtures("merging")
+def test_a_request_that_was_taken_back_does_not_grow(
+    controller: Controller, cloud: SimulatorProcess, volume: str, node: str
+) -> None:
+    controller.ControllerPublishVolume(publish(volume, node))
+    with refused(grpc.StatusCode.FAILED_PRECONDITION):
+        controller.ControllerExpandVolume(expand(volume, 3))
+    controller.ControllerExpandVolume(expand(volume, 1))
+    controller.ControllerUnpublishVolume(unpublish(volume, node))
+
+    controller.ControllerPublishVolume(publish(volume, node))
+
+    assert truth(cloud, volume)["size"] == 1
+    assert not truth(cloud, volume)["labels"].get(LABEL)
+
+
+def test_a_request_that_nobody_repeated_is_forgotten(
+    controller: Controller,
+    cloud: SimulatorProcess,
+    volume: str,
+    node: str,
+    administrator: Administrator,
+) -> None:
+    administrator.label_volume(volume, {LABEL: "7-1000000000"})
+
+    controller.ControllerPublishVolume(publish(volume, node))
+
+    assert truth(cloud, volume)["size"] == 1
+    assert LABEL not in truth(cloud, volume)["labels"]
+
+
+def test_a_failed_resize_does_not_hinder_the_attach(
+    controller: Controller, cloud: SimulatorProcess, volume: str, node: str
+) -> None:
+    controller.ControllerPublishVolume(publish(volume, node))
+    with refused(grpc.StatusCode.FAILED_PRECONDITION):
+        controller.ControllerExpandVolume(expand(volume, 3))
+    controller.ControllerUnpublishVolume(unpublish(volume, node))
+    cloud.add_fault(fault="refuse", operation=RESIZE, status=422)
+
+    controller.ControllerPublishVolume(publish(volume, node))
+
+    assert truth(cloud, volume)["state"] == "attached"
+
+
+def test_without_the_label_expansion_still_works_by_retries(
+    controller: Controller, cloud: SimulatorProcess, volume: str, node: str
+) -> None:
+    controller.ControllerPublishVolume(publish(volume, node))
+    cloud.add_fault(fault="refuse", operation=UPDATE, status=403)
+    with refused(grpc.StatusCode.FAILED_PRECONDITION):
+        controller.ControllerExpandVolume(expand(volume, 2))
+    controller.ControllerUnpublishVolume(unpublish(volume, node))
+
+    controller.ControllerExpandVolume(expand(volume, 2))
+
+    assert truth(cloud, volume)["size"] == 2
+
+
+def test_deferral_can_be_switched_off(
+    start_controller: StartController, cloud: SimulatorProcess, volume: str, node: str
+) -> None:
+    plain = Controller(start_controller("--deferred-expansion", "false").channel)
+    plain.ControllerPublishVolume(publish(volume, node))
+
+    with refused(grpc.StatusCode.FAILED_PRECONDITION, "stop the pods"):
+        plain.ControllerExpandVolume(expand(volume, 2))
+
+    assert UPDATE not in cloud.operations_called()
+
+
+def test_a_volume_on_a_stopped_instance_grows_at_once(
+    controller: Controller, cloud: SimulatorProcess, volume: str, node: str
+) -> None:  # N2
+    controller.ControllerPublishVolume(publish(volume, node))
+    cloud.set_instance_state(*split(node), "stopped")
+
+    controller.ControllerExpandVolume(expand(volume, 2))
+
+    assert truth(cloud, volume)["size"] == 2
+    assert UPDATE not in cloud.operations_called()
+
+
+def split(node_id: str) -> tuple[str, str]:
+    zone, uuid = node_id.split("/")
+    return zone, uuid
+
+
+def truth(cloud: SimulatorProcess, volume_id: str) -> dict[str, Any]:
+    """Return the volume as it really is."""
+    (volume,) = (each for each in cloud.volumes() if each["id"] == volume_id.split("/")[1])
+    return volume
+
+
+def last(cloud: SimulatorProcess, operation: str) -> int:
+    """Return the place of the last call of an operation."""
+    called = cloud.operations_called()
+    return len(called) - 1 - called[::-1].index(operation)
