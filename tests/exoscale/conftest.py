@@ -1,0 +1,105 @@
+"""What reaches a cloud over HTTP: a server that follows a script, and the simulator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from csi_exoblock.config import ApiSettings, Timing
+from csi_exoblock.exoscale.client import Cloud
+from csi_exoblock.exoscale.transport import Transport
+from csi_exoblock.metrics import Metrics
+from csi_exoblock.model import ZoneName
+from tests.exoscale.scripted_server import ScriptedServer
+from tests.simulator_process import API_KEY, API_SECRET, SimulatorProcess
+
+# Pauses are short, patience is long: no test waits, and none fails on a busy machine.
+QUICK = replace(
+    Timing(), api_retry_initial=0.001, api_retry_max=0.01, poll_initial=0.001, poll_max=0.02
+)
+USER_AGENT = "csi-exoblock/tests"
+
+MakeTransport = Callable[..., Transport]
+MakeCloud = Callable[..., Cloud]
+
+
+@pytest.fixture
+def threads() -> Iterator[ThreadPoolExecutor]:
+    """Threads to call in, all of which have ended when the test has."""
+    with ThreadPoolExecutor() as executor:
+        yield executor
+
+
+@pytest.fixture
+def server() -> Iterator[ScriptedServer]:
+    with ScriptedServer() as running:
+        yield running
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    return Metrics(CollectorRegistry())
+
+
+@pytest.fixture
+def make_transport(metrics: Metrics) -> Iterator[MakeTransport]:
+    """Make a transport with the simulator's key."""
+    made: list[Transport] = []
+
+    def make(*, timing: Timing = QUICK) -> Transport:
+        transport = Transport(
+            key=API_KEY, secret=API_SECRET, user_agent=USER_AGENT, timing=timing, metrics=metrics
+        )
+        made.append(transport)
+        return transport
+
+    yield make
+    for transport in made:
+        transport.close()
+
+
+@pytest.fixture(scope="module")
+def shared_simulator() -> Iterator[SimulatorProcess]:
+    with SimulatorProcess.start("--latency", "0.05s", "--local-instance", "none") as running:
+        yield running
+
+
+@pytest.fixture
+def simulator(shared_simulator: SimulatorProcess) -> SimulatorProcess:
+    """A cloud over HTTP, as it was at its start."""
+    shared_simulator.clear()
+    return shared_simulator
+
+
+@pytest.fixture
+def make_cloud(make_transport: MakeTransport) -> MakeCloud:
+    """Make a client of the cloud at an endpoint."""
+
+    def make(
+        endpoint: str,
+        *,
+        zones: tuple[str, ...] = (),
+        default_zone: str | None = None,
+        timing: Timing = QUICK,
+    ) -> Cloud:
+        settings = ApiSettings(
+            endpoint=endpoint,
+            key=API_KEY,
+            secret=API_SECRET,
+            zones=tuple(ZoneName(zone) for zone in zones),
+            default_zone=ZoneName(default_zone) if default_zone else None,
+            user_agent=USER_AGENT,
+        )
+        return Cloud(transport=make_transport(timing=timing), settings=settings, timing=timing)
+
+    return make
+
+
+@pytest.fixture
+def cloud(simulator: SimulatorProcess, make_cloud: MakeCloud) -> Cloud:
+    """The driver's client of the simulator."""
+    return make_cloud(simulator.api_endpoint)

@@ -1,0 +1,179 @@
+"""A server that answers each request as a script says: for faults below the API.
+
+with ScriptedServer() as server:
+    server.script += [Drop(), Answer(503), Answer(200, body=b"{}")]
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Self
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Received:
+    """A request as it came in; `port` tells the connections of the client apart."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: bytes
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An HTTP answer.
+
+    Attributes:
+        length: The Content-Length that it claims; that of the body if None.
+        then_close: Whether the connection ends afterwards, without a word.
+    """
+
+    status: int = 200
+    body: bytes = b"{}"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    length: int | None = None
+    then_close: bool = False
+
+    def give(self, handler: _Handler) -> None:
+        handler.send_response(self.status)
+        for name, value in self.headers.items():
+            handler.send_header(name, value)
+        handler.send_header("Content-Length", str(self.length or len(self.body)))
+        handler.end_headers()
+        handler.wfile.write(self.body)
+        handler.close_connection = self.then_close
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """No answer: the connection is closed."""
+
+    def give(self, handler: _Handler) -> None:
+        handler.close_connection = True
+
+
+@dataclass(frozen=True, slots=True)
+class Gibberish:
+    """An answer that is no HTTP."""
+
+    def give(self, handler: _Handler) -> None:
+        handler.wfile.write(b"\0\1\2 no HTTP at all\r\n\r\n")
+        handler.close_connection = True
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """An answer that comes when the gate opens; the server opens it when it stops."""
+
+    gate: threading.Event
+    answer: Answer = field(default_factory=Answer)
+
+    def give(self, handler: _Handler) -> None:
+        handler.owner.gates.append(self.gate)
+        self.gate.wait()
+        self.answer.give(handler)
+
+
+@dataclass(frozen=True, slots=True)
+class Trickle:
+    """An answer that comes byte by byte and never ends by itself."""
+
+    def give(self, handler: _Handler) -> None:
+        handler.close_connection = True
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(10**9))
+        handler.end_headers()
+        while not handler.owner.stopping.wait(0.01):
+            handler.wfile.write(b" ")
+
+
+Step = Answer | Drop | Gibberish | Hold | Trickle
+
+
+class ScriptedServer:
+    """A server that takes a step of its script for each request, and answers 200 `{}` after it."""
+
+    def __init__(self) -> None:
+        self.script: list[Step] = []
+        self.received: list[Received] = []
+        self.arrived = threading.Semaphore(0)
+        self.closed = threading.Semaphore(0)
+        self.stopping = threading.Event()
+        self.gates: list[threading.Event] = []
+        self._server = _Server(self)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stopping.set()
+        for gate in self.gates:
+            gate.set()
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+    @property
+    def url(self) -> str:
+        """Its address, such as `http://127.0.0.1:40123`."""
+        return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def step(self) -> Step:
+        """Take the next step of the script."""
+        return self.script.pop(0) if self.script else Answer()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True  # kept-alive connections wait for requests that never come
+
+    def __init__(self, owner: ScriptedServer) -> None:
+        self.owner = owner
+        super().__init__(("127.0.0.1", 0), _Handler)
+
+    def shutdown_request(self, request: object) -> None:
+        super().shutdown_request(request)  # type: ignore[arg-type] # a socket, says the base less
+        self.owner.closed.release()
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Keep quiet: a client that hangs up is what many tests are about."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: _Server
+
+    @property
+    def owner(self) -> ScriptedServer:
+        return self.server.owner
+
+    def _answer(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.owner.received.append(
+            Received(
+                method=self.command,
+                path=self.path,
+                headers=dict(self.headers),
+                body=body,
+                port=self.client_address[1],
+            )
+        )
+        self.owner.arrived.release()
+        self.owner.step().give(self)
+
+    do_GET = do_POST = do_PUT = do_DELETE = _answer
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Keep quiet."""

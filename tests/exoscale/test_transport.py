@@ -1,0 +1,400 @@
+"""Requests over HTTP when the network, the server or the answer is bad."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import logging
+import socket
+import ssl
+import threading
+import traceback
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from csi_exoblock.concurrency import Deadline
+from csi_exoblock.errors import (
+    ApiDenied,
+    ApiRejected,
+    ApiUnavailable,
+    DeadlineExceeded,
+    DriverError,
+    NotFound,
+)
+from csi_exoblock.exoscale.transport import Request, Transport
+from csi_exoblock.metrics import Metrics
+from tests.exoscale.conftest import QUICK, USER_AGENT, MakeTransport
+from tests.exoscale.scripted_server import (
+    Answer,
+    Drop,
+    Gibberish,
+    Hold,
+    ScriptedServer,
+    Step,
+    Trickle,
+)
+from tests.simulator_process import API_SECRET
+
+LONG_SECONDS = 3600.0
+SHORT_SECONDS = 0.1
+CERTIFICATE = Path(__file__).with_name("untrusted.pem")
+
+UNAVAILABLE = {
+    "500": Answer(500),
+    "503": Answer(503),
+    "408": Answer(408),
+    "429": Answer(429),
+    "dropped": Drop(),
+    "no HTTP": Gibberish(),
+    "no JSON": Answer(body=b"<html>"),
+    "cut short": Answer(body=b"{", length=100, then_close=True),
+    "wrong form": Answer(body=b'{"id": 7}'),
+    "no gzip": Answer(headers={"Content-Encoding": "gzip"}),
+    "elsewhere": Answer(302, headers={"Location": "http://127.0.0.1:1/"}),
+    "empty": Answer(204, body=b""),
+}
+
+
+def read_id(answer: object) -> str:
+    """Take the form `{"id": "..."}` for readable, and nothing else."""
+    if not isinstance(answer, dict) or not isinstance(answer["id"], str):
+        raise TypeError("no id")
+    return answer["id"]
+
+
+def request(server: ScriptedServer, method: str = "GET", **changes: Any) -> Request:
+    plain = Request(
+        operation="get-block-storage-volume",
+        method=method,
+        url=f"{server.url}/v2/block-storage/1",
+        zone="ch-gva-2",
+        subject="volume ch-gva-2/1",
+    )
+    return replace(plain, **changes)
+
+
+@pytest.fixture
+def transport(make_transport: MakeTransport) -> Transport:
+    return make_transport()
+
+
+@pytest.mark.parametrize("fault", UNAVAILABLE.values(), ids=UNAVAILABLE)
+def test_read_is_repeated_until_it_is_answered(
+    server: ScriptedServer, transport: Transport, fault: Step
+) -> None:
+    server.script += [fault, fault, Answer(body=b'{"id": "found"}')]
+
+    found = transport.send(request(server), read_id, Deadline(LONG_SECONDS))
+
+    assert found == "found"
+    assert len(server.received) == 3
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
+@pytest.mark.parametrize(("name", "fault"), UNAVAILABLE.items(), ids=UNAVAILABLE)
+def test_write_is_never_repeated_and_may_have_an_effect_unless_turned_away_unread(
+    server: ScriptedServer, transport: Transport, method: str, name: str, fault: Step
+) -> None:  # C1
+    server.script += [fault]
+
+    with pytest.raises(ApiUnavailable) as caught:
+        transport.send(request(server, method), read_id, Deadline(LONG_SECONDS))
+
+    assert caught.value.may_have_effect is (name != "429")
+    assert len(server.received) == 1
+
+
+def test_write_that_found_no_connection_had_no_effect(transport: Transport) -> None:  # C1
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        nowhere = f"http://127.0.0.1:{unused.getsockname()[1]}/v2"
+        refused = Request(
+            operation="op", method="POST", url=nowhere, zone="z", subject="volume z/1"
+        )
+
+        with pytest.raises(ApiUnavailable, match=r"no connection.*refused") as caught:
+            transport.send(refused, read_id, Deadline(LONG_SECONDS))
+
+    assert caught.value.may_have_effect is False
+
+
+def test_lost_write_is_not_excused_by_an_earlier_error_of_its_caller(
+    server: ScriptedServer, transport: Transport
+) -> None:  # C1: Python links an error to the one that is being handled
+    server.script += [Drop()]
+    nowhere = request(server, "POST", url="http://127.0.0.1:1/v2")
+
+    try:
+        transport.send(nowhere, read_id, Deadline(LONG_SECONDS))
+    except ApiUnavailable:
+        with pytest.raises(ApiUnavailable) as caught:
+            transport.send(request(server, "POST"), read_id, Deadline(LONG_SECONDS))
+
+    assert caught.value.may_have_effect is True
+
+
+@pytest.fixture
+def tls_url() -> Iterator[str]:
+    """A server whose certificate nobody vouches for."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(CERTIFICATE)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def shake_hands() -> None:
+            connection, _ = listener.accept()
+            with connection, pytest.raises(OSError, match=r"alert|EOF|reset"):
+                context.wrap_socket(connection, server_side=True).recv(1)
+
+        thread = threading.Thread(target=shake_hands)
+        thread.start()
+        yield f"https://127.0.0.1:{listener.getsockname()[1]}"
+        thread.join()
+
+
+def test_server_without_a_trusted_certificate_is_told_nothing(
+    tls_url: str, transport: Transport
+) -> None:  # F2
+    untrusted = Request(operation="op", method="POST", url=tls_url, zone="z", subject="volume z/1")
+
+    with pytest.raises(ApiUnavailable, match="CERTIFICATE_VERIFY_FAILED") as caught:
+        transport.send(untrusted, read_id, Deadline(LONG_SECONDS))
+
+    assert caught.value.may_have_effect is False
+
+
+@pytest.mark.parametrize(
+    "silence", [Hold(threading.Event()), Trickle()], ids=["silent", "byte by byte"]
+)
+def test_request_ends_within_its_timeout(
+    server: ScriptedServer, make_transport: MakeTransport, silence: Step
+) -> None:  # S5
+    transport = make_transport(timing=replace(QUICK, api_timeout=SHORT_SECONDS))
+    server.script += [silence]
+
+    with pytest.raises(ApiUnavailable, match="no answer") as caught:
+        transport.send(request(server, "PUT"), read_id, Deadline(LONG_SECONDS))
+
+    assert caught.value.may_have_effect is True
+
+
+def test_write_that_has_begun_outlives_a_cancelled_call(
+    server: ScriptedServer, transport: Transport, threads: ThreadPoolExecutor
+) -> None:  # S5: nobody would know of its effect
+    gate, deadline = threading.Event(), Deadline(LONG_SECONDS)
+    server.script += [Hold(gate, Answer(body=b'{"id": "made"}'))]
+    writing = threads.submit(transport.send, request(server, "POST"), read_id, deadline)
+    server.arrived.acquire()
+
+    deadline.cancel()
+    gate.set()
+
+    assert writing.result() == "made"
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_nothing_is_sent_without_time(
+    server: ScriptedServer, transport: Transport, method: str
+) -> None:
+    with pytest.raises(DeadlineExceeded):
+        transport.send(request(server, method), read_id, Deadline(0.0))
+
+    assert server.received == []
+
+
+def test_cancel_ends_the_pause_between_repeats(
+    server: ScriptedServer, make_transport: MakeTransport, threads: ThreadPoolExecutor
+) -> None:  # S5
+    deadline = Deadline(3 * LONG_SECONDS)
+    transport = make_transport(timing=replace(QUICK, api_retry_initial=LONG_SECONDS))
+    server.script += [Answer(503)]
+    reading = threads.submit(transport.send, request(server), read_id, deadline)
+    server.arrived.acquire()
+
+    deadline.cancel()
+
+    with pytest.raises((DeadlineExceeded, ApiUnavailable)):
+        reading.result()
+    assert len(server.received) == 1
+
+
+def test_retry_after_is_obeyed(server: ScriptedServer, transport: Transport) -> None:  # S20
+    server.script += [Answer(429, headers={"Retry-After": str(2 * LONG_SECONDS)})]
+
+    with pytest.raises(ApiUnavailable) as caught:
+        transport.send(request(server), read_id, Deadline(LONG_SECONDS))
+
+    assert caught.value.retry_after_seconds == 2 * LONG_SECONDS
+    assert len(server.received) == 1  # the next attempt would come after the deadline
+
+
+@pytest.mark.parametrize(
+    "value", ["0", "0.01", "Wed, 21 Oct 2026 07:28:00 GMT", "nan", "inf", "-5", ""]
+)
+def test_retry_after_that_names_no_time_leaves_the_pause_to_us(
+    server: ScriptedServer, transport: Transport, value: str
+) -> None:
+    server.script += [Answer(429, headers={"Retry-After": value}), Answer(body=b'{"id": "it"}')]
+
+    assert transport.send(request(server), read_id, Deadline(LONG_SECONDS)) == "it"
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        (400, ApiRejected),
+        (401, ApiDenied),
+        (403, ApiDenied),
+        (404, NotFound),
+        (409, ApiRejected),
+        (410, NotFound),
+        (418, ApiRejected),
+        (422, ApiRejected),
+        (499, ApiRejected),
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_refusal_is_an_answer_and_never_repeated(
+    server: ScriptedServer,
+    transport: Transport,
+    method: str,
+    status: int,
+    expected: type[DriverError],
+) -> None:  # S4
+    server.script += [Answer(status, body=b'{"message": "because"}')]
+
+    with pytest.raises(DriverError, match=rf"volume ch-gva-2/1.*HTTP {status}: because") as caught:
+        transport.send(request(server, method), read_id, Deadline(LONG_SECONDS))
+
+    assert type(caught.value) is expected
+    assert getattr(caught.value, "http_status", status) == status
+    assert len(server.received) == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b'{"message": "too large"}', "too large"),
+        (b'{"error": "too large"}', "too large"),
+        (b'{"title": "Bad", "detail": "too large"}', "Bad: too large"),
+        (
+            b'{"title": "Bad", "errors": [{"location": "body.size", "detail": "too large"}]}',
+            "Bad: body.size too large",
+        ),
+        (b"too\n  large", "too large"),
+        (b'"too large"', '"too large"'),
+        (b'{"errors": [7]}', '{"errors": [7]}'),
+        (b'{"message": null}', "Bad Request"),
+        (b"", "Bad Request"),
+        (b"\xff\xfe", "\ufffd\ufffd"),
+    ],
+)
+def test_message_has_the_reason_of_the_api_whatever_its_form(
+    server: ScriptedServer, transport: Transport, body: bytes, words: str
+) -> None:  # F11
+    server.script += [Answer(400, body=body)]
+
+    with pytest.raises(ApiRejected) as caught:
+        transport.send(request(server), read_id, Deadline(LONG_SECONDS))
+
+    assert str(caught.value) == (
+        f"get-block-storage-volume for volume ch-gva-2/1: HTTP 400: {words}"
+    )
+
+
+@pytest.mark.parametrize("status", [400, 401, 404, 503])
+def test_message_stays_short(server: ScriptedServer, transport: Transport, status: int) -> None:
+    server.script += [Answer(status, body=json.dumps({"message": "ä" * 100_000}).encode())]
+
+    with pytest.raises(DriverError) as caught:
+        transport.send(request(server, "POST"), read_id, Deadline(LONG_SECONDS))
+
+    assert len(str(caught.value).encode()) < 1000  # F11
+
+
+@pytest.mark.parametrize(
+    "fault", [*UNAVAILABLE.values(), Answer(401), Answer(404), Answer(409)], ids=repr
+)
+def test_secret_is_in_no_error_and_no_log_line(
+    server: ScriptedServer,
+    transport: Transport,
+    fault: Step,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # F12
+    caplog.set_level(logging.DEBUG)
+    server.script += [fault, Answer(404)]
+
+    with pytest.raises(DriverError) as caught:
+        transport.send(request(server), read_id, Deadline(LONG_SECONDS))
+
+    signature = server.received[0].headers["Authorization"].rpartition("signature=")[2]
+    written = "".join(traceback.format_exception(caught.value)) + caplog.text
+    assert API_SECRET not in written
+    assert signature not in written
+
+
+def test_request_carries_user_agent_body_and_query(
+    server: ScriptedServer, transport: Transport
+) -> None:
+    server.script += [Answer(body=b'{"id": "it"}')]
+
+    transport.send(
+        request(server, "PUT", query={"a": "1"}, body={"size": 2}), read_id, Deadline(LONG_SECONDS)
+    )
+
+    (received,) = server.received
+    assert received.path == "/v2/block-storage/1?a=1"
+    assert received.headers["User-Agent"] == USER_AGENT
+    assert json.loads(received.body) == {"size": 2}
+
+
+def test_compressed_answer_is_read(server: ScriptedServer, transport: Transport) -> None:
+    body = gzip.compress(json.dumps({"id": "x" * 1_000_000}).encode())
+    server.script += [Answer(body=body, headers={"Content-Encoding": "gzip"})]
+
+    assert len(transport.send(request(server), read_id, Deadline(LONG_SECONDS))) == 1_000_000
+
+
+def test_connection_is_kept_for_the_next_request(
+    server: ScriptedServer, transport: Transport
+) -> None:  # S20
+    server.script += [Answer(body=b'{"id": "it"}'), Answer(404), Answer(body=b'{"id": "it"}')]
+
+    transport.send(request(server), read_id, Deadline(LONG_SECONDS))
+    with pytest.raises(NotFound):
+        transport.send(request(server), read_id, Deadline(LONG_SECONDS))
+    transport.send(request(server, "POST"), read_id, Deadline(LONG_SECONDS))
+
+    assert len({received.port for received in server.received}) == 1
+
+
+def test_write_does_not_take_a_connection_that_was_closed_meanwhile(
+    server: ScriptedServer, transport: Transport
+) -> None:  # C1: its answer would be lost
+    server.script += [
+        Answer(body=b'{"id": "it"}', then_close=True),
+        Answer(body=b'{"id": "made"}'),
+    ]
+    transport.send(request(server), read_id, Deadline(LONG_SECONDS))
+    server.closed.acquire()
+
+    assert transport.send(request(server, "POST"), read_id, Deadline(LONG_SECONDS)) == "made"
+
+
+def test_requests_are_measured(
+    server: ScriptedServer, transport: Transport, metrics: Metrics
+) -> None:  # F7
+    server.script += [Answer(503), Drop(), Answer(body=b'{"id": "it"}')]
+
+    transport.send(request(server), read_id, Deadline(LONG_SECONDS))
+
+    for status in ("503", "none", "200"):
+        labels = {"operation": "get-block-storage-volume", "zone": "ch-gva-2", "status": status}
+        name = "csi_exoblock_api_request_seconds_count"
+        assert metrics.registry.get_sample_value(name, labels) == 1
+    in_flight = "csi_exoblock_api_requests_in_flight"
+    assert metrics.registry.get_sample_value(in_flight, {"zone": "ch-gva-2"}) == 0
