@@ -15,7 +15,7 @@ from csi_exoblock.simulator.body import parse_id
 from csi_exoblock.simulator.calls import CallLog
 from csi_exoblock.simulator.cloud import Cloud, Zone
 from csi_exoblock.simulator.codec import decode
-from csi_exoblock.simulator.disks import Disks, NoDisks
+from csi_exoblock.simulator.content import Disks, NoDisks
 from csi_exoblock.simulator.faults import Faults, Rule
 from csi_exoblock.simulator.refusals import Refusal
 from csi_exoblock.simulator.resources import (

@@ -9,13 +9,13 @@ Source: the platform's volumes have 4096-byte logical sectors and show up as
 
 from __future__ import annotations
 
-import json
 import logging
 import subprocess
 import threading
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import nullcontext, suppress
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 from uuid import UUID
 
 from csi_exoblock.simulator.freezing import frozen
@@ -23,84 +23,11 @@ from csi_exoblock.simulator.freezing import frozen
 _BYTES_PER_GIB: Final = 1024**3
 _SERIAL_LENGTH: Final = 20
 _COMMAND_SECONDS: Final = 600.0  # a copy of a full 10 GiB disk takes well under a minute
+# Programs that look at all disks open each for a moment; whoever uses one stays longer.
+_GONE_LOOKS: Final = 25
+_GONE_PAUSE_SECONDS: Final = 0.02
 
 log = logging.getLogger(__name__)
-
-
-class Disks(Protocol):
-    """What happens to the content of volumes; every call may block."""
-
-    def take_snapshot(self, volume: UUID, snapshot: UUID) -> None:
-        """Keep the volume's present content."""
-
-    def restore(self, snapshot: UUID, volume: UUID) -> None:
-        """Give a new volume the content of a snapshot."""
-
-    def connect(self, volume: UUID, size_gib: int) -> None:
-        """Make the volume a block device of this host."""
-
-    def disconnect(self, volume: UUID) -> None:
-        """Take the block device away, if there is one."""
-
-    def resize(self, volume: UUID, size_gib: int) -> None:
-        """Grow the volume."""
-
-    def delete_volume(self, volume: UUID) -> None:
-        """Forget the content of a volume."""
-
-    def delete_snapshot(self, snapshot: UUID) -> None:
-        """Forget the content of a snapshot."""
-
-    def devices(self) -> dict[UUID, str]:
-        """Return the path of the block device of each connected volume."""
-
-    def pulled(self) -> tuple[UUID, ...]:
-        """Return the volumes whose device was taken away while something still used it."""
-
-    def clear(self) -> None:
-        """Take every block device away and forget all content."""
-
-    def close(self) -> None:
-        """Take every block device away."""
-
-
-class NoDisks:
-    """Volumes without content and without devices: all that is possible without root."""
-
-    def take_snapshot(self, volume: UUID, snapshot: UUID) -> None:
-        """Do nothing."""
-
-    def restore(self, snapshot: UUID, volume: UUID) -> None:
-        """Do nothing."""
-
-    def connect(self, volume: UUID, size_gib: int) -> None:
-        """Do nothing."""
-
-    def disconnect(self, volume: UUID) -> None:
-        """Do nothing."""
-
-    def resize(self, volume: UUID, size_gib: int) -> None:
-        """Do nothing."""
-
-    def delete_volume(self, volume: UUID) -> None:
-        """Do nothing."""
-
-    def delete_snapshot(self, snapshot: UUID) -> None:
-        """Do nothing."""
-
-    def devices(self) -> dict[UUID, str]:
-        """Return nothing: there are none."""
-        return {}
-
-    def pulled(self) -> tuple[UUID, ...]:
-        """Return nothing: there are no devices."""
-        return ()
-
-    def clear(self) -> None:
-        """Do nothing."""
-
-    def close(self) -> None:
-        """Do nothing."""
 
 
 class LoopDisks:
@@ -157,7 +84,7 @@ class LoopDisks:
             return
         self._link(volume).unlink(missing_ok=True)
         _run("losetup", "--detach", device)
-        if Path("/sys/block", Path(device).name, "loop", "backing_file").exists():
+        if not _is_gone(device):
             log.warning("volume %s was detached while %s was in use", volume, device)
             self._pulled.append(volume)
 
@@ -211,14 +138,29 @@ class LoopDisks:
 
     def _remove_devices_of_the_dead(self) -> None:
         """Remove the devices and links of a process that was killed over the same files."""
-        listed = json.loads(
-            _run("losetup", "--json", "--list", "--output", "NAME,BACK-FILE") or "{}"
-        )
-        for row in listed.get("loopdevices", ()):
-            if row["back-file"].startswith(f"{self._volumes}/"):
-                _run("losetup", "--detach", row["name"])
+        for device, file in _list_loop_devices():
+            if file.startswith(f"{self._volumes}/"):
+                _run("losetup", "--detach", device)
         for image in self._volumes.glob("*.img"):
             self._link(UUID(image.stem)).unlink(missing_ok=True)
+
+
+def _list_loop_devices() -> Iterator[tuple[str, str]]:
+    """Yield each loop device with its file; `losetup --list` would open them, which is a use."""
+    for path in Path("/sys/block").glob("loop*/loop/backing_file"):
+        with suppress(OSError):  # it has gone meanwhile
+            yield f"/dev/{path.parts[3]}", path.read_text().strip()
+
+
+def _is_gone(device: str) -> bool:
+    """Say whether a detached loop device is gone, or will be as soon as nothing uses it."""
+    file = Path("/sys/block", Path(device).name, "loop", "backing_file")
+    pause = threading.Event()
+    for _ in range(_GONE_LOOKS):
+        if not file.exists():
+            return True
+        pause.wait(_GONE_PAUSE_SECONDS)
+    return False
 
 
 def _image(directory: Path, id: UUID) -> Path:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from csi_exoblock.simulator.cloud import Cloud
-from csi_exoblock.simulator.disks import Disks
+from csi_exoblock.simulator.content import Disks
 from csi_exoblock.simulator.resources import (
     Ending,
     Kind,

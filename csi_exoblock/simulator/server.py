@@ -19,8 +19,9 @@ from csi_exoblock.simulator.api import Api
 from csi_exoblock.simulator.auth import Credentials
 from csi_exoblock.simulator.calls import CallLog
 from csi_exoblock.simulator.cloud import Cloud
+from csi_exoblock.simulator.content import Disks, NoDisks
 from csi_exoblock.simulator.control import Control
-from csi_exoblock.simulator.disks import Disks, LoopDisks, NoDisks
+from csi_exoblock.simulator.disks import LoopDisks
 from csi_exoblock.simulator.faults import Faults
 from csi_exoblock.simulator.gateway import Gateway
 from csi_exoblock.simulator.persistence import StateFile

@@ -1,0 +1,82 @@
+"""Say what can happen to the content of volumes, and do without any."""
+
+from __future__ import annotations
+
+from typing import Protocol
+from uuid import UUID
+
+
+class Disks(Protocol):
+    """What happens to the content of volumes; every call may block."""
+
+    def take_snapshot(self, volume: UUID, snapshot: UUID) -> None:
+        """Keep the volume's present content."""
+
+    def restore(self, snapshot: UUID, volume: UUID) -> None:
+        """Give a new volume the content of a snapshot."""
+
+    def connect(self, volume: UUID, size_gib: int) -> None:
+        """Make the volume a block device of this host."""
+
+    def disconnect(self, volume: UUID) -> None:
+        """Take the block device away, if there is one."""
+
+    def resize(self, volume: UUID, size_gib: int) -> None:
+        """Grow the volume."""
+
+    def delete_volume(self, volume: UUID) -> None:
+        """Forget the content of a volume."""
+
+    def delete_snapshot(self, snapshot: UUID) -> None:
+        """Forget the content of a snapshot."""
+
+    def devices(self) -> dict[UUID, str]:
+        """Return the path of the block device of each connected volume."""
+
+    def pulled(self) -> tuple[UUID, ...]:
+        """Return the volumes whose device was taken away while something still used it."""
+
+    def clear(self) -> None:
+        """Take every block device away and forget all content."""
+
+    def close(self) -> None:
+        """Take every block device away."""
+
+
+class NoDisks:
+    """Volumes without content and without devices: all that is possible without root."""
+
+    def take_snapshot(self, volume: UUID, snapshot: UUID) -> None:
+        """Do nothing."""
+
+    def restore(self, snapshot: UUID, volume: UUID) -> None:
+        """Do nothing."""
+
+    def connect(self, volume: UUID, size_gib: int) -> None:
+        """Do nothing."""
+
+    def disconnect(self, volume: UUID) -> None:
+        """Do nothing."""
+
+    def resize(self, volume: UUID, size_gib: int) -> None:
+        """Do nothing."""
+
+    def delete_volume(self, volume: UUID) -> None:
+        """Do nothing."""
+
+    def delete_snapshot(self, snapshot: UUID) -> None:
+        """Do nothing."""
+
+    def devices(self) -> dict[UUID, str]:
+        """Return nothing: there are none."""
+        return {}
+
+    def pulled(self) -> tuple[UUID, ...]:
+        """Return nothing: there are no devices."""
+        return ()
+
+    def clear(self) -> None:
+        """Do nothing."""
+
+    def close(self) -> None:
+        """Do nothing."""
