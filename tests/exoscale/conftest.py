@@ -30,7 +30,7 @@ MakeCloud = Callable[..., Cloud]
 @pytest.fixture
 def threads() -> Iterator[ThreadPoolExecutor]:
     """Threads to call in, all of which have ended when the test has."""
-    with ThreadPoolExecutor() as executor:
+    with ThreadPoolExecutor(max_workers=32) as executor:
         yield executor
 
 

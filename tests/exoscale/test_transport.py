@@ -28,6 +28,7 @@ from csi_exoblock.errors import (
 )
 from csi_exoblock.exoscale.transport import Request, Transport
 from csi_exoblock.metrics import Metrics
+from tests.asking import LONG_SECONDS
 from tests.exoscale.conftest import QUICK, USER_AGENT, MakeTransport
 from tests.exoscale.scripted_server import (
     Answer,
@@ -40,7 +41,6 @@ from tests.exoscale.scripted_server import (
 )
 from tests.simulator_process import API_SECRET
 
-LONG_SECONDS = 3600.0
 SHORT_SECONDS = 0.1
 CERTIFICATE = Path(__file__).with_name("untrusted.pem")
 

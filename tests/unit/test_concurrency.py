@@ -8,10 +8,9 @@ from contextlib import contextmanager
 
 import pytest
 
-from csi_exoblock.concurrency import Deadline, SharedCall, T, pauses
+from csi_exoblock.concurrency import Deadline, SharedCall, pauses
 from csi_exoblock.errors import DeadlineExceeded, DriverError, OperationPending
-
-LONG_SECONDS = 3600.0
+from tests.asking import LONG_SECONDS, Asking
 
 
 @pytest.fixture
@@ -19,18 +18,6 @@ def threads() -> Iterator[ThreadPoolExecutor]:
     """Provide threads to wait in, all of which have ended when the test has."""
     with ThreadPoolExecutor() as executor:
         yield executor
-
-
-class Asking(Deadline):
-    """A deadline that tells when its call has begun to wait for somebody else's work."""
-
-    def __init__(self, seconds: float = LONG_SECONDS) -> None:
-        super().__init__(seconds)
-        self.asked = threading.Event()
-
-    def result(self, future: Future[T]) -> T:
-        self.asked.set()
-        return super().result(future)
 
 
 class Runs:

@@ -1,0 +1,379 @@
+"""The driver's client against the simulated cloud: every operation, and which zones there are."""
+
+from __future__ import annotations
+
+import importlib.resources
+import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from uuid import UUID, uuid4
+
+import pytest
+
+from csi_exoblock.concurrency import Deadline
+from csi_exoblock.errors import ApiDenied, ApiRejected, ApiUnavailable, NotFound
+from csi_exoblock.exoscale.client import Cloud, ZoneClient
+from csi_exoblock.exoscale.operations import OperationWaiter
+from csi_exoblock.exoscale.routes import OPERATIONS
+from csi_exoblock.metrics import Metrics
+from csi_exoblock.model import (
+    InstanceState,
+    NodeId,
+    Operation,
+    OperationState,
+    Snapshot,
+    SnapshotState,
+    Volume,
+    VolumeState,
+    ZoneName,
+)
+from tests.asking import LONG_SECONDS, Asking
+from tests.exoscale.conftest import QUICK, USER_AGENT, MakeCloud
+from tests.exoscale.scripted_server import Answer, Hold, ScriptedServer
+from tests.simulator_process import SimulatorProcess
+
+LIST_ZONES = "list-zones"
+LIST_VOLUMES = "list-block-storage-volumes"
+
+
+@pytest.fixture
+def deadline() -> Deadline:
+    return Deadline(LONG_SECONDS)
+
+
+@pytest.fixture
+def zone(simulator: SimulatorProcess, cloud: Cloud) -> ZoneClient:
+    """The first zone."""
+    return cloud.zone(ZoneName(simulator.zones[0]))
+
+
+@pytest.fixture
+def waiter(cloud: Cloud, metrics: Metrics) -> OperationWaiter:
+    return OperationWaiter(cloud=cloud, timing=QUICK, metrics=metrics)
+
+
+class Owner:
+    """Somebody who does one thing after the other with a volume."""
+
+    def __init__(self, zone: ZoneClient, waiter: OperationWaiter) -> None:
+        self._zone = zone
+        self._waiter = waiter
+        self._deadline = Deadline(LONG_SECONDS)
+
+    def done(self, operation: Operation) -> UUID:
+        """Wait until the operation has succeeded, and return what it is about."""
+        ended = self._waiter.wait(operation, self._deadline)
+        assert ended.state is OperationState.SUCCESS
+        assert ended.kind == operation.kind
+        assert ended.reference is not None
+        return ended.reference
+
+    def volume(self, *, size_gib: int = 1, snapshot_id: UUID | None = None) -> Volume:
+        created = self.done(
+            self._zone.create_volume(
+                name="pvc-1",
+                size_gib=size_gib,
+                labels={"a": "1"},
+                snapshot_id=snapshot_id,
+                deadline=self._deadline,
+            )
+        )
+        return self._zone.get_volume(created, self._deadline)
+
+    def snapshot(self, volume: Volume) -> Snapshot:
+        taken = self.done(
+            self._zone.create_snapshot(
+                volume.id.uuid, name="snapshot-1", labels={"b": "2"}, deadline=self._deadline
+            )
+        )
+        return self._zone.get_snapshot(taken, self._deadline)
+
+
+@pytest.fixture
+def owner(zone: ZoneClient, waiter: OperationWaiter) -> Owner:
+    return Owner(zone, waiter)
+
+
+def test_volume_and_snapshot_live_their_lives(
+    simulator: SimulatorProcess, zone: ZoneClient, owner: Owner, deadline: Deadline
+) -> None:
+    node = UUID(simulator.add_instance(zone.zone))
+    volume = owner.volume()
+    assert (volume.id.zone, volume.name, volume.size_gib) == (zone.zone, "pvc-1", 1)
+    assert (volume.state, volume.labels) == (VolumeState.DETACHED, {"a": "1"})
+
+    assert zone.resize_volume(volume.id.uuid, 2, deadline).size_gib == 2
+    owner.done(zone.update_volume(volume.id.uuid, labels={"c": "3"}, deadline=deadline))
+
+    owner.done(zone.attach_volume(volume.id.uuid, node, deadline))
+    (attached,) = zone.list_volumes_of(node, deadline)
+    assert attached.attached_to == NodeId(zone.zone, node)
+    assert (attached.state, attached.size_gib) == (VolumeState.ATTACHED, 2)
+    owner.done(zone.detach_volume(volume.id.uuid, deadline))
+
+    snapshot = owner.snapshot(volume)
+    assert (snapshot.name, snapshot.state) == ("snapshot-1", SnapshotState.CREATED)
+    assert (snapshot.volume_id, snapshot.volume_size_gib) == (volume.id, 2)
+    owner.done(zone.update_snapshot(snapshot.id.uuid, labels={"d": "4"}, deadline=deadline))
+    assert [each.labels for each in zone.list_snapshots(deadline)] == [{"d": "4"}]
+    assert zone.get_volume(volume.id.uuid, deadline).snapshot_ids == (snapshot.id,)
+
+    restored = owner.volume(size_gib=3, snapshot_id=snapshot.id.uuid)
+    assert {each.id for each in zone.list_volumes(deadline)} == {volume.id, restored.id}
+    for id in (volume.id.uuid, restored.id.uuid):
+        owner.done(zone.delete_volume(id, deadline))
+    owner.done(zone.delete_snapshot(snapshot.id.uuid, deadline))
+    assert zone.list_volumes(deadline) == ()
+    assert zone.list_snapshots(deadline) == ()
+
+
+def test_instance_and_quotas_are_read(
+    simulator: SimulatorProcess, zone: ZoneClient, deadline: Deadline
+) -> None:
+    node = UUID(simulator.add_instance(zone.zone))
+    simulator.set_instance_state(zone.zone, str(node), "stopped")
+
+    instance = zone.get_instance(node, deadline)
+    quotas = {quota.resource: quota for quota in zone.list_quotas(deadline)}
+
+    assert (instance.id, instance.state) == (NodeId(zone.zone, node), InstanceState.STOPPED)
+    assert quotas["block-storage-volume"].usage == 0
+
+
+def test_call_is_signed_and_says_who_calls(
+    simulator: SimulatorProcess, zone: ZoneClient, deadline: Deadline
+) -> None:
+    zone.list_volumes_of(uuid4(), deadline)  # a query is part of what is signed
+
+    assert [call.user_agent for call in simulator.calls()] == [USER_AGENT]
+
+
+def test_operations_are_those_of_the_vendor_s_description() -> None:
+    """F14: the role that is made of them allows what is called, and nothing else."""
+    text = (importlib.resources.files("exoscale") / "openapi.json").read_text()
+    described = {
+        operation["operationId"]: (method.upper(), path)
+        for path, item in json.loads(text)["paths"].items()
+        for method, operation in item.items()
+        if "operationId" in operation
+    }
+
+    called = {id: (each.method, each.path) for id, each in OPERATIONS.items()}
+
+    assert called == {id: described[id] for id in OPERATIONS}
+
+
+def test_every_operation_is_called_by_its_method(
+    server: ScriptedServer, make_cloud: MakeCloud, deadline: Deadline
+) -> None:  # F14: none is listed in vain
+    id = uuid4()
+    body = {"id": str(id), "state": "success", "quotas": [], "zones": [{"name": "ch-gva-2"}]}
+    body |= {"block-storage-volumes": [], "block-storage-snapshots": []}
+    server.script += [Answer(body=json.dumps(body).encode())] * len(OPERATIONS)
+    cloud = make_cloud(server.url)
+    zone = cloud.zone(ZoneName("ch-gva-2"))
+
+    operations = [
+        zone.create_volume(name="a", size_gib=1, labels={}, snapshot_id=None, deadline=deadline),
+        zone.update_volume(id, labels={}, deadline=deadline),
+        zone.attach_volume(id, id, deadline),
+        zone.detach_volume(id, deadline),
+        zone.delete_volume(id, deadline),
+        zone.create_snapshot(id, name="a", labels={}, deadline=deadline),
+        zone.update_snapshot(id, labels={}, deadline=deadline),
+        zone.delete_snapshot(id, deadline),
+    ]
+    cloud.zones(deadline)
+    zone.list_quotas(deadline)
+    zone.get_instance(id, deadline)
+    zone.get_operation(id, deadline)
+    zone.list_volumes(deadline)
+    zone.get_volume(id, deadline)
+    zone.resize_volume(id, 2, deadline)
+    zone.list_snapshots(deadline)
+    zone.get_snapshot(id, deadline)
+
+    sent = {(each.method, each.path) for each in server.received}
+    assert sent == {(each.method, each.path.format(id=id)) for each in OPERATIONS.values()}
+    assert {each.kind for each in operations} == {
+        name
+        for name, each in OPERATIONS.items()
+        if each.method != "GET" and name != "resize-block-storage-volume"
+    }
+
+
+def test_what_does_not_exist_is_named(
+    simulator: SimulatorProcess, zone: ZoneClient, owner: Owner, deadline: Deadline
+) -> None:  # F11
+    id, volume = uuid4(), owner.volume().id.uuid
+
+    with pytest.raises(NotFound, match=rf"volume {zone.zone}/{id} does not exist"):
+        zone.get_volume(id, deadline)
+    with pytest.raises(NotFound, match=rf"snapshot {zone.zone}/{id} does not exist"):
+        zone.create_volume(name="a", size_gib=1, labels={}, snapshot_id=id, deadline=deadline)
+    with pytest.raises(NotFound, match=rf"instance {zone.zone}/{id} does not exist"):
+        zone.get_instance(id, deadline)
+    with pytest.raises(NotFound, match=r"attach-.* HTTP 404"):
+        zone.attach_volume(volume, id, deadline)
+
+
+def test_refused_write_says_why(zone: ZoneClient, owner: Owner, deadline: Deadline) -> None:
+    volume = owner.volume(size_gib=2)
+
+    with pytest.raises(ApiRejected, match=rf"volume {volume.id}: HTTP 4\d\d: \w+") as caught:
+        zone.resize_volume(volume.id.uuid, 1, deadline)
+
+    assert caught.value.http_status in (400, 409, 422)
+
+
+def test_refused_key_is_denied(
+    simulator: SimulatorProcess, zone: ZoneClient, deadline: Deadline
+) -> None:
+    simulator.add_fault(fault="refuse", operation="*", status=403, count=1)
+
+    with pytest.raises(ApiDenied, match="check the API key"):
+        zone.list_quotas(deadline)
+
+
+def test_dropped_answer_leaves_the_volume_and_says_that_it_may(
+    simulator: SimulatorProcess, zone: ZoneClient, deadline: Deadline
+) -> None:  # C1
+    create = "create-block-storage-volume"
+    simulator.add_fault(fault="drop", operation=create, when="after", count=1)
+
+    with pytest.raises(ApiUnavailable, match="no answer") as caught:
+        zone.create_volume(name="a", size_gib=1, labels={}, snapshot_id=None, deadline=deadline)
+
+    assert caught.value.may_have_effect is True
+    assert [each["name"] for each in simulator.volumes()] == ["a"]
+    assert simulator.operations_called() == [create]
+
+
+def test_lists_asked_for_together_are_one_call(
+    server: ScriptedServer, make_cloud: MakeCloud, deadline: Deadline, threads: ThreadPoolExecutor
+) -> None:  # S20
+    gate, empty = threading.Event(), Answer(body=b'{"block-storage-volumes": []}')
+    server.script += [Hold(gate, empty), empty]
+    zone = make_cloud(server.url).zone(ZoneName("ch-gva-2"))
+    early = threads.submit(zone.list_volumes, deadline)
+    server.arrived.acquire()
+    late = [Asking() for _ in range(20)]
+    lists = [threads.submit(zone.list_volumes, each) for each in late]
+    for each in late:
+        each.asked.wait()
+
+    gate.set()
+
+    assert early.result() == ()
+    assert {each.result() for each in lists} == {()}
+    assert len(server.received) == 2
+
+
+# zones
+
+
+def test_zones_are_listed_once(
+    simulator: SimulatorProcess, cloud: Cloud, deadline: Deadline
+) -> None:  # S20
+    assert cloud.zones(deadline) == simulator.zones
+    assert cloud.zones(deadline) == simulator.zones
+    assert simulator.operations_called() == [LIST_ZONES]
+
+
+def test_zones_are_listed_again_when_they_are_old(
+    simulator: SimulatorProcess, make_cloud: MakeCloud, deadline: Deadline
+) -> None:
+    cloud = make_cloud(simulator.api_endpoint, timing=replace(QUICK, zones_age=0.0))
+
+    cloud.zones(deadline)
+    cloud.zones(deadline)
+
+    assert simulator.operations_called() == [LIST_ZONES] * 2
+
+
+def test_old_zones_serve_while_no_new_ones_come(
+    simulator: SimulatorProcess, make_cloud: MakeCloud, deadline: Deadline
+) -> None:  # S12
+    cloud = make_cloud(simulator.api_endpoint, timing=replace(QUICK, zones_age=0.0))
+    cloud.zones(deadline)
+    simulator.add_fault(fault="drop", operation="*")
+
+    assert cloud.zones(deadline) == simulator.zones
+
+
+def test_dead_zone_does_not_hide_the_others(
+    simulator: SimulatorProcess, cloud: Cloud, deadline: Deadline
+) -> None:  # S12
+    simulator.add_fault(fault="drop", operation="*", zone=simulator.zones[0])
+
+    assert cloud.zones(deadline) == simulator.zones
+
+
+def test_zones_are_unavailable_while_none_answers(
+    simulator: SimulatorProcess, cloud: Cloud, deadline: Deadline
+) -> None:
+    simulator.add_fault(fault="refuse", operation="*", status=503, count=2)
+
+    with pytest.raises(ApiUnavailable, match="HTTP 503"):
+        cloud.zones(deadline)
+    assert cloud.zones(deadline) == simulator.zones
+
+
+def test_scope_is_what_exists_of_the_zones_asked_for(
+    simulator: SimulatorProcess, make_cloud: MakeCloud, deadline: Deadline
+) -> None:  # S12
+    second = simulator.zones[1]
+    cloud = make_cloud(simulator.api_endpoint, zones=(second, "xx-none-1"))
+
+    assert cloud.zones(deadline) == (second,)
+    assert [call.zone for call in simulator.calls()] == [second]
+
+
+def test_default_zone_is_the_one_that_is_asked(
+    simulator: SimulatorProcess, make_cloud: MakeCloud, deadline: Deadline
+) -> None:
+    cloud = make_cloud(simulator.api_endpoint, default_zone=simulator.zones[1])
+
+    assert cloud.zones(deadline) == simulator.zones
+    assert [call.zone for call in simulator.calls()] == [simulator.zones[1]]
+
+
+def test_zone_that_does_not_exist_has_nothing(
+    simulator: SimulatorProcess, cloud: Cloud, deadline: Deadline
+) -> None:  # S12
+    cloud.zones(deadline)
+    simulator.clear_calls()
+
+    with pytest.raises(NotFound, match="zone xx-none-1 does not exist"):
+        cloud.zone(ZoneName("xx-none-1"))
+    assert simulator.calls() == []
+
+
+def test_zone_out_of_scope_is_reached_for_what_is_there(
+    simulator: SimulatorProcess, make_cloud: MakeCloud, deadline: Deadline
+) -> None:
+    """A volume made before the scope was narrowed must not be taken for deleted."""
+    first, second = simulator.zones[:2]
+    cloud = make_cloud(simulator.api_endpoint, zones=(first,))
+    cloud.zones(deadline)
+
+    assert cloud.zone(ZoneName(second)).list_volumes(deadline) == ()
+
+
+def test_endpoint_without_zone_serves_its_zone_only(
+    simulator: SimulatorProcess, make_cloud: MakeCloud, deadline: Deadline
+) -> None:
+    first, second = simulator.zones[:2]
+    endpoint = simulator.api_endpoint.replace("{zone}", first)
+    cloud = make_cloud(endpoint, default_zone=first)
+
+    assert cloud.zones(deadline) == (first,)
+    assert cloud.zone(ZoneName(first)).list_volumes(deadline) == ()
+    with pytest.raises(ApiUnavailable, match=f"{second} can't be reached.* {first} only"):
+        cloud.zone(ZoneName(second))
+
+
+def test_client_of_a_zone_is_the_same_for_all(cloud: Cloud) -> None:
+    """S20: its lists can only be shared by those who share the client."""
+    assert cloud.zone(ZoneName("ch-gva-2")) is cloud.zone(ZoneName("ch-gva-2"))

@@ -1,0 +1,205 @@
+"""Waiting for operations: each is polled once for all who wait, and always comes to an end (S3)."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from uuid import UUID, uuid4
+
+import pytest
+
+from csi_exoblock.concurrency import Deadline
+from csi_exoblock.config import Timing
+from csi_exoblock.errors import DeadlineExceeded
+from csi_exoblock.exoscale.client import Cloud, ZoneClient
+from csi_exoblock.exoscale.operations import OperationWaiter
+from csi_exoblock.metrics import Metrics
+from csi_exoblock.model import FailureReason, Operation, OperationState, ZoneName
+from tests.asking import LONG_SECONDS, Asking
+from tests.exoscale.conftest import QUICK
+from tests.simulator_process import SimulatorProcess
+
+CREATE, POLL = "create-block-storage-volume", "get-operation"
+
+MakeWaiter = Callable[[Timing], OperationWaiter]
+
+
+@pytest.fixture
+def zone(simulator: SimulatorProcess, cloud: Cloud) -> ZoneClient:
+    return cloud.zone(ZoneName(simulator.zones[0]))
+
+
+@pytest.fixture
+def make_waiter(cloud: Cloud, metrics: Metrics) -> MakeWaiter:
+    return lambda timing: OperationWaiter(cloud=cloud, timing=timing, metrics=metrics)
+
+
+@pytest.fixture
+def waiter(make_waiter: MakeWaiter) -> OperationWaiter:
+    return make_waiter(QUICK)
+
+
+def begin(zone: ZoneClient) -> Operation:
+    """Begin to create a volume."""
+    return zone.create_volume(
+        name="a", size_gib=1, labels={}, snapshot_id=None, deadline=Deadline(LONG_SECONDS)
+    )
+
+
+def waits(metrics: Metrics, outcome: str) -> float | None:
+    """Return how many waits ended so."""
+    return metrics.registry.get_sample_value(
+        "csi_exoblock_operation_wait_seconds_count", {"operation": CREATE, "outcome": outcome}
+    )
+
+
+def poller_of(operation: Operation) -> threading.Thread:
+    """Return the thread that polls an operation."""
+    (found,) = (each for each in threading.enumerate() if str(operation.id) in each.name)
+    return found
+
+
+def test_success_is_returned_with_what_was_made(
+    simulator: SimulatorProcess, zone: ZoneClient, waiter: OperationWaiter, metrics: Metrics
+) -> None:
+    begun = begin(zone)
+
+    ended = waiter.wait(begun, Deadline(LONG_SECONDS))
+
+    assert (ended.id, ended.state, ended.kind) == (begun.id, OperationState.SUCCESS, CREATE)
+    assert [each["id"] for each in simulator.volumes()] == [str(ended.reference)]
+    assert waits(metrics, "success") == 1
+
+
+def test_failure_is_returned_with_its_reason(
+    simulator: SimulatorProcess, zone: ZoneClient, waiter: OperationWaiter, metrics: Metrics
+) -> None:
+    simulator.add_fault(fault="fail", operation=CREATE, reason="busy", message="come later")
+
+    ended = waiter.wait(begin(zone), Deadline(LONG_SECONDS))
+
+    assert (ended.state, ended.reason) == (OperationState.FAILURE, FailureReason.BUSY)
+    assert ended.message == "come later"
+    assert waits(metrics, "busy") == 1
+
+
+def test_timeout_of_the_api_is_returned(
+    simulator: SimulatorProcess, zone: ZoneClient, waiter: OperationWaiter
+) -> None:
+    simulator.add_fault(fault="time-out", operation=CREATE)
+
+    assert waiter.wait(begin(zone), Deadline(LONG_SECONDS)).state is OperationState.TIMEOUT
+
+
+@pytest.mark.parametrize("state", ["success", "failure", "timeout"])
+def test_operation_that_has_ended_costs_no_call(
+    simulator: SimulatorProcess, waiter: OperationWaiter, state: str
+) -> None:  # S20
+    ended = Operation(
+        id=uuid4(),
+        zone=ZoneName(simulator.zones[0]),
+        state=OperationState(state),
+        reference=None,
+        reason=None,
+        message="",
+    )
+
+    assert waiter.wait(ended, Deadline(0.0)) is ended
+    assert simulator.calls() == []
+
+
+def test_all_who_wait_share_one_poller(
+    simulator: SimulatorProcess,
+    zone: ZoneClient,
+    waiter: OperationWaiter,
+    threads: ThreadPoolExecutor,
+    metrics: Metrics,
+) -> None:
+    simulator.add_fault(fault="hang", operation=CREATE)
+    begun = begin(zone)
+    deadlines = [Asking() for _ in range(20)]
+    pending = [threads.submit(waiter.wait, begun, deadline) for deadline in deadlines]
+    for deadline in deadlines:
+        deadline.asked.wait()
+    simulator.finish_operation(begun.zone, str(begun.id))
+
+    assert {each.result().state for each in pending} == {OperationState.SUCCESS}
+    assert waits(metrics, "success") == len({id(each.result()) for each in pending}) == 1
+
+
+def test_poller_outlives_the_call_and_is_joined_by_the_retry(
+    simulator: SimulatorProcess,
+    zone: ZoneClient,
+    waiter: OperationWaiter,
+    threads: ThreadPoolExecutor,
+    metrics: Metrics,
+) -> None:
+    simulator.add_fault(fault="hang", operation=CREATE)
+    begun, cancelled, patient = begin(zone), Asking(), Asking()
+    first = threads.submit(waiter.wait, begun, cancelled)
+    cancelled.asked.wait()
+    cancelled.cancel()
+    with pytest.raises(DeadlineExceeded):
+        first.result()
+    poller = poller_of(begun)
+
+    retry = threads.submit(waiter.wait, begun, patient)
+    patient.asked.wait()
+    assert poller_of(begun) is poller
+    simulator.finish_operation(begun.zone, str(begun.id))
+
+    assert retry.result().state is OperationState.SUCCESS
+    assert (waits(metrics, "deadline"), waits(metrics, "success")) == (1, 1)
+    poller.join()  # it ends by itself
+
+
+def test_operation_that_is_stuck_is_given_up(
+    simulator: SimulatorProcess, zone: ZoneClient, make_waiter: MakeWaiter, metrics: Metrics
+) -> None:
+    simulator.add_fault(fault="hang", operation=CREATE)
+    waiter = make_waiter(replace(QUICK, operation_stalled=0.1))
+    begun = begin(zone)
+
+    ended = waiter.wait(begun, Deadline(LONG_SECONDS))
+
+    assert ended == replace(begun, state=OperationState.TIMEOUT)
+    assert waits(metrics, "timeout") == 1
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 410])
+def test_operation_that_cannot_be_read_is_given_up(
+    simulator: SimulatorProcess, zone: ZoneClient, waiter: OperationWaiter, status: int
+) -> None:
+    """Its resource tells what became of it."""
+    simulator.add_fault(fault="refuse", operation=POLL, status=status, count=1)
+    begun = begin(zone)
+
+    ended = waiter.wait(begun, Deadline(LONG_SECONDS))
+
+    assert ended == replace(begun, state=OperationState.TIMEOUT)
+
+
+@pytest.mark.parametrize(
+    "fault", [{"fault": "refuse", "status": 503}, {"fault": "drop"}, {"fault": "garbage"}], ids=str
+)
+def test_polls_that_fail_are_ridden_out(
+    simulator: SimulatorProcess, zone: ZoneClient, waiter: OperationWaiter, fault: dict[str, object]
+) -> None:
+    simulator.add_fault(operation=POLL, count=5, **fault)
+
+    assert waiter.wait(begin(zone), Deadline(LONG_SECONDS)).state is OperationState.SUCCESS
+
+
+def test_operation_keeps_the_reference_that_it_began_with(
+    simulator: SimulatorProcess, zone: ZoneClient, waiter: OperationWaiter
+) -> None:
+    begun = begin(zone)
+    body = f'{{"id": "{begun.id}", "state": "success"}}'
+    simulator.add_fault(fault="garbage", operation=POLL, status=200, body=body)
+
+    ended = waiter.wait(begun, Deadline(LONG_SECONDS))
+
+    assert isinstance(ended.reference, UUID)
+    assert ended.reference == begun.reference
