@@ -56,7 +56,7 @@ def scale(text: str) -> float:
 
 def socket_path(text: str) -> Path:
     """Read `unix:///path` or `/path`."""
-    path = Path(text.removeprefix("unix:").replace("//", "/", 1) if ":" in text else text)
+    path = Path(re.sub(r"^unix:(//)?", "", text))
     if not path.is_absolute() or path.name == "":
         raise ValueError(f"{text!r} is no socket such as unix:///csi/csi.sock")
     return path
