@@ -22,6 +22,7 @@ _CONTAINER_CGROUPS = "k8s.io"
 _DEVICE_PLUGINS = Path("/var/lib/kubelet/device-plugins")
 _LOG_LINKS = Path("/var/log/containers")
 _NETWORK_RESULTS = Path("/var/lib/cni/results")
+_SHIM_SOCKETS = Path("/run/containerd/s")
 _SANDBOXES = CONTAINERD / "state" / "io.containerd.grpc.v1.cri" / "sandboxes"
 _SHIMS = CONTAINERD / "state" / "io.containerd.runtime.v2.task" / "k8s.io"
 
@@ -98,9 +99,10 @@ def _detach_loop_devices() -> None:
 def _remove_strays() -> None:
     for stray in _strays():
         stray.unlink()
-        for folder in stray.parents[:2]:
-            with contextlib.suppress(OSError):  # something else is in it
-                folder.rmdir()
+    for folder in (_DEVICE_PLUGINS, _LOG_LINKS, _NETWORK_RESULTS, _SHIM_SOCKETS):
+        with contextlib.suppress(OSError):  # not there, or something else is in it
+            folder.rmdir()
+            folder.parent.rmdir()
 
 
 def _strays() -> list[Path]:

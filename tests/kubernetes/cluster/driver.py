@@ -15,7 +15,6 @@ from tests.kubernetes.cluster.places import (
     DRIVER_NAME,
     INSTANCE,
     KUBELET,
-    NODE_NAME,
     ZONE,
 )
 from tests.kubernetes.cluster.polling import wait_until
@@ -90,14 +89,12 @@ def node_plugin(attach_limit: int = ATTACH_LIMIT) -> Daemon:
             "node",
             f"--endpoint=unix://{NODE_SOCKET}",
             f"--driver-name={DRIVER_NAME}",
-            f"--node-name={NODE_NAME}",
             f"--instance-id={INSTANCE}",
             f"--zone={ZONE}",
             f"--kubelet-path={KUBELET}",
             f"--registration-path={REGISTRATION}",
             f"--device-dir={DEVICES}",
             f"--volume-attach-limit={attach_limit}",
-            "--taint-removal=false",
             "--log-format=text",
         ],
     )
