@@ -41,8 +41,7 @@ _CAUSE_LENGTH = 200
 # Failures after which the request surely never reached the API. Not every SSLError: that one comes
 # also when TLS breaks while the answer is awaited.
 _NEVER_SENT = (
-    urllib3.exceptions.NewConnectionError,  # refused, no route, no such name
-    urllib3.exceptions.ConnectTimeoutError,
+    urllib3.exceptions.ConnectTimeoutError,  # also refused, no route, no such name
     urllib3.exceptions.ProxyError,
     ssl.SSLCertVerificationError,
 )

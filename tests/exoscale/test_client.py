@@ -333,10 +333,11 @@ def test_scope_is_what_exists_of_the_zones_asked_for(
 def test_default_zone_is_the_one_that_is_asked(
     simulator: SimulatorProcess, make_cloud: MakeCloud, deadline: Deadline
 ) -> None:
-    cloud = make_cloud(simulator.api_endpoint, default_zone=simulator.zones[1])
+    first, second = simulator.zones[:2]
+    cloud = make_cloud(simulator.api_endpoint, zones=(first, second), default_zone=second)
 
-    assert cloud.zones(deadline) == simulator.zones
-    assert [call.zone for call in simulator.calls()] == [simulator.zones[1]]
+    assert cloud.zones(deadline) == (first, second)
+    assert [call.zone for call in simulator.calls()] == [second]
 
 
 def test_zone_that_does_not_exist_has_nothing(

@@ -26,6 +26,7 @@ from csi_exoblock.errors import (
     DriverError,
     NotFound,
 )
+from csi_exoblock.exoscale import transport as transport_module
 from csi_exoblock.exoscale.transport import Request, Transport
 from csi_exoblock.metrics import Metrics
 from tests.asking import LONG_SECONDS
@@ -56,6 +57,7 @@ UNAVAILABLE = {
     "wrong form": Answer(body=b'{"id": 7}'),
     "no gzip": Answer(headers={"Content-Encoding": "gzip"}),
     "elsewhere": Answer(302, headers={"Location": "http://127.0.0.1:1/"}),
+    "neither yes nor no": Answer(300, b'{"id": "x"}'),
     "empty": Answer(204, body=b""),
 }
 
@@ -196,6 +198,32 @@ def test_write_that_has_begun_outlives_a_cancelled_call(
     assert writing.result() == "made"
 
 
+class AlmostOver(Deadline):
+    """A deadline with next to no time left, for ever."""
+
+    def remaining(self) -> float:
+        return 1e-6
+
+
+def test_write_is_given_its_time_however_near_the_deadline(
+    server: ScriptedServer, transport: Transport
+) -> None:  # C1: a lost answer costs more than a late one
+    server.script += [Answer(body=b'{"id": "made"}')]
+
+    made = transport.send(request(server, "POST"), read_id, AlmostOver(LONG_SECONDS))
+
+    assert made == "made"
+
+
+def test_read_is_given_no_more_time_than_the_deadline(
+    server: ScriptedServer, transport: Transport
+) -> None:
+    server.script += [Hold(threading.Event())]
+
+    with pytest.raises(ApiUnavailable, match="timed out"):
+        transport.send(request(server), read_id, AlmostOver(LONG_SECONDS))
+
+
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_nothing_is_sent_without_time(
     server: ScriptedServer, transport: Transport, method: str
@@ -207,19 +235,36 @@ def test_nothing_is_sent_without_time(
 
 
 def test_cancel_ends_the_pause_between_repeats(
-    server: ScriptedServer, make_transport: MakeTransport, threads: ThreadPoolExecutor
+    server: ScriptedServer,
+    make_transport: MakeTransport,
+    threads: ThreadPoolExecutor,
+    pausing: threading.Event,
 ) -> None:  # S5
     deadline = Deadline(3 * LONG_SECONDS)
     transport = make_transport(timing=replace(QUICK, api_retry_initial=LONG_SECONDS))
     server.script += [Answer(503)]
     reading = threads.submit(transport.send, request(server), read_id, deadline)
-    server.arrived.acquire()
+    pausing.wait()
 
     deadline.cancel()
 
-    with pytest.raises((DeadlineExceeded, ApiUnavailable)):
+    with pytest.raises(DeadlineExceeded, match="cancelled"):
         reading.result()
     assert len(server.received) == 1
+
+
+@pytest.fixture
+def pausing(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """An event that comes when a read is about to pause."""
+    event = threading.Event()
+    caplog.set_level(logging.DEBUG, logger=transport_module.__name__)
+
+    def note(record: logging.LogRecord) -> bool:
+        event.set()
+        return True
+
+    monkeypatch.setattr(transport_module.log, "filters", [note])
+    return event
 
 
 def test_retry_after_is_obeyed(server: ScriptedServer, transport: Transport) -> None:  # S20

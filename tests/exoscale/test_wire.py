@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from csi_exoblock.exoscale import wire
@@ -167,6 +168,7 @@ LISTS = st.dictionaries(
 
 
 @given(parse=st.sampled_from(PARSERS), body=BODY | LISTS)
+@example(parse=wire.volume, body={"id": ID, "size": json.loads("1e999")})
 def test_garbage_is_always_recognised_as_such(parse: Any, body: object) -> None:
     with contextlib.suppress(*wire.UNREADABLE):
         parse(ZONE, body)
