@@ -48,10 +48,21 @@ def _simulator() -> click.Command:
     return simulator
 
 
+def _demo() -> click.Command:
+    try:
+        from csi_exoblock.tools.demo import demo
+    except ModuleNotFoundError as error:
+        raise click.UsageError(f"{error.name} is missing; install csi-exoblock[demo]") from error
+    return demo
+
+
 class _Commands(click.Group):
     """The commands; those of other rooms are imported only when they are asked for."""
 
-    lazily: Mapping[str, Callable[[], click.Command]] = {"simulator": _simulator}
+    lazily: Mapping[str, Callable[[], click.Command]] = {
+        "simulator": _simulator,
+        "demo": _demo,
+    }
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return every name that `--help` lists."""

@@ -1,0 +1,129 @@
+"""The demo: one volume through its whole life, by the real driver, against the embedded cloud."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import tempfile
+from pathlib import Path
+
+import click
+import grpc
+from rich.console import Console
+
+from csi_exoblock.tools.demo_mounts import mounts_below, mounts_ended
+from csi_exoblock.tools.demo_orchestrator import Orchestrator, Volume
+from csi_exoblock.tools.demo_pod import Pod
+from csi_exoblock.tools.demo_processes import CloudProcess, DemoFailed, DriverProcess
+from csi_exoblock.tools.demo_report import Report
+
+_FAILED = 1
+_INTERRUPTED = 130
+
+
+@click.command()
+@click.option(
+    "--latency",
+    default="create=1s,attach=1s,detach=1s,snapshot=1s,delete=0.5s",
+    show_default=True,
+    help="Time that the cloud's operations take, as for the simulator.",
+)
+def demo(latency: str) -> None:
+    """Show a volume's life: no account needed, and nothing is left behind.
+
+    Without root the cloud's side is shown, and what happens on the host is skipped.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # clean up then as well
+    console = Console(highlight=False)
+    try:
+        with tempfile.TemporaryDirectory(prefix="csi-exoblock-demo-") as folder:
+            _run(Path(folder), latency, console)
+    except KeyboardInterrupt:
+        console.print("\ninterrupted; everything is cleaned up")
+        sys.exit(_INTERRUPTED)
+    except DemoFailed as error:
+        console.print(f"[red]{error}[/]")
+        sys.exit(_FAILED)
+    except grpc.RpcError:
+        sys.exit(_FAILED)  # the report has said what and why
+
+
+def _run(folder: Path, latency: str, console: Console) -> None:
+    is_root = os.geteuid() == 0
+    if not is_root:
+        console.print(
+            "Not root: formatting, mounting and writing are skipped, for they need loop devices "
+            "and mounts.\nThe cloud's side is shown.\n"
+        )
+    with (
+        CloudProcess.start(folder / "cloud", latency) as cloud,
+        mounts_ended(folder),
+        DriverProcess.start(folder / "driver", cloud, with_node=is_root) as driver,
+    ):
+        console.print(f"cloud   {cloud.url}  zones {', '.join(cloud.zones)}")
+        console.print(f"driver  unix://{driver.socket}\n", soft_wrap=True)
+        report = Report(console, count_calls=cloud.count_calls)
+        orchestrator = Orchestrator(driver.channel, node_id=cloud.node_id, report=report)
+        try:
+            if is_root:
+                _whole_life(orchestrator, folder, report)
+            else:
+                _life_in_the_cloud(orchestrator, report)
+        except grpc.RpcError:
+            console.print(f"\nThe driver's last words:\n{driver.last_words()}", soft_wrap=True)
+            raise
+        _require_nothing_left(cloud, folder)
+        report.conclude()
+
+
+def _require_nothing_left(cloud: CloudProcess, folder: Path) -> None:
+    left = [*cloud.resources(), *mounts_below(folder), *cloud.devices.iterdir()]
+    if left:
+        raise DemoFailed(f"left behind: {', '.join(map(str, left))}")
+
+
+def _whole_life(orchestrator: Orchestrator, folder: Path, report: Report) -> None:
+    """Prove with a checksum that data survives snapshot, restore and expansion."""
+    source = _create_first(orchestrator, report)
+    with Pod(orchestrator, source, folder / "pod-1") as first:
+        checksum = first.write()
+        report.note(f"wrote {first.size_mib()} MiB, sha256 {checksum[:16]}…")
+        snapshot_id = orchestrator.snapshot("monday", source)
+        restored = orchestrator.create("copy", 2, snapshot_id=snapshot_id)
+        with Pod(orchestrator, restored, folder / "pod-2") as second:
+            _require_same(checksum, second)
+            report.note(f"restored beside its source: same data, {second.capacity()}")
+    orchestrator.expand(restored, 3)
+    with Pod(orchestrator, restored, folder / "pod-3") as third:
+        _require_same(checksum, third)
+        report.note(f"expanded: same data, {third.capacity()}")
+    _delete(orchestrator, snapshot_id, source, restored)
+
+
+def _life_in_the_cloud(orchestrator: Orchestrator, report: Report) -> None:
+    source = _create_first(orchestrator, report)
+    orchestrator.attach(source)
+    snapshot_id = orchestrator.snapshot("monday", source)
+    restored = orchestrator.create("copy", 2, snapshot_id=snapshot_id)
+    orchestrator.expand(restored, 3)
+    orchestrator.detach(source)
+    _delete(orchestrator, snapshot_id, source, restored)
+
+
+def _create_first(orchestrator: Orchestrator, report: Report) -> Volume:
+    volume = orchestrator.create("data", 1)
+    report.note("5 s of that only once: a driver that has just started looks twice for")
+    report.note("what one that died before it may have begun to create")
+    return volume
+
+
+def _delete(orchestrator: Orchestrator, snapshot_id: str, *volumes: Volume) -> None:
+    orchestrator.delete_snapshot(snapshot_id)
+    for volume in volumes:
+        orchestrator.delete(volume)
+
+
+def _require_same(checksum: str, pod: Pod) -> None:
+    if (found := pod.checksum()) != checksum:
+        raise DemoFailed(f"the data changed: sha256 {found}, not {checksum}")

@@ -1,0 +1,213 @@
+"""The processes of the demo: simulator and driver, started and ended, with nothing left of them."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import re
+import secrets
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self
+
+import click
+import grpc
+
+from csi_exoblock.pb import csi_pb2, csi_pb2_grpc
+
+_START_SECONDS = 30.0
+_STOP_SECONDS = 60.0
+_LAST_LINES = 12
+_WRONG_USAGE = 2
+_ANNOUNCEMENT = re.compile(r"simulator listening on (\S+) zones (\S+) instances (\S+)\n")
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_PR_SET_PDEATHSIG = 1
+
+
+class DemoFailed(Exception):
+    """The demo can't go on, or did not prove what it shows; the text says why."""
+
+
+class _Process:
+    """A command of ours in a process of its own, which Ctrl-C in the terminal does not reach.
+
+    So the demo ends them in their order, and each can clean up what it made.
+    """
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not leave half of it
+        self._end()
+
+    def _end(self) -> None:
+        self._process.terminate()
+        try:
+            self._process.wait(_STOP_SECONDS)
+        finally:
+            self._process.kill()
+            self._process.wait()
+            if self._process.stdout:
+                self._process.stdout.close()
+
+
+class CloudProcess(_Process):
+    """The simulator, with this host as one of its instances.
+
+    Attributes:
+        node_id: The instance that is this host.
+        environment: What a client needs to be let in.
+    """
+
+    def __init__(
+        self,
+        process: subprocess.Popen[str],
+        *,
+        announcement: re.Match[str],
+        environment: Mapping[str, str],
+        devices: Path,
+    ) -> None:
+        super().__init__(process)
+        self.url = announcement[1]
+        self.zones = announcement[2].split(",")
+        self.node_id = announcement[3]
+        self.environment = environment
+        self.devices = devices
+
+    @classmethod
+    def start(cls, folder: Path, latency: str) -> Self:
+        """Start the simulator.
+
+        Raises:
+            DemoFailed: It ended at once.
+            click.UsageError: The latency is not of its form.
+        """
+        devices, log = folder / "devices", folder / "log"
+        devices.mkdir(parents=True)
+        environment = {
+            "EXOSCALE_API_KEY": "EXOdemo",
+            "EXOSCALE_API_SECRET": secrets.token_urlsafe(),
+        }
+        arguments = ["simulator", "--listen", "127.0.0.1:0", "--latency", latency]
+        arguments += ["--device-dir", str(devices), "--state-dir", str(folder)]
+        with log.open("w") as errors:
+            process = _start(arguments, environment, stdout=subprocess.PIPE, stderr=errors)
+        line = process.stdout.readline() if process.stdout else ""
+        announcement = _ANNOUNCEMENT.fullmatch(line)
+        if announcement is None:
+            process.wait(_STOP_SECONDS)
+            words = log.read_text().strip().removeprefix("csi-exoblock: ")
+            if process.returncode == _WRONG_USAGE:
+                raise click.UsageError(words)
+            raise DemoFailed(f"the simulator did not start: {words}")
+        return cls(process, announcement=announcement, environment=environment, devices=devices)
+
+    def count_calls(self) -> int:
+        """Return how many calls its API has had."""
+        return len(self._ask("calls"))
+
+    def resources(self) -> list[str]:
+        """Return the ids of all volumes and snapshots that there are."""
+        return [each["id"] for what in ("volumes", "snapshots") for each in self._ask(what)]
+
+    def _ask(self, what: str) -> list[Any]:
+        url = f"{self.url}/_simulator/{what}"
+        with urllib.request.urlopen(url, timeout=_START_SECONDS) as response:  # noqa: S310 - ours
+            answer: list[Any] = json.load(response)
+        return answer
+
+
+class DriverProcess(_Process):
+    """The driver.
+
+    Attributes:
+        channel: A connection to its CSI socket.
+    """
+
+    def __init__(self, process: subprocess.Popen[str], *, socket: Path, log: Path) -> None:
+        super().__init__(process)
+        self.socket = socket
+        self.channel = grpc.insecure_channel(f"unix:{socket}")
+        self._log = log
+
+    @classmethod
+    def start(cls, folder: Path, cloud: CloudProcess, *, with_node: bool) -> Self:
+        """Start the driver, with the service that works on this host or without.
+
+        Raises:
+            DemoFailed: It ended, or is not ready in time.
+        """
+        folder.mkdir()
+        socket, log = folder / "csi.sock", folder / "log"
+        zone, instance = cloud.node_id.split("/")
+        arguments = ["all" if with_node else "controller", "--endpoint", f"unix://{socket}"]
+        arguments += ["--api-endpoint", f"{cloud.url}/{{zone}}/v2", "--default-zone", zone]
+        arguments += ["--log-format", "text"]
+        if with_node:
+            arguments += ["--instance-id", instance, "--zone", zone]
+            arguments += ["--device-dir", str(cloud.devices), "--kubelet-path", str(folder)]
+        with log.open("w") as output:
+            process = _start(arguments, cloud.environment, stdout=output, stderr=output)
+        driver = cls(process, socket=socket, log=log)
+        try:
+            driver._wait_until_ready()
+        except BaseException:
+            driver._end()
+            raise
+        return driver
+
+    def last_words(self) -> str:
+        """Return the end of its log."""
+        return "\n".join(self._log.read_text().splitlines()[-_LAST_LINES:])
+
+    def _end(self) -> None:
+        self.channel.close()
+        super()._end()
+
+    def _wait_until_ready(self) -> None:
+        identity = csi_pb2_grpc.IdentityStub(self.channel)
+        while self._process.poll() is None:
+            answer = identity.Probe(
+                csi_pb2.ProbeRequest(), timeout=_START_SECONDS, wait_for_ready=True
+            )
+            if answer.ready.value:
+                return
+        raise DemoFailed(f"the driver did not start: {self.last_words()}")
+
+
+def _start(
+    arguments: Sequence[str],
+    environment: Mapping[str, str],
+    *,
+    stdout: int | IO[str],
+    stderr: IO[str],
+) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "csi_exoblock", *arguments],
+        env={"PATH": _PATH, **environment},
+        stdin=subprocess.DEVNULL,
+        stdout=stdout,
+        stderr=stderr,
+        text=True,
+        start_new_session=True,
+        preexec_fn=_end_with_parent,
+    )
+
+
+def _end_with_parent() -> None:
+    """Have the kernel end the process when the demo is killed: devices must not outlive it."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -1,0 +1,118 @@
+"""The demo as a newcomer runs it: it shows a whole life, and leaves nothing, however it ends."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+LIMIT_SECONDS = 90.0
+
+HOST_CALLS = (
+    "NodeStageVolume",
+    "NodePublishVolume",
+    "NodeUnpublishVolume",
+    "NodeUnstageVolume",
+)
+CLOUD_CALLS = (
+    "CreateVolume",
+    "ControllerPublishVolume",
+    "CreateSnapshot",
+    "ControllerExpandVolume",
+    "ControllerUnpublishVolume",
+    "DeleteSnapshot",
+    "DeleteVolume",
+)
+
+
+@pytest.fixture
+def folder(tmp_path: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Where the demo works; at the end it must be empty, unmounted and without devices."""
+    yield tmp_path
+    assert list(tmp_path.iterdir()) == []
+    assert str(tmp_path) not in pathlib.Path("/proc/self/mountinfo").read_text()
+    assert str(tmp_path) not in devices()
+
+
+@pytest.mark.root
+def test_the_demo_shows_a_whole_life_and_proves_the_data(folder: pathlib.Path) -> None:
+    with demo(folder) as running:
+        shown, _ = running.communicate(timeout=LIMIT_SECONDS)
+
+    assert running.returncode == 0, shown
+    assert all(call in shown for call in (*CLOUD_CALLS, *HOST_CALLS))
+    assert "restored beside its source: same data, file system of 1.9" in shown
+    assert "expanded: same data, file system of 2.9" in shown
+    assert "API calls" in shown
+    assert "Nothing is left" in shown
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("moment", ["cloud", "driver", "create", "wrote", "restored beside"])
+def test_ctrl_c_leaves_nothing(folder: pathlib.Path, moment: str) -> None:
+    with demo(folder) as running:
+        assert running.stdout is not None
+        for line in running.stdout:
+            if moment in line:
+                break
+        running.send_signal(signal.SIGINT)
+        shown, _ = running.communicate(timeout=LIMIT_SECONDS)
+
+    assert running.returncode == 130, shown
+    assert "interrupted; everything is cleaned up" in shown
+
+
+def test_without_root_the_demo_says_what_it_skips_and_shows_the_cloud(
+    folder: pathlib.Path,
+) -> None:
+    as_nobody = ("unshare", "--user") if os.geteuid() == 0 else ()
+
+    with demo(folder, wrapper=as_nobody) as running:
+        shown, _ = running.communicate(timeout=LIMIT_SECONDS)
+
+    assert running.returncode == 0, shown
+    assert "Not root: formatting, mounting and writing are skipped" in shown
+    assert all(call in shown for call in CLOUD_CALLS)
+    assert not any(call in shown for call in HOST_CALLS)
+
+
+@pytest.mark.parametrize("flag", ["--latency=nonsense", "--nonsense"])
+def test_a_wrong_flag_ends_with_one_line_and_code_2(folder: pathlib.Path, flag: str) -> None:
+    with demo(folder, flag) as running:
+        shown, _ = running.communicate(timeout=LIMIT_SECONDS)
+
+    assert running.returncode == 2
+    assert "nonsense" in shown
+    assert len(shown.splitlines()) == 1
+
+
+@contextmanager
+def demo(
+    folder: pathlib.Path, *flags: str, wrapper: tuple[str, ...] = ()
+) -> Iterator[subprocess.Popen[str]]:
+    """Run the demo with short operations of the cloud; end it with the block."""
+    command = [*wrapper, sys.executable, "-m", "csi_exoblock", "demo", "--latency=0.05s", *flags]
+    process = subprocess.Popen(
+        command,
+        env={"PATH": os.environ["PATH"], "TMPDIR": str(folder), "PYTHONUNBUFFERED": "1"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.communicate(timeout=LIMIT_SECONDS)
+
+
+def devices() -> str:
+    """Return the loop devices of this machine with their files."""
+    return subprocess.run(["losetup", "--list"], capture_output=True, text=True, check=True).stdout
