@@ -8,7 +8,12 @@ from pathlib import Path
 from tests.kubernetes.cluster.api import CSI_NODE, LEASE
 from tests.kubernetes.cluster.cloud import Cloud
 from tests.kubernetes.cluster.cluster import Cluster
-from tests.kubernetes.cluster.driver import ATTACH_LIMIT, controller_pod, node_plugin
+from tests.kubernetes.cluster.driver import (
+    ATTACH_LIMIT,
+    NODE_SOCKET,
+    controller_pod,
+    node_plugin,
+)
 from tests.kubernetes.cluster.places import CSI, DRIVER_NAME, NODE_NAME
 from tests.kubernetes.cluster.polling import wait_until
 from tests.kubernetes.cluster.programs import build_programs, snapshot_definitions
@@ -41,6 +46,7 @@ class Installation:
         """
         self.cluster.start()
         CSI.mkdir()
+        NODE_SOCKET.parent.mkdir(parents=True)  # a pod's hostPath is made by kubelet
         with ThreadPoolExecutor() as threads:
             installed = threads.submit(self._install_objects)
             self.cloud.start()
