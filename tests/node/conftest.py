@@ -1,0 +1,259 @@
+"""A node process with disks of the tests' own, and tools of the host that can be made to fail."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import pytest
+
+from csi_exoblock.pb import csi_pb2, csi_pb2_grpc
+from tests.driver_process import DriverProcess
+from tests.node.disks import Disk, attached_disk
+
+INSTANCE = "5e0f6d1c-93f4-4f0e-8d0b-0c8f6b5d2a10"
+# The driver gives up after 3 s where it would wait for 60 on a cluster's node.
+TIME_SCALE = "0.05"
+FORMAT = {"format": "ifBlank"}
+
+Mode = csi_pb2.VolumeCapability.AccessMode
+MakeDisk = Callable[..., Disk]
+
+
+class Tools:
+    """Commands of the host that come before the real ones on the driver's PATH."""
+
+    def __init__(self, folder: pathlib.Path) -> None:
+        self.folder = folder
+        self._log = folder / "log"
+        self._log.touch()
+
+    def count(self, *names: str) -> int:
+        """Count how often the commands ran."""
+        return sum(line.split()[0] in names for line in self._log.read_text().splitlines())
+
+    def watch(self, name: str) -> None:
+        """Count the runs of a command that works as ever."""
+        self.replace(name, f'exec {shutil.which(name)} "$@"')
+
+    def replace(self, name: str, script: str) -> None:
+        """Have a command do something else."""
+        tool = self.folder / name
+        tool.write_text(f'#!/bin/sh\necho "{name} $*" >> {self._log}\n{script}\n')
+        tool.chmod(0o755)
+
+
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """A volume as kubelet deals with it: a disk, and the paths at which it is to appear."""
+
+    disk: Disk
+    node: csi_pb2_grpc.NodeStub
+    staging: pathlib.Path
+    folder: pathlib.Path
+
+    def target(self, pod: str = "pod") -> pathlib.Path:
+        """Return where a pod's volume appears."""
+        return self.folder / pod / "mount"
+
+    def stage(
+        self,
+        filesystem: str = "ext4",
+        *,
+        context: Mapping[str, str] = FORMAT,
+        flags: tuple[str, ...] = (),
+        mode: Mode.Mode.ValueType = Mode.SINGLE_NODE_WRITER,
+    ) -> None:
+        """Stage it with a file system."""
+        capability = mount_capability(filesystem, flags=flags, mode=mode)
+        self.stage_as(capability, context=context)
+
+    def stage_as(
+        self, capability: csi_pb2.VolumeCapability, *, context: Mapping[str, str] = FORMAT
+    ) -> None:
+        """Stage it as a capability says."""
+        self.node.NodeStageVolume(
+            csi_pb2.NodeStageVolumeRequest(
+                volume_id=self.disk.volume_id,
+                staging_target_path=str(self.staging),
+                volume_capability=capability,
+                volume_context=context,
+            )
+        )
+
+    def unstage(self) -> None:
+        """Unstage it."""
+        self.node.NodeUnstageVolume(
+            csi_pb2.NodeUnstageVolumeRequest(
+                volume_id=self.disk.volume_id, staging_target_path=str(self.staging)
+            )
+        )
+
+    def publish(
+        self,
+        pod: str = "pod",
+        *,
+        capability: csi_pb2.VolumeCapability | None = None,
+        readonly: bool = False,
+    ) -> pathlib.Path:
+        """Publish it to a pod and return where."""
+        target = self.target(pod)
+        target.parent.mkdir(exist_ok=True)
+        self.node.NodePublishVolume(
+            csi_pb2.NodePublishVolumeRequest(
+                volume_id=self.disk.volume_id,
+                staging_target_path=str(self.staging),
+                target_path=str(target),
+                volume_capability=capability or mount_capability("ext4"),
+                readonly=readonly,
+            )
+        )
+        return target
+
+    def unpublish(self, pod: str = "pod") -> None:
+        """Take it from a pod."""
+        self.node.NodeUnpublishVolume(
+            csi_pb2.NodeUnpublishVolumeRequest(
+                volume_id=self.disk.volume_id, target_path=str(self.target(pod))
+            )
+        )
+
+    def expand(self, path: pathlib.Path) -> int:
+        """Expand it and return its size in bytes."""
+        answer = self.node.NodeExpandVolume(
+            csi_pb2.NodeExpandVolumeRequest(
+                volume_id=self.disk.volume_id,
+                volume_path=str(path),
+                staging_target_path=str(self.staging),
+            )
+        )
+        return answer.capacity_bytes
+
+    def usage(self, path: pathlib.Path) -> dict[int, csi_pb2.VolumeUsage]:
+        """Return its statistics by unit."""
+        answer = self.node.NodeGetVolumeStats(
+            csi_pb2.NodeGetVolumeStatsRequest(volume_id=self.disk.volume_id, volume_path=str(path))
+        )
+        return {row.unit: row for row in answer.usage}
+
+
+def mount_capability(
+    filesystem: str,
+    *,
+    flags: tuple[str, ...] = (),
+    mode: Mode.Mode.ValueType = Mode.SINGLE_NODE_WRITER,
+) -> csi_pb2.VolumeCapability:
+    """Ask for a mounted file system."""
+    return csi_pb2.VolumeCapability(
+        mount=csi_pb2.VolumeCapability.MountVolume(fs_type=filesystem, mount_flags=flags),
+        access_mode=Mode(mode=mode),
+    )
+
+
+def block_capability(
+    mode: Mode.Mode.ValueType = Mode.SINGLE_NODE_WRITER,
+) -> csi_pb2.VolumeCapability:
+    """Ask for a raw block device."""
+    return csi_pb2.VolumeCapability(
+        block=csi_pb2.VolumeCapability.BlockVolume(), access_mode=Mode(mode=mode)
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """Where the disks and the links to them lie."""
+    made = tmp_path_factory.mktemp("node")
+    (made / "by-id").mkdir()
+    return made
+
+
+@pytest.fixture(scope="module")
+def tools(tmp_path_factory: pytest.TempPathFactory) -> Tools:
+    made = Tools(tmp_path_factory.mktemp("tools"))
+    for name in ("mkfs.ext4", "mkfs.ext3", "mkfs.xfs", "mkfs.btrfs"):
+        made.watch(name)
+    return made
+
+
+@pytest.fixture(scope="module")
+def start_node(
+    folder: pathlib.Path, tools: Tools, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[..., DriverProcess]]:
+    """Start further node processes for the same disks; all end with the file."""
+    with ExitStack() as running:
+
+        def start(*flags: str) -> DriverProcess:
+            return running.enter_context(
+                DriverProcess.start(
+                    "node",
+                    "--instance-id", INSTANCE,
+                    "--zone", "ch-gva-2",
+                    "--device-dir", str(folder / "by-id"),
+                    "--kubelet-path", str(folder / "kubelet"),
+                    "--time-scale", TIME_SCALE,
+                    *flags,
+                    folder=tmp_path_factory.mktemp("driver"),
+                    environment={"PATH": f"{tools.folder}:{os.environ['PATH']}"},
+                )
+            )  # fmt: skip
+
+        yield start
+
+
+@pytest.fixture(scope="module")
+def driver(start_node: Callable[..., DriverProcess]) -> DriverProcess:
+    return start_node()
+
+
+@pytest.fixture
+def make_disk(folder: pathlib.Path, tmp_path: pathlib.Path) -> Iterator[MakeDisk]:
+    """Attach further disks; all go with the test."""
+    with ExitStack() as attached:
+
+        def make(*, gib: int = 1, sector_bytes: int = 4096) -> Disk:
+            return attached.enter_context(
+                attached_disk(tmp_path, folder / "by-id", gib=gib, sector_bytes=sector_bytes)
+            )
+
+        yield make
+
+
+@pytest.fixture
+def disk(make_disk: MakeDisk) -> Disk:
+    return make_disk()
+
+
+@pytest.fixture
+def make_volume(driver: DriverProcess, tmp_path: pathlib.Path) -> Callable[[Disk], Volume]:
+    def make(disk: Disk, node: DriverProcess = driver) -> Volume:
+        staging = tmp_path / disk.path.name / "globalmount"
+        staging.mkdir(parents=True)
+        stub = csi_pb2_grpc.NodeStub(node.channel)
+        return Volume(disk, stub, staging, tmp_path / disk.path.name)
+
+    return make
+
+
+@pytest.fixture
+def volume(make_volume: Callable[[Disk], Volume], disk: Disk) -> Volume:
+    return make_volume(disk)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what was expected and seen for every case of the tables that record it."""
+    reports = [
+        report
+        for outcome in ("passed", "failed")
+        for report in terminalreporter.stats.get(outcome, [])
+        if report.when == "call"
+    ]
+    rows = [dict(report.user_properties) for report in reports]
+    rows = [row for row in rows if "case" in row]
+    if rows:
+        terminalreporter.section("disks: what was asked, expected and seen")
+    for row in sorted(rows, key=lambda row: str(row["case"])):
+        terminalreporter.line(f"{row['case']:<44} {row['expected']:<34} {row['seen']}")

@@ -1,0 +1,118 @@
+"""Disks of the tests: files on loop devices, linked as udev would link an attached volume."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import subprocess
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+GIB = 1024**3
+SERIAL_CHARACTERS = 20
+
+
+class Disk:
+    """A disk that is attached to this host.
+
+    Attributes:
+        volume_id: The volume that it is.
+        path: Its device.
+        link: The name by which the driver finds it.
+    """
+
+    def __init__(self, *, file: pathlib.Path, path: pathlib.Path, links: pathlib.Path) -> None:
+        self._file = file
+        self._uuid = uuid.uuid4()
+        self.path = path
+        self.volume_id = f"ch-gva-2/{self._uuid}"
+        self.link = links / f"virtio-{str(self._uuid)[:SERIAL_CHARACTERS]}"
+
+    def attach(self) -> None:
+        """Make the link, as udev does when the disk shows up."""
+        self.link.symlink_to(self.path)
+
+    def format(self, filesystem: str, *options: str) -> None:
+        """Make a file system on it, by other means than the driver."""
+        run(f"mkfs.{filesystem}", *options, str(self.path))
+
+    def write(self, offset: int, data: bytes) -> None:
+        """Write bytes to it and see them on the disk."""
+        with self.path.open("r+b", buffering=0) as device:
+            device.seek(offset)
+            device.write(data)
+            os.fsync(device.fileno())
+
+    def copy_to(self, other: Disk) -> None:
+        """Make another disk the same, bit by bit, as a restore does."""
+        run(
+            "dd",
+            f"if={self.path}",
+            f"of={other.path}",
+            "bs=4M",
+            "conv=sparse,notrunc",
+            "status=none",
+        )
+        run("sync")
+
+    def grow(self, gib: int) -> None:
+        """Make it larger, as a resize in the cloud does."""
+        os.truncate(self._file, gib * GIB)
+        run("losetup", "--set-capacity", str(self.path))
+
+    def cut(self) -> None:
+        """Take its content away, so that reads fail."""
+        os.truncate(self._file, 0)
+
+
+@contextmanager
+def attached_disk(
+    folder: pathlib.Path, links: pathlib.Path, *, gib: int = 1, sector_bytes: int = 4096
+) -> Iterator[Disk]:
+    """Attach a new blank disk for the length of the block."""
+    file = folder / f"{uuid.uuid4()}.img"
+    file.touch()
+    os.truncate(file, gib * GIB)
+    arguments = ("--find", "--show", f"--sector-size={sector_bytes}", str(file))
+    path = pathlib.Path(run("losetup", *arguments).strip())
+    disk = Disk(file=file, path=path, links=links)
+    disk.attach()
+    try:
+        yield disk
+    finally:
+        _unmount_everywhere(path)
+        run("losetup", "--detach", str(path))
+        disk.link.unlink(missing_ok=True)
+        file.unlink()
+
+
+def run(*command: str) -> str:
+    """Run a command and return what it prints; its complaint is in the failure."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{command}: {done.stderr}"
+    return done.stdout
+
+
+def mounts_of(path: pathlib.Path) -> list[str]:
+    """Return the targets at which a device is mounted, bound device nodes included."""
+    number = path.stat().st_rdev
+    found = []
+    for line in pathlib.Path("/proc/self/mountinfo").read_text().splitlines():
+        fields = line.split()
+        target = fields[4].encode().decode("unicode_escape")
+        if fields[2] == f"{os.major(number)}:{os.minor(number)}" or _is_device(target, number):
+            found.append(target)
+    return found
+
+
+def _is_device(target: str, number: int) -> bool:
+    try:
+        return os.stat(target).st_rdev == number
+    except OSError:
+        return False
+
+
+def _unmount_everywhere(path: pathlib.Path) -> None:
+    for target in reversed(mounts_of(path)):
+        subprocess.run(["umount", target], check=False, capture_output=True)

@@ -1,0 +1,192 @@
+"""D1: a disk that may hold data is never formatted, whatever fails or lies on the way."""
+
+from __future__ import annotations
+
+import struct
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import cast
+
+import grpc
+import pytest
+
+from tests.driver_process import DriverProcess
+from tests.node.conftest import FORMAT, MakeDisk, Mode, Tools, Volume
+from tests.node.disks import GIB, Disk, run
+
+pytestmark = pytest.mark.root
+
+MKFS = ("mkfs.ext4", "mkfs.ext3", "mkfs.xfs", "mkfs.btrfs")
+SECTOR = 4096
+LATE_SECONDS = 1.0
+
+Prepare = Callable[[Disk], None]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A disk, how it is staged, and what must come of it.
+
+    Attributes:
+        blkid: A script to run in place of blkid.
+        runs: How often mkfs may run.
+    """
+
+    name: str
+    code: str
+    runs: int = 0
+    prepare: Prepare = lambda disk: None
+    filesystem: str = "ext4"
+    blkid: str = ""
+    context: dict[str, str] = field(default_factory=lambda: dict(FORMAT))
+    mode: int = Mode.SINGLE_NODE_WRITER
+    says: str = ""
+
+
+def at(offset: int, data: bytes) -> Prepare:
+    """Put bytes where a format has its signature."""
+    return lambda disk: disk.write(offset, data)
+
+
+def made(filesystem: str, *options: str) -> Prepare:
+    return lambda disk: disk.format(filesystem, *options)
+
+
+def appear_late(disk: Disk) -> None:
+    disk.link.unlink()
+    threading.Timer(LATE_SECONDS, disk.attach).start()
+
+
+def mount_elsewhere(disk: Disk) -> None:
+    disk.format("ext4")
+    elsewhere = disk.link.parent.parent / "elsewhere"
+    elsewhere.mkdir(exist_ok=True)
+    run("mount", str(disk.path), str(elsewhere))
+
+
+PROBER = "UNAVAILABLE"
+FOREIGN = "FAILED_PRECONDITION"
+
+CASES = [
+    Case("blank", "OK", runs=1),
+    Case("blank, as xfs", "OK", runs=1, filesystem="xfs"),
+    Case("blank, as btrfs", "OK", runs=1, filesystem="btrfs"),
+    Case("blank, as ext3", "OK", runs=1, filesystem="ext3"),
+    Case("link appears late", "OK", runs=1, prepare=appear_late),
+    Case("link missing", PROBER, prepare=lambda disk: disk.link.unlink(), says="is not there"),
+    Case("disk can't be read", PROBER, prepare=lambda disk: disk.cut()),
+    Case("blkid exits 1", PROBER, blkid="exit 1"),
+    Case("blkid exits 2 with a complaint", PROBER, blkid="echo broken >&2; exit 2"),
+    Case("blkid exits 2 with an answer", PROBER, blkid="echo TYPE=ext4; exit 2"),
+    Case("blkid exits 4", PROBER, blkid="exit 4"),
+    Case("blkid exits 8", FOREIGN, blkid="exit 8", says="more than one signature"),
+    Case("blkid exits 126", PROBER, blkid="exit 126"),
+    Case("blkid exits 127", PROBER, blkid="exit 127"),
+    Case("blkid is killed", PROBER, blkid="kill -9 $$"),
+    Case("blkid hangs", PROBER, blkid="sleep 60"),
+    Case("blkid talks garbage", PROBER, blkid="head -c 100 /dev/urandom; exit 0"),
+    Case("blkid lies about an ext4", PROBER, blkid="echo TYPE=ext4; exit 0"),
+    Case("ext4, asked for xfs", FOREIGN, prepare=made("ext4"), filesystem="xfs", says="ext4"),
+    Case("xfs, asked for ext4", FOREIGN, prepare=made("xfs"), says="xfs"),
+    Case("btrfs, asked for ext4", FOREIGN, prepare=made("btrfs"), says="btrfs"),
+    Case("ext4, blkid blind", FOREIGN, prepare=made("ext4"), blkid="exit 2", says="ext"),
+    Case("xfs, blkid blind", FOREIGN, prepare=made("xfs"), blkid="exit 2", says="xfs"),
+    Case("LUKS", FOREIGN, prepare=at(0, b"LUKS\xba\xbe\x00\x02"), says="LUKS"),
+    Case("LVM", FOREIGN, prepare=at(512, b"LABELONE" + bytes(16) + b"LVM2 001"), says="LVM"),
+    Case("swap", FOREIGN, prepare=at(SECTOR - 10, b"SWAPSPACE2"), says="swap"),
+    Case("mdraid", FOREIGN, prepare=at(SECTOR, struct.pack("<II", 0xA92B4EFC, 1)), says="raid"),
+    Case("GPT of 4 KiB sectors", FOREIGN, prepare=at(SECTOR, b"EFI PART"), says="GPT"),
+    Case("MBR", FOREIGN, prepare=at(510, b"\x55\xaa"), says="MBR"),
+    Case("data without a signature at the start", FOREIGN, prepare=at(8192, b"my data")),
+    Case("data without a signature at the end", FOREIGN, prepare=at(GIB - 4096, b"my data")),
+    Case("blank, restored", FOREIGN, context={"format": "never"}, says="format: ifBlank"),
+    Case("blank, made by hand", FOREIGN, context={}, says="format: ifBlank"),
+    Case("blank, asked for reading only", FOREIGN, mode=Mode.SINGLE_NODE_READER_ONLY),
+    Case("mounted elsewhere", FOREIGN, prepare=mount_elsewhere, says="already mounted"),
+]
+
+
+@pytest.fixture
+def blkid(tools: Tools) -> Iterator[Tools]:
+    yield tools
+    (tools.folder / "blkid").unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case.name.replace(" ", "-") for case in CASES])
+def test_only_a_disk_that_is_proven_blank_is_formatted(
+    volume: Volume,
+    blkid: Tools,
+    case: Case,
+    record_property: Callable[[str, object], None],
+) -> None:  # D1, F9
+    case.prepare(volume.disk)
+    if case.blkid:
+        blkid.replace("blkid", case.blkid)
+    before = blkid.count(*MKFS)
+
+    code, message = outcome(
+        lambda: volume.stage(
+            case.filesystem,
+            context=case.context,
+            mode=cast(Mode.Mode.ValueType, case.mode),
+        )
+    )
+
+    runs = blkid.count(*MKFS) - before
+    record_property("case", case.name)
+    record_property("expected", f"{case.code}, mkfs {case.runs}")
+    record_property("seen", f"{code}, mkfs {runs}")
+    assert (code, runs) == (case.code, case.runs), message
+    assert case.says.lower() in message.lower()
+
+
+def test_a_disk_that_is_not_zeroed_is_formatted_if_a_flag_allows_it(
+    start_node: Callable[..., DriverProcess],
+    make_volume: Callable[..., Volume],
+    make_disk: MakeDisk,
+) -> None:  # D1
+    trusting = start_node("--require-zeroed-device", "false")
+    dirty, foreign = make_disk(), make_disk()
+    dirty.write(8192, b"left by somebody")
+    foreign.write(0, b"LUKS\xba\xbe\x00\x02")
+
+    make_volume(dirty, trusting).stage()
+    code, _ = outcome(make_volume(foreign, trusting).stage)
+
+    assert code == FOREIGN
+
+
+def test_what_was_formatted_once_is_never_formatted_again(volume: Volume, tools: Tools) -> None:
+    volume.stage()
+    (volume.staging / "canary").write_text("mine")
+    volume.unstage()
+    before = tools.count(*MKFS)
+
+    volume.stage()
+
+    assert (volume.staging / "canary").read_text() == "mine"
+    assert tools.count(*MKFS) == before
+
+
+def test_made_for_512_byte_sectors_is_refused_with_the_reason(
+    volume: Volume, make_disk: MakeDisk
+) -> None:  # S25
+    old = make_disk(sector_bytes=512)
+    old.format("xfs", "-s", "size=512", "-m", "crc=1", "-b", "size=1024")
+    old.copy_to(volume.disk)
+
+    code, message = outcome(lambda: volume.stage("xfs"))
+
+    assert code == FOREIGN
+    assert "1024-byte sectors" in message or "512-byte sectors" in message
+
+
+def outcome(call: Callable[[], None]) -> tuple[str, str]:
+    """Return the code that a call ends with, and its message."""
+    try:
+        call()
+    except grpc.RpcError as error:
+        ended = cast(grpc.Call, error)
+        return ended.code().name, ended.details() or ""
+    return "OK", ""
