@@ -101,7 +101,9 @@ def mounts_of(path: pathlib.Path) -> list[str]:
     for line in pathlib.Path("/proc/self/mountinfo").read_text().splitlines():
         fields = line.split()
         target = fields[4].encode().decode("unicode_escape")
-        if fields[2] == f"{os.major(number)}:{os.minor(number)}" or _is_device(target, number):
+        source = fields[fields.index("-") + 2]  # btrfs shows a number of its own, not the disk's
+        here = fields[2] == f"{os.major(number)}:{os.minor(number)}" or source == str(path)
+        if here or _is_device(target, number):
             found.append(target)
     return found
 

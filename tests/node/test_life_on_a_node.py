@@ -1,0 +1,412 @@
+"""Stage to unstage on real devices: mounts prove themselves, never multiply, and go again."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import subprocess
+from collections.abc import Callable
+
+import grpc
+import pytest
+
+from csi_exoblock.pb import csi_pb2
+from tests.grpc_errors import refused
+from tests.node.conftest import (
+    FORMAT,
+    MakeDisk,
+    Mode,
+    Tools,
+    Volume,
+    block_capability,
+    mount_capability,
+)
+from tests.node.disks import GIB, Disk, mounts_of, run
+
+pytestmark = pytest.mark.root
+
+FILESYSTEMS = ["ext4", "ext3", "xfs", "btrfs"]
+MIB = 1024**2
+
+
+@pytest.mark.parametrize("filesystem", FILESYSTEMS)
+@pytest.mark.parametrize("sector_bytes", [512, 4096])
+def test_a_volume_is_formatted_mounted_written_measured_and_released(
+    make_disk: MakeDisk,
+    make_volume: Callable[[Disk], Volume],
+    filesystem: str,
+    sector_bytes: int,
+) -> None:  # S25
+    volume = make_volume(make_disk(sector_bytes=sector_bytes))
+    capability = mount_capability(filesystem)
+
+    volume.stage(filesystem)
+    target = volume.publish(capability=capability)
+    (target / "file").write_bytes(bytes(MIB))
+    usage = volume.usage(target)
+    volume.unpublish()
+    volume.unstage()
+
+    size = usage[csi_pb2.VolumeUsage.BYTES]
+    assert 0.85 * GIB < size.total <= GIB
+    assert size.used >= MIB
+    assert 0 < size.available <= size.total
+    assert mounts_of(volume.disk.path) == []
+    assert not target.exists()
+
+
+@pytest.mark.parametrize("filesystem", FILESYSTEMS)
+def test_a_file_system_fills_a_volume_that_grew(
+    volume: Volume, filesystem: str
+) -> None:  # S8: between restore and stage, or between two stages
+    volume.stage(filesystem)
+    (volume.staging / "canary").write_text("mine")
+    volume.unstage()
+    volume.disk.grow(2)
+
+    volume.stage(filesystem)
+
+    usage = os.statvfs(volume.staging)
+    assert usage.f_blocks * usage.f_frsize > 1.8 * GIB
+    assert (volume.staging / "canary").read_text() == "mine"
+
+
+@pytest.mark.parametrize("filesystem", ["xfs", "btrfs"])
+def test_a_mounted_file_system_grows_where_the_kernel_allows_it(
+    volume: Volume, filesystem: str
+) -> None:  # S7
+    volume.stage(filesystem)
+    target = volume.publish(capability=mount_capability(filesystem))
+    volume.disk.grow(2)
+
+    sizes = [volume.expand(path) for path in (target, target, volume.staging)]
+
+    usage = os.statvfs(target)
+    assert sizes == [2 * GIB] * 3
+    assert usage.f_blocks * usage.f_frsize > 1.8 * GIB
+
+
+def test_a_mounted_ext4_that_may_not_grow_says_when_it_will(volume: Volume, tools: Tools) -> None:
+    # S7: as the kernel does without CAP_SYS_RESOURCE, which this test takes away where it is there
+    volume.stage()
+    volume.disk.grow(2)
+    tools.replace(
+        "resize2fs",
+        'for last; do :; done; if grep -q "^$last " /proc/mounts; then '
+        'echo "resize2fs: Permission denied to resize filesystem" >&2; exit 1; fi; '
+        'PATH=/usr/sbin:/sbin exec resize2fs "$@"',
+    )
+
+    with refused(grpc.StatusCode.FAILED_PRECONDITION, "grows by itself at the next stage"):
+        volume.expand(volume.staging)
+    volume.unstage()
+    volume.stage()
+
+    (tools.folder / "resize2fs").unlink()
+    assert os.statvfs(volume.staging).f_blocks * 4096 > 1.8 * GIB
+
+
+@pytest.mark.parametrize("filesystem", ["ext4", "xfs"])
+def test_a_restored_volume_mounts_beside_its_source(
+    make_disk: MakeDisk, make_volume: Callable[[Disk], Volume], filesystem: str
+) -> None:  # D9: two disks that are the same bit by bit, no UUID rewritten
+    source, copy = make_volume(make_disk()), make_volume(make_disk())
+    source.stage(filesystem)
+    (source.staging / "canary").write_text("mine")
+    run("sync", "--file-system", str(source.staging))
+    source.unstage()
+    source.disk.copy_to(copy.disk)
+    source.stage(filesystem)
+
+    copy.stage(filesystem, context={"format": "never"})
+
+    (copy.staging / "canary").write_text("the copy's")
+    assert (source.staging / "canary").read_text() == "mine"
+    assert uuid_of(source.disk) == uuid_of(copy.disk)
+    if filesystem == "xfs":
+        assert "nouuid" in options_of(copy.staging)
+
+
+def test_a_second_btrfs_of_one_id_is_refused_or_mounted_apart(
+    make_disk: MakeDisk, make_volume: Callable[[Disk], Volume]
+) -> None:  # D9: Linux 6.7 and later mount it under an id of its own
+    source, copy = make_volume(make_disk()), make_volume(make_disk())
+    source.stage("btrfs")
+    source.unstage()
+    source.disk.copy_to(copy.disk)
+    source.stage("btrfs")
+    before = mounts_of(copy.disk.path)
+
+    if kernel() < (6, 7):
+        with refused(grpc.StatusCode.FAILED_PRECONDITION, "btrfs"):
+            copy.stage("btrfs", context={"format": "never"})
+        assert mounts_of(copy.disk.path) == before == []
+    else:
+        copy.stage("btrfs", context={"format": "never"})
+        assert mounts_of(copy.disk.path) == [str(copy.staging)]
+
+
+def test_repeated_calls_add_no_mount(volume: Volume) -> None:  # S14
+    for _ in range(10):
+        volume.stage()
+        volume.publish()
+
+    assert sorted(mounts_of(volume.disk.path)) == sorted(
+        [str(volume.staging), str(volume.target())]
+    )
+
+
+def test_every_layer_goes_and_the_target_with_it(volume: Volume) -> None:  # S14
+    volume.stage()
+    target = volume.publish()
+    run("mount", "--bind", str(volume.staging), str(target))
+
+    volume.unpublish()
+    volume.unpublish()
+
+    assert mounts_of(volume.disk.path) == [str(volume.staging)]
+    assert not target.exists()
+
+
+def test_a_pod_never_starts_on_a_bare_folder(volume: Volume) -> None:  # D7
+    with refused(grpc.StatusCode.FAILED_PRECONDITION, "not staged"):
+        volume.publish()
+    volume.stage()
+    run("umount", str(volume.staging))
+
+    with refused(grpc.StatusCode.FAILED_PRECONDITION, "not staged"):
+        volume.publish()
+
+
+def test_a_mount_of_something_else_is_not_taken_for_the_volume(
+    make_disk: MakeDisk, make_volume: Callable[[Disk], Volume]
+) -> None:  # D4
+    volume, other = make_volume(make_disk()), make_disk()
+    other.format("ext4")
+    run("mount", str(other.path), str(volume.staging))
+
+    with refused(grpc.StatusCode.ALREADY_EXISTS, "device"):
+        volume.stage()
+
+    assert mounts_of(other.path) == [str(volume.staging)]
+
+
+@pytest.mark.parametrize(
+    ("filesystem", "flags", "says"),
+    [("xfs", (), "file system is ext4"), ("ext4", ("ro",), "read-only")],
+)
+def test_staged_otherwise_than_asked_is_refused(
+    volume: Volume, filesystem: str, flags: tuple[str, ...], says: str
+) -> None:  # D4
+    volume.stage()
+
+    with refused(grpc.StatusCode.ALREADY_EXISTS, says):
+        volume.stage(filesystem, flags=flags)
+
+
+def test_unstage_is_refused_while_a_target_is_bound(volume: Volume) -> None:  # D4
+    volume.stage()
+    target = volume.publish()
+
+    with refused(grpc.StatusCode.FAILED_PRECONDITION, str(target)):
+        volume.unstage()
+    volume.unpublish()
+    volume.unstage()
+
+    assert mounts_of(volume.disk.path) == []
+
+
+def test_unstage_takes_every_layer(volume: Volume) -> None:  # D4
+    volume.stage()
+    run("mount", "--bind", str(volume.staging), str(volume.staging))
+
+    volume.unstage()
+
+    assert mounts_of(volume.disk.path) == []
+
+
+def test_unstage_without_a_folder_or_a_disk_is_done(volume: Volume) -> None:  # D4
+    volume.stage()
+    volume.unstage()
+    volume.staging.rmdir()
+    volume.unstage()
+    volume.disk.link.unlink()
+
+    volume.unstage()
+
+
+def test_unstage_is_refused_while_another_mount_namespace_has_the_disk(
+    volume: Volume,
+) -> None:  # D4
+    volume.stage()
+    keeper = subprocess.Popen(
+        ["unshare", "--mount", "--propagation", "private", "sh", "-c", "echo ready; exec cat"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert keeper.stdin is not None
+    assert keeper.stdout is not None
+    try:
+        keeper.stdout.readline()
+        with refused(grpc.StatusCode.FAILED_PRECONDITION, "still in use"):
+            volume.unstage()
+    finally:
+        keeper.communicate()
+
+    volume.unstage()
+
+
+def test_unstage_names_who_has_the_mount_busy(volume: Volume) -> None:  # D6
+    volume.stage()
+    guest = subprocess.Popen(["cat"], stdin=subprocess.PIPE, cwd=volume.staging)
+    try:
+        with refused(grpc.StatusCode.FAILED_PRECONDITION, str(guest.pid)):
+            volume.unstage()
+        assert mounts_of(volume.disk.path) == [str(volume.staging)]  # never lazily
+    finally:
+        guest.communicate()
+
+    volume.unstage()
+
+
+@pytest.mark.parametrize("tool", ["mount", "mkfs.ext4", "e2fsck"])
+def test_nothing_is_mounted_after_a_failed_stage(
+    volume: Volume, tools: Tools, tool: str
+) -> None:  # D5
+    if tool == "e2fsck":
+        volume.disk.format("ext4")
+    tools.replace(tool, "echo out of order >&2; exit 8")
+
+    with refused(grpc.StatusCode.UNAVAILABLE, "out of order"):
+        volume.stage()
+
+    (tools.folder / tool).unlink()
+    tools.watch("mkfs.ext4")
+    assert mounts_of(volume.disk.path) == []
+    volume.stage()
+
+
+def test_a_failed_growth_is_worth_a_retry(volume: Volume, tools: Tools) -> None:  # D5
+    volume.stage("xfs")
+    volume.unstage()
+    volume.disk.grow(2)
+    tools.replace("xfs_growfs", "echo out of order >&2; exit 1")
+
+    with refused(grpc.StatusCode.UNAVAILABLE, "out of order"):
+        volume.stage("xfs")
+    (tools.folder / "xfs_growfs").unlink()
+    volume.stage("xfs")
+
+    usage = os.statvfs(volume.staging)
+    assert usage.f_blocks * usage.f_frsize > 1.8 * GIB
+
+
+def test_a_damaged_file_system_is_left_as_it_is(volume: Volume) -> None:  # D8
+    volume.disk.format("ext4")
+    for group in range(4):
+        volume.disk.write(4096 * (1 + group), bytes([0xFF]) * 4096)
+
+    with refused(grpc.StatusCode.FAILED_PRECONDITION, "e2fsck", volume.disk.volume_id):
+        volume.stage()
+
+    assert mounts_of(volume.disk.path) == []
+
+
+@pytest.mark.parametrize("attributes", [{}, {"fsck": "never"}])
+def test_a_static_volume_with_data_is_mounted_as_it_is(
+    volume: Volume, tools: Tools, attributes: dict[str, str]
+) -> None:  # F9
+    volume.disk.format("ext4")
+    before = tools.count("mkfs.ext4")
+
+    volume.stage(context=attributes)
+
+    assert mounts_of(volume.disk.path) == [str(volume.staging)]
+    assert tools.count("mkfs.ext4") == before
+
+
+def test_a_single_writer_has_one_target(volume: Volume) -> None:  # F15
+    alone = mount_capability("ext4", mode=Mode.SINGLE_NODE_SINGLE_WRITER)
+    volume.stage_as(alone)
+    first = volume.publish("first", capability=alone)
+
+    with refused(grpc.StatusCode.FAILED_PRECONDITION, str(first)):
+        volume.publish("second", capability=alone)
+    volume.unpublish("first")
+    volume.publish("second", capability=alone)
+
+
+def test_two_pods_share_a_volume_on_one_node(volume: Volume) -> None:  # F15
+    shared = mount_capability("ext4", mode=Mode.SINGLE_NODE_MULTI_WRITER)
+    volume.stage_as(shared)
+
+    first = volume.publish("first", capability=shared)
+    second = volume.publish("second", capability=shared, readonly=True)
+    (first / "file").write_text("seen by both")
+
+    assert (second / "file").read_text() == "seen by both"
+    with pytest.raises(OSError, match="Read-only"):
+        (second / "file").write_text("no")
+
+
+def test_a_raw_device_is_shown_as_it_is(volume: Volume) -> None:  # F15
+    raw = block_capability()
+    volume.stage_as(raw)
+    target = volume.publish(capability=raw)
+
+    assert target.is_block_device()
+    assert target.stat().st_rdev == volume.disk.path.stat().st_rdev
+    usage = volume.usage(target)
+    assert usage[csi_pb2.VolumeUsage.BYTES].total == GIB
+    assert volume.expand(target) == GIB
+    volume.unpublish()
+    volume.unstage()
+
+    assert not target.exists()
+    assert mounts_of(volume.disk.path) == []
+
+
+def test_a_raw_device_is_read_only_as_a_whole_or_not_at_all(volume: Volume) -> None:  # F15
+    raw = block_capability(Mode.SINGLE_NODE_MULTI_WRITER)
+    volume.stage_as(raw)
+    volume.publish("reader", capability=raw, readonly=True)
+
+    assert read_only(volume.disk)
+    with refused(grpc.StatusCode.FAILED_PRECONDITION, "read-only"):
+        volume.publish("writer", capability=raw)
+    volume.unpublish("reader")
+    volume.publish("writer", capability=raw)
+
+    assert not read_only(volume.disk)
+
+
+def test_hostile_mount_flags_are_refused_on_the_node_too(volume: Volume) -> None:  # F13
+    for flag in ("loop", "bind", "remount,ro", "norecovery"):
+        with refused(grpc.StatusCode.INVALID_ARGUMENT):
+            volume.stage(flags=(flag,))
+
+    assert mounts_of(volume.disk.path) == []
+
+
+def test_mount_flags_are_in_force(volume: Volume) -> None:
+    volume.stage(flags=("noatime", "nodiratime"), context=FORMAT)
+
+    assert "noatime" in options_of(volume.staging)
+
+
+def uuid_of(disk: Disk) -> str:
+    return run("blkid", "-p", "-s", "UUID", "-o", "value", str(disk.path))
+
+
+def options_of(path: pathlib.Path) -> str:
+    """Return the options of the mount at a path, its file system's own included."""
+    return run("findmnt", "--noheadings", "--output", "OPTIONS", str(path))
+
+
+def read_only(disk: Disk) -> bool:
+    return run("blockdev", "--getro", str(disk.path)).strip() == "1"
+
+
+def kernel() -> tuple[int, int]:
+    major, minor = os.uname().release.split(".")[:2]
+    return int(major), int(minor.split("-")[0])
