@@ -410,3 +410,19 @@ def read_only(disk: Disk) -> bool:
 def kernel() -> tuple[int, int]:
     major, minor = os.uname().release.split(".")[:2]
     return int(major), int(minor.split("-")[0])
+
+
+def test_a_disk_that_was_swapped_while_it_was_mounted_is_let_go(
+    volume: Volume, make_disk: MakeDisk, tools: Tools
+) -> None:  # D2
+    volume.disk.format("ext4")
+    intruder = make_disk()
+    swap = f"ln --symbolic --force --no-dereference {intruder.path} {volume.disk.link}"
+    tools.replace("mount", f'/usr/bin/mount "$@" && {swap}')
+
+    with refused(grpc.StatusCode.UNAVAILABLE, "unmounted again"):
+        volume.stage()
+
+    (tools.folder / "mount").unlink()
+    assert mounts_of(volume.disk.path) == []
+    assert mounts_of(intruder.path) == []

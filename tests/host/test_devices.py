@@ -1,0 +1,153 @@
+"""D2, S6: the right disk is found whatever the links say, and never the wrong one.
+
+The tree that the kernel shows is made of plain files here, for loop devices have no serial.
+"""
+
+from __future__ import annotations
+
+import pathlib
+from uuid import UUID
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from csi_exoblock.concurrency import Deadline
+from csi_exoblock.config import Timing
+from csi_exoblock.errors import HostError, WrongState
+from csi_exoblock.host.devices import Devices
+from csi_exoblock.metrics import Metrics
+
+MINE = UUID("0a1b2c3d-4e5f-4789-abcd-000000000001")
+OTHER = UUID("ffffffff-4e5f-4789-abcd-000000000002")
+SOON = 0.01
+
+
+class Host:
+    """A host's disks, as sysfs and udev show them."""
+
+    def __init__(self, folder: pathlib.Path) -> None:
+        self._folder = folder
+        self._links = folder / "by-id"
+        self._blocks = folder / "sys" / "class" / "block"
+        for path in (self._links, self._blocks, folder / "sys" / "dev" / "block"):
+            path.mkdir(parents=True)
+        self.registry = CollectorRegistry()
+        self.devices = Devices(
+            link_dir=self._links,
+            timing=Timing().scaled(SOON),
+            metrics=Metrics(self.registry),
+            sysfs=folder / "sys",
+            dev=folder / "dev",
+        )
+
+    def add(self, name: str, *, serial: str | None, number: str = "254:0") -> None:
+        """Plug a disk in; `None` is a disk that has no such attribute."""
+        block = self._blocks / name
+        (block / "queue").mkdir(parents=True)
+        (block / "dev").write_text(f"{number}\n")
+        (block / "size").write_text("2097152\n")
+        (block / "queue" / "logical_block_size").write_text("4096\n")
+        if serial is not None:
+            (block / "serial").write_text(serial)
+
+    def link(self, volume: UUID, name: str) -> None:
+        """Link a volume's name to a disk, as udev does."""
+        (self._links / f"virtio-{str(volume)[:20]}").symlink_to(self._folder / "dev" / name)
+
+    def found(self) -> str:
+        """Return the name of the disk that is found for my volume."""
+        return self.devices.find(MINE, Deadline(10.0)).name
+
+    def repaired(self) -> float | None:
+        """Return how often a link was found to be absent or wrong."""
+        return self.registry.get_sample_value("csi_exoblock_device_link_repaired_total")
+
+
+@pytest.fixture
+def host(tmp_path: pathlib.Path) -> Host:
+    return Host(tmp_path)
+
+
+def serial_of(volume: UUID) -> str:
+    return str(volume)[:20]
+
+
+def test_link_and_serial_agree(host: Host) -> None:
+    host.add("vdb", serial=serial_of(MINE))
+    host.link(MINE, "vdb")
+
+    assert host.found() == "vdb"
+    assert host.repaired() == 0
+
+
+def test_swapped_links_are_seen_through(host: Host) -> None:
+    host.add("vdb", serial=serial_of(MINE))
+    host.add("vdc", serial=serial_of(OTHER))
+    host.link(MINE, "vdc")
+    host.link(OTHER, "vdb")
+
+    assert host.found() == "vdb"
+    assert host.repaired() == 1
+
+
+def test_the_serial_is_enough_without_udev(host: Host) -> None:
+    host.add("vda", serial="")
+    host.add("vdb", serial=serial_of(MINE))
+
+    assert host.found() == "vdb"
+
+
+@pytest.mark.parametrize("serial", ["", serial_of(OTHER)])
+def test_a_link_to_a_disk_with_another_serial_or_none_is_a_mismatch(
+    host: Host, serial: str
+) -> None:
+    host.add("vdb", serial=serial)
+    host.link(MINE, "vdb")
+
+    with pytest.raises(HostError, match="not there") as caught:
+        host.found()
+
+    assert serial in str(caught.value)
+
+
+def test_two_disks_with_one_serial_are_both_refused(host: Host) -> None:
+    host.add("vdb", serial=serial_of(MINE))
+    host.add("vdc", serial=serial_of(MINE))
+    host.link(MINE, "vdb")
+
+    with pytest.raises(WrongState, match=r"vdb, vdc"):
+        host.found()
+
+
+def test_a_device_without_the_attribute_is_taken_by_its_exact_link(host: Host) -> None:
+    host.add("loop7", serial=None)
+    host.link(MINE, "loop7")
+
+    assert host.found() == "loop7"
+
+
+def test_a_partition_is_never_taken_for_the_disk(host: Host, tmp_path: pathlib.Path) -> None:
+    host.add("loop7p1", serial=None)
+    (tmp_path / "sys" / "class" / "block" / "loop7p1" / "partition").write_text("1")
+    host.link(MINE, "loop7p1")
+
+    with pytest.raises(HostError, match="not there"):
+        host.found()
+
+
+def test_a_disk_that_is_missing_is_reported_with_those_that_are_there(host: Host) -> None:  # S6
+    host.add("vdc", serial=serial_of(OTHER))
+
+    with pytest.raises(HostError, match=f"serials present: {serial_of(OTHER)}"):
+        host.found()
+
+
+def test_the_bus_is_scanned_before_giving_up(host: Host, tmp_path: pathlib.Path) -> None:  # S6
+    rescan = tmp_path / "sys" / "bus" / "pci" / "rescan"
+    rescan.parent.mkdir(parents=True)
+    rescan.write_text("")
+
+    with pytest.raises(HostError):
+        host.found()
+
+    assert rescan.read_text() == "1"
