@@ -14,13 +14,18 @@ from tests.kubernetes.test_snapshots import size_mib
 _GROWN_MIB = 1800  # of 2 GiB, less what the file system needs for itself
 
 
-def test_a_set_scaled_to_zero_comes_back_larger(namespace: Namespace) -> None:
+def test_a_set_scaled_to_zero_comes_back_larger(namespace: Namespace, cloud: Cloud) -> None:
     stateful_set = StatefulSet.create(namespace, replicas=1)
     stateful_set.pod(0).wait_running().run("echo canary > /data/file")
     stateful_set.scale(0)
     stateful_set.wait_pods_gone(range(1))
+    wait_detached(namespace, cloud)
 
     stateful_set.claim(0).request("2Gi")
+    namespace.wait(
+        lambda: [volume.size_gib for volume in cloud.volumes(namespace.name)] == [2],
+        "the volume has grown in the cloud",
+    )
     stateful_set.scale(1)
 
     stateful_set.claim(0).wait_capacity("2Gi")  # S7
@@ -42,6 +47,7 @@ def test_a_claim_in_use_says_what_to_do_and_grows_with_the_next_pod(
 
         claim.wait_event("VolumeResizeFailed", "FailedPrecondition", "pod")  # F11
         first.delete()
+        wait_detached(namespace, cloud)  # a pod that comes sooner would keep it attached
         second = Pod.create(namespace, "second", mounts={"/data": claim}).wait_running()  # N1
         assert size_mib(second, "/data") > _GROWN_MIB
         assert second.run("cat /data/file") == "canary"
@@ -62,3 +68,11 @@ def test_a_claim_beyond_the_quota_can_be_lowered_again(namespace: Namespace, clo
     pod = Pod.create(namespace, mounts={"/data": claim}).wait_running()
     claim.wait_capacity("2Gi", seconds=180)
     assert [volume.size_gib for volume in cloud.volumes(namespace.name)] == [2]
+
+
+def wait_detached(namespace: Namespace, cloud: Cloud) -> None:
+    """Return when no instance has a volume of the namespace."""
+    namespace.wait(
+        lambda: not any(volume.instance for volume in cloud.volumes(namespace.name)),
+        "the volumes are detached",
+    )

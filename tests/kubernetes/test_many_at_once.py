@@ -38,7 +38,7 @@ def test_the_volume_of_a_dead_node_is_freed_by_the_out_of_service_taint(
 ) -> None:
     claim = Claim.create(namespace)
     with node_object(namespace.cluster.api, cloud, "dies", ZONE) as node:
-        Pod.create(namespace, "lost", mounts={"/data": claim}, node="dies")
+        lost = Pod.create(namespace, "lost", mounts={"/data": claim}, node="dies")
         namespace.wait(
             lambda: [v for v in cloud.volumes(namespace.name) if v.instance == node.instance],
             "the volume is attached to the node that will die",
@@ -51,3 +51,4 @@ def test_the_volume_of_a_dead_node_is_freed_by_the_out_of_service_taint(
 
         heir.wait_running(seconds=180)  # S1
         assert [volume.instance for volume in cloud.volumes(namespace.name)] == [INSTANCE]
+        lost.abandon()

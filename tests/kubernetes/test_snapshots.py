@@ -40,7 +40,9 @@ def test_a_restore_has_the_data_and_fills_its_volume_beside_its_busy_source(
         assert size_mib(reader, "/larger") > 1800  # S8
 
 
-@pytest.mark.parametrize("order", permutations(("source", "snapshot", "restored")), ids="-".join)
+@pytest.mark.parametrize(
+    "order", list(permutations(("source", "snapshot", "restored"))), ids="-".join
+)
 def test_source_snapshot_and_restored_volume_go_in_any_order(
     namespace: Namespace, cloud: Cloud, order: tuple[str, ...]
 ) -> None:

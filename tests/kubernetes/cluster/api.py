@@ -18,11 +18,17 @@ _SNAPSHOT_GROUP = "apis/snapshot.storage.k8s.io/v1"
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of object: the API group it is in and the plural it goes by there."""
+    """A kind of object: the API group it is in, its name, and its plural in paths."""
 
     group: str
+    name: str
     plural: str
     namespaced: bool = True
+
+    @property
+    def api_version(self) -> str:
+        """The group and version as objects name them."""
+        return self.group.removeprefix("apis/").removeprefix("api/")
 
     def path(self, namespace: str, name: str = "") -> str:
         """Return the path of the kind's list, or of one object."""
@@ -30,20 +36,24 @@ class Kind:
         return f"/{self.group}/{where}{self.plural}/{name}".rstrip("/")
 
 
-CLAIM: Final = Kind("api/v1", "persistentvolumeclaims")
-CSI_NODE: Final = Kind(_CSI_GROUP, "csinodes", namespaced=False)
-EVENT: Final = Kind("api/v1", "events")
-LEASE: Final = Kind("apis/coordination.k8s.io/v1", "leases")
-NAMESPACE: Final = Kind("api/v1", "namespaces", namespaced=False)
-NODE: Final = Kind("api/v1", "nodes", namespaced=False)
-POD: Final = Kind("api/v1", "pods")
-SERVICE_ACCOUNT: Final = Kind("api/v1", "serviceaccounts")
-SNAPSHOT: Final = Kind(_SNAPSHOT_GROUP, "volumesnapshots")
-SNAPSHOT_CONTENT: Final = Kind(_SNAPSHOT_GROUP, "volumesnapshotcontents", namespaced=False)
-STATEFUL_SET: Final = Kind("apis/apps/v1", "statefulsets")
-STORAGE_CLASS: Final = Kind(_CSI_GROUP, "storageclasses", namespaced=False)
-VOLUME: Final = Kind("api/v1", "persistentvolumes", namespaced=False)
-VOLUME_ATTACHMENT: Final = Kind(_CSI_GROUP, "volumeattachments", namespaced=False)
+CLAIM: Final = Kind("api/v1", "PersistentVolumeClaim", "persistentvolumeclaims")
+CSI_NODE: Final = Kind(_CSI_GROUP, "CSINode", "csinodes", namespaced=False)
+EVENT: Final = Kind("api/v1", "Event", "events")
+LEASE: Final = Kind("apis/coordination.k8s.io/v1", "Lease", "leases")
+NAMESPACE: Final = Kind("api/v1", "Namespace", "namespaces", namespaced=False)
+NODE: Final = Kind("api/v1", "Node", "nodes", namespaced=False)
+POD: Final = Kind("api/v1", "Pod", "pods")
+SERVICE_ACCOUNT: Final = Kind("api/v1", "ServiceAccount", "serviceaccounts")
+SNAPSHOT: Final = Kind(_SNAPSHOT_GROUP, "VolumeSnapshot", "volumesnapshots")
+SNAPSHOT_CONTENT: Final = Kind(
+    _SNAPSHOT_GROUP, "VolumeSnapshotContent", "volumesnapshotcontents", namespaced=False
+)
+STATEFUL_SET: Final = Kind("apis/apps/v1", "StatefulSet", "statefulsets")
+STORAGE_CLASS: Final = Kind(_CSI_GROUP, "StorageClass", "storageclasses", namespaced=False)
+VOLUME: Final = Kind("api/v1", "PersistentVolume", "persistentvolumes", namespaced=False)
+VOLUME_ATTACHMENT: Final = Kind(
+    _CSI_GROUP, "VolumeAttachment", "volumeattachments", namespaced=False
+)
 
 
 class Api:
@@ -72,7 +82,8 @@ class Api:
         Raises:
             requests.HTTPError: Refused; the text has the API server's reason.
         """
-        return self._send("POST", kind.path(namespace), manifest)
+        typed = {"apiVersion": kind.api_version, "kind": kind.name, **manifest}
+        return self._send("POST", kind.path(namespace), typed)
 
     def find(self, kind: Kind, name: str, namespace: str = "") -> Document | None:
         """Return an object, or None when there is none of that name."""

@@ -102,7 +102,9 @@ class Pod:
 
     def abandon(self) -> None:
         """Strike it from the books, as is done with pods whose node has no kubelet any more."""
-        self.namespace.kubectl("delete", "pod", self.name, "--force", "--grace-period=0")
+        self.namespace.kubectl(
+            "delete", "pod", self.name, "--force", "--grace-period=0", "--ignore-not-found"
+        )
 
     def wait_event(self, *words: str, seconds: float = 90) -> str:
         """Return the first event about it that has all these words."""

@@ -43,3 +43,4 @@ def static_volume(
         yield Claim.create(namespace, "static", storage_class="", volume_name=name)
     finally:
         api.delete(VOLUME, name)
+        namespace.wait(lambda: api.find(VOLUME, name) is None, "the persistent volume is gone")
