@@ -47,15 +47,20 @@ class DriverProcess:
 
     @classmethod
     def start(
-        cls, *arguments: str, folder: pathlib.Path, environment: Mapping[str, str] | None = None
+        cls,
+        *arguments: str,
+        folder: pathlib.Path,
+        environment: Mapping[str, str] | None = None,
+        ready: bool = True,
     ) -> Self:
-        """Start a driver and return it when it says that it is ready.
+        """Start a driver and return it when it says that it is ready, or at once.
 
         Its socket and its log lie in the folder. It ends when the test process dies.
 
         Args:
             arguments: The command (`all`, `controller` or `node`) and its flags.
             environment: Added to PATH, which is all that it inherits.
+            ready: Whether to wait.
         """
         socket, log = folder / "csi.sock", folder / "driver.log"
         command = [
@@ -77,7 +82,8 @@ class DriverProcess:
             )
         driver = cls(process, socket=socket, log=log)
         try:
-            driver._wait_until_ready()
+            if ready:
+                driver.wait_until_ready()
         except BaseException:
             driver.kill()
             raise
@@ -107,7 +113,8 @@ class DriverProcess:
         """End it with SIGKILL."""
         self._end(signal.SIGKILL)
 
-    def _wait_until_ready(self) -> None:
+    def wait_until_ready(self) -> None:
+        """Return when the driver says that it is ready."""
         identity = csi_pb2_grpc.IdentityStub(self.channel)
         pause = threading.Event()
         for _ in range(int(START_SECONDS / PROBE_SECONDS)):

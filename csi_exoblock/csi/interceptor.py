@@ -119,5 +119,5 @@ class Interceptor(grpc.ServerInterceptor):
 
 
 def _about(request: object) -> dict[str, str]:
-    values = {label: getattr(request, name, "") for name, label in _BOUND.items()}
-    return {label: value[:_BOUND_LENGTH] for label, value in values.items() if value}
+    values = ((label, getattr(request, name, "")) for name, label in _BOUND.items())
+    return {label: value[:_BOUND_LENGTH] for label, value in values if value}

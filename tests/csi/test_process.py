@@ -1,0 +1,281 @@
+"""The driver as a process: flags, sockets, signals, probes, log lines."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import cast
+
+import grpc
+import pytest
+import requests
+
+from csi_exoblock.pb import csi_pb2, csi_pb2_grpc
+from tests.driver_process import DriverProcess
+from tests.simulator_process import SimulatorProcess
+
+INSTANCE = "5e0f6d1c-93f4-4f0e-8d0b-0c8f6b5d2a10"
+LIMIT_SECONDS = 30.0
+
+KEY = {"EXOSCALE_API_KEY": "k", "EXOSCALE_API_SECRET": "s"}
+
+Start = Callable[..., DriverProcess]
+
+
+@pytest.fixture
+def start(shared_cloud: SimulatorProcess, tmp_path: pathlib.Path) -> Iterator[Start]:
+    """Start drivers that end with the test."""
+    with ExitStack() as running:
+
+        def start(
+            command: str, *flags: str, ready: bool = True, **environment: str
+        ) -> DriverProcess:
+            folder = tmp_path / str(len(os.listdir(tmp_path)))
+            folder.mkdir()
+            return running.enter_context(
+                DriverProcess.start(
+                    command,
+                    *flags,
+                    folder=folder,
+                    ready=ready,
+                    environment={
+                        **shared_cloud.environment,
+                        "CSI_EXOBLOCK_API_ENDPOINT": shared_cloud.api_endpoint,
+                        "CSI_EXOBLOCK_DEFAULT_ZONE": shared_cloud.zones[0],
+                        "CSI_EXOBLOCK_TIME_SCALE": "0.1",
+                        **environment,
+                    },
+                )
+            )
+
+        yield start
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["controller", "--nonsense"], "--nonsense"),
+        (["nonsense"], "nonsense"),
+        (["controller", "--grpc-workers", "many"], "many"),
+        (["controller", "--api-timeout", "5 apples"], "5 apples"),
+        (["controller", "--endpoint", "tcp://0.0.0.0:1"], "tcp://0.0.0.0:1"),
+        (["controller", "--api-endpoint", "http://127.0.0.1/v2"], "--default-zone"),
+        (["controller", "--cluster-id", "no spaces"], "no spaces"),
+        (["controller", "--min-volume-size-gib", "9", "--max-volume-size-gib", "8"], "exceeds"),
+        (["node", "--zone", "ch-gva-2"], "--instance-id"),
+        (["node", "--instance-id", "7"], "7"),
+        (["node", "--volume-attach-limit", "2", "--reserved-volume-attachments", "2"], "reserved"),
+    ],
+)
+def test_a_bad_value_ends_the_process_with_one_line_and_code_2(
+    arguments: list[str], says: str
+) -> None:
+    done = run(*arguments, **KEY)
+
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stdout == ""
+
+
+def test_the_key_is_asked_for_by_name() -> None:
+    done = run("controller", EXOSCALE_API_KEY="k")
+
+    assert done.returncode == 2
+    assert "EXOSCALE_API_SECRET" in done.stderr
+
+
+def test_a_bad_value_in_the_environment_counts_as_well() -> None:
+    done = run("controller", CSI_EXOBLOCK_LOG_FORMAT="xml")
+
+    assert done.returncode == 2
+    assert "xml" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_version_says_what_is_installed() -> None:
+    done = run("version")
+
+    assert done.returncode == 0
+    assert done.stdout.startswith("csi-exoblock ")
+    assert "commit" in done.stdout
+    assert "CSI 1.13" in done.stdout
+
+
+def test_a_flag_wins_over_the_environment(start: Start) -> None:
+    driver = start("controller", "--driver-name", "flag.example", CSI_EXOBLOCK_DRIVER_NAME="env")
+
+    info = csi_pb2_grpc.IdentityStub(driver.channel).GetPluginInfo(csi_pb2.GetPluginInfoRequest())
+
+    assert info.name == "flag.example"
+    assert info.vendor_version
+
+
+def test_a_stale_socket_is_replaced(start: Start, tmp_path: pathlib.Path) -> None:
+    first = start("controller")
+    first.kill()
+    assert first.socket.is_socket()
+
+    second = start("controller", "--endpoint", f"unix://{first.socket}")
+
+    assert second.pid != first.pid
+
+
+def test_a_live_socket_is_refused(start: Start) -> None:
+    living = start("controller")
+    done = run("controller", "--endpoint", f"unix://{living.socket}", **KEY)
+
+    assert done.returncode != 0
+    assert str(living.socket) in done.stderr.splitlines()[-1]
+    assert probe(living).ready.value
+
+
+def test_what_is_no_socket_is_left_alone(tmp_path: pathlib.Path) -> None:
+    file = tmp_path / "precious"
+    file.write_text("data")
+
+    done = run("node", "--endpoint", f"unix://{file}")
+
+    assert done.returncode != 0
+    assert file.read_text() == "data"
+
+
+def test_sigterm_lets_running_calls_finish(
+    start: Start, shared_cloud: SimulatorProcess
+) -> None:  # S22
+    driver = start("controller")
+    create = csi_pb2_grpc.ControllerStub(driver.channel).CreateVolume
+    create(create_volume("settled"))
+    shared_cloud.set_latency("create", 1.0)
+    shared_cloud.clear_calls()
+    running = create.future(create_volume("slow"))
+    wait_for_create(shared_cloud)
+
+    os.kill(driver.pid, signal.SIGTERM)
+    answer = running.result(LIMIT_SECONDS)
+
+    shared_cloud.set_latency("create", 0.0)
+    assert answer.volume.volume_id
+    assert driver.stop() == 0
+
+
+def test_probes_tell_alive_from_ready(start: Start, shared_cloud: SimulatorProcess) -> None:  # N14
+    port = free_port()
+    fault = shared_cloud.add_fault(fault="refuse", status=503)
+    driver = start("controller", "--http-endpoint", f"127.0.0.1:{port}", ready=False)
+    wait_until(lambda: get(port, "/livez") == 200)
+
+    assert get(port, "/readyz") == 503
+    shared_cloud.remove_fault(fault)
+    driver.wait_until_ready()
+    assert get(port, "/readyz") == 200
+    fault = shared_cloud.add_fault(fault="refuse", status=503)
+    again = (get(port, "/livez"), get(port, "/readyz"), probe(driver).ready.value)
+    shared_cloud.remove_fault(fault)
+
+    assert again == (200, 200, True)  # an outage later changes neither
+    assert get(port, "/metrics") == 200
+    assert get(port, "/nonsense") == 404
+
+
+def test_a_node_that_does_not_know_itself_yet_is_alive_and_not_ready(
+    start: Start, tmp_path: pathlib.Path
+) -> None:  # S10, N14: it needs neither the API nor any metadata to start
+    port = free_port()
+    flags = ("--http-endpoint", f"127.0.0.1:{port}", "--metadata-sources", "cdrom")
+    start("node", "--device-dir", str(tmp_path), *flags, ready=False)
+
+    wait_until(lambda: get(port, "/livez") == 200)
+
+    assert get(port, "/readyz") == 503
+
+
+def test_log_lines_are_json_with_rpc_and_ids(start: Start) -> None:
+    driver = start("controller")
+    controller = csi_pb2_grpc.ControllerStub(driver.channel)
+
+    created = controller.CreateVolume(create_volume("logged")).volume.volume_id
+    controller.DeleteVolume(csi_pb2.DeleteVolumeRequest(volume_id=created))
+
+    lines = [json.loads(line) for line in driver.log.read_text().splitlines()]
+    ended = [line for line in lines if line["message"] == "call ended"]
+    (deleted,) = (line for line in ended if line["rpc"] == "DeleteVolume")
+    assert deleted["volume_id"] == created
+    assert deleted["code"] == "OK"
+    assert deleted["operation_id"]
+
+
+def test_an_unexpected_error_is_never_unknown_and_leaves_its_trace(
+    start: Start, shared_cloud: SimulatorProcess
+) -> None:  # section 7: any exception without a row
+    driver = start("controller")
+    broken: grpc.UnaryUnaryMultiCallable[bytes, bytes] = driver.channel.unary_unary(
+        "/csi.v1.Controller/CreateVolume"
+    )
+
+    with pytest.raises(grpc.RpcError) as caught:
+        broken(b"\xff\xff this is no message", timeout=LIMIT_SECONDS)
+
+    assert cast(grpc.Call, caught.value).code() is not grpc.StatusCode.UNKNOWN
+
+
+def create_volume(name: str) -> csi_pb2.CreateVolumeRequest:
+    mode = csi_pb2.VolumeCapability.AccessMode(
+        mode=csi_pb2.VolumeCapability.AccessMode.SINGLE_NODE_WRITER
+    )
+    mount = csi_pb2.VolumeCapability.MountVolume(fs_type="ext4")
+    capability = csi_pb2.VolumeCapability(mount=mount, access_mode=mode)
+    return csi_pb2.CreateVolumeRequest(name=name, volume_capabilities=[capability])
+
+
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the command until it ends by itself."""
+    return subprocess.run(
+        [sys.executable, "-m", "csi_exoblock", *arguments],
+        env={"PATH": os.environ["PATH"], **environment},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_SECONDS,
+        check=False,
+    )
+
+
+def probe(driver: DriverProcess) -> csi_pb2.ProbeResponse:
+    return csi_pb2_grpc.IdentityStub(driver.channel).Probe(csi_pb2.ProbeRequest())
+
+
+def get(port: int, path: str) -> int:
+    """Return the status of an HTTP endpoint, 0 while nobody listens."""
+    try:
+        return requests.get(f"http://127.0.0.1:{port}{path}", timeout=LIMIT_SECONDS).status_code
+    except requests.ConnectionError:
+        return 0
+
+
+def free_port() -> int:
+    with socket.socket() as probing:
+        probing.bind(("127.0.0.1", 0))
+        port: int = probing.getsockname()[1]
+        return port
+
+
+def wait_until(question: Callable[[], bool]) -> None:
+    pause = threading.Event()
+    for _ in range(int(LIMIT_SECONDS / 0.05)):
+        if question():
+            return
+        pause.wait(0.05)
+    raise AssertionError("it did not come to be")
+
+
+def wait_for_create(cloud: SimulatorProcess) -> None:
+    wait_until(lambda: "create-block-storage-volume" in cloud.operations_called())
