@@ -92,6 +92,12 @@ class Timing:
     livez_timeout: float = seconds(5.0, "a Probe that takes longer counts as a miss (N14)")
     livez_interval: float = seconds(10.0, "kubelet's own default period (N14)")
 
+    # the demo
+    demo_process: float = seconds(
+        60.0, "a process of the demo starts in one, and cleans up in a few"
+    )
+    demo_poll: float = seconds(0.05, "short beside the second that the driver takes to start")
+
     def scaled(self, factor: float) -> Self:
         """Return the same timing with every duration multiplied, for tests that live faster."""
         return replace(

@@ -43,7 +43,7 @@ def demo(latency: str) -> None:
         console.print("\ninterrupted; everything is cleaned up")
         sys.exit(_INTERRUPTED)
     except DemoFailed as error:
-        console.print(f"[red]{error}[/]")
+        console.print(f"[red]{error}[/]", soft_wrap=True)
         sys.exit(_FAILED)
     except grpc.RpcError:
         sys.exit(_FAILED)  # the report has said what and why

@@ -18,10 +18,11 @@ from typing import IO, Any, Self
 import click
 import grpc
 
+from csi_exoblock.concurrency import Deadline
+from csi_exoblock.config import Timing
 from csi_exoblock.pb import csi_pb2, csi_pb2_grpc
 
-_START_SECONDS = 30.0
-_STOP_SECONDS = 60.0
+_TIMING = Timing()
 _LAST_LINES = 12
 _WRONG_USAGE = 2
 _ANNOUNCEMENT = re.compile(r"simulator listening on (\S+) zones (\S+) instances (\S+)\n")
@@ -57,7 +58,7 @@ class _Process:
     def _end(self) -> None:
         self._process.terminate()
         try:
-            self._process.wait(_STOP_SECONDS)
+            self._process.wait(_TIMING.demo_process)
         finally:
             self._process.kill()
             self._process.wait()
@@ -109,7 +110,7 @@ class CloudProcess(_Process):
         line = process.stdout.readline() if process.stdout else ""
         announcement = _ANNOUNCEMENT.fullmatch(line)
         if announcement is None:
-            process.wait(_STOP_SECONDS)
+            process.wait(_TIMING.demo_process)
             words = log.read_text().strip().removeprefix("csi-exoblock: ")
             if process.returncode == _WRONG_USAGE:
                 raise click.UsageError(words)
@@ -126,7 +127,7 @@ class CloudProcess(_Process):
 
     def _ask(self, what: str) -> list[Any]:
         url = f"{self.url}/_simulator/{what}"
-        with urllib.request.urlopen(url, timeout=_START_SECONDS) as response:  # noqa: S310 - ours
+        with urllib.request.urlopen(url, timeout=_TIMING.demo_process) as response:  # noqa: S310 - ours
             answer: list[Any] = json.load(response)
         return answer
 
@@ -180,12 +181,14 @@ class DriverProcess(_Process):
 
     def _wait_until_ready(self) -> None:
         identity = csi_pb2_grpc.IdentityStub(self.channel)
-        while self._process.poll() is None:
-            answer = identity.Probe(
-                csi_pb2.ProbeRequest(), timeout=_START_SECONDS, wait_for_ready=True
-            )
-            if answer.ready.value:
-                return
+        deadline = Deadline(_TIMING.demo_process)
+        while self._process.poll() is None and deadline.remaining():
+            try:
+                if identity.Probe(csi_pb2.ProbeRequest()).ready.value:
+                    return
+            except grpc.RpcError:
+                pass  # no socket yet
+            deadline.wait(_TIMING.demo_poll)
         raise DemoFailed(f"the driver did not start: {self.last_words()}")
 
 

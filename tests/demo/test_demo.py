@@ -7,6 +7,7 @@ import pathlib
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -32,12 +33,17 @@ CLOUD_CALLS = (
 
 
 @pytest.fixture
-def folder(tmp_path: pathlib.Path) -> Iterator[pathlib.Path]:
-    """Where the demo works; at the end it must be empty, unmounted and without devices."""
-    yield tmp_path
-    assert list(tmp_path.iterdir()) == []
-    assert str(tmp_path) not in pathlib.Path("/proc/self/mountinfo").read_text()
-    assert str(tmp_path) not in devices()
+def folder() -> Iterator[pathlib.Path]:
+    """Where the demo works; at the end it must be empty, unmounted and without devices.
+
+    Not pytest's own, whose path may be too long for a socket in it.
+    """
+    with tempfile.TemporaryDirectory(prefix="demo-") as name:
+        made = pathlib.Path(name)
+        yield made
+        assert list(made.iterdir()) == []
+        assert name not in pathlib.Path("/proc/self/mountinfo").read_text()
+        assert name not in devices()
 
 
 @pytest.mark.root
@@ -116,3 +122,16 @@ def demo(
 def devices() -> str:
     """Return the loop devices of this machine with their files."""
     return subprocess.run(["losetup", "--list"], capture_output=True, text=True, check=True).stdout
+
+
+def test_a_driver_that_does_not_start_is_quoted(folder: pathlib.Path) -> None:
+    deep = folder / ("x" * 100)
+    deep.mkdir()
+
+    with demo(deep) as running:
+        shown, _ = running.communicate(timeout=LIMIT_SECONDS)
+    deep.rmdir()
+
+    assert running.returncode == 1
+    assert "the driver did not start" in shown
+    assert "bytes in a socket's path" in " ".join(shown.split())
