@@ -1,0 +1,115 @@
+"""N18: the node plugin registers itself with kubelet, played here by its client's two calls."""
+
+from __future__ import annotations
+
+import pathlib
+import tempfile
+from collections.abc import Iterator
+
+import grpc
+import pytest
+
+from csi_exoblock.pb import pluginregistration_pb2, pluginregistration_pb2_grpc
+from tests.csi.test_process import INSTANCE, wait_until
+from tests.driver_process import DriverProcess
+
+NAME = "exoblock.csi.exoscale.com"
+
+
+@pytest.fixture
+def folder() -> Iterator[pathlib.Path]:
+    """Kubelet's folder; pytest's own path may be too long for the name of a socket."""
+    with tempfile.TemporaryDirectory(prefix="kubelet-") as name:
+        yield pathlib.Path(name)
+
+
+@pytest.fixture
+def socket(folder: pathlib.Path) -> pathlib.Path:
+    """Where kubelet looks for plugins."""
+    registry = folder / "plugins_registry"
+    registry.mkdir()
+    return registry / f"{NAME}-reg.sock"
+
+
+@pytest.fixture
+def plugin(folder: pathlib.Path, socket: pathlib.Path) -> Iterator[DriverProcess]:
+    flags = ("--instance-id", INSTANCE, "--zone", "ch-gva-2")
+    with start(folder, socket, *flags) as running:
+        yield running
+
+
+def start(folder: pathlib.Path, socket: pathlib.Path, *flags: str) -> DriverProcess:
+    return DriverProcess.start(
+        "node",
+        "--registration-path", str(socket),
+        "--kubelet-path", str(folder),
+        "--time-scale", "0.1",
+        *flags,
+        folder=folder,
+        ready=False,
+    )  # fmt: skip
+
+
+def test_kubelet_is_told_name_and_socket(plugin: DriverProcess, socket: pathlib.Path) -> None:
+    wait_until(socket.is_socket)
+
+    with grpc.insecure_channel(f"unix:{socket}") as channel:
+        kubelet = pluginregistration_pb2_grpc.RegistrationStub(channel)
+        info = kubelet.GetInfo(pluginregistration_pb2.InfoRequest())
+        kubelet.NotifyRegistrationStatus(
+            pluginregistration_pb2.RegistrationStatus(plugin_registered=True)
+        )
+
+    assert (info.type, info.name, info.endpoint) == ("CSIPlugin", NAME, str(plugin.socket))
+    assert list(info.supported_versions) == ["1.0.0"]
+    assert "registered with kubelet" in plugin.log.read_text()
+
+
+def test_a_refusal_is_logged_and_the_plugin_stays(
+    plugin: DriverProcess, socket: pathlib.Path
+) -> None:
+    wait_until(socket.is_socket)
+
+    with grpc.insecure_channel(f"unix:{socket}") as channel:
+        kubelet = pluginregistration_pb2_grpc.RegistrationStub(channel)
+        refusal = pluginregistration_pb2.RegistrationStatus(plugin_registered=False, error="no")
+        kubelet.NotifyRegistrationStatus(refusal)
+        kubelet.GetInfo(pluginregistration_pb2.InfoRequest())
+
+    assert "kubelet refused the registration" in plugin.log.read_text()
+
+
+def test_the_socket_outlives_sigterm_and_a_crash(
+    plugin: DriverProcess, folder: pathlib.Path, socket: pathlib.Path
+) -> None:  # kubelet removes a driver whose socket goes
+    wait_until(socket.is_socket)
+
+    plugin.stop()
+
+    assert socket.is_socket()
+    with start(folder, socket, "--instance-id", INSTANCE, "--zone", "ch-gva-2") as second:
+        second.wait_until_ready()
+        wait_until(lambda: answers(socket))
+        second.kill()
+    assert socket.is_socket()
+
+
+def test_nothing_is_registered_before_the_node_knows_itself(
+    folder: pathlib.Path, socket: pathlib.Path
+) -> None:  # S10
+    with start(folder, socket, "--metadata-sources", "cdrom") as waiting:
+        wait_until(waiting.socket.is_socket)
+        wait_until(lambda: "serving" in waiting.log.read_text())
+
+        assert not socket.exists()
+
+
+def answers(socket: pathlib.Path) -> bool:
+    with grpc.insecure_channel(f"unix:{socket}") as channel:
+        try:
+            pluginregistration_pb2_grpc.RegistrationStub(channel).GetInfo(
+                pluginregistration_pb2.InfoRequest()
+            )
+        except grpc.RpcError:
+            return False
+        return True
