@@ -65,7 +65,8 @@ def _running_installation() -> Iterator[None]:
     installation = Installation()
     try:
         installation.start()
-        yield
+        with installation.supervised():
+            yield
     finally:
         installation.stop()
 

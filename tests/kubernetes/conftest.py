@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import zlib
 from collections.abc import Iterator
 
 import pytest
@@ -50,8 +51,9 @@ def cloud(installation: Installation) -> Iterator[Cloud]:
 @pytest.fixture
 def namespace(installation: Installation, request: pytest.FixtureRequest) -> Iterator[Namespace]:
     """A namespace of the test's own; afterwards nothing of it is left anywhere."""
-    name = re.sub("[^a-z0-9]+", "-", request.node.name.removeprefix("test_").lower())[:60]
-    namespace = Namespace(installation.cluster, name.strip("-"))
+    name = re.sub("[^a-z0-9]+", "-", request.node.name.removeprefix("test_").lower())
+    unique = f"{zlib.crc32(name.encode()):08x}"  # a name has 63 characters at most, tests have more
+    namespace = Namespace(installation.cluster, f"{name[:50].strip('-')}-{unique}")
     namespace.create()
     yield namespace
     namespace.delete()

@@ -41,7 +41,7 @@ def test_a_pod_comes_up_though_the_controller_died_meanwhile(
     pod = Pod.create(namespace, mounts={"/data": claim})
     namespace.wait(lambda: slow_cloud.calls(operation) > called, f"{operation} was called")
 
-    installation.controller_pod.crash()
+    installation.controller_pod.controller.crash()
 
     pod.wait_running()
     assert len(slow_cloud.volumes(namespace.name)) == 1  # C1

@@ -60,6 +60,16 @@ class Daemon:
         """End it the hard way, as a crash or a full memory would."""
         stop_recorded(self._record, with_signal=signal.SIGKILL)
 
+    def crash(self) -> None:
+        """End it as a bug of its own would, so that whoever supervises it starts it again."""
+        if (pid := self.pid) is not None:
+            os.kill(pid, signal.SIGKILL)
+
+    def revive(self) -> None:
+        """Start it again if it ended by itself, as kubelet does with a container."""
+        if self._record.exists() and self.pid is None:
+            self.start()
+
     def restart(self) -> None:
         """Stop it and start it again with the same arguments."""
         self.stop()
@@ -78,12 +88,19 @@ class Daemon:
 def stop_recorded(record: Path, with_signal: signal.Signals = signal.SIGTERM) -> None:
     """End the process of this record, whoever started it, and remove the record."""
     pid = _running_pid(record)
-    if pid is not None:
-        os.kill(pid, with_signal)
-        if not eventually(lambda: _running_pid(record) is None, seconds=_STOP_SECONDS):
-            os.kill(pid, signal.SIGKILL)
-            eventually(lambda: _running_pid(record) is None, seconds=_STOP_SECONDS)
-    record.unlink(missing_ok=True)
+    record.unlink(missing_ok=True)  # first: without it nobody starts the process again
+    if pid is None:
+        return
+    started = _start_time(pid)
+    os.kill(pid, with_signal)
+    if not eventually(lambda: _has_ended(pid, started), seconds=_STOP_SECONDS):
+        os.kill(pid, signal.SIGKILL)
+        eventually(lambda: _has_ended(pid, started), seconds=_STOP_SECONDS)
+
+
+def _has_ended(pid: int, started: str | None) -> bool:
+    _reap(pid)
+    return _start_time(pid) != started
 
 
 def _running_pid(record: Path) -> int | None:
@@ -91,8 +108,7 @@ def _running_pid(record: Path) -> int | None:
         pid, started = record.read_text().split()
     except FileNotFoundError:
         return None
-    _reap(int(pid))
-    return int(pid) if _start_time(int(pid)) == started else None
+    return None if _has_ended(int(pid), started) else int(pid)
 
 
 def _reap(pid: int) -> None:

@@ -17,7 +17,6 @@ from tests.kubernetes.cluster.places import (
     KUBELET,
     ZONE,
 )
-from tests.kubernetes.cluster.polling import wait_until
 from tests.kubernetes.cluster.sidecars import sidecars
 
 CLUSTER_ID: Final = "kubernetes-test"
@@ -41,15 +40,13 @@ class ControllerPod:
         for daemon in (self.controller, *self.sidecars.values()):
             daemon.start()
 
-    def crash(self) -> None:
-        """Kill the driver and start it again as the kubelet would.
+    def revive(self) -> None:
+        """Start what ended by itself.
 
-        The sidecars end by themselves when they lose it, and are started again as well.
+        Sidecars do so at their first call to a driver that has gone.
         """
-        self.controller.kill()
-        running = list(self.sidecars.values())
-        wait_until(lambda: not any(daemon.pid for daemon in running), "the sidecars have ended")
-        self.start()
+        for daemon in (self.controller, *self.sidecars.values()):
+            daemon.revive()
 
     def kill(self) -> None:
         """End every process as the loss of its node would."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests.kubernetes.cluster.api import CSI_NODE, LEASE
@@ -19,6 +22,7 @@ from tests.kubernetes.cluster.polling import wait_until
 from tests.kubernetes.cluster.programs import build_programs, snapshot_definitions
 from tests.kubernetes.cluster.sidecars import NAMESPACE, snapshot_controller
 
+_SUPERVISION_SECONDS = 0.5
 _MANIFESTS = Path(__file__).parents[3] / "deploy"
 
 
@@ -62,6 +66,24 @@ class Installation:
         """Stop everything and leave nothing of it on the machine."""
         self.cloud.close()
         self.cluster.stop()
+
+    @contextmanager
+    def supervised(self) -> Iterator[None]:
+        """Start again, during the block, what ends by itself in the pods of the controller."""
+        ending = threading.Event()
+
+        def supervise() -> None:
+            while not ending.wait(_SUPERVISION_SECONDS):
+                for pod in (self.controller_pod, self.standby):
+                    pod.revive()
+
+        supervisor = threading.Thread(target=supervise)
+        supervisor.start()
+        try:
+            yield
+        finally:
+            ending.set()
+            supervisor.join()
 
     def swap_replicas(self) -> None:
         """Kill the replica of the controller that leads; the standby, which runs, takes over."""
