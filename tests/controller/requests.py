@@ -47,8 +47,15 @@ def create_volume(
 
 
 def topology(*zones: str) -> csi_pb2.TopologyRequirement:
-    terms = [csi_pb2.Topology(segments={TOPOLOGY_KEY: zone}) for zone in zones]
-    return csi_pb2.TopologyRequirement(requisite=terms, preferred=terms)
+    """Require one of the zones and prefer them in the order given."""
+    return csi_pb2.TopologyRequirement(
+        requisite=[_term(zone) for zone in sorted(zones)],
+        preferred=[_term(zone) for zone in zones],
+    )
+
+
+def _term(zone: str) -> csi_pb2.Topology:
+    return csi_pb2.Topology(segments={TOPOLOGY_KEY: zone})
 
 
 def delete_volume(volume_id: str) -> csi_pb2.DeleteVolumeRequest:
