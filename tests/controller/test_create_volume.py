@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import grpc
@@ -330,6 +331,30 @@ def test_a_second_call_for_a_name_is_told_who_works_on_it(
     cloud.set_latency("create", 0.05)
 
     assert first.result().volume.volume_id
+
+
+def test_a_call_that_is_cancelled_leaves_its_name_free(
+    controller: Controller, cloud: SimulatorProcess, name: str
+) -> None:  # S5: at every wait, here for the operation and for the name to settle
+    cloud.set_latency("create", 30.0)
+    call = controller.CreateVolume.future(create_volume(name))
+    wait_until_called(cloud, CREATE)
+    call.cancel()
+    cloud.add_fault(fault="drop", operation=CREATE, when="before", count=1)
+    with refused(grpc.StatusCode.UNAVAILABLE):
+        controller.CreateVolume(create_volume(f"{name}-lost"))
+    cloud.clear_calls()
+    settling = controller.CreateVolume.future(create_volume(f"{name}-lost"))
+    wait_until_called(cloud, LIST)
+    settling.cancel()
+    (operation,) = (each for each in cloud.operations() if each["state"] == "pending")
+
+    cloud.finish_operation(operation["zone"], operation["id"])
+    cloud.set_latency("create", 0.05)
+
+    for each in (name, f"{name}-lost"):
+        as_a_sidecar_would(partial(controller.CreateVolume, create_volume(each)))
+        assert len(volumes_named(cloud, each)) == 1
 
 
 def test_a_restore_carries_its_source_and_is_as_large_as_asked(
