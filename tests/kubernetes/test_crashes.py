@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -89,6 +90,7 @@ def test_a_running_pod_does_not_notice_a_new_kubelet(
 
     installation.cluster.kubelet.restart()
     installation.wait_registered()  # N18
+    namespace.wait(lambda: _answers(pod), "the new kubelet serves")
 
     assert pod.run("echo canary > /data/file && cat /data/file") == "canary"
     assert (pod.uid, pod.restarts) == (uid, 0)
@@ -161,3 +163,11 @@ def _is_only_staged(volume: BoundVolume) -> bool:
 def _is_detached(volume: BoundVolume, cloud: Cloud) -> bool:
     found = cloud.volume(volume.uuid)
     return found is not None and found.state == "detached"
+
+
+def _answers(pod: Pod) -> bool:
+    try:
+        pod.run("true")
+    except subprocess.CalledProcessError:
+        return False
+    return True
