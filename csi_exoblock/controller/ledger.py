@@ -7,6 +7,7 @@ it may be lost with the process: the cloud's own state is the truth, the ledger 
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,7 +24,17 @@ from csi_exoblock.errors import (
     OperationPending,
 )
 from csi_exoblock.exoscale.operations import OperationWaiter
-from csi_exoblock.model import Operation, SnapshotId, Volume, VolumeId, ZoneName
+from csi_exoblock.model import (
+    Operation,
+    OperationState,
+    Snapshot,
+    SnapshotId,
+    Volume,
+    VolumeId,
+    ZoneName,
+)
+
+log = logging.getLogger(__name__)
 
 _NOT_FINAL = (ApiUnavailable, DeadlineExceeded, OperationPending)
 
@@ -176,6 +187,27 @@ class Ledger:
             return None
         logs.step("joining the operation of an earlier call")
         return self._end_of(entry.operation, entry, deadline)
+
+    def discard(
+        self,
+        left: Volume | Snapshot,
+        delete: Callable[[], Operation],
+        entry: Entry,
+        deadline: Deadline,
+    ) -> None:
+        """Delete what a failed creation of this process left; nobody else knows of it (C1).
+
+        Raises:
+            ApiUnavailable: It is not gone yet.
+        """
+        log.warning("deleting what a failed creation left", extra={left.id.noun(): left.id})
+        ended = self.send(entry, delete, deadline)
+        if ended.state is not OperationState.SUCCESS:
+            raise ApiUnavailable(
+                f"{left.id.noun()} {left.id}, which a failed creation left, could not be deleted "
+                f"yet: operation {ended.id} ended in {ended.state}"
+            )
+        entry.created = None
 
     def _end_of(self, operation: Operation, entry: Entry, deadline: Deadline) -> Operation:
         ended = self._waiter.wait(operation, deadline)

@@ -158,25 +158,13 @@ class VolumeMaker:
             volume = client.get_volume(entry.created.uuid, deadline)
             volume = self._reader.leave(volume, (VolumeState.CREATING,), deadline)
             if volume.state is VolumeState.ERROR and volume.attached_to is None:
-                self._discard(volume, entry, client, deadline)
+                delete = partial(client.delete_volume, volume.id.uuid, deadline)
+                self._ledger.discard(volume, delete, entry, deadline)
                 volume = None
         except NotFound:
             volume = None
         entry.created = None
         return volume
-
-    def _discard(
-        self, volume: Volume, entry: Entry, client: ZoneClient, deadline: Deadline
-    ) -> None:
-        log.warning("deleting what a failed creation left", extra={"volume": volume.id})
-        ended = self._ledger.send(
-            entry, partial(client.delete_volume, volume.id.uuid, deadline), deadline
-        )
-        if ended.state is not OperationState.SUCCESS:
-            raise ApiUnavailable(
-                f"volume {volume.id}, which a failed creation left, could not be deleted yet: "
-                f"operation {ended.id} ended in {ended.state}"
-            )
 
 
 def _require_restorable(snapshot: Snapshot) -> None:

@@ -115,25 +115,12 @@ class SnapshotTaker:
             entry.created = None
             return None
         if snapshot.state in BROKEN and not entry.announced:
-            self._discard(snapshot, entry, client, deadline)
+            delete = partial(client.delete_snapshot, snapshot.id.uuid, deadline)
+            self._ledger.discard(snapshot, delete, entry, deadline)
             return None
         entry.announced = True
         entry.created = None
         return snapshot
-
-    def _discard(
-        self, snapshot: Snapshot, entry: Entry, client: ZoneClient, deadline: Deadline
-    ) -> None:
-        log.warning("deleting what a failed creation left", extra={"snapshot": snapshot.id})
-        ended = self._ledger.send(
-            entry, partial(client.delete_snapshot, snapshot.id.uuid, deadline), deadline
-        )
-        if ended.state is not OperationState.SUCCESS:
-            raise ApiUnavailable(
-                f"snapshot {snapshot.id}, which a failed creation left, could not be deleted yet: "
-                f"operation {ended.id} ended in {ended.state}"
-            )
-        entry.created = None
 
 
 def _what(spec: SnapshotSpec) -> str:
