@@ -30,6 +30,8 @@ from csi_exoblock.simulator.settings import LocalInstance, Settings
 
 log = logging.getLogger(__name__)
 
+_STOPPING_SECONDS = 0.1  # what a rule delays is not waited for; to aiohttp, 0 would mean for ever
+
 
 def run(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT, and leave no device, link or temporary file behind.
@@ -81,7 +83,9 @@ async def _serve(settings: Settings, disks: Disks, state_file: StateFile) -> Non
             stack.callback(asyncio.create_task(state_file.keep_saving(cloud)).cancel)
         stack.push_async_callback(runner.stop)
         web_runner = web.AppRunner(
-            _build_app(settings, cloud, runner, disks), access_log=None, shutdown_timeout=0.0
+            _build_app(settings, cloud, runner, disks),
+            access_log=None,
+            shutdown_timeout=_STOPPING_SECONDS,
         )
         stack.push_async_callback(web_runner.cleanup)
         await web_runner.setup()

@@ -6,6 +6,7 @@ import os
 import pathlib
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import click.testing
 import pytest
@@ -195,3 +196,19 @@ def test_stop_is_prompt_and_clean_with_operations_in_flight() -> None:
     zone.close()
 
     assert cloud.stop() == 0
+
+
+def test_stop_does_not_wait_for_what_a_rule_delays() -> None:
+    cloud = SimulatorProcess.start("--local-instance", "none")
+    zone = ZoneClient(cloud, cloud.zones[0])
+    cloud.add_fault(fault="delay", operation="list-zones", seconds=3600)
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(zone.send, "GET", "zone")
+        while not any(rule["fired"] for rule in cloud.faults()):
+            assert not answer.done()
+
+        assert cloud.stop() == 0
+
+        with pytest.raises(requests.ConnectionError):
+            answer.result()
+    zone.close()
