@@ -66,6 +66,11 @@ class Timing:
         300.0, "the resizer asks every few minutes; each time a write would be one too many (N1)"
     )
 
+    sweep_interval: float = seconds(3600.0, "temporary snapshots cost little in an hour (N6)")
+    clone_snapshot_age: float = seconds(
+        3600.0, "a clone takes minutes; what is older was left by a process that died (N6)"
+    )
+
     # the host
     command_timeout: float = seconds(
         30.0, "a command that only asks or mounts; long work has no limit (D10)"
@@ -150,6 +155,8 @@ class ControllerSettings:
     Attributes:
         cluster_id: Tells our volumes from those of other clusters in the organisation (D11, C4).
         deferred_expansion: Whether a volume in use grows before its next attach (N1).
+        clone_by_snapshot: Whether a volume may be made from another one (N6).
+        capacity_from_quota: Whether the quota, which is the organisation's, says the capacity (N4).
         extra_labels: Put on every volume and snapshot that we make.
     """
 
@@ -160,6 +167,8 @@ class ControllerSettings:
     extra_labels: Mapping[str, str] = field(default_factory=dict)
     size_limits: SizeLimits = DEFAULT_SIZE_LIMITS
     deferred_expansion: bool = True
+    clone_by_snapshot: bool = True
+    capacity_from_quota: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

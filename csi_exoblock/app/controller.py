@@ -6,6 +6,8 @@ from csi_exoblock.app.part import Part
 from csi_exoblock.config import ApiSettings, ControllerSettings, ServerSettings
 from csi_exoblock.controller.adoption import Adoption
 from csi_exoblock.controller.attachments import Attachments
+from csi_exoblock.controller.availability import Availability
+from csi_exoblock.controller.clones import Clones
 from csi_exoblock.controller.growth import Growth
 from csi_exoblock.controller.labels import Labels
 from csi_exoblock.controller.ledger import Ledger
@@ -15,11 +17,14 @@ from csi_exoblock.controller.making import VolumeMaker
 from csi_exoblock.controller.placement import Placement
 from csi_exoblock.controller.readiness import Readiness
 from csi_exoblock.controller.reading import VolumeReader
+from csi_exoblock.controller.relabelling import LabelWriter, Modification
 from csi_exoblock.controller.snapshots import Snapshots
+from csi_exoblock.controller.sweeping import Sweeper
 from csi_exoblock.controller.taking import SnapshotTaker
 from csi_exoblock.controller.volumes import Volumes
 from csi_exoblock.csi.controller import Controller
 from csi_exoblock.csi.controller_requests import ControllerRequests
+from csi_exoblock.csi.parameters import Labelling
 from csi_exoblock.csi.responses import ControllerResponses
 from csi_exoblock.exoscale.client import Cloud
 from csi_exoblock.exoscale.operations import OperationWaiter
@@ -43,13 +48,31 @@ def build_controller(
     waiter = OperationWaiter(cloud=cloud, timing=timing, metrics=metrics)
     ledger = Ledger(waiter=waiter, timing=timing)
     labels = Labels(settings)
+    writer = LabelWriter(cloud=cloud, waiter=waiter)
     reader = VolumeReader(cloud=cloud, ledger=ledger, timing=timing)
     volume_lookup = Lookup(
-        lambda zone, deadline: cloud.zone(zone).list_volumes(deadline), timing=timing
+        lambda zone, deadline: cloud.zone(zone).list_volumes(deadline),
+        names_of=labels.names_of,
+        timing=timing,
     )
     snapshot_lookup = Lookup(
-        lambda zone, deadline: cloud.zone(zone).list_snapshots(deadline), timing=timing
+        lambda zone, deadline: cloud.zone(zone).list_snapshots(deadline),
+        names_of=labels.names_of,
+        timing=timing,
     )
+    snapshots = Snapshots(
+        cloud=cloud,
+        ledger=ledger,
+        lookup=snapshot_lookup,
+        taker=SnapshotTaker(cloud=cloud, ledger=ledger, labels=labels, timing=timing),
+        labels=labels,
+        writer=writer,
+        timing=timing,
+    )
+    clones = Clones(
+        cloud=cloud, snapshots=snapshots, lookup=snapshot_lookup, labels=labels, timing=timing
+    )
+    sweeper = Sweeper(clones.sweep, timing=timing)
     volumes = Volumes(
         cloud=cloud,
         ledger=ledger,
@@ -58,7 +81,8 @@ def build_controller(
         maker=VolumeMaker(
             cloud=cloud, ledger=ledger, reader=reader, labels=labels, settings=settings
         ),
-        adoption=Adoption(cloud=cloud, waiter=waiter, reader=reader, labels=labels),
+        adoption=Adoption(cloud=cloud, reader=reader, labels=labels, writer=writer),
+        clones=clones,
         reader=reader,
         labels=labels,
         timing=timing,
@@ -68,35 +92,41 @@ def build_controller(
     )
     growth = Growth(
         cloud=cloud,
-        waiter=waiter,
         ledger=ledger,
         reader=reader,
         labels=labels,
+        writer=writer,
         settings=settings,
         timing=timing,
     )
+
+    def start() -> None:
+        readiness.start()
+        sweeper.start()
+
     service = Controller(
         volumes=volumes,
         attachments=Attachments(
             cloud=cloud, ledger=ledger, reader=reader, growth=growth, timing=timing
         ),
         growth=growth,
-        snapshots=Snapshots(
-            cloud=cloud,
-            ledger=ledger,
-            lookup=snapshot_lookup,
-            taker=SnapshotTaker(cloud=cloud, ledger=ledger, labels=labels, timing=timing),
-            labels=labels,
-            timing=timing,
+        snapshots=snapshots,
+        availability=Availability(
+            cloud=cloud, default_zone=api.default_zone, size_limits=settings.size_limits
+        ),
+        modification=Modification(
+            ledger=ledger, reader=reader, labels=labels, writer=writer, timing=timing
         ),
         listing=Listing(
             cloud=cloud, volumes=volume_lookup, snapshots=snapshot_lookup, timing=timing
         ),
         requests=ControllerRequests(
-            topology_key=server.topology_key, label_prefix=settings.label_prefix
+            topology_key=server.topology_key,
+            labelling=Labelling(reserved_prefix=settings.label_prefix, cluster=settings.cluster_id),
+            may_clone=settings.clone_by_snapshot,
         ),
         responses=ControllerResponses(topology_key=server.topology_key),
+        may_clone=settings.clone_by_snapshot,
+        knows_capacity=settings.capacity_from_quota,
     )
-    return Part(
-        service=service, is_ready=readiness.is_ready, start=readiness.start, stop=lambda: None
-    )
+    return Part(service=service, is_ready=readiness.is_ready, start=start, stop=sweeper.stop)

@@ -11,11 +11,11 @@ from csi_exoblock.concurrency import Deadline
 from csi_exoblock.controller.labels import Labels
 from csi_exoblock.controller.ledger import Entry
 from csi_exoblock.controller.reading import VolumeReader
+from csi_exoblock.controller.relabelling import LabelWriter
 from csi_exoblock.controller.specs import CreatedVolume, VolumeSpec
 from csi_exoblock.errors import ApiUnavailable, DriverError, Mismatch
 from csi_exoblock.exoscale.client import Cloud
-from csi_exoblock.exoscale.operations import OperationWaiter
-from csi_exoblock.model import SnapshotId, Volume, VolumeState
+from csi_exoblock.model import SnapshotId, Volume, VolumeId, VolumeState
 
 log = logging.getLogger(__name__)
 
@@ -38,10 +38,10 @@ class Adoption:
     """Takes a volume that exists for the one that a create asks for, if it truly is."""
 
     def __init__(
-        self, *, cloud: Cloud, waiter: OperationWaiter, reader: VolumeReader, labels: Labels
+        self, *, cloud: Cloud, reader: VolumeReader, labels: Labels, writer: LabelWriter
     ) -> None:
         self._cloud = cloud
-        self._waiter = waiter
+        self._writer = writer
         self._reader = reader
         self._labels = labels
 
@@ -85,7 +85,9 @@ class Adoption:
             return [f"it has no label of ours and is attached to {volume.attached_to.uuid}"]
         return []
 
-    def _source_differences(self, volume: Volume, source: SnapshotId | None) -> list[str]:
+    def _source_differences(
+        self, volume: Volume, source: SnapshotId | VolumeId | None
+    ) -> list[str]:
         if self._labels.are_absent(volume.labels):
             return []  # the API dropped them, or its maker died before repairing them
         made_from = self._labels.source_of(volume.labels)
@@ -111,10 +113,8 @@ class Adoption:
         if wanted == volume.labels:
             return
         logs.step("repairing the volume's labels")
-        client = self._cloud.zone(volume.id.zone)
         try:
-            update = client.update_volume(volume.id.uuid, labels=wanted, deadline=deadline)
-            self._waiter.wait(update, deadline)
+            self._writer.write(volume, wanted, deadline)
         except DriverError as error:  # labels are for people; the volume is good without (C4)
             log.warning("labels not repaired", extra={"volume": volume.id, "error": str(error)})
 

@@ -15,6 +15,7 @@ from csi_exoblock.controller.ledger import Entry, Ledger
 from csi_exoblock.controller.quotas import GIBIBYTES, exceeded, read_quotas, size_within_limits
 from csi_exoblock.controller.reading import VolumeReader
 from csi_exoblock.controller.refusals import refused
+from csi_exoblock.controller.relabelling import LabelWriter
 from csi_exoblock.errors import (
     ApiDenied,
     ApiRejected,
@@ -26,7 +27,6 @@ from csi_exoblock.errors import (
     WrongState,
 )
 from csi_exoblock.exoscale.client import Cloud
-from csi_exoblock.exoscale.operations import OperationWaiter
 from csi_exoblock.model import InstanceState, Volume, VolumeId, VolumeState
 
 log = logging.getLogger(__name__)
@@ -45,18 +45,18 @@ class Growth:
         self,
         *,
         cloud: Cloud,
-        waiter: OperationWaiter,
         ledger: Ledger,
         reader: VolumeReader,
         labels: Labels,
+        writer: LabelWriter,
         settings: ControllerSettings,
         timing: Timing,
     ) -> None:
         self._cloud = cloud
-        self._waiter = waiter
         self._ledger = ledger
         self._reader = reader
         self._labels = labels
+        self._writer = writer
         self._settings = settings
         self._timing = timing
 
@@ -138,31 +138,22 @@ class Growth:
         raise WrongState(f"{what}; stop or replace the pods that use it, and it grows")
 
     def _forget(self, volume: Volume, deadline: Deadline) -> None:
-        """Remove the note of a growth, also where updates of labels merge instead of replacing."""
+        """Remove the note of a growth, if there is one."""
         if self._labels.pending_size(volume.labels) is None:
             return
         logs.step("removing the note of a growth")
         without = self._labels.without_pending_size(volume.labels)
-        seen = self._write_labels(volume, without, deadline)
-        if seen and self._labels.pending_size(seen.labels):
-            emptied = self._labels.with_pending_size(seen.labels, None)
-            self._write_labels(volume, emptied, deadline)
+        self._write_labels(volume, without, deadline)
 
-    def _write_labels(
-        self, volume: Volume, labels: Mapping[str, str], deadline: Deadline
-    ) -> Volume | None:
-        """Write the whole label map and return the volume as read after it, `None` if that failed.
+    def _write_labels(self, volume: Volume, labels: Mapping[str, str], deadline: Deadline) -> None:
+        """Write the whole label map, if the API lets us.
 
         Nothing hangs on a label: without it the resizer's own retries finish the growth (N1).
         """
-        client = self._cloud.zone(volume.id.zone)
         try:
-            update = client.update_volume(volume.id.uuid, labels=labels, deadline=deadline)
-            self._waiter.wait(update, deadline)
-            return client.get_volume(volume.id.uuid, deadline)
+            self._writer.write(volume, labels, deadline)
         except DriverError as error:
             log.warning("label of a pending growth not written", extra={"error": str(error)})
-            return None
 
     def _resize(self, volume: Volume, size_gib: int, entry: Entry, deadline: Deadline) -> Volume:
         if volume.state not in _RESIZABLE:

@@ -11,11 +11,12 @@ from typing import Self
 from uuid import UUID
 
 from csi_exoblock.config import ControllerSettings
-from csi_exoblock.controller.specs import SnapshotSpec, VolumeSpec
-from csi_exoblock.model import Volume
+from csi_exoblock.controller.specs import SnapshotSpec, VolumeChanges, VolumeSpec
+from csi_exoblock.model import Snapshot, Volume
 
 _FOREIGN = re.compile(r"[^A-Za-z0-9./-]")
 _HASH_LENGTH = 12
+_CLONE = "clone-"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +64,35 @@ class Labels:
         """Return the whole label map of a new snapshot."""
         return self._make(spec, spec.volume_id.uuid)
 
+    def names_of(self, thing: Volume | Snapshot) -> frozenset[str]:
+        """Return the names under which a create may find a thing again (N10).
+
+        Our label says which create made it, whatever people call it since; the name in the cloud
+        counts where the label is missing.
+        """
+        return frozenset({thing.labels.get(self._prefix + "name") or thing.name})
+
+    def names_for(self, spec: VolumeSpec | SnapshotSpec) -> frozenset[str]:
+        """Return the names under which an earlier create of the spec may have left its thing."""
+        return frozenset({spec.name, spec.visible_name, self._identity(spec.name)})
+
+    def clone_name(self, spec: VolumeSpec) -> str:
+        """Return the name of the temporary snapshot from which a volume is cloned (N6)."""
+        return self._value(_CLONE + self._identity(spec.name))
+
+    def clone_names_of(self, volume: Volume) -> frozenset[str]:
+        """Return the name that the temporary snapshot had from which a volume was cloned."""
+        return frozenset({self._value(_CLONE + each) for each in self.names_of(volume)})
+
+    def clone_of(self, labels: Mapping[str, str]) -> str | None:
+        """Return the UUID of the volume of which a temporary snapshot was taken, if it is one."""
+        return labels.get(self._prefix + "clone-of") or None
+
+    def changed(self, labels: Mapping[str, str], changes: VolumeChanges) -> dict[str, str]:
+        """Return a volume's labels with the changes made; what isn't listed stays."""
+        kept = {key: value for key, value in labels.items() if key not in changes.removed}
+        return {**kept, **self._values(changes.labels)}
+
     def source_of(self, labels: Mapping[str, str]) -> str | None:
         """Return the UUID that the label `source` names, if it names one."""
         return labels.get(self._prefix + "source") or None
@@ -86,11 +116,9 @@ class Labels:
         """Return the growth that waits for the volume's next attach, if one does (N1)."""
         return PendingSize.parse(labels.get(self._prefix + "pending-size", ""))
 
-    def with_pending_size(
-        self, labels: Mapping[str, str], pending: PendingSize | None
-    ) -> dict[str, str]:
-        """Return the labels with another pending growth; `None` leaves an empty value."""
-        return {**labels, self._prefix + "pending-size": str(pending or "")}
+    def with_pending_size(self, labels: Mapping[str, str], pending: PendingSize) -> dict[str, str]:
+        """Return the labels with another pending growth."""
+        return {**labels, self._prefix + "pending-size": str(pending)}
 
     def without_pending_size(self, labels: Mapping[str, str]) -> dict[str, str]:
         """Return the labels without a pending growth."""
@@ -98,20 +126,33 @@ class Labels:
         return {name: value for name, value in labels.items() if name != key}
 
     def _make(self, spec: VolumeSpec | SnapshotSpec, source: UUID | None) -> dict[str, str]:
-        ours = {"driver": self._driver, "name": spec.name, **spec.about}
+        ours = {
+            **self._values(spec.about),
+            "driver": self._driver,
+            "name": self._identity(spec.name),
+        }
         if self._cluster:
             ours["cluster-id"] = self._cluster
         if source:
             ours["source"] = str(source)
         return {
             **self._extra,
-            **spec.labels,
-            **{self._prefix + key: self._value(value) for key, value in ours.items()},
+            **self._values(spec.labels),
+            **{self._prefix + key: value for key, value in ours.items()},
         }
+
+    def _identity(self, name: str) -> str:
+        """Return the value of the label `name`: another one for every name."""
+        value = self._value(name)
+        return value if value == name else self._shortened(value, name)
+
+    def _values(self, labels: Mapping[str, str]) -> dict[str, str]:
+        return {key: self._value(value) for key, value in labels.items()}
 
     def _value(self, text: str) -> str:
         value = _FOREIGN.sub("-", text)
-        if len(value) <= self._max_length:
-            return value
+        return value if len(value) <= self._max_length else self._shortened(value, text)
+
+    def _shortened(self, value: str, text: str) -> str:
         digest = hashlib.sha256(text.encode()).hexdigest()[:_HASH_LENGTH]
         return f"{value[: self._max_length - _HASH_LENGTH - 1]}-{digest}"

@@ -36,7 +36,8 @@ from csi_exoblock.model import (
 
 log = logging.getLogger(__name__)
 
-_NOT_FINAL = (ApiUnavailable, DeadlineExceeded, OperationPending)
+NOT_FINAL = (ApiUnavailable, DeadlineExceeded, OperationPending)
+"""Errors after which the caller asks again with the same arguments."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -141,7 +142,7 @@ class Ledger:
                 open_end = entry.has_pending() or (
                     entry.is_doubtful() and isinstance(error, ApiError)
                 )
-                if open_end and not isinstance(error, _NOT_FINAL):
+                if open_end and not isinstance(error, NOT_FINAL):
                     raise ApiUnavailable(f"{thing}: outcome not known yet: {error}") from error
                 raise
             finally:

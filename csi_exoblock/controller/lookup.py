@@ -40,9 +40,14 @@ class Lookup(Generic[T]):
     """Looks for names in the shared lists of one kind of resource."""
 
     def __init__(
-        self, list_all: Callable[[ZoneName, Deadline], Sequence[T]], *, timing: Timing
+        self,
+        list_all: Callable[[ZoneName, Deadline], Sequence[T]],
+        *,
+        names_of: Callable[[T], frozenset[str]],
+        timing: Timing,
     ) -> None:
         self._list_all = list_all
+        self._names_of = names_of
         self._timing = timing
         self._sights: defaultdict[ZoneName, _Sight] = defaultdict(_Sight)
         self._own: OrderedDict[str, tuple[float, ZoneName, UUID]] = OrderedDict()
@@ -56,7 +61,7 @@ class Lookup(Generic[T]):
         sight.last_try = began = time.monotonic()
         everything = self._list_all(zone, deadline)
         sight.first_look = sight.first_look or began
-        sight.ids = {each.name: each.id.uuid for each in everything}
+        sight.ids = {name: each.id.uuid for each in everything for name in self._names_of(each)}
         return everything
 
     def remember(self, name: str, zone: ZoneName, uuid: UUID) -> None:
@@ -68,9 +73,9 @@ class Lookup(Generic[T]):
             self._own.popitem(last=False)
 
     def find(
-        self, zones: Collection[ZoneName], name: str, entry: Entry, deadline: Deadline
+        self, zones: Collection[ZoneName], names: Collection[str], entry: Entry, deadline: Deadline
     ) -> list[T]:
-        """Return what has the name in the zones; nothing only once nothing can turn up any more.
+        """Return what has one of the names; nothing only once nothing can turn up any more.
 
         Raises:
             ApiUnavailable: One of the zones can't be read.
@@ -80,13 +85,17 @@ class Lookup(Generic[T]):
             logs.step("looking for the name")
             looked_at = time.monotonic()
             everything = self.look_everywhere(zones, deadline)
-            found = [each for each in everything if each.name == name]
+            found = [each for each in everything if self.has_name(each, names)]
             certain_at = max(self._certain_at(zone, entry, looked_at) for zone in zones)
             if found or looked_at >= certain_at:
                 entry.settle()
                 return found
             logs.step("waiting until the name is surely absent")
             deadline.wait(certain_at - time.monotonic())
+
+    def has_name(self, thing: T, names: Collection[str]) -> bool:
+        """Tell whether a thing is to be found under one of the names."""
+        return not self._names_of(thing).isdisjoint(names)
 
     def look_everywhere(self, zones: Collection[ZoneName], deadline: Deadline) -> list[T]:
         """Return the whole lists of several zones, read at once."""
@@ -97,9 +106,9 @@ class Lookup(Generic[T]):
             return [each for one in lists for each in one]
 
     def known_elsewhere(
-        self, zones: Collection[ZoneName], name: str, deadline: Deadline
+        self, zones: Collection[ZoneName], names: Collection[str], deadline: Deadline
     ) -> list[tuple[ZoneName, UUID]]:
-        """Return what had the name in the zones when they were last seen.
+        """Return what had one of the names in the zones when they were last seen.
 
         That may be `Timing.other_zones_age` ago. A zone that can't be read is asked no more often
         and counts as last seen: it must not disturb creates elsewhere (S12).
@@ -110,11 +119,10 @@ class Lookup(Generic[T]):
             logs.step("looking for the name in other zones")
             with ThreadPoolExecutor(len(stale)) as pool:
                 list(pool.map(lambda zone: self._try_to_look(zone, deadline), stale))
-        known = {zone: self._sights[zone].ids.get(name) for zone in zones}
-        _, own_zone, own = self._own.get(name, (0.0, None, None))
-        if own_zone in known:
-            known[own_zone] = own
-        return [(zone, uuid) for zone, uuid in known.items() if uuid]
+        known = {zone: self._sights[zone].ids for zone in zones}
+        seen = {(zone, ids[name]) for zone, ids in known.items() for name in names if name in ids}
+        own = (self._own[name] for name in names if name in self._own)
+        return sorted(seen | {(zone, uuid) for _, zone, uuid in own if zone in known})
 
     def _try_to_look(self, zone: ZoneName, deadline: Deadline) -> None:
         try:

@@ -37,6 +37,7 @@ from csi_exoblock.model import (
     Operation,
     OperationState,
     Snapshot,
+    SnapshotId,
     SnapshotState,
     Volume,
     VolumeId,
@@ -64,11 +65,23 @@ class VolumeMaker:
         self._reader = reader
         self._labels = labels
         self._settings = settings
+        self._keeping_labels: set[ZoneName] = set()
 
     def make(
-        self, spec: VolumeSpec, zone: ZoneName, entry: Entry, deadline: Deadline
+        self,
+        spec: VolumeSpec,
+        zone: ZoneName,
+        snapshot_id: SnapshotId | None,
+        entry: Entry,
+        deadline: Deadline,
     ) -> CreatedVolume:
-        """Create the volume; one with a source is to be taken up next, to see its true size (S8).
+        """Create the volume.
+
+        One with a source is to be taken up next, to see its true size (S8); so are those of a zone
+        that was not yet seen to keep the labels of a create (C4).
+
+        Args:
+            snapshot_id: Whose content the volume gets, if it gets any.
 
         Raises:
             SizeOutOfRange: No size satisfies the range, the source and the limits.
@@ -78,13 +91,13 @@ class VolumeMaker:
             ApiUnavailable: What became of the volume is not known yet.
         """
         client = self._cloud.zone(zone)
-        size_gib = self._size_gib(spec, client, deadline)
+        size_gib = self._size_gib(spec, snapshot_id, client, deadline)
         create = partial(
             client.create_volume,
-            name=spec.name,
+            name=spec.visible_name,
             size_gib=size_gib,
             labels=self._labels.of_volume(spec),
-            snapshot_id=spec.source.uuid if spec.source else None,
+            snapshot_id=snapshot_id.uuid if snapshot_id else None,
             deadline=deadline,
         )
         logs.step("creating the volume")
@@ -97,7 +110,7 @@ class VolumeMaker:
             volume_id = VolumeId(zone, ended.reference)
         else:
             volume_id = self._conclude(ended, spec, zone, entry, deadline).id
-        if spec.source:
+        if spec.source or zone not in self._keeping_labels:
             entry.created = volume_id
         log.info("volume created", extra={"volume": volume_id, "size_gib": size_gib})
         return CreatedVolume(id=volume_id, size_gib=size_gib)
@@ -115,11 +128,17 @@ class VolumeMaker:
             return self._conclude(ended, spec, zone, entry, deadline)
         return self._outcome(entry, deadline)
 
-    def _size_gib(self, spec: VolumeSpec, client: ZoneClient, deadline: Deadline) -> int:
+    def _size_gib(
+        self,
+        spec: VolumeSpec,
+        snapshot_id: SnapshotId | None,
+        client: ZoneClient,
+        deadline: Deadline,
+    ) -> int:
         source_gib = 0
-        if spec.source:
+        if snapshot_id:
             logs.step("reading the source")
-            snapshot = client.get_snapshot(spec.source.uuid, deadline)
+            snapshot = client.get_snapshot(snapshot_id.uuid, deadline)
             _require_restorable(snapshot)
             source_gib = snapshot.volume_size_gib
         return size_within_limits(
@@ -164,6 +183,8 @@ class VolumeMaker:
         except NotFound:
             volume = None
         entry.created = None
+        if volume and self._labels.are_ours(volume.labels):
+            self._keeping_labels.add(volume.id.zone)
         return volume
 
 

@@ -14,11 +14,13 @@ from csi_exoblock.controller.ledger import Entry, Ledger
 from csi_exoblock.controller.lookup import Lookup
 from csi_exoblock.controller.placement import require_accessible
 from csi_exoblock.controller.refusals import failed, refused
+from csi_exoblock.controller.relabelling import LabelWriter
 from csi_exoblock.controller.specs import SnapshotSpec
 from csi_exoblock.controller.taking import BROKEN, SnapshotTaker
 from csi_exoblock.errors import (
     ApiDenied,
     ApiRejected,
+    DriverError,
     Mismatch,
     NotFound,
     OperationFailed,
@@ -43,6 +45,7 @@ class Snapshots:
         lookup: Lookup[Snapshot],
         taker: SnapshotTaker,
         labels: Labels,
+        writer: LabelWriter,
         timing: Timing,
     ) -> None:
         self._cloud = cloud
@@ -50,6 +53,7 @@ class Snapshots:
         self._lookup = lookup
         self._taker = taker
         self._labels = labels
+        self._writer = writer
         self._timing = timing
 
     def create(self, spec: SnapshotSpec, deadline: Deadline) -> Snapshot:
@@ -70,6 +74,7 @@ class Snapshots:
             snapshot = snapshot or self._find(spec, entry, deadline)
             snapshot = snapshot or self._taker.take(spec, entry, deadline)
         self._require_same(snapshot, spec)
+        self._repair_labels(snapshot, spec, deadline)
         return snapshot
 
     def get(self, snapshot_id: SnapshotId, deadline: Deadline) -> Snapshot:
@@ -92,7 +97,8 @@ class Snapshots:
             self._delete(snapshot_id, entry, deadline)
 
     def _find(self, spec: SnapshotSpec, entry: Entry, deadline: Deadline) -> Snapshot | None:
-        named = self._lookup.find([spec.volume_id.zone], spec.name, entry, deadline)
+        names = self._labels.names_for(spec)
+        named = self._lookup.find([spec.volume_id.zone], names, entry, deadline)
         found = [each for each in named if each.state not in _GOING]
         if len(found) > 1:
             ids = ", ".join(str(each.id) for each in found)
@@ -114,6 +120,17 @@ class Snapshots:
                 f"snapshot {snapshot.id} is in state {snapshot.state}; delete it, take another",
                 reason=FailureReason.FAULT,
             )
+
+    def _repair_labels(self, snapshot: Snapshot, spec: SnapshotSpec, deadline: Deadline) -> None:
+        """Write the labels that the API dropped, so that it is seen whose the snapshot is (C6)."""
+        wanted = {**self._labels.of_snapshot(spec), **snapshot.labels}
+        if wanted == snapshot.labels or snapshot.state is not SnapshotState.CREATED:
+            return
+        logs.step("repairing the snapshot's labels")
+        try:
+            self._writer.write_to_snapshot(snapshot, wanted, deadline)
+        except DriverError as error:  # labels are for people; the snapshot is good without
+            log.warning("labels not repaired", extra={"snapshot": snapshot.id, "error": str(error)})
 
     def _delete(self, snapshot_id: SnapshotId, entry: Entry, deadline: Deadline) -> None:
         what = f"snapshot {snapshot_id} was not deleted"

@@ -56,7 +56,7 @@ class SnapshotTaker:
             with entry.sending():
                 entry.operation = client.create_snapshot(
                     spec.volume_id.uuid,
-                    name=spec.name,
+                    name=spec.visible_name,
                     labels=self._labels.of_snapshot(spec),
                     deadline=deadline,
                 )

@@ -10,6 +10,7 @@ from csi_exoblock import logs
 from csi_exoblock.concurrency import Deadline
 from csi_exoblock.config import Timing
 from csi_exoblock.controller.adoption import Adoption, the_only
+from csi_exoblock.controller.clones import Clones
 from csi_exoblock.controller.labels import Labels
 from csi_exoblock.controller.ledger import Entry, Ledger
 from csi_exoblock.controller.lookup import Lookup
@@ -40,6 +41,7 @@ class Volumes:
         placement: Placement,
         maker: VolumeMaker,
         adoption: Adoption,
+        clones: Clones,
         reader: VolumeReader,
         labels: Labels,
         timing: Timing,
@@ -50,6 +52,7 @@ class Volumes:
         self._placement = placement
         self._maker = maker
         self._adoption = adoption
+        self._clones = clones
         self._reader = reader
         self._labels = labels
         self._timing = timing
@@ -66,14 +69,18 @@ class Volumes:
             OperationPending: Another call works on the name, or the source is not ready.
         """
         deadline = deadline.within(self._timing.create_timeout)
-        with self._ledger.hold_name(f"volume name {spec.name}") as entry:
+        with (
+            self._ledger.hold_name(f"volume name {spec.name}") as entry,
+            self._clones.tidying_up(spec, deadline),
+        ):
             zone = self._placement.zone_for(spec, deadline)
             volume = self._maker.take_up(spec, entry.zone or zone, entry, deadline)
-            volume = volume or self._find(spec.name, zone, entry, deadline)
+            volume = volume or self._find(spec, zone, entry, deadline)
             if volume:
                 require_accessible(volume.id, spec.zones)
             else:
-                created = self._maker.make(spec, zone, entry, deadline)
+                snapshot_id = self._clones.snapshot_for(spec, deadline)
+                created = self._maker.make(spec, zone, snapshot_id, entry, deadline)
                 self._lookup.remember(spec.name, zone, created.id.uuid)
                 volume = self._maker.take_up(spec, zone, entry, deadline)
                 if volume is None:
@@ -92,20 +99,25 @@ class Volumes:
             volume = self._reader.leave(volume, (VolumeState.DELETING,), deadline)
             if volume.state is not VolumeState.DELETED:
                 self._require_deletable(volume)
+                self._clones.release_source(volume, deadline)
                 self._delete(volume, entry, deadline)
+                self._clones.release_clone(volume, deadline)
 
-    def _find(self, name: str, zone: ZoneName, entry: Entry, deadline: Deadline) -> Volume | None:
+    def _find(
+        self, spec: VolumeSpec, zone: ZoneName, entry: Entry, deadline: Deadline
+    ) -> Volume | None:
         """Return the volume of that name, in whatever zone it is (C3)."""
         scope = self._cloud.zones(deadline)
         doubtful = (entry.zone,) if entry.zone else scope if entry.is_doubtful() else ()
         searched = {zone, *doubtful}
-        found = self._lookup.find(searched, name, entry, deadline)
+        names = self._labels.names_for(spec)
+        found = self._lookup.find(searched, names, entry, deadline)
         others = [each for each in scope if each not in searched]
-        for other, uuid in self._lookup.known_elsewhere(others, name, deadline):
+        for other, uuid in self._lookup.known_elsewhere(others, names, deadline):
             with suppress(NotFound):
                 volume = self._cloud.zone(other).get_volume(uuid, deadline)
-                found += [volume] if volume.name == name else []
-        return the_only(found, name)
+                found += [volume] if self._lookup.has_name(volume, names) else []
+        return the_only(found, spec.name)
 
     def _require_deletable(self, volume: Volume) -> None:
         if volume.attached_to or volume.state in _IN_USE:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import grpc
+from google.protobuf.wrappers_pb2 import Int64Value
 
 from csi_exoblock.controller.attachments import Attachments
+from csi_exoblock.controller.availability import Availability
 from csi_exoblock.controller.growth import Growth
 from csi_exoblock.controller.listing import Listing
+from csi_exoblock.controller.relabelling import Modification
 from csi_exoblock.controller.snapshots import Snapshots
 from csi_exoblock.controller.volumes import Volumes
 from csi_exoblock.csi.controller_requests import ControllerRequests
@@ -19,16 +22,19 @@ from csi_exoblock.pb import csi_pb2, csi_pb2_grpc
 
 _RPC = csi_pb2.ControllerServiceCapability.RPC
 
-_CAPABILITIES = (
+_ALWAYS = (
     _RPC.CREATE_DELETE_VOLUME,
     _RPC.PUBLISH_UNPUBLISH_VOLUME,
     _RPC.LIST_VOLUMES,
     _RPC.LIST_VOLUMES_PUBLISHED_NODES,
     _RPC.GET_VOLUME,
+    _RPC.GET_VOLUME_HEALTH,
+    _RPC.LIST_VOLUME_HEALTH,
     _RPC.CREATE_DELETE_SNAPSHOT,
     _RPC.LIST_SNAPSHOTS,
     _RPC.GET_SNAPSHOT,
     _RPC.EXPAND_VOLUME,
+    _RPC.MODIFY_VOLUME,
     _RPC.SINGLE_NODE_MULTI_WRITER,
 )
 
@@ -43,14 +49,25 @@ class Controller(csi_pb2_grpc.ControllerServicer):
         attachments: Attachments,
         growth: Growth,
         snapshots: Snapshots,
+        modification: Modification,
+        availability: Availability,
         listing: Listing,
         requests: ControllerRequests,
         responses: ControllerResponses,
+        may_clone: bool,
+        knows_capacity: bool,
     ) -> None:
+        self._capabilities = [
+            *_ALWAYS,
+            *([_RPC.CLONE_VOLUME] if may_clone else []),
+            *([_RPC.GET_CAPACITY] if knows_capacity else []),
+        ]
         self._volumes = volumes
         self._attachments = attachments
         self._growth = growth
         self._snapshots = snapshots
+        self._modification = modification
+        self._availability = availability
         self._listing = listing
         self._requests = requests
         self._responses = responses
@@ -122,6 +139,39 @@ class Controller(csi_pb2_grpc.ControllerServicer):
         volume = self._listing.volume(volume_id, deadline_of(context))
         return self._responses.found_volume(volume)
 
+    def ControllerGetVolumeHealth(
+        self, request: csi_pb2.ControllerGetVolumeHealthRequest, context: grpc.ServicerContext
+    ) -> csi_pb2.ControllerGetVolumeHealthResponse:
+        """Tell what is wrong with a volume in the cloud."""
+        volume_id = self._requests.get_volume(request)
+        volume = self._listing.volume(volume_id, deadline_of(context))
+        return csi_pb2.ControllerGetVolumeHealthResponse(
+            volume_health=self._responses.health(volume)
+        )
+
+    def ControllerListVolumeHealth(
+        self, request: csi_pb2.ControllerListVolumeHealthRequest, context: grpc.ServicerContext
+    ) -> csi_pb2.ControllerListVolumeHealthResponse:
+        """Tell what is wrong with every volume, a page at a time."""
+        wanted = self._requests.list_volumes(request)
+        page = self._listing.volumes(wanted.max_entries, wanted.token, deadline_of(context))
+        return csi_pb2.ControllerListVolumeHealthResponse(
+            entries=[self._responses.health(volume) for volume in page.entries],
+            next_token=page.next_token,
+        )
+
+    def GetCapacity(
+        self, request: csi_pb2.GetCapacityRequest, context: grpc.ServicerContext
+    ) -> csi_pb2.GetCapacityResponse:
+        """Tell how much more the organisation's quota allows."""
+        zone = self._requests.get_capacity(request)
+        room = self._availability.room_in(zone, deadline_of(context))
+        return csi_pb2.GetCapacityResponse(
+            available_capacity=room.available_gib * BYTES_PER_GIB,
+            minimum_volume_size=Int64Value(value=room.smallest_gib * BYTES_PER_GIB),
+            maximum_volume_size=Int64Value(value=room.largest_gib * BYTES_PER_GIB),
+        )
+
     def ControllerExpandVolume(
         self, request: csi_pb2.ControllerExpandVolumeRequest, context: grpc.ServicerContext
     ) -> csi_pb2.ControllerExpandVolumeResponse:
@@ -131,6 +181,14 @@ class Controller(csi_pb2_grpc.ControllerServicer):
         return csi_pb2.ControllerExpandVolumeResponse(
             capacity_bytes=size_gib * BYTES_PER_GIB, node_expansion_required=not wanted.is_block
         )
+
+    def ControllerModifyVolume(
+        self, request: csi_pb2.ControllerModifyVolumeRequest, context: grpc.ServicerContext
+    ) -> csi_pb2.ControllerModifyVolumeResponse:
+        """Change a volume's name and labels as its VolumeAttributesClass asks."""
+        volume_id, changes = self._requests.modify_volume(request)
+        self._modification.modify(volume_id, changes, deadline_of(context))
+        return csi_pb2.ControllerModifyVolumeResponse()
 
     def CreateSnapshot(
         self, request: csi_pb2.CreateSnapshotRequest, context: grpc.ServicerContext
@@ -185,6 +243,7 @@ class Controller(csi_pb2_grpc.ControllerServicer):
         """List what this service can do."""
         return csi_pb2.ControllerGetCapabilitiesResponse(
             capabilities=[
-                csi_pb2.ControllerServiceCapability(rpc=_RPC(type=each)) for each in _CAPABILITIES
+                csi_pb2.ControllerServiceCapability(rpc=_RPC(type=each))
+                for each in self._capabilities
             ]
         )

@@ -6,10 +6,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from csi_exoblock.capacity import CapacityRange
-from csi_exoblock.controller.specs import SnapshotSpec, VolumeSpec
+from csi_exoblock.controller.specs import SnapshotSpec, VolumeChanges, VolumeSpec
 from csi_exoblock.csi import fields
 from csi_exoblock.csi.capabilities import parse_access, parse_accesses, require_complete
-from csi_exoblock.csi.parameters import SnapshotClass, StorageClass
+from csi_exoblock.csi.parameters import (
+    Labelling,
+    SnapshotClass,
+    StorageClass,
+    volume_changes,
+)
 from csi_exoblock.errors import InvalidRequest
 from csi_exoblock.model import BlockAccess, NodeId, SnapshotId, VolumeId, ZoneName
 from csi_exoblock.options import VolumeContext
@@ -56,35 +61,36 @@ class ControllerRequests:
 
     Args:
         topology_key: The one key of a topology segment that means anything here (S12).
-        label_prefix: What the driver's own labels begin with.
+        labelling: What holds for the names and labels that classes ask for.
+        may_clone: Whether a volume may be made from another one (N6).
     """
 
-    def __init__(self, *, topology_key: str, label_prefix: str) -> None:
+    def __init__(self, *, topology_key: str, labelling: Labelling, may_clone: bool) -> None:
         self._topology_key = topology_key
-        self._label_prefix = label_prefix
+        self._labelling = labelling
+        self._may_clone = may_clone
 
     def create_volume(self, request: csi_pb2.CreateVolumeRequest) -> CreateVolume:
         """Read a request for a volume.
 
         Raises:
-            NotFound: The snapshot's id means nothing.
+            NotFound: The id of the snapshot or volume to start from means nothing.
         """
         fields.check(request, "name", "volume_capabilities")
         accesses = parse_accesses(request.volume_capabilities)
-        if request.mutable_parameters:
-            raise InvalidRequest("mutable_parameters: VolumeAttributesClass is not supported yet")
         has_source = request.HasField("volume_content_source")
-        wishes = StorageClass.parse(
-            request.parameters, reserved_prefix=self._label_prefix, restored=has_source
-        )
+        wishes = StorageClass.parse(request.parameters, self._labelling, restored=has_source)
         wishes.check(accesses)
+        changes = volume_changes(request.mutable_parameters, self._labelling)
+        labels = {**wishes.labels, **changes.labels}
         spec = VolumeSpec(
             name=request.name,
+            visible_name=changes.visible_name or wishes.visible_name or request.name,
             size=_capacity(request.capacity_range),
             zones=self._zones(request.accessibility_requirements),
             zone_parameter=wishes.zone,
-            source=_source(request.volume_content_source) if has_source else None,
-            labels=wishes.labels,
+            source=self._source(request.volume_content_source) if has_source else None,
+            labels={key: labels[key] for key in labels if key not in changes.removed},
             about=wishes.about,
         )
         return CreateVolume(spec=spec, context=wishes.context)
@@ -138,13 +144,9 @@ class ControllerRequests:
     def require_supported(self, request: csi_pb2.ValidateVolumeCapabilitiesRequest) -> None:
         """Return if everything that the request names would be accepted (F9)."""
         accesses = parse_accesses(request.volume_capabilities)
-        wishes = StorageClass.parse(
-            request.parameters, reserved_prefix=self._label_prefix, restored=False
-        )
-        wishes.check(accesses)
+        StorageClass.parse(request.parameters, self._labelling, restored=False).check(accesses)
         VolumeContext.parse(request.volume_context)
-        if request.mutable_parameters:
-            raise InvalidRequest("mutable_parameters: VolumeAttributesClass is not supported yet")
+        volume_changes(request.mutable_parameters, self._labelling)
 
     def expand_volume(self, request: csi_pb2.ControllerExpandVolumeRequest) -> ExpandVolume:
         """Read how large which volume is to become.
@@ -163,13 +165,29 @@ class ControllerRequests:
             volume_id=VolumeId.parse(request.volume_id), size=size, is_block=is_block
         )
 
-    def list_volumes(self, request: csi_pb2.ListVolumesRequest) -> ListVolumes:
+    def modify_volume(
+        self, request: csi_pb2.ControllerModifyVolumeRequest
+    ) -> tuple[VolumeId, VolumeChanges]:
+        """Read which volume is to get which name and labels.
+
+        Raises:
+            NotFound: The id means nothing.
+        """
+        fields.check(request, "volume_id", "mutable_parameters")
+        changes = volume_changes(request.mutable_parameters, self._labelling)
+        return VolumeId.parse(request.volume_id), changes
+
+    def list_volumes(
+        self, request: csi_pb2.ListVolumesRequest | csi_pb2.ControllerListVolumeHealthRequest
+    ) -> ListVolumes:
         """Read which page is wanted."""
         return ListVolumes(
             max_entries=_max_entries(request.max_entries), token=request.starting_token
         )
 
-    def get_volume(self, request: csi_pb2.ControllerGetVolumeRequest) -> VolumeId:
+    def get_volume(
+        self, request: csi_pb2.ControllerGetVolumeRequest | csi_pb2.ControllerGetVolumeHealthRequest
+    ) -> VolumeId:
         """Read which volume is wanted.
 
         Raises:
@@ -185,9 +203,10 @@ class ControllerRequests:
             NotFound: The volume's id means nothing.
         """
         fields.check(request, "source_volume_id", "name")
-        wishes = SnapshotClass.parse(request.parameters, reserved_prefix=self._label_prefix)
+        wishes = SnapshotClass.parse(request.parameters, self._labelling)
         return SnapshotSpec(
             name=request.name,
+            visible_name=wishes.visible_name or request.name,
             volume_id=VolumeId.parse(request.source_volume_id),
             zones=self._zones(request.accessibility_requirements),
             labels=wishes.labels,
@@ -224,6 +243,24 @@ class ControllerRequests:
             snapshot_id=snapshot_id,
         )
 
+    def get_capacity(self, request: csi_pb2.GetCapacityRequest) -> ZoneName | None:
+        """Read of which zone the capacity is asked; `None` stands for the default one."""
+        fields.check(request)
+        parse_accesses(request.volume_capabilities)
+        StorageClass.parse(request.parameters, self._labelling, restored=False)
+        zone = request.accessible_topology.segments.get(self._topology_key)
+        return ZoneName(zone) if zone else None
+
+    def _source(self, source: csi_pb2.VolumeContentSource) -> SnapshotId | VolumeId:
+        kind = source.WhichOneof("type")
+        if kind == "volume" and not self._may_clone:
+            raise InvalidRequest("volume_content_source: cloning is off (--clone-by-snapshot)")
+        if kind == "volume" and source.volume.volume_id:
+            return VolumeId.parse(source.volume.volume_id)
+        if kind == "snapshot" and source.snapshot.snapshot_id:
+            return SnapshotId.parse(source.snapshot.snapshot_id)
+        raise InvalidRequest("volume_content_source: snapshot_id or volume_id is required")
+
     def _zones(self, requirement: csi_pb2.TopologyRequirement) -> tuple[ZoneName, ...]:
         """Return the zones of our key, the preferred ones first (S12)."""
         terms: Iterable[csi_pb2.Topology] = (*requirement.preferred, *requirement.requisite)
@@ -240,15 +277,6 @@ def _capacity(size: csi_pb2.CapacityRange) -> CapacityRange:
             f"{size.required_bytes}"
         )
     return CapacityRange(required_bytes=size.required_bytes, limit_bytes=size.limit_bytes)
-
-
-def _source(source: csi_pb2.VolumeContentSource) -> SnapshotId:
-    kind = source.WhichOneof("type")
-    if kind == "volume":
-        raise InvalidRequest("volume_content_source: cloning a volume is not supported yet")
-    if kind is None or not source.snapshot.snapshot_id:
-        raise InvalidRequest("volume_content_source: snapshot_id is required")
-    return SnapshotId.parse(source.snapshot.snapshot_id)
 
 
 def _max_entries(number: int) -> int:

@@ -1,4 +1,4 @@
-"""Parameters of StorageClasses and VolumeSnapshotClasses: known keys only, and their values."""
+"""Parameters of the three classes of Kubernetes: known keys only, and their values."""
 
 from __future__ import annotations
 
@@ -7,13 +7,20 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Self
 
+from csi_exoblock.controller.specs import VolumeChanges
+from csi_exoblock.csi.label_parameters import (
+    DELETION_KEYS,
+    SETTING_KEYS,
+    deletions_in,
+    labels_in,
+    pattern_of,
+)
+from csi_exoblock.csi.templates import Templates
 from csi_exoblock.errors import InvalidRequest
 from csi_exoblock.model import Access, MountAccess, ZoneName
 from csi_exoblock.options import VolumeContext, refuse_encryption
 
 _SIDECAR_PREFIX = "csi.storage.k8s.io/"
-_SPECIFICATION = re.compile(r"labelspecification_[1-9][0-9]{0,3}", re.ASCII)
-_LABEL_KEY = re.compile(r"[A-Za-z0-9./-]{1,255}", re.ASCII)
 _ZONE = re.compile(r"[a-z0-9-]{1,63}", re.ASCII)
 
 _CONTEXT_KEYS = (
@@ -27,8 +34,9 @@ _CONTEXT_KEYS = (
     "discardOnFormat",
     "fsck",
 )
-_LABEL_KEYS = ("labels", "labelSpecification_N")
-_CLASS_KEYS = (*_LABEL_KEYS, "zone", *_CONTEXT_KEYS, "encrypted")
+_CLASS_KEYS = (*SETTING_KEYS, "volumeNameTemplate", "zone", *_CONTEXT_KEYS, "encrypted")
+_SNAPSHOT_KEYS = (*SETTING_KEYS, "snapshotNameTemplate")
+_ATTRIBUTE_KEYS = (*SETTING_KEYS, *DELETION_KEYS, "name")
 
 # What the sidecars add with --extra-create-metadata, and the label that says it (C4).
 _ABOUT = {
@@ -41,25 +49,39 @@ _ABOUT = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Labelling:
+    """What the driver's settings say of the labels and names that classes ask for.
+
+    Attributes:
+        reserved_prefix: What the labels that only the driver may set begin with.
+        cluster: The value of the variable `cluster`, where there is one.
+    """
+
+    reserved_prefix: str
+    cluster: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StorageClass:
     """What a StorageClass asks of a volume.
 
     Attributes:
+        visible_name: How people see it in the cloud, `None` for the name that CSI gave.
         about: What the sidecar says of the claim, under the names of our labels.
         context: How its file system is made and kept.
     """
 
+    visible_name: str | None
     labels: Mapping[str, str]
     about: Mapping[str, str]
     zone: ZoneName | None
     context: VolumeContext
 
     @classmethod
-    def parse(cls, parameters: Mapping[str, str], *, reserved_prefix: str, restored: bool) -> Self:
+    def parse(cls, parameters: Mapping[str, str], labelling: Labelling, *, restored: bool) -> Self:
         """Read a class's parameters; keys are case-insensitive.
 
         Args:
-            reserved_prefix: What the labels that only the driver may set begin with.
             restored: Whether the volume starts with content and so is never formatted (D1).
 
         Raises:
@@ -69,8 +91,10 @@ class StorageClass:
         refuse_encryption(given)
         policy = "never" if restored else "ifBlank"
         choices = {key: value for key, value in given.items() if key in _lower(_CONTEXT_KEYS)}
+        templates = Templates.of_volumes(parameters, cluster=labelling.cluster)
         return cls(
-            labels=_labels(given, reserved_prefix),
+            visible_name=_name(given, "volumeNameTemplate", templates),
+            labels=labels_in(given, templates, reserved_prefix=labelling.reserved_prefix),
             about=_about(parameters),
             zone=_zone(given.get("zone")),
             context=VolumeContext.parse({**choices, "format": policy}),
@@ -92,21 +116,45 @@ class SnapshotClass:
     """What a VolumeSnapshotClass asks of a snapshot.
 
     Attributes:
+        visible_name: How people see it in the cloud, `None` for the name that CSI gave.
         about: What the sidecar says of the VolumeSnapshot, under the names of our labels.
     """
 
+    visible_name: str | None
     labels: Mapping[str, str]
     about: Mapping[str, str]
 
     @classmethod
-    def parse(cls, parameters: Mapping[str, str], *, reserved_prefix: str) -> Self:
+    def parse(cls, parameters: Mapping[str, str], labelling: Labelling) -> Self:
         """Read a class's parameters; keys are case-insensitive.
 
         Raises:
             InvalidRequest: A key is unknown or a value malformed.
         """
-        given = _known(parameters, _LABEL_KEYS)
-        return cls(labels=_labels(given, reserved_prefix), about=_about(parameters))
+        given = _known(parameters, _SNAPSHOT_KEYS)
+        templates = Templates.of_snapshots(parameters, cluster=labelling.cluster)
+        return cls(
+            visible_name=_name(given, "snapshotNameTemplate", templates),
+            labels=labels_in(given, templates, reserved_prefix=labelling.reserved_prefix),
+            about=_about(parameters),
+        )
+
+
+def volume_changes(parameters: Mapping[str, str], labelling: Labelling) -> VolumeChanges:
+    """Read a VolumeAttributesClass's parameters; keys are case-insensitive.
+
+    Raises:
+        InvalidRequest: A key is unknown or a value malformed.
+    """
+    given = _known(parameters, _ATTRIBUTE_KEYS)
+    templates = Templates.of_volumes(parameters, cluster=labelling.cluster)
+    labels = labels_in(given, templates, reserved_prefix=labelling.reserved_prefix)
+    removed = deletions_in(given, reserved_prefix=labelling.reserved_prefix)
+    if both := sorted(removed & labels.keys()):
+        raise InvalidRequest(f"parameters: label {both[0]} is both set and deleted")
+    return VolumeChanges(
+        visible_name=_name(given, "name", templates), labels=labels, removed=removed
+    )
 
 
 def _known(parameters: Mapping[str, str], known: tuple[str, ...]) -> dict[str, str]:
@@ -115,7 +163,7 @@ def _known(parameters: Mapping[str, str], known: tuple[str, ...]) -> dict[str, s
         lower = key.lower()
         if lower.startswith(_SIDECAR_PREFIX):
             continue
-        if lower not in _lower(known) and not _SPECIFICATION.fullmatch(lower):
+        if pattern_of(lower) not in _lower(known) or lower.endswith("_n"):
             raise InvalidRequest(
                 f"parameters: unknown key {key[:100]!r}; known are {', '.join(known)}"
             )
@@ -141,27 +189,6 @@ def _zone(text: str | None) -> ZoneName | None:
     return ZoneName(text)
 
 
-def _labels(given: Mapping[str, str], reserved_prefix: str) -> dict[str, str]:
-    entries = [entry for entry in given.get("labels", "").split(",") if entry.strip()]
-    entries += [value for key, value in sorted(given.items()) if _SPECIFICATION.fullmatch(key)]
-    labels: dict[str, str] = {}
-    for entry in entries:
-        key, value = _label(entry.strip(), reserved_prefix)
-        if key in labels:
-            raise InvalidRequest(f"parameters: label {key} is given twice")
-        labels[key] = value
-    return labels
-
-
-def _label(entry: str, reserved_prefix: str) -> tuple[str, str]:
-    key, equals, value = entry.partition("=")
-    if not (equals and value) or not _LABEL_KEY.fullmatch(key):
-        raise InvalidRequest(
-            f"parameters: label {entry[:100]!r} must be key=value, the key of letters, digits, "
-            "dash, dot and slash"
-        )
-    if key.startswith(reserved_prefix):
-        raise InvalidRequest(f"parameters: labels {reserved_prefix}... are the driver's own")
-    if "{{" in value:
-        raise InvalidRequest(f"parameters: label {key}: variables are not supported yet")
-    return key, value
+def _name(given: Mapping[str, str], key: str, templates: Templates) -> str | None:
+    template = given.get(key.lower())
+    return None if template is None else templates.name(template, field=key)

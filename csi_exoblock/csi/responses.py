@@ -6,8 +6,17 @@ from collections.abc import Mapping
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from csi_exoblock.controller.health import ailments_of
 from csi_exoblock.controller.specs import CreatedVolume
-from csi_exoblock.model import BYTES_PER_GIB, Snapshot, SnapshotId, SnapshotState, Volume, ZoneName
+from csi_exoblock.model import (
+    BYTES_PER_GIB,
+    Snapshot,
+    SnapshotId,
+    SnapshotState,
+    Volume,
+    VolumeId,
+    ZoneName,
+)
 from csi_exoblock.pb import csi_pb2
 
 
@@ -22,7 +31,11 @@ class ControllerResponses:
         self._topology_key = topology_key
 
     def created_volume(
-        self, volume: CreatedVolume, *, context: Mapping[str, str], source: SnapshotId | None
+        self,
+        volume: CreatedVolume,
+        *,
+        context: Mapping[str, str],
+        source: SnapshotId | VolumeId | None,
     ) -> csi_pb2.CreateVolumeResponse:
         """Describe a new volume; without its source the provisioner would delete it (C1)."""
         described = csi_pb2.Volume(
@@ -31,7 +44,9 @@ class ControllerResponses:
             volume_context=context,
             accessible_topology=[self._topology(volume.id.zone)],
         )
-        if source is not None:
+        if isinstance(source, VolumeId):
+            described.content_source.volume.volume_id = str(source)
+        elif source is not None:
             described.content_source.snapshot.snapshot_id = str(source)
         return csi_pb2.CreateVolumeResponse(volume=described)
 
@@ -60,6 +75,18 @@ class ControllerResponses:
             creation_time=created_at,
             ready_to_use=snapshot.state is SnapshotState.CREATED,
             accessible_topology=[self._topology(snapshot.id.zone)],
+        )
+
+    def health(self, volume: Volume) -> csi_pb2.VolumeHealth:
+        """Describe what is wrong with a volume: no entries mean that nothing is (N7)."""
+        return csi_pb2.VolumeHealth(
+            volume_id=str(volume.id),
+            health_statuses=[
+                csi_pb2.VolumeHealth.VolumeHealthEntry(
+                    status=csi_pb2.INACCESSIBLE, reason=each.reason, message=each.message
+                )
+                for each in ailments_of(volume)
+            ],
         )
 
     def _volume(self, volume: Volume) -> csi_pb2.Volume:

@@ -178,10 +178,15 @@ class ZoneClient:
         return self._begin("create-block-storage-volume", deadline, snapshot_id, body=body)
 
     def update_volume(
-        self, volume_id: UUID, *, labels: Mapping[str, str], deadline: Deadline
+        self,
+        volume_id: UUID,
+        *,
+        labels: Mapping[str, str],
+        deadline: Deadline,
+        name: str | None = None,
     ) -> Operation:
-        """Begin to write a volume's labels, all of them."""
-        body = wire.labelling(labels)
+        """Begin to write a volume's labels, all of them, and its name unless that is `None`."""
+        body = wire.labelling(labels, name)
         return self._begin("update-block-storage-volume", deadline, volume_id, body=body)
 
     def delete_volume(self, volume_id: UUID, deadline: Deadline) -> Operation:

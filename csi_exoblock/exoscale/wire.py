@@ -139,9 +139,9 @@ def creation(
     return body
 
 
-def labelling(labels: Mapping[str, str]) -> dict[str, object]:
-    """Write the body of an update: always the whole label map."""
-    return {"labels": dict(labels)}
+def labelling(labels: Mapping[str, str], name: str | None = None) -> dict[str, object]:
+    """Write the body of an update: always the whole label map, the name only if it changes."""
+    return {"labels": dict(labels), **({"name": name} if name else {})}
 
 
 def attaching(instance_id: UUID) -> dict[str, object]:

@@ -123,6 +123,18 @@ def cloud() -> _Decorator:
             True,
             "Grow a volume in use before it is attached the next time.",
         ),
+        _option(
+            "--clone-by-snapshot",
+            click.BOOL,
+            True,
+            "Clone a volume by a temporary snapshot.",
+        ),
+        _option(
+            "--capacity-from-quota",
+            click.BOOL,
+            False,
+            "Report as capacity what the organisation's quota leaves.",
+        ),
     )
 
 

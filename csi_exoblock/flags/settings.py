@@ -75,6 +75,8 @@ def controller_settings(given: Given) -> ControllerSettings:
         extra_labels=given["extra_labels"],
         size_limits=limits,
         deferred_expansion=given["deferred_expansion"],
+        clone_by_snapshot=given["clone_by_snapshot"],
+        capacity_from_quota=given["capacity_from_quota"],
     )
 
 

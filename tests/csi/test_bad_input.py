@@ -38,6 +38,10 @@ REQUIRED: dict[str, tuple[str, ...]] = {
     "GetSnapshot": ("snapshot_id",),
     "ControllerExpandVolume": ("volume_id", "capacity_range"),
     "ControllerGetVolume": ("volume_id",),
+    "ControllerModifyVolume": ("volume_id", "mutable_parameters"),
+    "ControllerGetVolumeHealth": ("volume_id",),
+    "ControllerListVolumeHealth": (),
+    "GetCapacity": (),
     "NodeStageVolume": ("volume_id", "staging_target_path", "volume_capability"),
     "NodeUnstageVolume": ("volume_id", "staging_target_path"),
     "NodePublishVolume": (
@@ -82,6 +86,8 @@ def valid(field: str, folder: str) -> object:
         return capability()
     if field == "volume_capabilities":
         return [capability()]
+    if field == "mutable_parameters":
+        return {"labels": "tier=gold"}
     return "name" if field == "name" else ID
 
 
@@ -148,6 +154,16 @@ def _of_a_size(rpc: str, field: str) -> Iterator[Flaw]:
         yield Flaw(rpc, field, kind, size, code)
 
 
+def _of_a_map(rpc: str, field: str) -> Iterator[Flaw]:
+    for kind, value in (
+        ("wrong", {"iops": "5000"}),
+        ("empty", {"labels": "tier="}),
+        ("oversized", {"labels": "tier=" + "x" * 5000}),
+    ):
+        says = field if kind == "oversized" else next(iter(value))
+        yield Flaw(rpc, field, kind, value, "INVALID_ARGUMENT", says.removesuffix("s"))
+
+
 def _of_a_capability(rpc: str, field: str) -> Iterator[Flaw]:
     for kind, value in _bad_capabilities():
         yield Flaw(rpc, field, kind, value, "INVALID_ARGUMENT", field)
@@ -185,6 +201,7 @@ BY_FIELD: dict[str, Callable[[str, str], Iterator[Flaw]]] = {
     "capacity_range": _of_a_size,
     "volume_capability": _of_a_capability,
     "volume_capabilities": _of_capabilities,
+    "mutable_parameters": _of_a_map,
 }
 
 

@@ -55,6 +55,7 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
             *("all", "--api-endpoint", cloud.api_endpoint, "--zone", zone),
             *("--instance-id", instance, "--device-dir", str(folder / "by-id")),
             *("--kubelet-path", str(folder / "kubelet"), "--time-scale", "0.25"),
+            *("--capacity-from-quota", "true"),
             folder=folder,
             environment=cloud.environment,
         ) as driver:
@@ -66,6 +67,8 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 def run_suite(driver: DriverProcess, folder: pathlib.Path, *, access_type: str) -> Iterator[Spec]:
     """Run csi-sanity and yield what it reports of each spec; its exit code says no more."""
     report = folder / "report.json"
+    attributes = folder / "attributes.yaml"
+    attributes.write_text("labels: tier=gold\n")
     subprocess.run(
         [
             golang.built_tool(HERE, CSI_SANITY, tags=BUILD_TAGS),
@@ -75,6 +78,7 @@ def run_suite(driver: DriverProcess, folder: pathlib.Path, *, access_type: str) 
             f"-csi.testvolumeaccesstype={access_type}",
             f"-csi.testvolumesize={GIB}",
             f"-csi.testvolumeexpandsize={2 * GIB}",
+            f"-csi.testvolumemutableparameters={attributes}",
             "-csi.testnodevolumeattachlimit",
             f"-ginkgo.json-report={report}",
             "-ginkgo.no-color",

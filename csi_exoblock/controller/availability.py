@@ -1,0 +1,69 @@
+"""How much more the organisation's quota lets us make (N4)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from csi_exoblock.capacity import SizeLimits
+from csi_exoblock.concurrency import Deadline
+from csi_exoblock.controller.placement import choose_zone
+from csi_exoblock.controller.quotas import GIBIBYTES, LARGEST_GIB, VOLUMES
+from csi_exoblock.exoscale.client import Cloud
+from csi_exoblock.model import Quota, ZoneName
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Room:
+    """What can still be made in a zone, in GiB.
+
+    Attributes:
+        available_gib: What one volume may have.
+    """
+
+    available_gib: int
+    smallest_gib: int
+    largest_gib: int
+
+
+class Availability:
+    """Reads the quotas, which hold for all zones of the organisation together."""
+
+    def __init__(
+        self, *, cloud: Cloud, default_zone: ZoneName | None, size_limits: SizeLimits
+    ) -> None:
+        self._cloud = cloud
+        self._default_zone = default_zone
+        self._size_limits = size_limits
+
+    def room_in(self, zone: ZoneName | None, deadline: Deadline) -> Room:
+        """Return what can still be made in a zone, in the default one if none is named.
+
+        Raises:
+            InvalidRequest: The zone is unknown or not in scope.
+            ApiUnavailable: The quotas can't be read.
+        """
+        chosen = choose_zone(
+            (zone,) if zone else (),
+            in_scope=self._cloud.zones(deadline),
+            default=self._default_zone,
+        )
+        quotas = {quota.resource: quota for quota in self._cloud.zone(chosen).list_quotas(deadline)}
+        largest_gib = _limit(quotas.get(LARGEST_GIB), self._size_limits.max_gib)
+        available_gib = min(_left(quotas.get(GIBIBYTES), largest_gib), largest_gib)
+        if _left(quotas.get(VOLUMES), 1) < 1:
+            available_gib = 0
+        return Room(
+            available_gib=available_gib,
+            smallest_gib=self._size_limits.min_gib,
+            largest_gib=largest_gib,
+        )
+
+
+def _limit(quota: Quota | None, unlimited: int) -> int:
+    return unlimited if quota is None or quota.limit is None else quota.limit
+
+
+def _left(quota: Quota | None, unlimited: int) -> int:
+    if quota is None or quota.limit is None:
+        return unlimited
+    return max(quota.limit - quota.usage, 0)

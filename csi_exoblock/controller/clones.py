@@ -1,0 +1,153 @@
+"""Cloning a volume by way of a snapshot that lives only as long as that takes (N6)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+from csi_exoblock import logs
+from csi_exoblock.concurrency import Deadline, pauses
+from csi_exoblock.config import Timing
+from csi_exoblock.controller.labels import Labels
+from csi_exoblock.controller.ledger import NOT_FINAL
+from csi_exoblock.controller.lookup import Lookup
+from csi_exoblock.controller.snapshots import Snapshots
+from csi_exoblock.controller.specs import SnapshotSpec, VolumeSpec
+from csi_exoblock.errors import ApiUnavailable, DriverError
+from csi_exoblock.exoscale.client import Cloud
+from csi_exoblock.model import Snapshot, SnapshotId, SnapshotState, Volume, VolumeId, ZoneName
+
+log = logging.getLogger(__name__)
+
+_GROWTH = 1.2  # a snapshot is seen at latest a fifth of its own duration after it is ready
+_ON_ITS_WAY = (SnapshotState.ALLOCATED, SnapshotState.CREATING)
+
+
+class Clones:
+    """Takes the temporary snapshots, and sees that each goes once nobody needs it.
+
+    One that can't be deleted yet never fails anything: it is found by its label when its source or
+    its clone is deleted, or swept later, by whatever process runs then.
+    """
+
+    def __init__(
+        self,
+        *,
+        cloud: Cloud,
+        snapshots: Snapshots,
+        lookup: Lookup[Snapshot],
+        labels: Labels,
+        timing: Timing,
+    ) -> None:
+        self._cloud = cloud
+        self._snapshots = snapshots
+        self._lookup = lookup
+        self._labels = labels
+        self._timing = timing
+        self._taken: dict[str, SnapshotId] = {}
+
+    def snapshot_for(self, spec: VolumeSpec, deadline: Deadline) -> SnapshotId | None:
+        """Return the snapshot that the volume is made from; a clone's is taken unless it exists.
+
+        Raises:
+            NotFound: The volume to be cloned does not exist.
+            WrongState: It has as many snapshots as it may have, or the quota is exhausted.
+            OperationFailed: The snapshot came out broken.
+        """
+        if not isinstance(spec.source, VolumeId):
+            return spec.source
+        name = self._labels.clone_name(spec)
+        wanted = SnapshotSpec(
+            name=name,
+            visible_name=name,
+            volume_id=spec.source,
+            about={**spec.about, "clone-of": str(spec.source.uuid)},
+        )
+        snapshot = self._snapshots.create(wanted, deadline)
+        self._taken[name] = snapshot.id
+        for pause in pauses(self._timing.poll_initial, self._timing.poll_max, growth=_GROWTH):
+            if snapshot.state not in _ON_ITS_WAY:
+                break
+            logs.step("waiting for the snapshot to clone from")
+            deadline.wait(pause)
+            snapshot = self._snapshots.get(snapshot.id, deadline)
+        return snapshot.id
+
+    @contextmanager
+    def tidying_up(self, spec: VolumeSpec, deadline: Deadline) -> Iterator[None]:
+        """Delete a clone's snapshot once the block has made the clone, or failed for good.
+
+        Raises:
+            ApiUnavailable: The block failed, and what was taken for it is not gone yet.
+        """
+        try:
+            yield
+        except NOT_FINAL:
+            raise
+        except DriverError as error:
+            if isinstance(spec.source, VolumeId) and (left := self._tidy_up(spec, deadline)):
+                raise ApiUnavailable(f"{error}; its temporary snapshot remains: {left}") from error
+            raise
+        if isinstance(spec.source, VolumeId):
+            self._tidy_up(spec, deadline)
+
+    def release_source(self, volume: Volume, deadline: Deadline) -> None:
+        """Delete what clones left of a volume that is to be deleted: it might keep the volume."""
+        if volume.snapshot_ids:
+            uuid = str(volume.id.uuid)
+            self._clear(
+                volume.id.zone, lambda each: self._labels.clone_of(each.labels) == uuid, deadline
+            )
+
+    def release_clone(self, volume: Volume, deadline: Deadline) -> None:
+        """Delete the snapshot that a deleted volume was cloned from, if the volume kept it."""
+        if self._labels.source_of(volume.labels):
+            names = self._labels.clone_names_of(volume)
+            self._clear(volume.id.zone, lambda each: self._lookup.has_name(each, names), deadline)
+
+    def sweep(self, deadline: Deadline) -> None:
+        """Delete every temporary snapshot that is too old for a clone in the making to need it."""
+        for zone in self._cloud.zones(deadline):
+            self._clear(zone, self._is_old, deadline)
+
+    def _tidy_up(self, spec: VolumeSpec, deadline: Deadline) -> str:
+        name = self._labels.clone_name(spec)
+        if snapshot_id := self._taken.pop(name, None):
+            return self._delete(snapshot_id, deadline)
+        zone = spec.source.zone if spec.source else spec.zones[0]
+        return self._clear(zone, lambda each: self._lookup.has_name(each, {name}), deadline)
+
+    def _is_old(self, snapshot: Snapshot) -> bool:
+        age = datetime.now(UTC) - snapshot.created_at
+        return age.total_seconds() > self._timing.clone_snapshot_age
+
+    def _clear(
+        self, zone: ZoneName, is_needless: Callable[[Snapshot], bool], deadline: Deadline
+    ) -> str:
+        """Delete the needless ones among our temporary snapshots; say why one is left, if one is.
+
+        A name alone would not do: snapshots are the user's data, and ours carry a label.
+        """
+        logs.step("looking for temporary snapshots")
+        try:
+            everything = self._lookup.look(zone, deadline)
+        except DriverError as error:
+            log.warning("temporary snapshots not found", extra={"error": str(error)})
+            return str(error)
+        temporary = [each for each in everything if self._is_temporary(each)]
+        left = [self._delete(each.id, deadline) for each in temporary if is_needless(each)]
+        return "; ".join(filter(None, left))
+
+    def _is_temporary(self, snapshot: Snapshot) -> bool:
+        labels = snapshot.labels
+        return self._labels.are_ours(labels) and self._labels.clone_of(labels) is not None
+
+    def _delete(self, snapshot_id: SnapshotId, deadline: Deadline) -> str:
+        try:
+            self._snapshots.delete(snapshot_id, deadline)
+        except DriverError as error:
+            log.warning("temporary snapshot not deleted", extra={"error": str(error)})
+            return str(error)
+        return ""

@@ -1,0 +1,106 @@
+"""Capacity is what the organisation's quota leaves, for those who want to know (N4)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import grpc
+import pytest
+
+from csi_exoblock.pb import csi_pb2
+from tests.controller.conftest import Controller, StartController
+from tests.controller.requests import GIB, TOPOLOGY_KEY, capability
+from tests.grpc_errors import refused
+from tests.simulator_process import SimulatorProcess
+
+RPC = csi_pb2.ControllerServiceCapability.RPC
+UNLIMITED = -1
+
+
+@pytest.fixture(scope="module")
+def knowing(start_controller: StartController) -> Controller:
+    return Controller(start_controller("--capacity-from-quota", "true").channel)
+
+
+@pytest.fixture
+def quotas(cloud: SimulatorProcess) -> Iterator[SimulatorProcess]:
+    """The cloud, whose quotas are as before afterwards."""
+    yield cloud
+    for resource, limit in (
+        ("block-storage", 20480),
+        ("block-storage-volume", 1000),
+        ("block-storage-max-size", 10240),
+    ):
+        cloud.set_quota(resource, limit)
+
+
+def capacity_of(zone: str = "") -> csi_pb2.GetCapacityRequest:
+    request = csi_pb2.GetCapacityRequest(volume_capabilities=[capability()])
+    if zone:
+        request.accessible_topology.segments[TOPOLOGY_KEY] = zone
+    return request
+
+
+def test_it_is_offered_only_when_asked_for(controller: Controller, knowing: Controller) -> None:
+    # the quota belongs to the organisation, not to the cluster
+    assert RPC.GET_CAPACITY not in offered(controller)
+    assert RPC.GET_CAPACITY in offered(knowing)
+
+
+@pytest.mark.parametrize(
+    ("gib_left", "volumes_left", "largest", "available"),
+    [
+        (100, 5, 10240, 100),
+        (100, 5, 40, 40),
+        (100, 0, 10240, 0),
+        (0, 5, 10240, 0),
+        (UNLIMITED, UNLIMITED, UNLIMITED, 10240),
+        (UNLIMITED, 1, 500, 500),
+        (12, UNLIMITED, UNLIMITED, 12),
+    ],
+)
+def test_the_least_of_what_the_quotas_leave(
+    knowing: Controller,
+    quotas: SimulatorProcess,
+    gib_left: int,
+    volumes_left: int,
+    largest: int,
+    available: int,
+) -> None:
+    volumes = quotas.volumes()
+    used = {
+        "block-storage": sum(each["size"] for each in volumes),
+        "block-storage-volume": len(volumes),
+    }
+    for resource, left in (("block-storage", gib_left), ("block-storage-volume", volumes_left)):
+        quotas.set_quota(resource, UNLIMITED if left == UNLIMITED else used[resource] + left)
+    quotas.set_quota("block-storage-max-size", largest)
+
+    answer = knowing.GetCapacity(capacity_of(quotas.zones[0]))
+
+    assert answer.available_capacity == available * GIB
+    assert answer.minimum_volume_size.value == 1 * GIB
+    assert answer.maximum_volume_size.value == (10240 if largest == UNLIMITED else largest) * GIB
+
+
+def test_an_unknown_zone_is_named(knowing: Controller) -> None:
+    with refused(grpc.StatusCode.INVALID_ARGUMENT, "xx-abc-1"):
+        knowing.GetCapacity(capacity_of("xx-abc-1"))
+
+
+def test_without_a_zone_the_default_one_is_meant(knowing: Controller) -> None:
+    assert knowing.GetCapacity(capacity_of()).available_capacity > 0
+
+
+def test_quotas_that_cannot_be_read_are_no_capacity_of_zero(
+    knowing: Controller, cloud: SimulatorProcess
+) -> None:  # C2: nothing is said that was not read
+    cloud.add_fault(fault="refuse", operation="list-quotas", status=503)
+
+    with refused(grpc.StatusCode.UNAVAILABLE):
+        knowing.GetCapacity(capacity_of(cloud.zones[0]), timeout=1)
+
+
+def offered(controller: Controller) -> list[int]:
+    answer = controller.ControllerGetCapabilities(csi_pb2.ControllerGetCapabilitiesRequest())
+    return [each.rpc.type for each in answer.capabilities]

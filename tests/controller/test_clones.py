@@ -1,0 +1,261 @@
+"""A clone is made by way of a snapshot that goes with the need for it (N6, S13)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import grpc
+import pytest
+
+from csi_exoblock.pb import csi_pb2
+from tests.controller.conftest import Controller, StartController
+from tests.controller.requests import absent_id, create_snapshot, create_volume, delete_volume
+from tests.controller.waiting import as_a_sidecar_would
+from tests.grpc_errors import refused
+from tests.simulator_process import SimulatorProcess
+
+SNAPSHOT = "create-block-storage-snapshot"
+DELETE_SNAPSHOT = "delete-block-storage-snapshot"
+CREATE = "create-block-storage-volume"
+
+
+def clone(name: str, source: str, gib: float = 0, **more: Any) -> csi_pb2.CreateVolumeRequest:
+    request = create_volume(name, gib, **more)
+    request.volume_content_source.volume.volume_id = source
+    return request
+
+
+def test_a_clone_names_its_source_and_leaves_no_snapshot(
+    controller: Controller, cloud: SimulatorProcess, volume: str, name: str
+) -> None:
+    made = controller.CreateVolume(clone(name, volume, 2)).volume
+
+    assert made.content_source.volume.volume_id == volume
+    assert made.volume_context["format"] == "never"  # D1
+    assert truth(cloud, made.volume_id)["size"] == 2
+    assert truth(cloud, made.volume_id)["labels"]["exoblock/source"] == volume.split("/")[1]
+    assert snapshots_of(cloud, volume) == []
+
+
+def test_the_temporary_snapshot_says_what_it_is(
+    controller: Controller, cloud: SimulatorProcess, volume: str, name: str
+) -> None:  # C6: `orphans` shows it meanwhile
+    cloud.add_fault(fault="refuse", operation=DELETE_SNAPSHOT, status=409)
+
+    controller.CreateVolume(clone(name, volume))
+
+    (snapshot,) = snapshots_of(cloud, volume)
+    assert snapshot["name"] == f"clone-{name}"
+    assert snapshot["labels"]["exoblock/clone-of"] == volume.split("/")[1]
+    assert snapshot["labels"]["exoblock/driver"] == "exoblock.csi.exoscale.com"
+
+
+def test_the_same_name_is_the_same_clone(
+    controller: Controller, cloud: SimulatorProcess, volume: str, name: str
+) -> None:
+    first = controller.CreateVolume(clone(name, volume))
+
+    second = controller.CreateVolume(clone(name, volume))
+
+    assert second == first
+    assert cloud.operations_called().count(CREATE) == 2  # the source's and the clone's
+    assert snapshots_of(cloud, volume) == []
+
+
+def test_the_same_name_of_another_source_is_refused(
+    controller: Controller, volume: str, name: str
+) -> None:  # D11
+    controller.CreateVolume(clone(name, volume))
+    other = controller.CreateVolume(create_volume(f"{name}-other")).volume.volume_id
+
+    with refused(grpc.StatusCode.ALREADY_EXISTS, volume.split("/")[1]):
+        controller.CreateVolume(clone(name, other))
+
+
+def test_a_source_that_does_not_exist_is_not_found(
+    controller: Controller, cloud: SimulatorProcess, name: str
+) -> None:
+    for missing in (absent_id(cloud.zones[0]), "nonsense"):
+        with refused(grpc.StatusCode.NOT_FOUND, missing):
+            controller.CreateVolume(clone(name, missing))
+
+
+def test_a_source_in_another_zone_is_named_with_its_zone(
+    controller: Controller, cloud: SimulatorProcess, volume: str, name: str
+) -> None:  # S13
+    here, there = cloud.zones[:2]
+
+    with refused(grpc.StatusCode.RESOURCE_EXHAUSTED, here):
+        controller.CreateVolume(clone(name, volume, zones=[there]))
+
+    assert snapshots_of(cloud, volume) == []
+
+
+def test_a_clone_smaller_than_its_source_leaves_nothing(
+    controller: Controller, cloud: SimulatorProcess, name: str
+) -> None:  # C1: a final answer means that nothing is left
+    source = controller.CreateVolume(create_volume(f"{name}-source", 3)).volume.volume_id
+
+    with refused(grpc.StatusCode.OUT_OF_RANGE, "3 GiB"):
+        controller.CreateVolume(clone(name, source, 2))
+
+    assert snapshots_of(cloud, source) == []
+
+
+def test_a_clone_beyond_the_quota_leaves_nothing(
+    controller: Controller, cloud: SimulatorProcess, volume: str, name: str
+) -> None:
+    cloud.set_quota("block-storage-volume", len(cloud.volumes()))
+    try:
+        with refused(grpc.StatusCode.RESOURCE_EXHAUSTED, "block-storage-volume"):
+            controller.CreateVolume(clone(name, volume))
+    finally:
+        cloud.set_quota("block-storage-volume", 1000)
+
+    assert snapshots_of(cloud, volume) == []
+
+
+def test_no_final_answer_while_the_snapshot_of_a_failed_clone_remains(
+    controller: Controller, cloud: SimulatorProcess, volume: str, name: str
+) -> None:  # C1
+    cloud.set_quota("block-storage-volume", len(cloud.volumes()))
+    cloud.add_fault(fault="refuse", operation=DELETE_SNAPSHOT, status=409, count=1)
+    try:
+        with refused(grpc.StatusCode.UNAVAILABLE, "temporary snapshot"):
+            controller.CreateVolume(clone(name, volume))
+        with refused(grpc.StatusCode.RESOURCE_EXHAUSTED):
+            controller.CreateVolume(clone(name, volume))
+    finally:
+        cloud.set_quota("block-storage-volume", 1000)
+
+    assert snapshots_of(cloud, volume) == []
+
+
+@pytest.mark.parametrize("operation", [SNAPSHOT, CREATE, DELETE_SNAPSHOT])
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_lost_answer_makes_no_second_clone(
+    controller: Controller,
+    cloud: SimulatorProcess,
+    volume: str,
+    name: str,
+    operation: str,
+    when: str,
+) -> None:  # C1
+    cloud.add_fault(fault="drop", operation=operation, when=when, count=1)
+
+    made = as_a_sidecar_would(lambda: controller.CreateVolume(clone(name, volume))).volume
+    controller.DeleteVolume(delete_volume(made.volume_id))
+
+    assert [each for each in cloud.volumes() if each["name"] == name] == []
+    assert snapshots_of(cloud, volume) == []
+
+
+@pytest.mark.parametrize("operation", [SNAPSHOT, CREATE, DELETE_SNAPSHOT])
+def test_a_clone_goes_on_in_another_process(
+    start_controller: StartController,
+    cloud: SimulatorProcess,
+    volume: str,
+    name: str,
+    operation: str,
+) -> None:  # F16: each of its steps leaves what the next process finds
+    dying = start_controller()
+    cloud.add_fault(fault="delay", operation=operation, when="after", seconds=60, count=1)
+    call = Controller(dying.channel).CreateVolume.future(clone(name, volume))
+    while not any(rule["fired"] for rule in cloud.faults()):
+        assert not call.done()
+    dying.kill()
+    cloud.clear_faults()
+
+    heir = Controller(start_controller().channel)
+    made = as_a_sidecar_would(lambda: heir.CreateVolume(clone(name, volume))).volume
+
+    named = [each for each in cloud.volumes() if each["name"] == name]
+    assert [each["id"] for each in named] == [made.volume_id.split("/")[1]]
+    assert snapshots_of(cloud, volume) == []
+
+
+@pytest.mark.parametrize("mode", ["after-restore", "after-volume"])
+def test_a_snapshot_that_may_not_go_yet_goes_with_the_clone(
+    controller: Controller, cloud: SimulatorProcess, volume: str, name: str, mode: str
+) -> None:
+    cloud.set_mode("delete-restored-snapshot", mode)
+
+    made = controller.CreateVolume(clone(name, volume)).volume.volume_id
+    controller.DeleteVolume(delete_volume(made))
+
+    assert snapshots_of(cloud, volume) == []
+
+
+def test_the_source_can_be_deleted_though_a_clone_left_its_snapshot(
+    controller: Controller, cloud: SimulatorProcess, volume: str, name: str
+) -> None:  # S19
+    cloud.set_mode("delete-with-snapshots", "refused")
+    cloud.add_fault(fault="refuse", operation=DELETE_SNAPSHOT, status=409, count=1)
+    controller.CreateVolume(clone(name, volume))
+
+    controller.DeleteVolume(delete_volume(volume))
+
+    assert truth_or_none(cloud, volume) is None
+    assert snapshots_of(cloud, volume) == []
+
+
+def test_a_users_snapshot_is_not_touched(
+    controller: Controller, cloud: SimulatorProcess, volume: str, name: str
+) -> None:
+    kept = controller.CreateSnapshot(create_snapshot(f"clone-{name}-x", volume)).snapshot
+
+    made = controller.CreateVolume(clone(name, volume)).volume.volume_id
+    controller.DeleteVolume(delete_volume(made))
+    controller.DeleteVolume(delete_volume(volume))
+
+    left = [f"{each['zone']}/{each['id']}" for each in cloud.snapshots()]
+    assert kept.snapshot_id in left
+
+
+def test_what_a_dead_process_left_is_swept(
+    start_controller: StartController, cloud: SimulatorProcess, volume: str, name: str
+) -> None:
+    hurried = start_controller("--time-scale", "0.0005")  # an hour in 1.8 s
+    cloud.add_fault(fault="refuse", operation=DELETE_SNAPSHOT, status=409, count=2)
+    as_a_sidecar_would(
+        lambda: Controller(hurried.channel).CreateVolume(clone(name, volume), timeout=60)
+    )
+
+    while snapshots_of(cloud, volume):
+        pass
+
+    assert cloud.operations_called().count(DELETE_SNAPSHOT) >= 2
+
+
+def test_cloning_can_be_switched_off(
+    start_controller: StartController, volume: str, name: str
+) -> None:
+    without = Controller(start_controller("--clone-by-snapshot", "false").channel)
+    rpc = csi_pb2.ControllerServiceCapability.RPC
+    offered = without.ControllerGetCapabilities(csi_pb2.ControllerGetCapabilitiesRequest())
+
+    with refused(grpc.StatusCode.INVALID_ARGUMENT, "--clone-by-snapshot"):
+        without.CreateVolume(clone(name, volume))
+
+    assert rpc.CLONE_VOLUME not in [each.rpc.type for each in offered.capabilities]
+
+
+def truth(cloud: SimulatorProcess, volume_id: str) -> dict[str, Any]:
+    found = truth_or_none(cloud, volume_id)
+    assert found is not None
+    return found
+
+
+def truth_or_none(cloud: SimulatorProcess, volume_id: str) -> dict[str, Any] | None:
+    uuid = volume_id.split("/")[1]
+    return next((each for each in cloud.volumes() if each["id"] == uuid), None)
+
+
+def snapshots_of(cloud: SimulatorProcess, volume_id: str) -> list[dict[str, Any]]:
+    uuid = volume_id.split("/")[1]
+    return [
+        each
+        for each in cloud.snapshots()
+        if (each.get("block-storage-volume") or {}).get("id") == uuid
+        or each["labels"].get("exoblock/clone-of") == uuid
+    ]
