@@ -43,6 +43,7 @@ class RecordedCall:
     at: float
     user_agent: str
     resource: str | None
+    instance: str | None
     status: int | None
     seconds: float | None
     fault: str | None

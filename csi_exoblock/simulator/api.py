@@ -14,6 +14,7 @@ from csi_exoblock.simulator.attachments import Attachments
 from csi_exoblock.simulator.cloud import Cloud
 from csi_exoblock.simulator.durations import RESIZE
 from csi_exoblock.simulator.gateway import ApiRequest, Gateway, Handler
+from csi_exoblock.simulator.lag import ListLag
 from csi_exoblock.simulator.resources import Operation
 from csi_exoblock.simulator.runner import Runner
 from csi_exoblock.simulator.snapshots import Snapshots
@@ -33,9 +34,10 @@ class Api:
         self._cloud = cloud
         self._runner = runner
         self._gateway = gateway
-        self._volumes = Volumes(cloud, time_scale=time_scale)
+        self._volumes = Volumes(cloud)
         self._attachments = Attachments(cloud)
         self._snapshots = Snapshots(cloud)
+        self._lag = ListLag(cloud, time_scale=time_scale)
         self._encoder = wire.Encoder()
 
     def routes(self) -> list[web.RouteDef]:
@@ -92,8 +94,9 @@ class Api:
         return wire.encode(wire.quota(self._cloud, request.path_id))
 
     async def _list_volumes(self, request: ApiRequest) -> bytes:
-        volumes = self._volumes.list(request.zone, request.instance)
-        return self._encoder.many("block-storage-volumes", volumes)
+        zone, instance = request.zone, request.instance
+        volumes = zone.attached_to(instance) if instance else zone.volumes.values()
+        return self._encoder.many("block-storage-volumes", self._lag.shown(volumes))
 
     async def _create_volume(self, request: ApiRequest) -> bytes:
         body = request.body
@@ -139,7 +142,8 @@ class Api:
         return self._start(request, operation)
 
     async def _list_snapshots(self, request: ApiRequest) -> bytes:
-        return self._encoder.many("block-storage-snapshots", request.zone.snapshots.values())
+        snapshots = self._lag.shown(request.zone.snapshots.values())
+        return self._encoder.many("block-storage-snapshots", snapshots)
 
     async def _get_snapshot(self, request: ApiRequest) -> bytes:
         return self._encoder.one(request.zone.snapshot(request.id))

@@ -21,6 +21,7 @@ class Call:
         status: The HTTP status; None while there is none, and when the connection was dropped.
         fault: The kind of the fault that befell it.
         resource: The id in its path.
+        instance: The id of the instance that had the volume of its path when it came.
     """
 
     number: int
@@ -29,6 +30,7 @@ class Call:
     at: float
     user_agent: str
     resource: str | None = None
+    instance: str | None = None
     status: int | None = None
     seconds: float | None = None
     fault: str | None = None
@@ -42,7 +44,14 @@ class CallLog:
         self._count = 0
 
     def open(
-        self, *, zone: str, operation: str, at: float, user_agent: str, resource: str | None
+        self,
+        *,
+        zone: str,
+        operation: str,
+        at: float,
+        user_agent: str,
+        resource: str | None,
+        instance: str | None,
     ) -> Call:
         """Remember a call that has just come, and return its entry to be completed."""
         self._count += 1
@@ -53,6 +62,7 @@ class CallLog:
             at=at,
             user_agent=user_agent,
             resource=resource,
+            instance=instance,
         )
         self._calls.append(call)
         return call

@@ -122,6 +122,14 @@ class Cloud:
         for zone in self.zones.values():
             yield from zone.volumes.values()
 
+    def instance_having(self, zone: str, volume_id: str) -> str | None:
+        """Return the id of the instance that has a volume, None where it is free or no volume."""
+        try:
+            instance = self.zones[zone].volumes[UUID(volume_id)].instance
+        except (KeyError, ValueError):
+            return None
+        return str(instance) if instance else None
+
     def count_snapshots(self) -> int:
         """Return how many snapshots there are in all zones."""
         return sum(len(zone.snapshots) for zone in self.zones.values())

@@ -85,6 +85,9 @@ class Gateway:
                 at=self._cloud.clock(),
                 user_agent=request.headers.get("User-Agent", ""),
                 resource=request.match_info.get("id"),
+                instance=self._cloud.instance_having(
+                    request.match_info["zone"], request.match_info.get("id", "")
+                ),
             )
             try:
                 response = await self._respond(request, call, handler)

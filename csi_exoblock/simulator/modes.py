@@ -14,7 +14,7 @@ class Question(Enum):
     """A question about the real API: its name, its wording, and the possible answers."""
 
     NAMES_UNIQUE = ("names-unique", "Is a second volume of the same name refused?", "no", "yes")
-    LIST_LAG = ("list-lag", "Does a list show a volume only 4 s after its create?", "no", "yes")
+    LIST_LAG = ("list-lag", "Does a list show a thing only 4 s after its create?", "no", "yes")
     CREATE_LABELS = (
         "create-labels", "What happens to the labels of a create call?", "kept", "dropped",
     )  # fmt: skip

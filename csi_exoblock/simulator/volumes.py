@@ -24,27 +24,12 @@ from csi_exoblock.simulator.resources import (
     VolumeState,
 )
 
-_LIST_LAG_SECONDS = 4.0  # a driver may count on less than 5 (requirements, C1)
-
 
 class Volumes:
-    """The volumes of a cloud, and the rules for them.
+    """The volumes of a cloud, and the rules for them."""
 
-    Args:
-        time_scale: Multiplies the lag of the lists.
-    """
-
-    def __init__(self, cloud: Cloud, *, time_scale: float = 1.0) -> None:
+    def __init__(self, cloud: Cloud) -> None:
         self._cloud = cloud
-        self._lag_seconds = _LIST_LAG_SECONDS * time_scale
-
-    def list(self, zone: Zone, instance: UUID | None = None) -> list[Volume]:
-        """List a zone's volumes, or those of one instance."""
-        volumes = zone.attached_to(instance) if instance else list(zone.volumes.values())
-        if self._cloud.modes.has(Question.LIST_LAG, "no"):
-            return volumes
-        newest = self._cloud.clock() - self._lag_seconds
-        return [volume for volume in volumes if volume.created_at <= newest]
 
     def create(
         self,

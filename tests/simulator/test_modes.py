@@ -33,8 +33,10 @@ def names_unique(cloud: SimulatorProcess, zone: ZoneClient) -> str:
 
 
 def list_lag(cloud: SimulatorProcess, zone: ZoneClient) -> str:
-    zone.create_volume()
-    return "no" if zone.get("block-storage")["block-storage-volumes"] else "yes"
+    zone.create_snapshot(zone.create_volume())
+    volumes = zone.get("block-storage")["block-storage-volumes"]
+    snapshots = zone.get("block-storage-snapshot")["block-storage-snapshots"]
+    return {2: "no", 1: "mixed", 0: "yes"}[bool(volumes) + bool(snapshots)]
 
 
 def create_labels(cloud: SimulatorProcess, zone: ZoneClient) -> str:
