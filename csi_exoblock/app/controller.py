@@ -52,11 +52,13 @@ def build_controller(
     reader = VolumeReader(cloud=cloud, ledger=ledger, timing=timing)
     volume_lookup = Lookup(
         lambda zone, deadline: cloud.zone(zone).list_volumes(deadline),
+        lambda zone, uuid, deadline: cloud.zone(zone).get_volume(uuid, deadline),
         names_of=labels.names_of,
         timing=timing,
     )
     snapshot_lookup = Lookup(
         lambda zone, deadline: cloud.zone(zone).list_snapshots(deadline),
+        lambda zone, uuid, deadline: cloud.zone(zone).get_snapshot(uuid, deadline),
         names_of=labels.names_of,
         timing=timing,
     )

@@ -70,7 +70,7 @@ class Adoption:
 
     def _differences(self, volume: Volume, size_gib: int, spec: VolumeSpec) -> list[str]:
         return [
-            *([f"its state is {volume.state}"] if volume.state in _UNUSABLE else []),
+            *([_unusable(volume)] if volume.state in _UNUSABLE else []),
             *self._owner_differences(volume),
             *self._source_differences(volume, spec.source),
             *_size_differences(size_gib, spec),
@@ -117,6 +117,12 @@ class Adoption:
             self._writer.write(volume, wanted, deadline)
         except DriverError as error:  # labels are for people; the volume is good without (C4)
             log.warning("labels not repaired", extra={"volume": volume.id, "error": str(error)})
+
+
+def _unusable(volume: Volume) -> str:
+    """Say what is to be done: what may once have held data is never deleted here (C4)."""
+    remedy = "; delete it in the cloud" if volume.state is VolumeState.ERROR else ""
+    return f"its state is {volume.state}{remedy}"
 
 
 def _size_differences(size_gib: int, spec: VolumeSpec) -> list[str]:

@@ -105,7 +105,11 @@ class Clones:
         """Delete the snapshot that a deleted volume was cloned from, if the volume kept it."""
         if self._labels.source_of(volume.labels):
             names = self._labels.clone_names_of(volume)
-            self._clear(volume.id.zone, lambda each: self._lookup.has_name(each, names), deadline)
+            self._clear(
+                volume.id.zone,
+                lambda each: not self._labels.names_of(each).isdisjoint(names),
+                deadline,
+            )
 
     def sweep(self, deadline: Deadline) -> None:
         """Delete every temporary snapshot that is too old for a clone in the making to need it."""
@@ -117,7 +121,7 @@ class Clones:
         if snapshot_id := self._taken.pop(name, None):
             return self._delete(snapshot_id, deadline)
         zone = spec.source.zone if spec.source else spec.zones[0]
-        return self._clear(zone, lambda each: self._lookup.has_name(each, {name}), deadline)
+        return self._clear(zone, lambda each: name in self._labels.names_of(each), deadline)
 
     def _is_old(self, snapshot: Snapshot) -> bool:
         age = datetime.now(UTC) - snapshot.created_at

@@ -19,7 +19,7 @@ from csi_exoblock import logs
 from csi_exoblock.concurrency import Deadline
 from csi_exoblock.config import Timing
 from csi_exoblock.controller.ledger import Entry
-from csi_exoblock.errors import ApiDenied, ApiUnavailable, DeadlineExceeded
+from csi_exoblock.errors import ApiDenied, ApiUnavailable, DeadlineExceeded, NotFound
 from csi_exoblock.model import Snapshot, Volume, ZoneName
 
 log = logging.getLogger(__name__)
@@ -42,11 +42,13 @@ class Lookup(Generic[T]):
     def __init__(
         self,
         list_all: Callable[[ZoneName, Deadline], Sequence[T]],
+        get_one: Callable[[ZoneName, UUID, Deadline], T],
         *,
         names_of: Callable[[T], frozenset[str]],
         timing: Timing,
     ) -> None:
         self._list_all = list_all
+        self._get_one = get_one
         self._names_of = names_of
         self._timing = timing
         self._sights: defaultdict[ZoneName, _Sight] = defaultdict(_Sight)
@@ -64,11 +66,12 @@ class Lookup(Generic[T]):
         sight.ids = {name: each.id.uuid for each in everything for name in self._names_of(each)}
         return everything
 
-    def remember(self, name: str, zone: ZoneName, uuid: UUID) -> None:
+    def remember(self, names: Collection[str], zone: ZoneName, uuid: UUID) -> None:
         """Keep in mind what this process made, until every zone has been listed after it."""
         now = time.monotonic()
-        self._own[name] = (now, zone, uuid)
-        self._own.move_to_end(name)
+        for name in names:
+            self._own[name] = (now, zone, uuid)
+            self._own.move_to_end(name)
         while next(iter(self._own.values()))[0] < now - 2 * self._timing.other_zones_age:
             self._own.popitem(last=False)
 
@@ -85,17 +88,14 @@ class Lookup(Generic[T]):
             logs.step("looking for the name")
             looked_at = time.monotonic()
             everything = self.look_everywhere(zones, deadline)
-            found = [each for each in everything if self.has_name(each, names)]
+            found = [each for each in everything if self._has_name(each, names)]
+            found = found or self._own_in(zones, names, deadline)
             certain_at = max(self._certain_at(zone, entry, looked_at) for zone in zones)
             if found or looked_at >= certain_at:
                 entry.settle()
                 return found
             logs.step("waiting until the name is surely absent")
             deadline.wait(certain_at - time.monotonic())
-
-    def has_name(self, thing: T, names: Collection[str]) -> bool:
-        """Tell whether a thing is to be found under one of the names."""
-        return not self._names_of(thing).isdisjoint(names)
 
     def look_everywhere(self, zones: Collection[ZoneName], deadline: Deadline) -> list[T]:
         """Return the whole lists of several zones, read at once."""
@@ -105,10 +105,10 @@ class Lookup(Generic[T]):
             lists = pool.map(lambda zone: self.look(zone, deadline), zones)
             return [each for one in lists for each in one]
 
-    def known_elsewhere(
+    def find_elsewhere(
         self, zones: Collection[ZoneName], names: Collection[str], deadline: Deadline
-    ) -> list[tuple[ZoneName, UUID]]:
-        """Return what had one of the names in the zones when they were last seen.
+    ) -> list[T]:
+        """Return what has one of the names and was in the zones when they were last seen.
 
         That may be `Timing.other_zones_age` ago. A zone that can't be read is asked no more often
         and counts as last seen: it must not disturb creates elsewhere (S12).
@@ -121,8 +121,27 @@ class Lookup(Generic[T]):
                 list(pool.map(lambda zone: self._try_to_look(zone, deadline), stale))
         known = {zone: self._sights[zone].ids for zone in zones}
         seen = {(zone, ids[name]) for zone, ids in known.items() for name in names if name in ids}
-        own = (self._own[name] for name in names if name in self._own)
-        return sorted(seen | {(zone, uuid) for _, zone, uuid in own if zone in known})
+        found = [each for zone, uuid in sorted(seen) for each in self._get(zone, uuid, deadline)]
+        found = found or self._own_in(zones, names, deadline)
+        return [each for each in found if self._has_name(each, names)]
+
+    def _own_in(
+        self, zones: Collection[ZoneName], names: Collection[str], deadline: Deadline
+    ) -> list[T]:
+        """Return what this process made under one of the names: a list may not show it yet."""
+        own = {self._own[name][1:] for name in names if name in self._own}
+        return [
+            each for zone, uuid in own if zone in zones for each in self._get(zone, uuid, deadline)
+        ]
+
+    def _get(self, zone: ZoneName, uuid: UUID, deadline: Deadline) -> list[T]:
+        try:
+            return [self._get_one(zone, uuid, deadline)]
+        except NotFound:
+            return []
+
+    def _has_name(self, thing: T, names: Collection[str]) -> bool:
+        return not self._names_of(thing).isdisjoint(names)
 
     def _try_to_look(self, zone: ZoneName, deadline: Deadline) -> None:
         try:

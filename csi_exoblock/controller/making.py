@@ -47,6 +47,9 @@ from csi_exoblock.model import (
 
 log = logging.getLogger(__name__)
 
+_ON_THE_WAY = (VolumeState.CREATING, VolumeState.DELETING)
+"""States of a creation's volume that tell nothing yet; what a failed one left may be going."""
+
 
 class VolumeMaker:
     """Sends creations, and sees each through to a usable volume or to nothing at all."""
@@ -175,7 +178,7 @@ class VolumeMaker:
         volume: Volume | None
         try:
             volume = client.get_volume(entry.created.uuid, deadline)
-            volume = self._reader.leave(volume, (VolumeState.CREATING,), deadline)
+            volume = self._reader.leave(volume, _ON_THE_WAY, deadline)
             if volume.state is VolumeState.ERROR and volume.attached_to is None:
                 delete = partial(client.delete_volume, volume.id.uuid, deadline)
                 self._ledger.discard(volume, delete, entry, deadline)
@@ -183,6 +186,8 @@ class VolumeMaker:
         except NotFound:
             volume = None
         entry.created = None
+        if volume and volume.state is VolumeState.DELETED:
+            volume = None
         if volume and self._labels.are_ours(volume.labels):
             self._keeping_labels.add(volume.id.zone)
         return volume

@@ -73,6 +73,8 @@ class Snapshots:
             snapshot = self._taker.take_up(spec, entry, deadline)
             snapshot = snapshot or self._find(spec, entry, deadline)
             snapshot = snapshot or self._taker.take(spec, entry, deadline)
+            names = self._labels.names_for(spec)
+            self._lookup.remember(names, snapshot.id.zone, snapshot.id.uuid)
         self._require_same(snapshot, spec)
         self._repair_labels(snapshot, spec, deadline)
         return snapshot

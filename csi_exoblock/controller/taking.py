@@ -114,6 +114,8 @@ class SnapshotTaker:
         except NotFound:
             entry.created = None
             return None
+        if snapshot.state is SnapshotState.DESTROYING and not entry.announced:
+            raise ApiUnavailable(f"snapshot {snapshot.id} failed and is being deleted; retry")
         if snapshot.state in BROKEN and not entry.announced:
             delete = partial(client.delete_snapshot, snapshot.id.uuid, deadline)
             self._ledger.discard(snapshot, delete, entry, deadline)

@@ -81,7 +81,8 @@ class Volumes:
             else:
                 snapshot_id = self._clones.snapshot_for(spec, deadline)
                 created = self._maker.make(spec, zone, snapshot_id, entry, deadline)
-                self._lookup.remember(spec.name, zone, created.id.uuid)
+                names = self._labels.names_for(spec)
+                self._lookup.remember(names, zone, created.id.uuid)
                 volume = self._maker.take_up(spec, zone, entry, deadline)
                 if volume is None:
                     return created
@@ -113,10 +114,7 @@ class Volumes:
         names = self._labels.names_for(spec)
         found = self._lookup.find(searched, names, entry, deadline)
         others = [each for each in scope if each not in searched]
-        for other, uuid in self._lookup.known_elsewhere(others, names, deadline):
-            with suppress(NotFound):
-                volume = self._cloud.zone(other).get_volume(uuid, deadline)
-                found += [volume] if self._lookup.has_name(volume, names) else []
+        found += self._lookup.find_elsewhere(others, names, deadline)
         return the_only(found, spec.name)
 
     def _require_deletable(self, volume: Volume) -> None:

@@ -24,6 +24,16 @@ class Administrator:
         while self._send("GET", path)["labels"] != wanted:
             pass
 
+    def delete_volume(self, volume_id: str) -> None:
+        """Delete a volume."""
+        self._send("DELETE", self._path(volume_id))
+
+    def delete_snapshot(self, snapshot_id: str) -> None:
+        """Delete a snapshot."""
+        zone, uuid = snapshot_id.split("/")
+        url = self._cloud.api_endpoint.format(zone=zone) + f"/block-storage-snapshot/{uuid}"
+        self._send("DELETE", url)
+
     def _path(self, volume_id: str) -> str:
         zone, uuid = volume_id.split("/")
         return self._cloud.api_endpoint.format(zone=zone) + f"/block-storage/{uuid}"

@@ -272,6 +272,16 @@ def test_a_retry_joins_the_operation_of_a_call_that_ran_out_of_time(
     assert len(volumes_named(cloud, name)) == 1
 
 
+def test_a_list_that_lags_hides_no_volume_of_its_own_making(
+    controller: Controller, cloud: SimulatorProcess, name: str
+) -> None:  # C1
+    cloud.set_mode("list-lag", "yes")
+    first = controller.CreateVolume(create_volume(name))
+
+    assert controller.CreateVolume(create_volume(name)) == first
+    assert cloud.operations_called().count(CREATE) == 1
+
+
 @pytest.mark.parametrize("leaves", ["nothing", "error"])
 def test_a_failed_operation_leaves_nothing_behind(
     controller: Controller, cloud: SimulatorProcess, name: str, leaves: str

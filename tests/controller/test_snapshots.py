@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import grpc
 import pytest
 
@@ -16,10 +18,12 @@ from tests.controller.requests import (
     delete_snapshot,
     delete_volume,
 )
+from tests.controller.waiting import as_a_sidecar_would
 from tests.grpc_errors import refused
 from tests.simulator_process import SimulatorProcess
 
 CREATE = "create-block-storage-snapshot"
+DELETE = "delete-block-storage-snapshot"
 GET = "get-block-storage-snapshot"
 LIST = "list-block-storage-snapshots"
 POLL = "get-operation"
@@ -140,6 +144,32 @@ def test_a_failed_snapshot_leaves_nothing_behind(
     assert not snapshots_named(cloud, name)
 
 
+def test_a_failed_snapshot_on_its_way_out_is_not_announced(
+    controller: Controller, cloud: SimulatorProcess, volume: str, name: str
+) -> None:  # S18, C1: its deletion may take longer than the call that began it
+    cloud.add_fault(fault="fail", operation=CREATE, reason="fault", leaves="error", count=1)
+    cloud.add_fault(fault="drop", operation=DELETE, when="after", count=1)
+    cloud.set_latency("delete-snapshot", 0.5)
+
+    for _ in range(2):
+        with pytest.raises(grpc.RpcError):
+            controller.CreateSnapshot(create_snapshot(name, volume))
+    as_a_sidecar_would(lambda: controller.CreateSnapshot(create_snapshot(name, volume)))
+    cloud.set_latency("delete-snapshot", 0.05)
+
+    assert [each["state"] for each in snapshots_named(cloud, name)] == ["created"]
+
+
+def test_a_list_that_lags_hides_no_snapshot_of_its_own_taking(
+    controller: Controller, cloud: SimulatorProcess, volume: str, name: str
+) -> None:  # C1, S18
+    cloud.set_mode("list-lag", "yes")
+    first = controller.CreateSnapshot(create_snapshot(name, volume))
+
+    assert controller.CreateSnapshot(create_snapshot(name, volume)) == first
+    assert cloud.operations_called().count(CREATE) == 1
+
+
 def test_a_snapshot_in_error_is_named(
     controller: Controller, cloud: SimulatorProcess, volume: str, name: str
 ) -> None:  # S18
@@ -235,6 +265,6 @@ def list_by_volume(controller: Controller, volume_id: str) -> list[str]:
     return [each.snapshot.snapshot_id for each in controller.ListSnapshots(request).entries]
 
 
-def snapshots_named(cloud: SimulatorProcess, name: str) -> list[object]:
+def snapshots_named(cloud: SimulatorProcess, name: str) -> list[dict[str, Any]]:
     """Return what the cloud really holds under a name."""
     return [snapshot for snapshot in cloud.snapshots() if snapshot["name"] == name]
