@@ -1,6 +1,7 @@
 # For a newcomer: `make demo` and `make test`. Each first installs what it needs, into .venv.
 
 .DEFAULT_GOAL := help
+SEEDS := 0:300
 BIN := .venv/bin
 PYTEST := $(BIN)/pytest --numprocesses 2 --dist loadfile --ignore tests/kubernetes
 UV_VERSION := $(shell sed -n '/^name = "uv"$$/{n;s/version = "\(.*\)"/\1/p;}' uv.lock)
@@ -30,6 +31,12 @@ test: setup ## the whole test suite, in minutes; as root also on loop devices
 test-kubernetes: setup ## every flow on a real Kubernetes; the first time builds it, in 15 minutes
 	$(BIN)/python -m tests.kubernetes test
 
+chaos: setup ## schedules of faults against the controller; SEEDS=0:10000 says which
+	$(BIN)/python -m tests.chaos run $(SEEDS)
+
+chaos-prove: setup ## the schedules find every driver that is broken on purpose
+	$(BIN)/python -m tests.chaos prove
+
 kubernetes: setup ## a cluster with simulator and driver to play with, until Ctrl-C
 	$(BIN)/python -m tests.kubernetes play
 
@@ -39,4 +46,4 @@ demo: setup ## one volume through its whole life, on an embedded cloud
 clean: ## remove all that is not in the repository, .venv included
 	git clean --quiet -d --force -X
 
-.PHONY: help setup lint check test test-kubernetes kubernetes demo clean
+.PHONY: help setup lint check test test-kubernetes chaos chaos-prove kubernetes demo clean

@@ -1,0 +1,159 @@
+"""Driver processes that start in a moment and die as they are told."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from types import TracebackType
+from typing import Self
+
+import grpc
+
+from csi_exoblock.pb import csi_pb2, csi_pb2_grpc
+
+_START_SECONDS = 20.0
+_PAUSE_SECONDS = 0.01
+_PROBE_SECONDS = 0.2
+_RECONNECT_MS = 10  # the default of a second is longer than most schedules
+_OPTIONS = [
+    ("grpc.use_local_subchannel_pool", 1),
+    *((f"grpc.{which}_reconnect_backoff_ms", _RECONNECT_MS) for which in ("initial", "min", "max")),
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kill:
+    """Where a driver dies by SIGKILL.
+
+    Attributes:
+        at: `step`, `request` (sent, not answered), `answer`, or empty for never.
+        name: Which step; empty counts every step.
+        ordinal: The how-manieth of them, from 1.
+    """
+
+    at: str = ""
+    name: str = ""
+    ordinal: int = 1
+
+
+NEVER = Kill()
+
+
+class Driver:
+    """A controller under test."""
+
+    def __init__(self, pid: int, socket: pathlib.Path) -> None:
+        self.pid = pid
+        self._socket = socket
+        self.channel = grpc.insecure_channel(f"unix://{socket}", options=_OPTIONS)
+        self.controller = csi_pb2_grpc.ControllerStub(self.channel)
+
+    def wait_until_ready(self) -> None:
+        """Return when Probe says ready, or the process is dead."""
+        probe = csi_pb2_grpc.IdentityStub(self.channel).Probe
+        end = time.monotonic() + _START_SECONDS
+        while self.is_alive():
+            try:
+                if probe(csi_pb2.ProbeRequest(), timeout=_PROBE_SECONDS).ready.value:
+                    return
+            except grpc.RpcError:
+                time.sleep(_PAUSE_SECONDS)
+            if time.monotonic() > end:
+                raise AssertionError(f"the driver with pid {self.pid} is never ready")
+
+    def is_alive(self) -> bool:
+        """Tell whether the process still runs."""
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return False
+        return True
+
+    def kill(self) -> None:
+        """End the process at once, and take its socket away."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+        while self.is_alive():
+            time.sleep(0.001)
+        self.channel.close()
+        self._socket.unlink(missing_ok=True)
+
+
+class Fleet:
+    """Starts drivers, each a fork of one process that has imported everything already."""
+
+    def __init__(
+        self, folder: pathlib.Path, *, arguments: tuple[str, ...], environment: Mapping[str, str]
+    ) -> None:
+        self._folder = folder
+        self._arguments = arguments
+        self._environment = dict(environment)
+        self._count = 0
+        self._zygote = subprocess.Popen(
+            [sys.executable, "-m", "tests.chaos.zygote"],
+            env={"PATH": os.environ["PATH"], "GRPC_ENABLE_FORK_SUPPORT": "false"},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        assert self._zygote.stdin is not None
+        assert self._zygote.stdout is not None
+        self._zygote.stdin.close()
+        self._zygote.wait()
+        self._zygote.stdout.close()
+
+    @property
+    def log(self) -> pathlib.Path:
+        """What all drivers say."""
+        return self._folder / "drivers.log"
+
+    def start(
+        self,
+        *,
+        flags: tuple[str, ...] = (),
+        mutant: str = "",
+        kill: Kill = NEVER,
+        steps: str = "",
+    ) -> Driver:
+        """Start a driver and return it once it is ready.
+
+        Args:
+            flags: Beside those of every driver of the fleet.
+            mutant: What is broken in it.
+            steps: File into which it writes the names of the steps that it takes.
+        """
+        self._count += 1
+        socket = self._folder / f"{self._count}.sock"
+        order = {
+            "arguments": [*self._arguments, *flags, "--endpoint", f"unix://{socket}"],
+            "environment": self._environment,
+            "log": str(self.log),
+            "mutant": mutant,
+            "kill": asdict(kill),
+            "steps": steps,
+        }
+        assert self._zygote.stdin is not None
+        assert self._zygote.stdout is not None
+        self._zygote.stdin.write(json.dumps(order) + "\n")
+        self._zygote.stdin.flush()
+        driver = Driver(int(self._zygote.stdout.readline()), socket)
+        driver.wait_until_ready()
+        return driver

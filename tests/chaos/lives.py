@@ -1,0 +1,182 @@
+"""What users do with their claims: each life runs in a thread of its own."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from csi_exoblock.pb import csi_pb2
+from tests.chaos.plan import Life
+from tests.chaos.sidecars import GivenUp, Sidecars
+from tests.chaos.world import World
+from tests.controller import requests as csi
+
+
+class Claim:
+    """A claim under way, for those who wait for it or depend on it."""
+
+    def __init__(self, life: Life) -> None:
+        self.life = life
+        self.settled = threading.Event()
+        self.volume: csi_pb2.Volume | None = None
+        self.dependents: list[threading.Event] = []
+
+
+class Lives:
+    """All lives of a schedule."""
+
+    def __init__(self, world: World, sidecars: Sidecars) -> None:
+        self._world = world
+        self._sidecars = sidecars
+        self._claims = {life.number: Claim(life) for life in world.plan.lives}
+        self._sources = {life.number: self._choose_source(life) for life in world.plan.lives}
+
+    def run(self) -> None:
+        """Live them all, and return when the last has ended."""
+        threads = [self._spawn(self._live, claim) for claim in self._claims.values()]
+        for thread in threads:
+            thread.join()
+
+    def _choose_source(self, life: Life) -> Claim | None:
+        """Return the claim that a life's volume is made from, and have it wait for that."""
+        if not life.source:
+            return None
+        fit = [
+            claim
+            for number, claim in self._claims.items()
+            if number < life.number and not (claim.life.stranger or claim.life.impatient)
+        ]
+        source = fit[life.number % len(fit)]
+        source.dependents.append(self._claims[life.number].settled)
+        return source
+
+    def _live(self, claim: Claim) -> None:
+        source = self._sources[claim.life.number]
+        snapshot = None
+        try:
+            request = self._request(claim.life)
+            if source:
+                source.settled.wait()
+                if source.volume is None:
+                    return
+                snapshot = self._copy_from(source.volume, claim.life, request)
+            claim.volume = self._provision(request, claim.life)
+        finally:
+            claim.settled.set()
+        if claim.volume:
+            self._use(claim.volume, claim.life, request)
+            for dependent in claim.dependents:
+                dependent.wait()
+        self._end(claim.volume, snapshot)
+
+    def _request(self, life: Life) -> csi_pb2.CreateVolumeRequest:
+        return csi.create_volume(f"pvc-{life.number}", life.size_gib)
+
+    def _copy_from(
+        self, source: csi_pb2.Volume, life: Life, request: csi_pb2.CreateVolumeRequest
+    ) -> csi_pb2.Snapshot | None:
+        if life.source == "clone":
+            request.volume_content_source.volume.volume_id = source.volume_id
+            # the source may grow meanwhile
+            request.capacity_range.required_bytes = source.capacity_bytes + 8 * csi.GIB
+            return None
+        snapshot = self._sidecars.snapshot(f"snapshot-{life.number}", source.volume_id)
+        request.volume_content_source.snapshot.snapshot_id = snapshot.snapshot_id
+        request.capacity_range.required_bytes += snapshot.size_bytes
+        return snapshot
+
+    def _provision(self, request: csi_pb2.CreateVolumeRequest, life: Life) -> csi_pb2.Volume | None:
+        asked = itertools.count(1)
+
+        def is_wanted() -> bool:
+            number = next(asked)
+            # a user who sees that the name is taken, or who is impatient, deletes the claim
+            return not (life.stranger and number > 3) and not 0 < life.impatient < number
+
+        zones = list(self._world.plan.zones)
+        turn = life.number % len(zones)
+        return self._sidecars.provision(request, zones[turn:] + zones[:turn], is_wanted)
+
+    def _use(
+        self, volume: csi_pb2.Volume, life: Life, request: csi_pb2.CreateVolumeRequest
+    ) -> None:
+        zone, _, _ = volume.volume_id.partition("/")
+        nodes = self._world.nodes_in(zone)
+        size = volume.capacity_bytes // csi.GIB
+        work: list[threading.Thread] = []
+        grown = False
+        if life.number % 2 == 0:
+            self._sidecars.look()
+        for deed in life.deeds:
+            match deed:
+                case "attach":
+                    self._attached(volume.volume_id, nodes[0])
+                case "attach twice":
+                    self._attached_twice(volume.volume_id, nodes)
+                case "expand":
+                    size, grown = size + 1, True
+                    self._sidecars.expand(volume.volume_id, size)
+                case "expand in use":
+                    size, grown = size + 2, True
+                    self._sidecars.attach(volume.volume_id, nodes[0])
+                    work.append(self._spawn(self._sidecars.expand, volume.volume_id, size))
+                    self._sidecars.detach(volume.volume_id, nodes[0])
+                    self._attached(volume.volume_id, nodes[1])
+                case "snapshot":
+                    name = f"extra-{life.number}"
+                    snapshot = self._sidecars.snapshot(name, volume.volume_id)
+                    self._sidecars.delete_snapshot(snapshot.snapshot_id)
+                case "modify":
+                    self._sidecars.modify(volume.volume_id, labels="tier=gold")
+                case "look":
+                    self._sidecars.look()
+                case "repeat" if not grown:
+                    self._sidecars.repeat_provision(request)
+            for each in work:
+                each.join()
+
+    def _attached(self, volume_id: str, node_id: str) -> None:
+        self._sidecars.attach(volume_id, node_id)
+        self._require_attached(volume_id, node_id)
+        self._sidecars.detach(volume_id, node_id)
+
+    def _attached_twice(self, volume_id: str, nodes: list[str]) -> None:
+        """Move a pod, while a late detach of its first node is repeated (D3)."""
+        first, second = nodes
+        self._attached(volume_id, first)
+        self._sidecars.attach(volume_id, second)
+        late = self._spawn(self._sidecars.detach, volume_id, first)
+        late.join()
+        self._require_attached(volume_id, second)
+        self._sidecars.detach(volume_id, second)
+
+    def _end(self, volume: csi_pb2.Volume | None, snapshot: csi_pb2.Snapshot | None) -> None:
+        """Delete both at once: one may have to wait for the other."""
+        threads = []
+        if volume:
+            threads.append(self._spawn(self._sidecars.delete_volume, volume.volume_id))
+        if snapshot:
+            threads.append(self._spawn(self._sidecars.delete_snapshot, snapshot.snapshot_id))
+        for thread in threads:
+            thread.join()
+
+    def _require_attached(self, volume_id: str, node_id: str) -> None:
+        uuid = volume_id.split("/")[1]
+        found = next((each for each in self._world.cloud.volumes() if each["id"] == uuid), None)
+        instance = found and (found.get("instance") or {}).get("id")
+        if instance != node_id.split("/")[1]:
+            what = f"{volume_id} is attached to {instance}, not to {node_id}"
+            self._world.story.breach("an attached volume stays where it is", what)
+
+    def _spawn(self, work: Callable[..., None], *arguments: Any) -> threading.Thread:
+        def run() -> None:
+            try:
+                work(*arguments)
+            except GivenUp as given_up:
+                self._world.story.breach("nothing is stuck for ever", str(given_up))
+
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        return thread

@@ -1,0 +1,99 @@
+"""Drivers that are broken on purpose, from outside the package: the harness must see each.
+
+Each does what a driver of this kind is known to have done wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import grpc
+
+from csi_exoblock.concurrency import Deadline, Holds
+from csi_exoblock.controller.adoption import Adoption
+from csi_exoblock.controller.attachments import Attachments
+from csi_exoblock.csi import status
+from csi_exoblock.errors import ApiUnavailable, DeadlineExceeded
+from csi_exoblock.exoscale.transport import Request, Transport
+from csi_exoblock.model import NodeId, VolumeId
+
+
+def post_is_repeated_blindly() -> None:
+    """Send a write again when its answer is lost, as many HTTP clients do by default (C1)."""
+    original = Transport.send
+
+    def send(self: Transport, request: Request, read: Any, deadline: Deadline) -> Any:
+        try:
+            return original(self, request, read, deadline)
+        except ApiUnavailable:
+            if request.method == "GET":
+                raise
+            return original(self, request, read, deadline)
+
+    Transport.send = send  # type: ignore[method-assign]
+
+
+def lost_answer_is_final() -> None:
+    """Answer INTERNAL when nobody knows what became of a write (C1)."""
+    codes = dict(status.CODES)
+    codes[ApiUnavailable] = grpc.StatusCode.INTERNAL
+    status.CODES = codes
+
+
+def detach_without_looking() -> None:
+    """Detach the volume from whatever instance has it by now (D3)."""
+
+    def detach(
+        self: Attachments, volume_id: VolumeId, node_id: NodeId | None, deadline: Deadline
+    ) -> None:
+        with self._ledger.hold(f"volume {volume_id}") as entry:
+            client = self._cloud.zone(volume_id.zone)
+            volume = client.get_volume(volume_id.uuid, deadline)
+            if volume.attached_to:
+                self._ledger.send(
+                    entry, partial(client.detach_volume, volume_id.uuid, deadline), deadline
+                )
+
+    Attachments.detach = detach  # type: ignore[method-assign]
+
+
+def adoption_by_name_only() -> None:
+    """Take whatever volume has the name, as the vendor's driver does (D11)."""
+    Adoption._differences = lambda *_: []  # type: ignore[method-assign]
+
+
+def lock_is_kept_on_cancel() -> None:
+    """Never let go of what a call held whose caller went away (S5)."""
+    original = Holds.hold
+    kept = []
+
+    @contextmanager
+    def hold(self: Holds, thing: str) -> Iterator[None]:
+        held = original(self, thing)
+        held.__enter__()
+        try:
+            yield
+        except DeadlineExceeded:
+            kept.append(held)  # were it forgotten, its end would let go
+            raise
+        except BaseException:
+            held.__exit__(None, None, None)
+            raise
+        held.__exit__(None, None, None)
+
+    Holds.hold = hold  # type: ignore[method-assign]
+
+
+MUTANTS: Mapping[str, Callable[[], None]] = {
+    each.__name__.replace("_", "-"): each
+    for each in (
+        post_is_repeated_blindly,
+        lost_answer_is_final,
+        detach_without_looking,
+        adoption_by_name_only,
+        lock_is_kept_on_cancel,
+    )
+}

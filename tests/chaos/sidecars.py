@@ -1,0 +1,198 @@
+"""The sidecars as requirements.md, section 0, describes them: what they repeat, and when they stop.
+
+Every method returns when the sidecar would call its work done, or raises GivenUp.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import grpc
+import requests
+
+from csi_exoblock.pb import csi_pb2
+from tests.chaos.world import TIME_SCALE, Refused, World
+from tests.controller import requests as csi
+from tests.controller.administrator import Administrator
+
+PROVISIONER, ATTACHER, RESIZER, SNAPSHOTTER = "provisioner", "attacher", "resizer", "snapshotter"
+
+_FIRST_PAUSE = 1 * TIME_SCALE
+_LONGEST_PAUSE = 10 * TIME_SCALE
+
+PATIENCE_SECONDS = 25.0
+"""What has not succeeded by then, long after the last fault, is stuck."""
+
+_BROKEN = re.compile(r"(volume|snapshot) (\S+/\S+) .*state (?:is )?error.*delete it")
+
+Wanted = Callable[[], bool]
+
+
+class GivenUp(Exception):
+    """Nothing came of it although all faults are over: it is stuck."""
+
+
+class Sidecars:
+    """All four, with what they remember.
+
+    Attributes:
+        asked_to_detach: Which volumes were to be detached from which nodes.
+    """
+
+    def __init__(self, world: World, *, patience_seconds: float) -> None:
+        self._world = world
+        self._patience_seconds = patience_seconds
+        self.asked_to_detach: set[tuple[str, str]] = set()
+        self._first_answers: dict[str, Any] = {}
+
+    def provision(
+        self, request: csi_pb2.CreateVolumeRequest, zones: list[str], wanted: Wanted
+    ) -> csi_pb2.Volume | None:
+        """Create a volume; None if the claim went and nothing is believed to be left of it.
+
+        Args:
+            zones: Where the pod may be moved to, the present one first.
+        """
+        nothing_left = True
+        for _ in self._attempts(f"volume {request.name}"):
+            if nothing_left and not wanted():
+                return None
+            request.accessibility_requirements.CopyFrom(csi.topology(zones[0]))
+            try:
+                answer = self._world.call(PROVISIONER, "CreateVolume", request)
+            except Refused as refused:
+                nothing_left = refused.is_final
+                if refused.code is grpc.StatusCode.RESOURCE_EXHAUSTED:
+                    zones.append(zones.pop(0))  # the scheduler moves the pod
+                self._mend(refused)
+                continue
+            self._require_same(f"CreateVolume {request.name}", answer.volume)
+            volume: csi_pb2.Volume = answer.volume
+            return volume
+        raise AssertionError("attempts never end")
+
+    def repeat_provision(self, request: csi_pb2.CreateVolumeRequest) -> None:
+        """Ask again for what was answered already, as a provisioner that forgot would."""
+        for _ in self._attempts(f"volume {request.name} again"):
+            try:
+                answer = self._world.call(PROVISIONER, "CreateVolume", request)
+            except Refused as refused:
+                if refused.is_final and refused.code is not grpc.StatusCode.PERMISSION_DENIED:
+                    what = f"CreateVolume {request.name}: {refused.code.name} {refused}"
+                    self._world.story.breach("the same request has the same answer", what)
+                    return
+                continue
+            self._require_same(f"CreateVolume {request.name}", answer.volume)
+            return
+
+    def delete_volume(self, volume_id: str) -> None:
+        """Delete a volume."""
+        self._until_ok(PROVISIONER, "DeleteVolume", csi.delete_volume(volume_id))
+
+    def attach(self, volume_id: str, node_id: str) -> None:
+        """Attach a volume to a node."""
+        request = csi.publish(volume_id, node_id)
+        self._until_ok(ATTACHER, "ControllerPublishVolume", request)
+
+    def detach(self, volume_id: str, node_id: str) -> None:
+        """Detach a volume from a node."""
+        self.asked_to_detach.add((volume_id, node_id))
+        request = csi.unpublish(volume_id, node_id)
+        self._until_ok(ATTACHER, "ControllerUnpublishVolume", request)
+
+    def expand(self, volume_id: str, gib: int) -> None:
+        """Expand a volume; while it is in use that is refused, and asked again."""
+        self._until_ok(RESIZER, "ControllerExpandVolume", csi.expand(volume_id, gib))
+
+    def modify(self, volume_id: str, **parameters: str) -> None:
+        """Give a volume other labels."""
+        request = csi_pb2.ControllerModifyVolumeRequest(
+            volume_id=volume_id, mutable_parameters=parameters
+        )
+        self._until_ok(RESIZER, "ControllerModifyVolume", request)
+
+    def snapshot(self, name: str, volume_id: str) -> csi_pb2.Snapshot:
+        """Take a snapshot; handle, size and time of the first answer are kept for ever (S18)."""
+        request = csi.create_snapshot(name, volume_id)
+        for _ in self._attempts(f"snapshot {name}"):
+            try:
+                answer = self._world.call(SNAPSHOTTER, "CreateSnapshot", request)
+            except Refused as refused:
+                self._mend(refused)
+                continue
+            snapshot: csi_pb2.Snapshot = answer.snapshot
+            ready = snapshot.ready_to_use
+            snapshot.ready_to_use = True
+            self._require_same(f"CreateSnapshot {name}", snapshot)
+            if ready:
+                return snapshot
+        raise AssertionError("attempts never end")
+
+    def delete_snapshot(self, snapshot_id: str) -> None:
+        """Delete a snapshot."""
+        self._until_ok(SNAPSHOTTER, "DeleteSnapshot", csi.delete_snapshot(snapshot_id))
+
+    def look(self) -> None:
+        """List everything once, as the attacher does every few minutes; errors are no matter."""
+        for method, request in (
+            ("ListVolumes", csi_pb2.ListVolumesRequest()),
+            ("ListSnapshots", csi_pb2.ListSnapshotsRequest()),
+        ):
+            try:
+                self._world.call(ATTACHER, method, request)
+            except Refused:
+                continue
+
+    def _until_ok(self, sidecar: str, method: str, request: Any) -> None:
+        for _ in self._attempts(f"{method} {request}"):
+            try:
+                self._world.call(sidecar, method, request)
+            except Refused:
+                continue
+            return
+
+    def _attempts(self, what: str) -> Iterator[None]:
+        """Yield for every attempt, with growing pauses between them.
+
+        Raises:
+            GivenUp: The schedule is long over, and still it does not succeed.
+        """
+        pause = _FIRST_PAUSE
+        while True:
+            yield
+            if self._world.story.seconds() > self._patience_seconds:
+                raise GivenUp(" ".join(what.split()))
+            time.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+
+    def _mend(self, refused: Refused) -> None:
+        """Delete by hand what a create left broken, as its message asks for (D11, S18).
+
+        Only where its maker can't have deleted it: that process died, or leads no more.
+        """
+        broken = _BROKEN.search(str(refused))
+        if not (broken and refused.is_final):
+            return
+        if not (self._world.restarts or self._world.leader_changes):
+            self._world.story.breach("a failed creation leaves nothing behind", str(refused))
+        administrator = Administrator(self._world.cloud)
+        delete = {
+            "volume": administrator.delete_volume,
+            "snapshot": administrator.delete_snapshot,
+        }[broken[1]]
+        with contextlib.suppress(requests.RequestException):  # a fault befell it; asked again
+            delete(broken[2])
+        self._world.mended += 1
+
+    def _require_same(self, what: str, answer: Any) -> None:
+        copy = type(answer)()
+        copy.CopyFrom(answer)
+        first = self._first_answers.setdefault(what, copy)
+        if first != answer:
+            self._world.story.breach(
+                "the same request has the same answer", f"{what}: {first} then {answer}"
+            )

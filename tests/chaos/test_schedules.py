@@ -1,0 +1,59 @@
+"""Faults wherever they may come: the controller never leaks, doubles or takes what is not its own.
+
+C1, C2, C3, C5, D3, D11, D12, S1, S2, S3, S5, S18, S19, N1, N6, F16. `make chaos` runs as many seeds
+as one likes, `make chaos-prove` searches anew for the seeds that find each mutant.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Iterator
+
+import pytest
+
+from tests.chaos.batch import Result, results_of, run_seeds
+from tests.chaos.mutants import MUTANTS
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+
+_PROCESSES = 4  # a schedule mostly waits
+_CHUNK = 5
+
+# The seed by which each broken driver is found.
+PINNED = {
+    "post-is-repeated-blindly": 25,
+    "lost-answer-is-final": 25,
+    "detach-without-looking": 5,
+    "adoption-by-name-only": 5,
+    "lock-is-kept-on-cancel": 18,
+}
+
+
+@pytest.fixture(scope="module")
+def results() -> Iterator[list[Result]]:
+    chunks = [range(start, start + _CHUNK) for start in range(0, 50, _CHUNK)]
+    with multiprocessing.get_context("spawn").Pool(_PROCESSES) as pool:
+        yield [result for chunk in pool.imap(results_of, chunks) for result in chunk]
+
+
+def test_fifty_schedules_break_no_invariant(results: list[Result]) -> None:
+    assert len(results) == 50
+    broken = [f"seed {each.seed}: {each.breaches}\n{each.story}" for each in results if each.story]
+
+    assert not broken, "\n\n".join(broken)
+
+
+def test_the_schedules_are_no_idle_ones(results: list[Result]) -> None:
+    befell = {kind for each in results for kind, _ in each.cells}
+    deaths = sum(each.counts["restarts"] for each in results)
+
+    assert len(befell) >= 15
+    assert deaths >= 10
+    assert sum(each.counts["leader_changes"] for each in results) >= 10
+
+
+@pytest.mark.parametrize("mutant", MUTANTS)
+def test_the_harness_sees_a_broken_driver(mutant: str) -> None:
+    (result,) = run_seeds([PINNED[mutant]], mutant, patience_seconds=10.0)
+
+    assert result.breaches

@@ -1,0 +1,210 @@
+"""One schedule's cloud and drivers: two replicas, of which one leads for each sidecar."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections import defaultdict
+from typing import Any
+
+import grpc
+
+from tests.chaos.fleet import NEVER, Driver, Fleet, Kill
+from tests.chaos.plan import Plan
+from tests.chaos.story import Story
+from tests.controller.administrator import Administrator
+from tests.simulator_process import SimulatorProcess
+
+TIME_SCALE = 0.02
+"""A second of a cluster is 20 ms here: long beside a request on loopback, which takes 3."""
+
+CALL_SECONDS = 180 * TIME_SCALE  # the sidecars' own timeout
+LEASE_GAP_SECONDS = 15 * TIME_SCALE  # in which a lost leader's lease runs out
+CANCEL_SECONDS = 2 * TIME_SCALE
+FLAGS = (
+    "controller",
+    *("--time-scale", str(TIME_SCALE), "--log-level", "warning"),
+    *("--api-timeout", f"{5 / TIME_SCALE}s", "--cluster-id", "chaos"),
+    *("--poll-initial", "1s"),
+)
+NODES_A_ZONE = 2
+
+
+_CAPABILITIES = re.compile(r"volume_capabilit(y|ies) \{.*?\n\}\n", re.DOTALL)
+
+
+class Refused(Exception):
+    """A call's error, as a sidecar reads it."""
+
+    def __init__(self, code: grpc.StatusCode, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+
+    @property
+    def is_final(self) -> bool:
+        """Whether a sidecar believes that nothing was left behind (requirements, section 0)."""
+        return self.code not in (
+            grpc.StatusCode.CANCELLED,
+            grpc.StatusCode.DEADLINE_EXCEEDED,
+            grpc.StatusCode.UNAVAILABLE,
+            grpc.StatusCode.ABORTED,
+        )
+
+
+class World:
+    """The cloud as the plan wants it, and the drivers that the sidecars talk to."""
+
+    def __init__(
+        self, *, cloud: SimulatorProcess, fleet: Fleet, plan: Plan, mutant: str = ""
+    ) -> None:
+        self.cloud = cloud
+        self.plan = plan
+        self.story = Story()
+        self._fleet = fleet
+        self._mutant = mutant
+        self._kills = list(plan.kills)
+        self._lock = threading.Lock()
+        self._drivers: dict[int, Driver] = {}
+        self._leaders: defaultdict[str, int] = defaultdict(int)
+        self._vacant_until: defaultdict[str, float] = defaultdict(float)
+        self._in_flight: defaultdict[str, set[Any]] = defaultdict(set)
+        self.restarts = 0
+        self.leader_changes = 0
+        self.cancels: list[str] = []
+        self.killed: list[str] = []
+        self.mended = 0
+        self._prepare()
+
+    def call(self, sidecar: str, method: str, request: Any) -> Any:
+        """Call the driver that leads for a sidecar and return its answer.
+
+        Raises:
+            Refused: It answered with an error, or died, or the sidecar lost its lease.
+        """
+        ordinal = self.story.next_call()
+        if ordinal in self.plan.leader_changes:
+            self._change_leader(sidecar)
+        replica = self._leader_of(sidecar)
+        what = f"{ordinal} {sidecar}@{replica} {method} {_about(request)}"
+        self.story.tell(f"{what} ...")
+        try:
+            answer = self._send(sidecar, replica, method, request, cancel=ordinal)
+        except Refused as refused:
+            self.story.tell(f"{what} -> {refused.code.name}: {refused}")
+            if refused.code is grpc.StatusCode.UNKNOWN:
+                self.story.breach("no code is UNKNOWN", what)
+            raise
+        self.story.tell(f"{what} -> OK {_about(answer)}")
+        return answer
+
+    def close(self) -> None:
+        """End the drivers."""
+        with self._lock:
+            for driver in self._drivers.values():
+                driver.kill()
+            self._drivers.clear()
+
+    def nodes_in(self, zone: str) -> list[str]:
+        """Return the ids of a zone's nodes."""
+        return self._nodes[zone]
+
+    def _prepare(self) -> None:
+        self.cloud.clear()
+        self._nodes = {
+            zone: [f"{zone}/{self.cloud.add_instance(zone)}" for _ in range(NODES_A_ZONE)]
+            for zone in self.plan.zones
+        }
+        self.strangers = {
+            life.number: self._add_stranger(f"pvc-{life.number}")
+            for life in self.plan.lives
+            if life.stranger
+        }
+        for question, answer in self.plan.modes.items():
+            self.cloud.set_mode(question, answer)
+            self.story.tell(f"mode {question}={answer}")
+        for fault in self.plan.faults:
+            self.cloud.add_fault(**fault.rule())
+            self.story.tell(f"fault {fault}")
+        self.cloud.clear_calls()
+
+    def _add_stranger(self, name: str) -> dict[str, Any]:
+        """Make a volume of another cluster that has our volume's name."""
+        zone = self.plan.zones[0]
+        self.cloud.add_volumes(zone, 1, prefix=name)
+        volume = next(each for each in self.cloud.volumes() if each["name"].startswith(name))
+        labels = {
+            "exoblock/name": name,
+            "exoblock/cluster-id": "another",
+            "exoblock/driver": "exoblock.csi.exoscale.com",
+        }
+        Administrator(self.cloud).label_volume(f"{zone}/{volume['id']}", labels)
+        return next(each for each in self.cloud.volumes() if each["id"] == volume["id"])
+
+    def _send(self, sidecar: str, replica: int, method: str, request: Any, *, cancel: int) -> Any:
+        driver = self._driver(replica)
+        future = getattr(driver.controller, method).future(request, timeout=CALL_SECONDS)
+        with self._lock:
+            self._in_flight[sidecar].add(future)
+        if cancel in self.plan.cancels:
+            self._cancel_soon(future, method)
+        try:
+            return future.result()
+        except grpc.FutureCancelledError as error:
+            raise Refused(grpc.StatusCode.CANCELLED, "the sidecar gave up") from error
+        except grpc.RpcError as error:
+            if not driver.is_alive():
+                self.killed.append(method)
+            raise Refused(error.code(), error.details() or "") from error
+        finally:
+            with self._lock:
+                self._in_flight[sidecar].discard(future)
+
+    def _cancel_soon(self, future: Any, method: str) -> None:
+        done = threading.Event()
+        future.add_done_callback(lambda _: done.set())
+        if not done.wait(CANCEL_SECONDS):
+            self.cancels.append(method)
+            future.cancel()
+
+    def _driver(self, replica: int) -> Driver:
+        """Return a replica; start it if there is none, as kubelet does with one that died."""
+        with self._lock:
+            driver = self._drivers.get(replica)
+            if driver is None or not driver.is_alive():
+                if driver is not None:
+                    driver.kill()
+                    self.restarts += 1
+                    self.story.tell(f"driver {replica} died and is started again")
+                driver = self._fleet.start(
+                    mutant=self._mutant,
+                    kill=Kill(at="step", ordinal=self._kills.pop(0)) if self._kills else NEVER,
+                    flags=("--zones", ",".join(self.plan.zones)),
+                )
+                self._drivers[replica] = driver
+            return driver
+
+    def _leader_of(self, sidecar: str) -> int:
+        with self._lock:
+            vacant = self._vacant_until[sidecar] - time.monotonic()
+            replica = self._leaders[sidecar]
+        if vacant > 0:
+            time.sleep(vacant)
+        return replica
+
+    def _change_leader(self, sidecar: str) -> None:
+        """Have the other replica lead: what the old leader had asked is cancelled with it."""
+        with self._lock:
+            self._leaders[sidecar] = 1 - self._leaders[sidecar]
+            self._vacant_until[sidecar] = time.monotonic() + LEASE_GAP_SECONDS
+            orphaned = tuple(self._in_flight[sidecar])
+            self.leader_changes += 1
+        self.story.tell(f"{sidecar} turns to replica {self._leaders[sidecar]}")
+        for future in orphaned:
+            future.cancel()
+
+
+def _about(message: Any) -> str:
+    """Return what tells a request or an answer from others, in one line."""
+    text = " ".join(_CAPABILITIES.sub("", str(message)).split())
+    return text[:300]
