@@ -19,13 +19,14 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 _PROCESSES = 4  # a schedule mostly waits
 _CHUNK = 5
 
-# The seed by which each broken driver is found.
+# Seeds by which each broken driver is found. Threads of a real process run in an order that no seed
+# decides: a seed finds its mutant nearly every time, one of two does.
 PINNED = {
-    "post-is-repeated-blindly": 25,
-    "lost-answer-is-final": 25,
-    "detach-without-looking": 5,
-    "adoption-by-name-only": 5,
-    "lock-is-kept-on-cancel": 18,
+    "post-is-repeated-blindly": (25, 20),
+    "lost-answer-is-final": (77, 58),
+    "detach-without-looking": (5, 0),
+    "adoption-by-name-only": (5, 25),
+    "lock-is-kept-on-cancel": (18, 74),
 }
 
 
@@ -54,6 +55,6 @@ def test_the_schedules_are_no_idle_ones(results: list[Result]) -> None:
 
 @pytest.mark.parametrize("mutant", MUTANTS)
 def test_the_harness_sees_a_broken_driver(mutant: str) -> None:
-    (result,) = run_seeds([PINNED[mutant]], mutant, patience_seconds=10.0)
+    results = run_seeds(PINNED[mutant], mutant, patience_seconds=10.0)
 
-    assert result.breaches
+    assert any(result.breaches for result in results)

@@ -51,6 +51,9 @@ SNAPSHOT_CONTENT: Final = Kind(
 STATEFUL_SET: Final = Kind("apis/apps/v1", "StatefulSet", "statefulsets")
 STORAGE_CLASS: Final = Kind(_CSI_GROUP, "StorageClass", "storageclasses", namespaced=False)
 VOLUME: Final = Kind("api/v1", "PersistentVolume", "persistentvolumes", namespaced=False)
+VOLUME_ATTRIBUTES_CLASS: Final = Kind(
+    _CSI_GROUP, "VolumeAttributesClass", "volumeattributesclasses", namespaced=False
+)
 VOLUME_ATTACHMENT: Final = Kind(
     _CSI_GROUP, "VolumeAttachment", "volumeattachments", namespaced=False
 )

@@ -59,6 +59,7 @@ class Claim:
         snapshot: str = "",
         clone_of: str = "",
         volume_name: str = "",
+        attributes_class: str = "",
     ) -> Self:
         """Claim storage.
 
@@ -78,6 +79,8 @@ class Claim:
             spec["dataSource"] = {"apiGroup": group, "kind": "VolumeSnapshot", "name": snapshot}
         if clone_of:
             spec["dataSource"] = {"kind": "PersistentVolumeClaim", "name": clone_of}
+        if attributes_class:
+            spec["volumeAttributesClassName"] = attributes_class
         if volume_name:
             spec["volumeName"] = volume_name
         namespace.add(CLAIM, name, {"spec": spec})

@@ -20,13 +20,15 @@ def storage_class(
     mount_options: Sequence[str] = (),
     binding: str = "WaitForFirstConsumer",
     zone: str = "",
+    name: str = "",
 ) -> Iterator[str]:
     """Make a class for one flow, and yield its name.
 
     Args:
         zone: Offer volumes in this zone only.
+        name: What tells it from others of the namespace; its parameters' values unless given.
     """
-    name = f"{namespace.name}-{'-'.join(parameters.values()) or 'class'}".lower()
+    name = f"{namespace.name}-{name or '-'.join(parameters.values()) or 'class'}".lower()
     manifest: dict[str, object] = {
         "metadata": {"name": name},
         "provisioner": DRIVER_NAME,

@@ -29,6 +29,7 @@ CREDENTIALS: Final = {
 
 _CONTROL = f"http://127.0.0.1:{CLOUD_PORT}/_simulator"
 _TIMEOUT_SECONDS = 30
+_NAMESPACE_LABELS = ("exoblock/snapshot-namespace", "exoblock/namespace")
 # A tenth of the real cloud's: long enough to be interrupted, short enough to wait for.
 LATENCY_SECONDS: Final = 0.3
 
@@ -100,11 +101,11 @@ class Cloud:
         return next((volume for volume in self.volumes() if volume.uuid == uuid), None)
 
     def snapshots(self, namespace: str) -> list[UUID]:
-        """Return the ids of the snapshots taken for one namespace."""
+        """Return the ids of the snapshots taken for one namespace, those of clones included."""
         return [
             UUID(snapshot.text("id"))
             for snapshot in self._list("snapshots")
-            if snapshot.texts("labels").get("exoblock/snapshot-namespace") == namespace
+            if namespace in map(snapshot.texts("labels").get, _NAMESPACE_LABELS)
         ]
 
     def add_volume(self, zone: str, name: str) -> UUID:
