@@ -12,6 +12,7 @@ import click
 
 from csi_exoblock import __version__, logs
 from csi_exoblock.config import ApiSettings
+from csi_exoblock.errors import DriverError
 from csi_exoblock.flags import options, settings
 
 # The sidecars run 170 workers together, and Probe must always find one that is free (S21).
@@ -33,7 +34,7 @@ def main() -> None:
         sys.exit(_WRONG_USAGE)
     except click.ClickException as error:
         _end(error.format_message(), error.exit_code)
-    except OSError as error:
+    except (OSError, DriverError) as error:
         _end(str(error), _FAILED)
 
 

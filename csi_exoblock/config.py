@@ -85,6 +85,12 @@ class Timing:
     statfs_timeout: float = seconds(
         2.0, "kubelet asks one volume after another and waits for each (S16, N7)"
     )
+    health_timeout: float = seconds(
+        1.5, "leaves kubelet, which waits 2 s for each volume in turn, its answer in time (N7)"
+    )
+    write_back: float = seconds(
+        30.0, "cached data reaches a working disk by then; the write goes on beyond it (D6)"
+    )
     metadata_timeout: float = seconds(
         3.0, "each source of the node's identity is link-local or a file (S10)"
     )

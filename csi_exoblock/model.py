@@ -266,3 +266,18 @@ class MountAccess:
 
 Access = BlockAccess | MountAccess
 """What a volume capability asks for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ailment:
+    """What is wrong with a volume (N7).
+
+    Attributes:
+        reason: One CamelCase word, stable, for programs.
+        message: Cause and remedy, for people.
+        usable: Whether the volume still serves its pods meanwhile.
+    """
+
+    reason: str
+    message: str
+    usable: bool = False

@@ -22,9 +22,12 @@ from csi_exoblock.host.jobs import Jobs
 from csi_exoblock.host.liveness import Liveness as MountLiveness
 from csi_exoblock.host.markers import Markers
 from csi_exoblock.host.mounts import Mounts
+from csi_exoblock.host.propagation import check_propagation
 from csi_exoblock.host.workers import Workers
+from csi_exoblock.host.writeback import WriteBack
 from csi_exoblock.metrics import Metrics
 from csi_exoblock.node.growth import Growth
+from csi_exoblock.node.health import Health
 from csi_exoblock.node.mounting import VolumeMounter
 from csi_exoblock.node.publishing import Publishing
 from csi_exoblock.node.release import Release
@@ -33,7 +36,11 @@ from csi_exoblock.node.usage import Usage
 
 
 def build_node(server: ServerSettings, settings: NodeSettings, metrics: Metrics) -> Part[Node]:
-    """Build the node service, from the host up."""
+    """Build the node service, from the host up.
+
+    Raises:
+        WrongState: What it mounts would never be seen by kubelet (S15).
+    """
     timing = server.timing
     plugin_path = settings.kubelet_path / "plugins" / server.driver_name
     commands = Commands(timing=timing, metrics=metrics)
@@ -46,17 +53,20 @@ def build_node(server: ServerSettings, settings: NodeSettings, metrics: Metrics)
     holds = Holds()
     devices = Devices(link_dir=settings.device_dir, timing=timing, metrics=metrics)
     filesystems = Filesystems(commands=commands)
-    holders = Holders(workers=Workers(timing=timing))
+    holders = Holders(workers=Workers(patience_seconds=timing.statfs_timeout))
     mounts = Mounts(commands=commands, holders=holders, timing=timing)
+    check_propagation(mounts, settings.kubelet_path)
     checker = Checker(commands=commands, jobs=jobs)
-    mounter = VolumeMounter(
+    grower = Grower(commands=commands, jobs=jobs, checker=checker)
+    mounter = VolumeMounter(devices=devices, mounts=mounts, checker=checker, grower=grower)
+    liveness = MountLiveness(workers=Workers(patience_seconds=timing.statfs_timeout))
+    release = Release(
         devices=devices,
         mounts=mounts,
-        checker=checker,
-        grower=Grower(commands=commands, jobs=jobs, checker=checker),
+        holders=holders,
+        write_back=WriteBack(workers=Workers(patience_seconds=timing.write_back)),
+        timing=timing,
     )
-    liveness = MountLiveness(workers=Workers(timing=timing))
-    release = Release(devices=devices, mounts=mounts, holders=holders, commands=commands)
     service = Node(
         staging=Staging(
             holds=holds,
@@ -87,7 +97,15 @@ def build_node(server: ServerSettings, settings: NodeSettings, metrics: Metrics)
             release=release,
         ),
         growth=Growth(holds=holds, jobs=jobs, devices=devices, mounts=mounts, mounter=mounter),
-        usage=Usage(devices=devices, mounts=mounts, workers=Workers(timing=timing)),
+        usage=Usage(
+            devices=devices, mounts=mounts, workers=Workers(patience_seconds=timing.statfs_timeout)
+        ),
+        health=Health(
+            devices=devices,
+            mounts=mounts,
+            liveness=MountLiveness(workers=Workers(patience_seconds=timing.health_timeout)),
+            grower=grower,
+        ),
         identity=instance,
         attach_limit=max(1, settings.attach_limit - settings.reserved_attachments),
         topology_key=server.topology_key,

@@ -2,22 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from csi_exoblock.model import Volume, VolumeState
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ailment:
-    """Why a volume can't be used.
-
-    Attributes:
-        reason: One CamelCase word, stable, for programs.
-        message: Cause and remedy, for people.
-    """
-
-    reason: str
-    message: str
+from csi_exoblock.model import Ailment, Volume, VolumeState
 
 
 def ailments_of(volume: Volume) -> tuple[Ailment, ...]:

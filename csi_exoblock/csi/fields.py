@@ -21,7 +21,7 @@ _PATH_BYTES = 4095
 # An id that is too long does not parse, so nothing exists under it; a token that is too long is
 # unknown. Neither is malformed.
 _OWN_RULE = frozenset({"volume_id", "source_volume_id", "snapshot_id", "node_id", "starting_token"})
-_PATHS = frozenset({"staging_target_path", "target_path", "volume_path"})
+_PATHS = frozenset({"staging_target_path", "target_path", "volume_path", "volume_publish_path"})
 
 # CSI 1.13, CreateVolumeRequest.name.
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")

@@ -5,9 +5,11 @@ from __future__ import annotations
 import grpc
 
 from csi_exoblock.csi import node_requests
+from csi_exoblock.csi.health import volume_health
 from csi_exoblock.csi.interceptor import deadline_of
 from csi_exoblock.host.instance import Identity
 from csi_exoblock.node.growth import Growth
+from csi_exoblock.node.health import Health
 from csi_exoblock.node.publishing import Publishing
 from csi_exoblock.node.staging import Staging
 from csi_exoblock.node.usage import Usage, UsageRow
@@ -19,6 +21,7 @@ _CAPABILITIES = (
     _RPC.STAGE_UNSTAGE_VOLUME,
     _RPC.EXPAND_VOLUME,
     _RPC.GET_VOLUME_STATS,
+    _RPC.GET_VOLUME_HEALTH,
     _RPC.SINGLE_NODE_MULTI_WRITER,
 )
 
@@ -40,6 +43,7 @@ class Node(csi_pb2_grpc.NodeServicer):
         publishing: Publishing,
         growth: Growth,
         usage: Usage,
+        health: Health,
         identity: Identity,
         attach_limit: int,
         topology_key: str,
@@ -48,6 +52,7 @@ class Node(csi_pb2_grpc.NodeServicer):
         self._publishing = publishing
         self._growth = growth
         self._usage = usage
+        self._health = health
         self._identity = identity
         self._attach_limit = attach_limit
         self._topology_key = topology_key
@@ -112,6 +117,14 @@ class Node(csi_pb2_grpc.NodeServicer):
         volume_id, path = node_requests.volume_stats(request)
         rows = self._usage.statistics(volume_id, path, deadline_of(context))
         return csi_pb2.NodeGetVolumeStatsResponse(usage=[_usage(row) for row in rows])
+
+    def NodeGetVolumeHealth(
+        self, request: csi_pb2.NodeGetVolumeHealthRequest, context: grpc.ServicerContext
+    ) -> csi_pb2.NodeGetVolumeHealthResponse:
+        """Tell what is wrong with the volume here."""
+        volume_id, paths = node_requests.volume_health(request)
+        ailments = self._health.ailments(volume_id, paths, deadline_of(context))
+        return csi_pb2.NodeGetVolumeHealthResponse(volume_health=volume_health(volume_id, ailments))
 
     def NodeGetInfo(
         self, request: csi_pb2.NodeGetInfoRequest, context: grpc.ServicerContext

@@ -118,6 +118,22 @@ def volume_stats(request: csi_pb2.NodeGetVolumeStatsRequest) -> tuple[VolumeId, 
     return VolumeId.parse(request.volume_id), fields.volume_path(request.volume_path)
 
 
+def volume_health(
+    request: csi_pb2.NodeGetVolumeHealthRequest,
+) -> tuple[VolumeId, tuple[Path, ...]]:
+    """Read which volume is asked about, and where it is, as far as the caller says.
+
+    Raises:
+        InvalidRequest: A field is missing or too large.
+        NotFound: The id means nothing, or no volume can be at that path.
+    """
+    fields.check(request, "volume_id")
+    paths = (request.volume_publish_path, request.staging_target_path)
+    return VolumeId.parse(request.volume_id), tuple(
+        fields.volume_path(path) for path in paths if path
+    )
+
+
 def expand_volume(request: csi_pb2.NodeExpandVolumeRequest) -> tuple[VolumeId, Path]:
     """Read which volume is to fill its device, and where it is staged or published.
 

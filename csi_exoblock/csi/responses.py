@@ -8,6 +8,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from csi_exoblock.controller.health import ailments_of
 from csi_exoblock.controller.specs import CreatedVolume
+from csi_exoblock.csi.health import volume_health
 from csi_exoblock.model import (
     BYTES_PER_GIB,
     Snapshot,
@@ -79,15 +80,7 @@ class ControllerResponses:
 
     def health(self, volume: Volume) -> csi_pb2.VolumeHealth:
         """Describe what is wrong with a volume: no entries mean that nothing is (N7)."""
-        return csi_pb2.VolumeHealth(
-            volume_id=str(volume.id),
-            health_statuses=[
-                csi_pb2.VolumeHealth.VolumeHealthEntry(
-                    status=csi_pb2.INACCESSIBLE, reason=each.reason, message=each.message
-                )
-                for each in ailments_of(volume)
-            ],
-        )
+        return volume_health(volume.id, ailments_of(volume))
 
     def _volume(self, volume: Volume) -> csi_pb2.Volume:
         return csi_pb2.Volume(

@@ -53,23 +53,32 @@ class Commands:
         """
         return self._run(argv, allowed, self._timing.command_timeout)
 
-    def run_to_its_end(self, *argv: str, allowed: Container[int] = (0,)) -> Completed:
+    def run_to_its_end(
+        self, *argv: str, allowed: Container[int] = (0,), inherited: tuple[int, ...] = ()
+    ) -> Completed:
         """Run a command that may take hours and must not be cut short, so it is never killed (D10).
 
         It survives the driver as well: it has a session of its own and writes to no pipe.
 
+        Args:
+            inherited: Open files that stay open as long as the command runs.
+
         Raises:
             CommandFailed: It ended otherwise than allowed, was killed, or isn't installed.
         """
-        return self._run(argv, allowed, None)
+        return self._run(argv, allowed, None, inherited)
 
     def _run(
-        self, argv: tuple[str, ...], allowed: Container[int], timeout_seconds: float | None
+        self,
+        argv: tuple[str, ...],
+        allowed: Container[int],
+        timeout_seconds: float | None,
+        inherited: tuple[int, ...] = (),
     ) -> Completed:
         began = time.monotonic()
         outcome = "failed"
         try:
-            completed = _execute(argv, timeout_seconds)
+            completed = _execute(argv, timeout_seconds, inherited)
             if completed.exit_code in allowed:
                 outcome = "ok"
                 return completed
@@ -80,12 +89,19 @@ class Commands:
             )
 
 
-def _execute(argv: tuple[str, ...], timeout_seconds: float | None) -> Completed:
+def _execute(
+    argv: tuple[str, ...], timeout_seconds: float | None, inherited: tuple[int, ...]
+) -> Completed:
     # Files in memory instead of pipes: they never block the command, not even one that outlives us.
     stdout, stderr = os.memfd_create("stdout"), os.memfd_create("stderr")
     try:
         process = subprocess.Popen(
-            argv, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, start_new_session=True
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=stderr,
+            start_new_session=True,
+            pass_fds=inherited,
         )
         try:
             exit_code = process.wait(timeout_seconds)

@@ -71,6 +71,14 @@ class Formatter:
             heavy=True,
         )
 
+    def check_idle(self, volume_id: VolumeId) -> None:
+        """Return if no mkfs is at work on the volume that an earlier run of the driver began.
+
+        Raises:
+            OperationPending: One is.
+        """
+        self._markers.check_idle(volume_id)
+
     def check(self, volume_id: VolumeId, content: Content) -> None:
         """Return if the content is none, so that the disk may be formatted.
 
@@ -121,12 +129,13 @@ class Formatter:
         content = self._filesystems.probe(device)
         self.check(volume_id, content)
         logs.step("stage: marking the disk as being formatted")
-        self._markers.set(volume_id)
-        if isinstance(content, Formatted):
-            logs.step("stage: wiping an unfinished file system")
-            wipe_start(device)
-        logs.step("stage: making the file system")
-        self._commands.run_to_its_end(*mkfs_command(filesystem, device.path, options))
+        with self._markers.marking(volume_id) as lock:
+            if isinstance(content, Formatted):
+                logs.step("stage: wiping an unfinished file system")
+                wipe_start(device)
+            logs.step("stage: making the file system")
+            command = mkfs_command(filesystem, device.path, options)
+            self._commands.run_to_its_end(*command, inherited=(lock,))
         logs.step("stage: forgetting that the disk is being formatted")
         self._markers.clear(volume_id)
         log.info("disk formatted", extra={"filesystem": filesystem, "device": device.name})

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from csi_exoblock import logs
 from csi_exoblock.concurrency import Deadline
+from csi_exoblock.errors import DriverError
 from csi_exoblock.host.checking import EXT, Checker
-from csi_exoblock.host.commands import Commands
+from csi_exoblock.host.commands import Commands, Completed
 from csi_exoblock.host.devices import BlockDevice
 from csi_exoblock.host.jobs import Jobs
 from csi_exoblock.host.sizes import mounted_size_bytes
@@ -29,6 +32,11 @@ class Grower:
         self._commands = commands
         self._jobs = jobs
         self._checker = checker
+        self._failures: dict[VolumeId, str] = {}
+
+    def failure_of(self, volume_id: VolumeId) -> str | None:
+        """Return why the volume's last growth failed, `None` if it didn't (N7)."""
+        return self._failures.get(volume_id)
 
     def grow_mounted(
         self,
@@ -47,16 +55,17 @@ class Grower:
             DeadlineExceeded: The deadline came first.
         """
         if device.size_bytes - mounted_size_bytes(filesystem, path, device) < _ROOM_BYTES:
+            self._failures.pop(volume_id, None)
             return True
-        ended = self._jobs.run(
-            f"volume {volume_id}",
-            f"growing {filesystem}",
-            lambda: self._commands.run_to_its_end(
-                *_command(filesystem, device, path),
-                allowed=(0, _REFUSED) if filesystem in EXT else (0,),
-            ),
-            deadline,
-        )
+
+        def work() -> Completed:
+            with self._remembering(volume_id):
+                return self._commands.run_to_its_end(
+                    *_command(filesystem, device, path),
+                    allowed=(0, _REFUSED) if filesystem in EXT else (0,),
+                )
+
+        ended = self._jobs.run(f"volume {volume_id}", f"growing {filesystem}", work, deadline)
         log.info(
             "mounted file system grown",
             extra={"device": device.name, "refused": ended.exit_code == _REFUSED},
@@ -73,12 +82,23 @@ class Grower:
         """
 
         def work() -> None:
-            self._checker.check_now(volume_id, device, fully=True)
-            logs.step("stage: growing the file system before it is mounted")
-            self._commands.run_to_its_end("resize2fs", str(device.path))
+            with self._remembering(volume_id):
+                self._checker.check_now(volume_id, device, fully=True)
+                logs.step("stage: growing the file system before it is mounted")
+                self._commands.run_to_its_end("resize2fs", str(device.path))
             log.info("unmounted file system grown", extra={"device": device.name})
 
         self._jobs.run(f"volume {volume_id}", "growing ext", work, deadline, heavy=True)
+
+    @contextmanager
+    def _remembering(self, volume_id: VolumeId) -> Iterator[None]:
+        """Keep the reason why the block fails, until a growth of this volume succeeds."""
+        try:
+            yield
+        except DriverError as error:
+            self._failures[volume_id] = str(error)
+            raise
+        self._failures.pop(volume_id, None)
 
 
 def _command(filesystem: Filesystem, device: BlockDevice, path: Path) -> tuple[str, ...]:

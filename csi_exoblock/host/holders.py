@@ -26,7 +26,7 @@ class Holders:
         """Name the processes that have a file or folder of the mounted file system in use."""
         return self._named(
             f"the users of {target}",
-            lambda: _using_file_system(target.stat().st_dev),
+            lambda: _using_file_system(target),
         )
 
     def of_device(self, number: DeviceNumber) -> str:
@@ -48,7 +48,11 @@ class Holders:
         return (process for process in self._proc.iterdir() if process.name.isdecimal())
 
 
-def _using_file_system(device: int) -> Callable[[Path], bool]:
+def _using_file_system(target: Path) -> Callable[[Path], bool]:
+    try:
+        device = target.stat().st_dev
+    except OSError:  # one that was shut down has no numbers any more, but its files keep names
+        return lambda process: any(name.is_relative_to(target) for name in _names(process))
     return lambda process: any(status.st_dev == device for status in _files(process))
 
 
@@ -61,15 +65,27 @@ def _using_device(number: DeviceNumber) -> Callable[[Path], bool]:
 
 def _files(process: Path) -> Iterator[os.stat_result]:
     """Yield what a process has in use, as far as it still lives."""
-    try:
-        descriptors = list((process / "fd").iterdir())
-    except OSError:
-        descriptors = []
-    for link in (process / "cwd", process / "root", process / "exe", *descriptors):
+    for link in _links(process):
         try:
             yield link.stat()
         except OSError:
             continue
+
+
+def _names(process: Path) -> Iterator[Path]:
+    for link in _links(process):
+        try:
+            yield link.readlink()
+        except OSError:
+            continue
+
+
+def _links(process: Path) -> tuple[Path, ...]:
+    try:
+        descriptors = tuple((process / "fd").iterdir())
+    except OSError:
+        descriptors = ()
+    return (process / "cwd", process / "root", process / "exe", *descriptors)
 
 
 def _name(process: Path) -> str:

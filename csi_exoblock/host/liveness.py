@@ -1,41 +1,80 @@
-"""Tell whether a mounted file system still works (D7)."""
+"""Tell whether a mounted file system still works (D7, N7)."""
 
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
+from csi_exoblock.host.devices import BlockDevice
 from csi_exoblock.host.mounts import Mount
 from csi_exoblock.host.workers import Workers
 
 # How ext4 shows that it has given up, where it doesn't turn to `ro`.
-_GIVEN_UP = frozenset({"emergency_ro", "shutdown"})
+_SHUT_DOWN = "shutdown"
+_NO_MORE_WRITES = "emergency_ro"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trouble:
+    """Why a file system can't be used.
+
+    Attributes:
+        reason: One CamelCase word, stable, for programs.
+    """
+
+    reason: str
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
 
 
 class Liveness:
     """Looks at file systems the way their users do, for the kernel's tables may still say rw."""
 
-    def __init__(self, *, workers: Workers[None]) -> None:
+    def __init__(self, *, workers: Workers[None], sysfs: Path = Path("/sys")) -> None:
         self._workers = workers
+        self._sysfs = sysfs
 
-    def why_unusable(self, mount: Mount, *, writing: bool) -> str | None:
+    def why_unusable(self, mount: Mount, *, writing: bool) -> Trouble | None:
         """Return what is wrong with a mounted file system, `None` if nothing is.
+
+        Args:
+            writing: Whether it must take writes through this mount.
 
         Raises:
             HostError: It doesn't answer at all.
         """
-        if given_up := mount.super_options & _GIVEN_UP:
-            return f"the kernel has shut it down ({', '.join(given_up)})"
+        if _SHUT_DOWN in mount.super_options:
+            return _shut_down(f"the kernel has shut it down ({_SHUT_DOWN})")
+        if _NO_MORE_WRITES in mount.super_options:
+            return _read_only(f"the kernel has made it read-only ({_NO_MORE_WRITES})")
         if writing and "ro" in mount.super_options | mount.options:
-            return "it is read-only"
+            return _read_only("it is read-only")
         try:
             self._workers.run(f"the file system at {mount.target}", lambda: _look(mount.target))
         except OSError as error:
-            return f"its root can't be read: {error.strerror}"
+            return _shut_down(f"its root can't be read: {error.strerror}")
         return None
+
+    def recorded_errors(self, device: BlockDevice) -> int:
+        """Return how many errors ext4 has counted since its last check; 0 for all others."""
+        try:
+            return int((self._sysfs / "fs" / "ext4" / device.name / "errors_count").read_text())
+        except OSError:
+            return 0
 
 
 def _look(root: Path) -> None:
     root.stat()
     with os.scandir(root) as entries:
         next(entries, None)
+
+
+def _shut_down(text: str) -> Trouble:
+    return Trouble(reason="FilesystemShutDown", text=text)
+
+
+def _read_only(text: str) -> Trouble:
+    return Trouble(reason="FilesystemReadOnly", text=text)

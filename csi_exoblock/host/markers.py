@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from csi_exoblock.errors import HostError
+from csi_exoblock.errors import HostError, OperationPending
 from csi_exoblock.model import VolumeId
 
 
@@ -26,20 +29,43 @@ class Markers:
         except FileNotFoundError:
             return False
 
-    def set(self, volume_id: VolumeId) -> None:
-        """Write the marker; when this returns it survives a power cut.
+    @contextmanager
+    def marking(self, volume_id: VolumeId) -> Iterator[int]:
+        """Write the marker, which from then on survives a power cut, and lock it for the block.
+
+        Yields its open file: who inherits it keeps it locked, also when the driver dies. Not every
+        mkfs opens its disk so that others find it busy: that of btrfs doesn't.
 
         Raises:
             HostError: It can't be written, so formatting must not begin.
+            OperationPending: A mkfs of an earlier run of the driver has it locked.
         """
-        file = self._file(volume_id)
+        path = self._file(volume_id)
+        with ExitStack() as opened:
+            try:
+                self._folder.mkdir(parents=True, exist_ok=True)
+                file = opened.enter_context(path.open("a+"))
+                _lock(file.fileno(), volume_id)
+                file.truncate(0)
+                file.write(str(volume_id))
+                file.flush()
+                for each in (path, self._folder, self._folder.parent):
+                    _sync(each)
+            except OSError as error:
+                raise HostError(f"{path}: the marker can't be written: {error}") from error
+            yield file.fileno()
+
+    def check_idle(self, volume_id: VolumeId) -> None:
+        """Return if no mkfs that was begun on this volume is still at work.
+
+        Raises:
+            OperationPending: One is: it was begun by an earlier run of the driver (D10).
+        """
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            file.write_text(str(volume_id))
-            for path in (file, self._folder, self._folder.parent):
-                _sync(path)
-        except OSError as error:
-            raise HostError(f"{file}: the marker can't be written: {error}") from error
+            with self._file(volume_id).open() as file:
+                _lock(file.fileno(), volume_id)
+        except FileNotFoundError:
+            return
 
     def clear(self, volume_id: VolumeId) -> None:
         """Remove the marker, if there is one."""
@@ -47,6 +73,16 @@ class Markers:
 
     def _file(self, volume_id: VolumeId) -> Path:
         return self._folder / f"{volume_id.zone}.{volume_id.uuid}"
+
+
+def _lock(file: int, volume_id: VolumeId) -> None:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise OperationPending(
+            f"volume {volume_id}: an mkfs that was begun before the driver started is still at "
+            "work; it is not interrupted; retry"
+        ) from error
 
 
 def _sync(path: Path) -> None:

@@ -35,17 +35,23 @@ class Mount:
             on, or the one whose node is bound to the target. `None` for anything else.
         root: Which folder or file of the file system is seen; `/` is all of it.
         is_block: Whether a device node is bound there, instead of a file system mounted.
+        superblock: The number that mountinfo itself gives: the device's own for most file systems,
+            an invented one for those that may span devices. All mounts of one file system share it,
+            also when its device is gone.
         options: Of this mount alone, such as `ro`.
         super_options: Of the file system, wherever it is mounted.
+        shared: Whether what is mounted below shows up in other mount namespaces.
     """
 
     device: DeviceNumber | None
+    superblock: DeviceNumber
     root: str
     target: Path
     filesystem: str
     is_block: bool
     options: frozenset[str]
     super_options: frozenset[str]
+    shared: bool
 
     @property
     def read_only(self) -> bool:
@@ -77,6 +83,17 @@ class Mounts:
     def of(self, device: DeviceNumber) -> tuple[Mount, ...]:
         """Return every mount through which a device is seen."""
         return tuple(mount for mount in self._table() if mount.device == device)
+
+    def of_superblock(self, superblock: DeviceNumber) -> tuple[Mount, ...]:
+        """Return every mount of a file system, whether or not its device is still there."""
+        return tuple(mount for mount in self._table() if mount.superblock == superblock)
+
+    def around(self, path: Path) -> Mount:
+        """Return the mount that a path lies in."""
+        real = Path(os.path.realpath(path))
+        within = [mount for mount in self._table() if real.is_relative_to(mount.target)]
+        # Of several on one folder the last one, which covers the others, is seen.
+        return max(reversed(within), key=lambda mount: len(mount.target.parts))
 
     def mount(self, device: Path, path: Path, filesystem: str, flags: tuple[str, ...]) -> None:
         """Mount a file system on a folder, which is made if it is missing.
@@ -120,7 +137,7 @@ class Mounts:
         patience = deadline.within(self._timing.device_in_use)
         while layers := self.at(path):
             ended = self._commands.run("umount", str(layers[-1].target), allowed=(0, _MOUNT_FAILED))
-            if ended.exit_code == 0:
+            if ended.exit_code == 0 and len(self.at(path)) < len(layers):
                 continue
             if not patience.remaining():
                 deadline.check()
@@ -152,7 +169,7 @@ def real_path(path: Path) -> Path:
 def _parse(line: str) -> Mount:
     # 36 35 98:0 /root /target rw,noatime shared:1 - ext3 /dev/root rw,errors=continue
     fields, _, rest = line.partition(" - ")
-    _, _, number, root, target, options = fields.split(" ")[:6]
+    _, _, number, root, target, options, *tags = fields.split(" ")
     filesystem, source, super_options = rest.split(" ")
     path = Path(_unescape(target))
     node = _node(filesystem, _unescape(root), path)
@@ -167,9 +184,11 @@ def _parse(line: str) -> Mount:
         root=_unescape(root),
         target=path,
         filesystem=filesystem,
+        superblock=DeviceNumber.parse(number),
         is_block=node is not None,
         options=frozenset(options.split(",")),
         super_options=frozenset(super_options.split(",")),
+        shared=any(tag.startswith("shared:") for tag in tags),
     )
 
 

@@ -8,7 +8,6 @@ from concurrent.futures import Future
 from typing import Generic, TypeVar
 
 from csi_exoblock.concurrency import Deadline
-from csi_exoblock.config import Timing
 from csi_exoblock.errors import DeadlineExceeded, HostError
 
 T = TypeVar("T")
@@ -21,10 +20,13 @@ class Workers(Generic[T]):
 
     Who asks what somebody else is asking already gets the same answer. Who asks what hangs is told
     so at once.
+
+    Args:
+        patience_seconds: How long a call may take before it counts as hung.
     """
 
-    def __init__(self, *, timing: Timing) -> None:
-        self._timing = timing
+    def __init__(self, *, patience_seconds: float) -> None:
+        self._patience_seconds = patience_seconds
         self._lock = threading.Lock()
         self._calls: dict[str, _Call[T]] = {}
 
@@ -47,7 +49,7 @@ class Workers(Generic[T]):
     def _begin(self, key: str, work: Callable[[], T]) -> _Call[T]:
         if len(self._calls) >= _MOST_CALLS:
             raise HostError(f"{key} isn't asked: {_MOST_CALLS} other calls have not returned")
-        call = self._calls[key] = _Call(Deadline(self._timing.statfs_timeout))
+        call = self._calls[key] = _Call(Deadline(self._patience_seconds))
         threading.Thread(target=self._work, args=(key, work, call), daemon=True).start()
         return call
 

@@ -145,6 +145,8 @@ class Publishing:
             raise HostError(f"volume {volume_id}: the disk under {staged.target} is gone")
         logs.step("publish: looking at the target")
         mount = self._published(volume_id, device, target, deadline)
+        if mount is not None and mount.root != staged.root:
+            raise Mismatch(f"volume {volume_id}: {target} shows its folder {mount.root}, not all")
         if mount is not None and mount.read_only == read_only:
             return
         if mount is not None and not read_only:
@@ -243,7 +245,10 @@ class Publishing:
         layers = self._mounts.at(target)
         if layers and layers[-1].device == device:
             return
-        self._mounts.unmount(target, deadline)
+        try:
+            self._mounts.unmount(target, deadline)
+        except WrongState as error:  # would be final, and a mount is left (D5)
+            raise HostError(str(error)) from error
         raise HostError(f"volume {volume_id}: {target} didn't show its device {device}; retry")
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from csi_exoblock import logs
 from csi_exoblock.concurrency import Deadline, Holds
-from csi_exoblock.errors import ForeignContent, Mismatch, WrongState
+from csi_exoblock.errors import ForeignContent, HostError, Mismatch, WrongState
 from csi_exoblock.host.devices import BlockDevice, Devices
 from csi_exoblock.host.filesystems import Filesystems, Formatted
 from csi_exoblock.host.formatting import Formatter
@@ -72,24 +72,13 @@ class Staging:
         volume = f"volume {volume_id}"
         with self._holds.hold(volume):
             self._jobs.check(volume)
-            logs.step("stage: finding the device")
-            device = self._devices.find(volume_id.uuid, deadline)
-            if isinstance(access, BlockAccess):
-                return
-            flags_of(access)
-            if context.partition is not None:
-                device = self._devices.partition(device, context.partition)
-            logs.step("stage: looking for a mount")
-            if self._is_staged(volume_id, device, staging_path, access, deadline):
-                self._fill(volume_id, device, staging_path, access, context, deadline)
-                return
-            logs.step("stage: probing")
-            formatted = self._prepare(volume_id, device, access, context, deadline)
-            self._mounter.mount(
-                *(volume_id, device, staging_path, access, deadline),
-                check=context.fsck is FsckPolicy.AUTO and not formatted,
-                grow=context.partition is None,
-            )
+            try:
+                self._stage(volume_id, staging_path, access, context, deadline)
+            except (WrongState, ForeignContent) as error:
+                # After a final error kubelet doesn't unstage, and the disk is detached (D5).
+                if isinstance(access, MountAccess) and self._mounts.at(staging_path):
+                    raise HostError(f"{error}; it is still mounted at {staging_path}") from error
+                raise
 
     def unstage(self, volume_id: VolumeId | None, staging_path: Path, deadline: Deadline) -> None:
         """Unmount whatever is at the path, and return only when nothing holds the disk any more.
@@ -109,6 +98,33 @@ class Staging:
         with self._holds.hold(volume):
             self._jobs.check(volume)
             self._release.release(volume_id, staging_path, deadline)
+
+    def _stage(
+        self,
+        volume_id: VolumeId,
+        staging_path: Path,
+        access: Access,
+        context: VolumeContext,
+        deadline: Deadline,
+    ) -> None:
+        logs.step("stage: finding the device")
+        device = self._devices.find(volume_id.uuid, deadline)
+        if isinstance(access, BlockAccess):
+            return
+        flags_of(access)
+        if context.partition is not None:
+            device = self._devices.partition(device, context.partition)
+        logs.step("stage: looking for a mount")
+        if self._is_staged(volume_id, device, staging_path, access, deadline):
+            self._fill(volume_id, device, staging_path, access, context, deadline)
+            return
+        logs.step("stage: probing")
+        formatted = self._prepare(volume_id, device, access, context, deadline)
+        self._mounter.mount(
+            *(volume_id, device, staging_path, access, deadline),
+            check=context.fsck is FsckPolicy.AUTO and not formatted,
+            grow=context.partition is None,
+        )
 
     def _is_staged(
         self,
@@ -153,6 +169,7 @@ class Staging:
         deadline: Deadline,
     ) -> bool:
         """Return once the device holds the file system asked for; say whether it was made now."""
+        self._formatter.check_idle(volume_id)
         content = self._filesystems.probe(device)
         match content:
             case Formatted(filesystem=found, unfinished=False) if found is access.filesystem:

@@ -52,6 +52,7 @@ REQUIRED: dict[str, tuple[str, ...]] = {
     ),
     "NodeUnpublishVolume": ("volume_id", "target_path"),
     "NodeGetVolumeStats": ("volume_id", "volume_path"),
+    "NodeGetVolumeHealth": ("volume_id",),
     "NodeExpandVolume": ("volume_id", "volume_path"),
     "NodeGetCapabilities": (),
     "NodeGetInfo": (),
@@ -208,13 +209,13 @@ BY_FIELD: dict[str, Callable[[str, str], Iterator[Flaw]]] = {
 @pytest.fixture
 def untouched(driver: Driver) -> Iterator[None]:
     """Nothing is written in the cloud, and nothing mounted, made or left in the folder."""
-    mounts = pathlib.Path("/proc/self/mountinfo").read_text()
+    mounts = mounts_below(driver.folder)
     files = sorted(driver.folder.iterdir())
     driver.cloud.clear_calls()
     yield
     reads = ("list-", "get-")
     assert [call for call in driver.cloud.operations_called() if not call.startswith(reads)] == []
-    assert pathlib.Path("/proc/self/mountinfo").read_text() == mounts
+    assert mounts_below(driver.folder) == mounts
     assert sorted(driver.folder.iterdir()) == files
 
 
@@ -305,6 +306,12 @@ def test_a_negative_page_is_refused(driver: Driver, rpc: str, entries: int) -> N
 
     assert code == "INVALID_ARGUMENT", message
     assert "max_entries" in message
+
+
+def mounts_below(folder: pathlib.Path) -> list[str]:
+    """Return the mounts below a folder; elsewhere other tests mount meanwhile."""
+    lines = pathlib.Path("/proc/self/mountinfo").read_text().splitlines()
+    return [line for line in lines if str(folder) in line]
 
 
 def request_of(rpc: str) -> Message:

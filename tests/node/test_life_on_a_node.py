@@ -147,7 +147,7 @@ def test_a_second_btrfs_of_one_id_is_refused_or_mounted_apart(
 
 
 def test_repeated_calls_add_no_mount(volume: Volume) -> None:  # S14
-    for _ in range(10):
+    for _ in range(50):
         volume.stage()
         volume.publish()
 

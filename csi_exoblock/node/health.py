@@ -1,0 +1,127 @@
+"""NodeGetVolumeHealth: what this node sees of a volume's health (N7); the cloud knows the rest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from csi_exoblock.concurrency import Deadline
+from csi_exoblock.errors import NotFound
+from csi_exoblock.host.checking import how_to_repair
+from csi_exoblock.host.devices import BlockDevice, Devices
+from csi_exoblock.host.growing import Grower
+from csi_exoblock.host.liveness import Liveness, Trouble
+from csi_exoblock.host.mounts import Mount, Mounts
+from csi_exoblock.model import Ailment, VolumeId
+
+
+class Health:
+    """Examines mounted volumes, without taking their lock or changing anything."""
+
+    def __init__(
+        self, *, devices: Devices, mounts: Mounts, liveness: Liveness, grower: Grower
+    ) -> None:
+        self._devices = devices
+        self._mounts = mounts
+        self._liveness = liveness
+        self._grower = grower
+
+    def ailments(
+        self, volume_id: VolumeId, paths: tuple[Path, ...], deadline: Deadline
+    ) -> tuple[Ailment, ...]:
+        """Return what is wrong with a volume, the worst first; nothing while it is well.
+
+        Args:
+            paths: Where it is staged and published, as far as the caller says; without any it is
+                looked for by its device.
+
+        Raises:
+            NotFound: The volume isn't mounted there, and its disk isn't here.
+            WrongState: Two disks claim to be this volume.
+            HostError: Its file system doesn't answer.
+            DeadlineExceeded: The deadline came first.
+        """
+        deadline.check()
+        disk = self._devices.look(volume_id.uuid)
+        seen = self._seen(disk, paths)
+        if disk is None:
+            return (self._gone(volume_id, seen),)
+        mine = [mount for mount in seen if mount.device in self._devices.numbers(disk)]
+        if not mine:
+            if seen and all(self._is_stale(mount) for mount in seen):
+                return (self._gone(volume_id, seen),)
+            if paths:
+                raise NotFound(f"volume {volume_id}: it is not mounted at {_named(paths)}")
+            return ()
+        return self._of(volume_id, next((each for each in mine if not each.is_block), None))
+
+    def _seen(self, disk: BlockDevice | None, paths: tuple[Path, ...]) -> list[Mount]:
+        """Return the mounts that are asked about, a writable one first."""
+        if paths:
+            seen = [layers[-1] for path in paths if (layers := self._mounts.at(path))]
+        else:
+            numbers = self._devices.numbers(disk) if disk else ()
+            seen = [mount for number in numbers for mount in self._mounts.of(number)]
+        return sorted(seen, key=lambda mount: mount.read_only)
+
+    def _is_stale(self, mount: Mount) -> bool:
+        return mount.device is None or not self._devices.is_there(mount.device)
+
+    def _gone(self, volume_id: VolumeId, seen: list[Mount]) -> Ailment:
+        if not seen:
+            raise NotFound(f"volume {volume_id}: neither its disk nor a mount of it is here")
+        return Ailment(
+            reason="DeviceGone",
+            message=(
+                f"volume {volume_id}: its disk has left this node while it was mounted; delete the "
+                "pods that use it, so that it is attached and mounted anew"
+            ),
+        )
+
+    def _of(self, volume_id: VolumeId, mount: Mount | None) -> tuple[Ailment, ...]:
+        if mount is None or mount.device is None:  # a raw device has nothing of its own to fail
+            return ()
+        trouble = self._liveness.why_unusable(mount, writing=not mount.read_only)
+        if trouble is not None:
+            return (_unusable(volume_id, trouble),)
+        errors = self._liveness.recorded_errors(self._devices.at(mount.device))
+        failure = self._grower.failure_of(volume_id)
+        return (
+            *((_damaged(volume_id, errors),) if errors else ()),
+            *((_not_grown(volume_id, failure),) if failure else ()),
+        )
+
+
+def _unusable(volume_id: VolumeId, trouble: Trouble) -> Ailment:
+    return Ailment(
+        reason=trouble.reason,
+        message=(
+            f"volume {volume_id}: its file system doesn't work: {trouble}; delete the pods that "
+            "use it on this node, then it is checked and mounted again"
+        ),
+    )
+
+
+def _damaged(volume_id: VolumeId, errors: int) -> Ailment:
+    return Ailment(
+        reason="FilesystemErrors",
+        message=(
+            f"volume {volume_id}: its file system has counted {errors} errors; delete its pods, so "
+            f"that it is checked before the next one. {how_to_repair(volume_id, 'e2fsck -f')}"
+        ),
+        usable=True,
+    )
+
+
+def _not_grown(volume_id: VolumeId, failure: str) -> Ailment:
+    return Ailment(
+        reason="GrowthFailed",
+        message=(
+            f"volume {volume_id}: its file system does not fill its disk, for growing it failed; "
+            f"it is tried again when the volume is staged or expanded: {failure}"
+        ),
+        usable=True,
+    )
+
+
+def _named(paths: tuple[Path, ...]) -> str:
+    return ", ".join(map(str, paths))

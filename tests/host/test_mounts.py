@@ -1,0 +1,99 @@
+"""What mountinfo says, on lines saved from hosts and containers."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Callable
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from csi_exoblock.config import Timing
+from csi_exoblock.errors import WrongState
+from csi_exoblock.host.commands import Commands
+from csi_exoblock.host.devices import DeviceNumber
+from csi_exoblock.host.holders import Holders
+from csi_exoblock.host.mounts import Mounts
+from csi_exoblock.host.propagation import check_propagation
+from csi_exoblock.host.workers import Workers
+from csi_exoblock.metrics import Metrics
+
+KUBELET = pathlib.Path("/var/lib/kubelet")
+ROOT = "27 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw"
+PRIVATE_ROOT = "27 1 0:58 / / rw,relatime - overlay overlay rw,lowerdir=/l"
+STAGING = f"{KUBELET}/plugins/kubernetes.io/csi/x/globalmount"
+TARGET = f"{KUBELET}/pods/y/mount"
+
+
+@pytest.fixture
+def mounts(tmp_path: pathlib.Path) -> Callable[..., Mounts]:
+    def make(*lines: str) -> Mounts:
+        (tmp_path / "self").mkdir()
+        (tmp_path / "self" / "mountinfo").write_text("".join(f"{line}\n" for line in lines))
+        timing = Timing()
+        return Mounts(
+            commands=Commands(timing=timing, metrics=Metrics(CollectorRegistry())),
+            holders=Holders(workers=Workers(patience_seconds=1.0)),
+            timing=timing,
+            proc=tmp_path,
+        )
+
+    return make
+
+
+def test_a_btrfs_whose_disk_is_gone_is_still_found_by_its_own_number(
+    mounts: Callable[..., Mounts],
+) -> None:  # D4: its device node has left with the disk, so nothing says which disk it was
+    table = mounts(
+        ROOT,
+        f"90 27 0:77 / {STAGING} rw shared:9 - btrfs /dev/is-gone rw,subvolid=5",
+        f"91 27 0:77 / {TARGET} rw shared:9 - btrfs /dev/is-gone rw,subvolid=5",
+    )
+
+    (staged,) = table.at(pathlib.Path(STAGING))
+
+    assert staged.device is None
+    found = [str(mount.target) for mount in table.of_superblock(staged.superblock)]
+    assert found == [STAGING, TARGET]
+
+
+def test_spaces_in_a_path_are_read(mounts: Callable[..., Mounts]) -> None:
+    table = mounts(ROOT, "90 27 7:3 / /mnt/a\\040b rw - ext4 /dev/loop3 rw")
+
+    (mount,) = table.of(DeviceNumber(7, 3))
+
+    assert mount.target == pathlib.Path("/mnt/a b")
+
+
+def test_the_last_of_several_mounts_on_one_folder_is_the_one_around(
+    mounts: Callable[..., Mounts],
+) -> None:
+    table = mounts(
+        ROOT,
+        f"80 27 254:1 / {KUBELET} rw - ext4 /dev/vdb rw",
+        f"81 80 254:2 / {KUBELET} rw shared:4 - ext4 /dev/vdc rw",
+    )
+
+    assert table.around(KUBELET / "plugins").device == DeviceNumber(254, 2)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        (ROOT,),
+        (PRIVATE_ROOT, f"80 27 254:1 / {KUBELET} rw shared:5 master:1 - ext4 /dev/vda rw"),
+        (PRIVATE_ROOT,),  # a host without systemd
+    ],
+)
+def test_shared_mounts_are_fine(mounts: Callable[..., Mounts], lines: tuple[str, ...]) -> None:
+    check_propagation(mounts(*lines), KUBELET)
+
+
+@pytest.mark.parametrize("tags", ["", " master:1"])
+def test_a_container_without_bidirectional_propagation_is_refused_at_start(
+    mounts: Callable[..., Mounts], tags: str
+) -> None:  # S15: pods would start on empty folders
+    table = mounts(PRIVATE_ROOT, f"80 27 254:1 /k {KUBELET} rw{tags} - ext4 /dev/vda rw")
+
+    with pytest.raises(WrongState, match="Bidirectional"):
+        check_propagation(table, KUBELET)
