@@ -25,7 +25,7 @@ PINNED = {
     "post-is-repeated-blindly": (25, 20),
     "lost-answer-is-final": (77, 58),
     "detach-without-looking": (5, 0),
-    "adoption-by-name-only": (5, 25),
+    "adoption-by-name-only": (5, 10),
     "lock-is-kept-on-cancel": (18, 74),
 }
 
