@@ -18,6 +18,7 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -167,6 +168,18 @@ class SimulatorProcess:
     def set_mode(self, question: str, answer: str) -> None:
         """Choose how the cloud answers a question about the real API."""
         self._send("PUT", "modes", {question: answer})
+
+    def put_key(self, key: str, secret: str, role: Sequence[str] | None = None) -> None:
+        """Let an API key in, for all operations or those of a role."""
+        self._send("PUT", f"keys/{key}", {"secret": secret, "role": role})
+
+    def revoke_key(self, key: str) -> None:
+        """Let an API key in no longer."""
+        self._send("DELETE", f"keys/{key}")
+
+    def limit_calls(self, per_second: float | None) -> None:
+        """Refuse what goes beyond so many calls a second in a zone; None lifts the limit."""
+        self._send("PUT", "throttle", {"per-second": per_second})
 
     def set_quota(self, resource: str, limit: int) -> None:
         """Set a limit of the organisation; -1 is unlimited."""

@@ -9,35 +9,32 @@ import asyncio
 
 from aiohttp import web
 
-from csi_exoblock.simulator import wire
+from csi_exoblock.simulator import refusals, wire
 from csi_exoblock.simulator.attachments import Attachments
 from csi_exoblock.simulator.cloud import Cloud
 from csi_exoblock.simulator.durations import RESIZE
 from csi_exoblock.simulator.gateway import ApiRequest, Gateway, Handler
 from csi_exoblock.simulator.lag import ListLag
+from csi_exoblock.simulator.modes import Question
 from csi_exoblock.simulator.resources import Operation
 from csi_exoblock.simulator.runner import Runner
 from csi_exoblock.simulator.snapshots import Snapshots
 from csi_exoblock.simulator.volumes import Volumes
 
+_READABLE_SECONDS = 1.0  # where operations can be read only briefly
+
 
 class Api:
-    """The vendor's API before a cloud.
+    """The vendor's API before a cloud."""
 
-    Args:
-        time_scale: Multiplies the lag of the lists.
-    """
-
-    def __init__(
-        self, *, cloud: Cloud, runner: Runner, gateway: Gateway, time_scale: float
-    ) -> None:
+    def __init__(self, *, cloud: Cloud, runner: Runner, gateway: Gateway) -> None:
         self._cloud = cloud
         self._runner = runner
         self._gateway = gateway
         self._volumes = Volumes(cloud)
         self._attachments = Attachments(cloud)
         self._snapshots = Snapshots(cloud)
-        self._lag = ListLag(cloud, time_scale=time_scale)
+        self._lag = ListLag(cloud)
         self._encoder = wire.Encoder()
 
     def routes(self) -> list[web.RouteDef]:
@@ -81,7 +78,9 @@ class Api:
         return wire.encode(wire.zones(self._cloud.zones, request.base_url))
 
     async def _get_operation(self, request: ApiRequest) -> bytes:
-        return wire.encode(wire.operation(self._cloud.operation(request.zone, request.id)))
+        operation = self._cloud.operation(request.zone, request.id)
+        self._require_readable(operation)
+        return wire.encode(wire.operation(operation))
 
     async def _get_instance(self, request: ApiRequest) -> bytes:
         return wire.encode(wire.instance(request.zone.instance(request.id)))
@@ -129,10 +128,10 @@ class Api:
 
     async def _resize(self, request: ApiRequest) -> bytes:
         size_gib = request.body.require_size_gib()
-        volume = self._volumes.resize(request.zone, request.id, size_gib)
-        await self._runner.resize(volume)
+        larger = self._volumes.resize(request.zone, request.id, size_gib)
+        await self._runner.resize(request.zone, larger)
         await asyncio.sleep(self._cloud.latencies.of(RESIZE))
-        return self._encoder.one(volume)
+        return self._encoder.one(request.zone.volume(request.id))
 
     async def _create_snapshot(self, request: ApiRequest) -> bytes:
         body = request.body
@@ -154,3 +153,12 @@ class Api:
 
     async def _delete_snapshot(self, request: ApiRequest) -> bytes:
         return self._start(request, self._snapshots.delete(request.zone, request.id))
+
+    def _require_readable(self, operation: Operation) -> None:
+        answer = self._cloud.modes.answer(Question.OPERATIONS)
+        if answer == "denied":
+            raise refusals.forbidden("get-operation")
+        if answer == "briefly" and operation.finished_at is not None:
+            age_seconds = self._cloud.clock() - operation.finished_at
+            if age_seconds > self._cloud.latencies.scaled(_READABLE_SECONDS):
+                raise refusals.not_found("operation", operation.id)

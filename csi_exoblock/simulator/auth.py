@@ -10,11 +10,12 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import parse_qs
 
+from csi_exoblock.simulator import refusals
 from csi_exoblock.simulator.refusals import Refusal
 
 _SCHEME: Final = "EXO2-HMAC-SHA256 "
@@ -37,33 +38,55 @@ class SignedRequest:
     authorization: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Key:
+    secret: bytes
+    role: frozenset[str] | None  # None permits everything
+
+
 class Credentials:
-    """The API keys that this cloud knows."""
+    """The API keys that this cloud knows, and which operations each may call."""
 
     def __init__(self, secrets: Mapping[str, str]) -> None:
-        self._secrets = {key: secret.encode() for key, secret in secrets.items()}
+        self._keys: dict[str, _Key] = {}
+        for key, secret in secrets.items():
+            self.put(key, secret)
 
-    def require_signature(self, request: SignedRequest, now: float) -> None:
-        """Refuse a request that is not signed with a known key.
+    def put(self, key: str, secret: str, role: Iterable[str] | None = None) -> None:
+        """Let a key in, from now on.
+
+        Args:
+            role: The operations that it may call; None is all.
+        """
+        self._keys[key] = _Key(secret.encode(), None if role is None else frozenset(role))
+
+    def revoke(self, key: str) -> None:
+        """Let a key in no longer."""
+        self._keys.pop(key, None)
+
+    def require_permission(self, request: SignedRequest, operation: str, now: float) -> None:
+        """Refuse a request that is not signed with a known key whose role has the operation.
 
         Args:
             now: Seconds since the epoch.
 
         Raises:
             Refusal: 401 for no or an unreadable signature; 403 for an unknown key, an expired or a
-                wrong one.
+                wrong one, and for an operation that is not in the key's role.
         """
         fields = _parse(request.authorization)
-        secret = self._secrets.get(fields["credential"])
-        if secret is None:
+        key = self._keys.get(fields["credential"])
+        if key is None:
             raise Refusal(403, "unknown API key")
         if int(fields["expires"]) <= now:
             raise Refusal(403, "the signature has expired")
         signed_names = fields.get("signed-query-args", "")
         text = _text_to_sign(request, signed_names, fields["expires"])
-        expected = base64.b64encode(hmac.digest(secret, text, hashlib.sha256))
+        expected = base64.b64encode(hmac.digest(key.secret, text, hashlib.sha256))
         if not hmac.compare_digest(expected, fields["signature"].encode()):
             raise Refusal(403, "the signature is wrong")
+        if key.role is not None and operation not in key.role:
+            raise refusals.forbidden(operation)
 
 
 def _parse(header: str | None) -> dict[str, str]:

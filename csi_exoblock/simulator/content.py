@@ -15,6 +15,9 @@ class Disks(Protocol):
     def restore(self, snapshot: UUID, volume: UUID) -> None:
         """Give a new volume the content of a snapshot."""
 
+    def recycle(self, volume: UUID, size_gib: int) -> None:
+        """Give a new volume what its last owner left on the disk."""
+
     def connect(self, volume: UUID, size_gib: int) -> None:
         """Make the volume a block device of this host."""
 
@@ -32,6 +35,9 @@ class Disks(Protocol):
 
     def devices(self) -> dict[UUID, str]:
         """Return the path of the block device of each connected volume."""
+
+    def is_in_use(self, volume: UUID) -> bool:
+        """Say whether something on this host uses the volume's block device."""
 
     def pulled(self) -> tuple[UUID, ...]:
         """Return the volumes whose device was taken away while something still used it."""
@@ -52,6 +58,9 @@ class NoDisks:
     def restore(self, snapshot: UUID, volume: UUID) -> None:
         """Do nothing."""
 
+    def recycle(self, volume: UUID, size_gib: int) -> None:
+        """Do nothing."""
+
     def connect(self, volume: UUID, size_gib: int) -> None:
         """Do nothing."""
 
@@ -70,6 +79,10 @@ class NoDisks:
     def devices(self) -> dict[UUID, str]:
         """Return nothing: there are none."""
         return {}
+
+    def is_in_use(self, volume: UUID) -> bool:
+        """Say no: there are no devices."""
+        return False
 
     def pulled(self) -> tuple[UUID, ...]:
         """Return nothing: there are no devices."""

@@ -11,6 +11,7 @@ from aiohttp import web
 
 from csi_exoblock.simulator import refusals, wire
 from csi_exoblock.simulator.attachments import Attachments
+from csi_exoblock.simulator.auth import Credentials
 from csi_exoblock.simulator.body import parse_id
 from csi_exoblock.simulator.calls import CallLog
 from csi_exoblock.simulator.cloud import Cloud, Zone
@@ -25,6 +26,7 @@ from csi_exoblock.simulator.resources import (
     VolumeState,
 )
 from csi_exoblock.simulator.runner import Runner
+from csi_exoblock.simulator.throttle import Throttle
 
 _Handler = Callable[[web.Request], Awaitable[Any]]
 
@@ -38,6 +40,8 @@ class Control:
     disks: Disks
     faults: Faults
     calls: CallLog
+    credentials: Credentials
+    throttle: Throttle
 
     def routes(self) -> list[web.RouteDef]:
         """Return every route; the index at `/_simulator/` describes them by their docstrings."""
@@ -52,6 +56,10 @@ class Control:
             ("DELETE", "/faults/{number}", self._remove_fault),
             ("GET", "/modes", self._get_modes),
             ("PUT", "/modes", self._set_modes),
+            ("PUT", "/keys/{key}", self._put_key),
+            ("DELETE", "/keys/{key}", self._revoke_key),
+            ("GET", "/throttle", self._get_throttle),
+            ("PUT", "/throttle", self._set_throttle),
             ("GET", "/quotas", self._get_quotas),
             ("PUT", "/quotas", self._set_quotas),
             ("GET", "/latencies", self._get_latencies),
@@ -82,11 +90,13 @@ class Control:
         return self.cloud.zone(request.match_info["zone"])
 
     async def _clear(self, request: web.Request) -> None:
-        """Become as at the start: local instances, modes and latencies of the flags, no rules."""
+        """Become as at the start, with the modes and latencies of the flags, no rules, no limit."""
         await self.runner.clear()
         self.cloud.clear()
         self.faults.clear()
         self.calls.clear()
+        self.throttle.per_second = None
+        await self.runner.show_boot_disk()
 
     async def _get_calls(self, request: web.Request) -> list[dict[str, Any]]:
         """List the calls of the API, oldest first; ?after=N: only those with a higher number."""
@@ -120,6 +130,27 @@ class Control:
         """Put answers in force: {"names-unique": "yes"}."""
         for label, answer in (await request.json()).items():
             self.cloud.modes.set(label, answer)
+        await self.runner.show_boot_disk()
+
+    async def _put_key(self, request: web.Request) -> None:
+        """Let an API key in: {"secret": "...", "role": ["list-zones", ...]}; no role: all."""
+        body = await request.json()
+        self.credentials.put(request.match_info["key"], body["secret"], body.get("role"))
+
+    async def _revoke_key(self, request: web.Request) -> None:
+        """Let an API key in no longer."""
+        self.credentials.revoke(request.match_info["key"])
+
+    async def _get_throttle(self, request: web.Request) -> dict[str, float | None]:
+        """Return how many calls a second each zone takes; null is no limit."""
+        return {"per-second": self.throttle.per_second}
+
+    async def _set_throttle(self, request: web.Request) -> None:
+        """Limit how many calls a second each zone takes: {"per-second": 20}, null for no limit."""
+        per_second = (await request.json())["per-second"]
+        if per_second is not None and not per_second > 0:
+            raise ValueError("per-second must be above 0")
+        self.throttle.per_second = per_second
 
     async def _get_quotas(self, request: web.Request) -> dict[str, int]:
         """Return the organisation's limits by resource; -1 is unlimited."""

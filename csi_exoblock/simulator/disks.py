@@ -9,7 +9,9 @@ Source: the platform's volumes have 4096-byte logical sectors and show up as
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -22,6 +24,7 @@ from csi_exoblock.simulator.freezing import frozen
 
 _BYTES_PER_GIB: Final = 1024**3
 _SERIAL_LENGTH: Final = 20
+_OLD_DATA_AT: Final = 1024**2  # in bytes; no prober looks there
 _COMMAND_SECONDS: Final = 600.0  # a copy of a full 10 GiB disk takes well under a minute
 # Programs that look at all disks open each for a moment; whoever uses one stays longer.
 _GONE_LOOKS: Final = 25
@@ -62,6 +65,14 @@ class LoopDisks:
     def restore(self, snapshot: UUID, volume: UUID) -> None:
         """Copy the snapshot's file, if it has one."""
         _copy(_image(self._snapshots, snapshot), _image(self._volumes, volume))
+
+    def recycle(self, volume: UUID, size_gib: int) -> None:
+        """Make the volume's file with something on it that is no file system."""
+        image = _image(self._volumes, volume)
+        _grow(image, size_gib)
+        with image.open("r+b") as file:
+            file.seek(_OLD_DATA_AT)
+            file.write(b"what somebody else left here\n")
 
     def connect(self, volume: UUID, size_gib: int) -> None:
         """Make a loop device of the volume's file, and a link to it."""
@@ -109,6 +120,17 @@ class LoopDisks:
     def devices(self) -> dict[UUID, str]:
         """Return the loop device of each connected volume."""
         return dict(self._devices)
+
+    def is_in_use(self, volume: UUID) -> bool:
+        """Say whether the volume's loop device is mounted or held otherwise."""
+        device = self._devices.get(volume)
+        if device is None:
+            return False
+        try:
+            os.close(os.open(device, os.O_RDONLY | os.O_EXCL))
+        except OSError as error:
+            return error.errno == errno.EBUSY
+        return False
 
     def pulled(self) -> tuple[UUID, ...]:
         """Return the volumes whose loop device was still open when it was detached."""

@@ -54,6 +54,10 @@ class Latencies:
         """Return how many seconds an operation of that kind takes, scaled."""
         return self._seconds[kind] * self._scale
 
+    def scaled(self, seconds: float) -> float:
+        """Return another duration of this cloud, scaled."""
+        return seconds * self._scale
+
     def set(self, kind: str, seconds: float) -> None:
         """Set one kind's latency, before scaling; `all` sets every kind's.
 

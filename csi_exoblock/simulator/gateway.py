@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Final
 from uuid import UUID
 
@@ -16,8 +18,10 @@ from csi_exoblock.simulator.calls import Call, CallLog
 from csi_exoblock.simulator.cloud import Cloud, Zone
 from csi_exoblock.simulator.faults import Faults, Rule
 from csi_exoblock.simulator.interference import after_effect, before_effect
+from csi_exoblock.simulator.modes import Question
 from csi_exoblock.simulator.refusals import Refusal
 from csi_exoblock.simulator.resources import Ending
+from csi_exoblock.simulator.throttle import Throttle
 
 _PUBLIC: Final = "list-zones"  # the vendor's SDK asks for the zones without signing
 _SYNCHRONOUS: Final = "resize-block-storage-volume"  # the one write that begins no operation
@@ -65,12 +69,14 @@ class Gateway:
         credentials: Credentials,
         faults: Faults,
         calls: CallLog,
+        throttle: Throttle,
         time_scale: float,
     ) -> None:
         self._cloud = cloud
         self._credentials = credentials
         self._faults = faults
         self._calls = calls
+        self._throttle = throttle
         self._time_scale = time_scale
 
     def serve(
@@ -103,6 +109,8 @@ class Gateway:
         self, request: web.Request, call: Call, handler: Handler
     ) -> web.StreamResponse:
         """Answer a call, with whatever fault befalls it."""
+        if (seconds := self._throttle.seconds_to_wait(call.zone)) > 0.0:
+            return self._too_many(seconds)
         writes = request.method != "GET" and call.operation != _SYNCHRONOUS
         rule = self._faults.choose(call.operation, call.zone, begins_operation=writes)
         call.fault = rule.fault if rule else None
@@ -112,7 +120,7 @@ class Gateway:
         try:
             response = _json(await handler(await self._read(request, call, rule)))
         except Refusal as refusal:
-            response = _json(wire.encode({"message": refusal.message}), refusal.status)
+            response = _json(wire.encode({"message": refusal.message}), self._status(refusal))
         return await after_effect(rule, request, self._time_scale) or response
 
     async def _read(self, request: web.Request, call: Call, rule: Rule | None) -> ApiRequest:
@@ -120,7 +128,7 @@ class Gateway:
         raw = await request.read()
         zone = self._cloud.zone(call.zone)
         if call.operation != _PUBLIC or "Authorization" in request.headers:
-            self._require_signature(request, raw)
+            self._require_permission(request, raw, call.operation)
         instance = request.query.get("instance-id")
         return ApiRequest(
             zone=zone,
@@ -131,7 +139,18 @@ class Gateway:
             base_url=f"{request.scheme}://{request.host}",
         )
 
-    def _require_signature(self, request: web.Request, raw: bytes) -> None:
+    def _status(self, refusal: Refusal) -> int:
+        if refusal.status != HTTPStatus.CONFLICT:
+            return refusal.status
+        return int(self._cloud.modes.answer(Question.REFUSAL_STATUS))
+
+    def _too_many(self, seconds: float) -> web.Response:
+        response = _json(wire.encode({"message": "too many requests"}), 429)
+        if self._cloud.modes.has(Question.RETRY_AFTER, "sent"):
+            response.headers["Retry-After"] = str(math.ceil(seconds))
+        return response
+
+    def _require_permission(self, request: web.Request, raw: bytes, operation: str) -> None:
         path, _, query = request.raw_path.partition("?")
         signed = SignedRequest(
             method=request.method,
@@ -140,7 +159,7 @@ class Gateway:
             body=raw,
             authorization=request.headers.get("Authorization"),
         )
-        self._credentials.require_signature(signed, self._cloud.clock())
+        self._credentials.require_permission(signed, operation, self._cloud.clock())
 
 
 def _json(body: bytes, status: int = 200) -> web.Response:

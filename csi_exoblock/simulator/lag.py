@@ -15,19 +15,14 @@ T = TypeVar("T", bound=Volume | Snapshot)
 
 
 class ListLag:
-    """Hides what is too new for a list, where lists lag.
+    """Hides what is too new for a list, where lists lag."""
 
-    Args:
-        time_scale: Multiplies the lag.
-    """
-
-    def __init__(self, cloud: Cloud, *, time_scale: float) -> None:
+    def __init__(self, cloud: Cloud) -> None:
         self._cloud = cloud
-        self._seconds = LAG_SECONDS * time_scale
 
     def shown(self, resources: Iterable[T]) -> list[T]:
         """Return what a list shows of the resources."""
         if self._cloud.modes.has(Question.LIST_LAG, "no"):
             return list(resources)
-        newest = self._cloud.clock() - self._seconds
+        newest = self._cloud.clock() - self._cloud.latencies.scaled(LAG_SECONDS)
         return [each for each in resources if each.created_at <= newest]

@@ -33,6 +33,51 @@ class Question(Enum):
         " or is it refused?",
         "blocks", "free", "refused",
     )  # fmt: skip
+    NEW_VOLUME = ("new-volume", "What does a new volume hold?", "zeros", "old-data")
+    LABEL_RULES = (
+        "label-rules",
+        "Which labels are accepted: all, or those of 63 letters, digits, dashes, dots and slashes?",
+        "any", "strict",
+    )  # fmt: skip
+    UPDATE_IN_USE = (
+        "update-in-use",
+        "Is an update of a volume accepted while it is attached or a snapshot of it is taken?",
+        "accepted", "refused",
+    )  # fmt: skip
+    REFUSAL_STATUS = (
+        "refusal-status",
+        "With which status is refused what a limit or a state forbids?",
+        "409", "400", "403", "422",
+    )  # fmt: skip
+    RETRY_AFTER = (
+        "retry-after", "Does the answer to a call too many say when to retry?", "sent", "absent",
+    )  # fmt: skip
+    DETACH_IN_USE = (
+        "detach-in-use",
+        "Does a detach take the disk from a guest that uses it, or wait for the guest?",
+        "takes", "waits",
+    )  # fmt: skip
+    RESIZE_FINAL = (
+        "resize-final", "Has a volume its new size when the resize answers?", "yes", "later",
+    )  # fmt: skip
+    RESIZE_ATTACHED = (
+        "resize-attached",
+        "Is the resize of a volume accepted that a running instance has?",
+        "refused", "accepted",
+    )  # fmt: skip
+    RESTORE_LARGER = (
+        "restore-larger",
+        "May a restore be larger than its source from the start?",
+        "accepted", "ignored", "refused",
+    )  # fmt: skip
+    OPERATIONS = (
+        "operations",
+        "May operations be read: always, only for a moment after their end, or not at all?",
+        "readable", "briefly", "denied",
+    )  # fmt: skip
+    BOOT_SERIAL = (
+        "boot-serial", "Which serial has an instance's own disk?", "none", "like-a-volume",
+    )  # fmt: skip
     MINIMUM_SIZE = ("minimum-size", "What is the smallest volume, in GiB?", "1", "10")
     PARALLEL_ATTACH = (
         "parallel-attach",

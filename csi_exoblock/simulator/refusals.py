@@ -27,6 +27,11 @@ def invalid(message: str) -> Refusal:
     return Refusal(400, message)
 
 
+def forbidden(operation: str) -> Refusal:
+    """Refuse what the role of the caller's key does not contain."""
+    return Refusal(403, f"forbidden by the role policy: {operation}")
+
+
 def not_found(what: str, id: UUID | str) -> Refusal:
     """Refuse to work on what does not exist in the zone."""
     return Refusal(404, f"{what} {id} not found")

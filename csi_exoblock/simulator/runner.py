@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
+from uuid import UUID
 
-from csi_exoblock.simulator.cloud import Cloud
+from csi_exoblock.simulator.cloud import Cloud, Zone
 from csi_exoblock.simulator.content import Disks
+from csi_exoblock.simulator.modes import Question
 from csi_exoblock.simulator.resources import (
     Ending,
     Kind,
@@ -20,6 +22,12 @@ from csi_exoblock.simulator.resources import (
     VolumeState,
 )
 from csi_exoblock.simulator.settlement import settle
+
+BOOT_DISK = UUID("b007d15c-0000-4000-8000-000000000000")
+"""Under this id the host's own disk is shown where its serial looks like a volume's."""
+
+_PAUSE_SECONDS = 0.05  # between two looks whether a disk is still in use
+_RESIZE_LAG_SECONDS = 2.0  # where a resize answers before it is done
 
 log = logging.getLogger(__name__)
 
@@ -59,9 +67,20 @@ class Runner:
         for volume in volumes:
             await asyncio.to_thread(self._disks.disconnect, volume.id)
 
-    async def resize(self, volume: Volume) -> None:
-        """Grow the disk of a volume that has just been resized."""
-        await asyncio.to_thread(self._disks.resize, volume.id, volume.size_gib)
+    async def resize(self, zone: Zone, larger: Volume) -> None:
+        """Make a volume as large as given, or say so before it is."""
+        if self._cloud.modes.has(Question.RESIZE_FINAL, "yes"):
+            await self._grow(zone, larger)
+        else:
+            self._spawn(self._grow_later(zone, larger))
+
+    async def show_boot_disk(self) -> None:
+        """Show the host's own disk among those of volumes, or hide it."""
+        shown = self._cloud.modes.has(Question.BOOT_SERIAL, "like-a-volume")
+        if shown and BOOT_DISK not in self._disks.devices():
+            await asyncio.to_thread(self._disks.connect, BOOT_DISK, 1)
+        elif not shown:
+            await asyncio.to_thread(self._disks.disconnect, BOOT_DISK)
 
     async def stop(self) -> None:
         """Abandon all that runs."""
@@ -75,7 +94,10 @@ class Runner:
         await asyncio.to_thread(self._disks.clear)
 
     def _go(self, operation: Operation) -> None:
-        task = asyncio.get_running_loop().create_task(self._run(operation))
+        self._spawn(self._run(operation))
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -86,7 +108,20 @@ class Runner:
         if operation.ending.state is OperationState.PENDING:
             return
         await asyncio.sleep(max(0.0, operation.due_at - self._cloud.clock()))
+        if operation.kind is Kind.DETACH and self._cloud.modes.has(Question.DETACH_IN_USE, "waits"):
+            while await asyncio.to_thread(self._disks.is_in_use, operation.target):
+                await asyncio.sleep(_PAUSE_SECONDS)
         await self._end(operation)
+
+    async def _grow_later(self, zone: Zone, larger: Volume) -> None:
+        await asyncio.sleep(self._cloud.latencies.scaled(_RESIZE_LAG_SECONDS))
+        await self._grow(zone, larger)
+
+    async def _grow(self, zone: Zone, larger: Volume) -> None:
+        volume = zone.volumes.get(larger.id)
+        if volume is not None and volume.size_gib < larger.size_gib:
+            zone.put(replace(volume, size_gib=larger.size_gib))
+            await asyncio.to_thread(self._disks.resize, larger.id, larger.size_gib)
 
     async def _end(self, operation: Operation) -> None:
         work = self._work_at_end(operation)
@@ -119,6 +154,8 @@ class Runner:
             volume = zone.volumes[operation.target]
             if (source := volume.source) is not None:
                 return lambda: self._disks.restore(source, volume.id)
+            if self._cloud.modes.has(Question.NEW_VOLUME, "old-data"):
+                return lambda: self._disks.recycle(volume.id, volume.size_gib)
         return None
 
     def _work_at_end(self, operation: Operation) -> Callable[[], None] | None:

@@ -27,6 +27,7 @@ from csi_exoblock.simulator.gateway import Gateway
 from csi_exoblock.simulator.persistence import StateFile
 from csi_exoblock.simulator.runner import Runner
 from csi_exoblock.simulator.settings import LocalInstance, Settings
+from csi_exoblock.simulator.throttle import Throttle
 
 log = logging.getLogger(__name__)
 
@@ -77,6 +78,7 @@ async def _serve(settings: Settings, disks: Disks, state_file: StateFile) -> Non
     cloud = _build_cloud(settings, state_file)
     runner = Runner(cloud, disks)
     runner.resume()
+    await runner.show_boot_disk()
     async with AsyncExitStack() as stack:
         if settings.persist:
             stack.callback(state_file.save, cloud)
@@ -123,15 +125,25 @@ def _build_app(settings: Settings, cloud: Cloud, runner: Runner, disks: Disks) -
     faults = Faults(random.Random(settings.seed))  # noqa: S311 - chance, not secrets
     for rule in settings.rules:
         faults.add(rule)
+    credentials, throttle = Credentials(settings.secrets), Throttle()
     gateway = Gateway(
         cloud=cloud,
-        credentials=Credentials(settings.secrets),
+        credentials=credentials,
         faults=faults,
         calls=calls,
+        throttle=throttle,
         time_scale=settings.time_scale,
     )
-    api = Api(cloud=cloud, runner=runner, gateway=gateway, time_scale=settings.time_scale)
-    control = Control(cloud=cloud, runner=runner, disks=disks, faults=faults, calls=calls)
+    api = Api(cloud=cloud, runner=runner, gateway=gateway)
+    control = Control(
+        cloud=cloud,
+        runner=runner,
+        disks=disks,
+        faults=faults,
+        calls=calls,
+        credentials=credentials,
+        throttle=throttle,
+    )
     app = web.Application()
     app.add_routes([*control.routes(), *api.routes()])
     return app

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from uuid import UUID
 
-from csi_exoblock.simulator import refusals
+from csi_exoblock.simulator import labelling, refusals
 from csi_exoblock.simulator.cloud import Cloud, Zone
 from csi_exoblock.simulator.modes import Question
 from csi_exoblock.simulator.quotas import Resource
@@ -49,7 +49,7 @@ class Snapshots:
             size_gib=_STORED_GIB,
             volume_size_gib=volume.size_gib,
             state=SnapshotState.CREATING,
-            labels=labels if self._cloud.modes.has(Question.CREATE_LABELS, "kept") else {},
+            labels=labelling.at_creation(labels, self._cloud.modes),
             created_at=self._cloud.clock(),
         )
         zone.put(snapshot)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from uuid import UUID
 
-from csi_exoblock.simulator import refusals
+from csi_exoblock.simulator import labelling, refusals
 from csi_exoblock.simulator.cloud import Cloud, Zone
 from csi_exoblock.simulator.modes import Question
 from csi_exoblock.simulator.quotas import Resource, used_gib
@@ -49,7 +49,7 @@ class Volumes:
             name=name or f"volume-{id}",
             size_gib=size_gib,
             state=VolumeState.CREATING,
-            labels=labels if self._cloud.modes.has(Question.CREATE_LABELS, "kept") else {},
+            labels=labelling.at_creation(labels, self._cloud.modes),
             created_at=self._cloud.clock(),
             source=source,
         )
@@ -61,24 +61,30 @@ class Volumes:
         volume = zone.volume(id)
         if volume.state is VolumeState.DELETING:
             raise refusals.conflict(f"volume {id} is being deleted")
+        in_use = volume.instance or volume.state is VolumeState.SNAPSHOTTING
+        if in_use and self._cloud.modes.has(Question.UPDATE_IN_USE, "refused"):
+            raise refusals.conflict(f"volume {id} is {volume.state}")
+        labelling.require_good(change.labels or {}, self._cloud.modes)
         if change.name != volume.name:
             self._require_free_name(zone, change.name)
         return self._cloud.begin(zone, Kind.UPDATE, id, change)
 
     def resize(self, zone: Zone, id: UUID, size_gib: int) -> Volume:
-        """Grow a volume that is detached or whose instance is stopped, at once."""
+        """Return the larger volume that a detached one becomes, or one whose instance is stopped.
+
+        It becomes so as soon as the runner says.
+        """
         volume = zone.volume(id)
         require_settled(volume)
-        if volume.instance and not self._is_stopped(zone, volume.instance):
+        may_run = self._cloud.modes.has(Question.RESIZE_ATTACHED, "accepted")
+        if volume.instance and not (may_run or self._is_stopped(zone, volume.instance)):
             raise refusals.conflict(
                 f"volume {id} is attached to instance {volume.instance}, which is not stopped"
             )
         if size_gib <= volume.size_gib:
             raise refusals.invalid(f"volume {id} has {volume.size_gib} GiB: it can only grow")
         self._require_room(size_gib, more_gib=size_gib - volume.size_gib, more_volumes=0)
-        volume = replace(volume, size_gib=size_gib)
-        zone.put(volume)
-        return volume
+        return replace(volume, size_gib=size_gib)
 
     def delete(self, zone: Zone, id: UUID) -> Operation:
         """Begin to delete a volume; its snapshots live on."""
@@ -105,6 +111,11 @@ class Volumes:
             raise refusals.invalid(
                 f"size {size_gib} is below the {snapshot.volume_size_gib} GiB of the snapshot"
             )
+        larger = self._cloud.modes.answer(Question.RESTORE_LARGER)
+        if larger == "refused" and size_gib not in (None, snapshot.volume_size_gib):
+            raise refusals.invalid(f"a restore of snapshot {source} has the size of its source")
+        if larger == "ignored":
+            return snapshot.volume_size_gib
         return size_gib or snapshot.volume_size_gib
 
     def _require_room(self, size_gib: int, *, more_gib: int, more_volumes: int) -> None:

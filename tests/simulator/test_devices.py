@@ -7,11 +7,13 @@ import os
 import pathlib
 import struct
 import subprocess
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 import pytest
 
+from csi_exoblock.simulator.modes import Question
 from tests.simulator.client import ZoneClient
 from tests.simulator_process import SimulatorProcess
 
@@ -407,3 +409,50 @@ def test_emptied_cloud_has_no_device(host: Host) -> None:
     assert host.devices() == []
     assert [*host.state.glob("*/*.img")] == []
     assert host.cloud.volumes() == []
+
+
+def _new_volume(host: Host) -> str:
+    volume = host.zone.create_volume()
+    host.attach(volume)
+    return "old-data" if any(host.read(volume, BYTES_PER_GIB // 64)) else "zeros"
+
+
+def _detach_in_use(host: Host) -> str:
+    volume = host.zone.create_volume()
+    device = os.open(host.attach(volume), os.O_RDONLY | os.O_EXCL)
+    operation = host.zone.begin("PUT", f"block-storage/{volume}:detach")
+    answer, patience = "waits", threading.Event()
+    for _ in range(30):
+        if host.zone.get(f"operation/{operation['id']}")["state"] == "success":
+            answer = "takes"
+            break
+        patience.wait(0.05)
+    os.close(device)
+    host.zone.wait(operation)
+    return answer
+
+
+def _boot_serial(host: Host) -> str:
+    links = list(host.links.glob("virtio-*"))
+    return "like-a-volume" if links and host.zone.get("block-storage") else "none"
+
+
+QUESTIONS_OF_DEVICES: dict[Question, Callable[[Host], str]] = {
+    Question.NEW_VOLUME: _new_volume,
+    Question.DETACH_IN_USE: _detach_in_use,
+    Question.BOOT_SERIAL: _boot_serial,
+}
+
+
+@pytest.mark.parametrize(
+    ("question", "answer"),
+    [(question, answer) for question in QUESTIONS_OF_DEVICES for answer in question.answers],
+    ids=lambda value: value.label if isinstance(value, Question) else value,
+)
+def test_a_cloud_with_devices_gives_each_answer(
+    host: Host, question: Question, answer: str
+) -> None:  # N15, section 8
+    if answer != question.answers[0]:
+        host.cloud.set_mode(question.label, answer)
+
+    assert QUESTIONS_OF_DEVICES[question](host) == answer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 
 import pytest
@@ -9,6 +10,7 @@ import requests
 
 from csi_exoblock.simulator.modes import Question
 from tests.simulator.client import ZoneClient
+from tests.simulator.test_devices import QUESTIONS_OF_DEVICES
 from tests.simulator_process import SimulatorProcess
 
 Probe = Callable[[SimulatorProcess, ZoneClient], str]
@@ -115,6 +117,72 @@ def detach_stopped(cloud: SimulatorProcess, zone: ZoneClient) -> str:
     return status(zone.send("PUT", f"block-storage/{volume}:detach"))
 
 
+def label_rules(cloud: SimulatorProcess, zone: ZoneClient) -> str:
+    bad = {"a": "with a blank"}
+    volume = zone.create_volume(labels={"a": "b"})
+    answers = {
+        status(zone.send("POST", "block-storage", {"size": 1, "labels": bad})),
+        status(zone.send("PUT", f"block-storage/{volume}", {"labels": bad})),
+    }
+    return {"accepted": "any", "refused": "strict"}[answers.pop()] if len(answers) == 1 else "mixed"
+
+
+def update_in_use(cloud: SimulatorProcess, zone: ZoneClient) -> str:
+    volume = attached_volume(cloud, zone)
+    return status(zone.send("PUT", f"block-storage/{volume}", {"labels": {"a": "b"}}))
+
+
+def refusal_status(cloud: SimulatorProcess, zone: ZoneClient) -> str:
+    volume = zone.create_volume()
+    by_state = zone.send("PUT", f"block-storage/{volume}:detach").status_code
+    cloud.set_quota("block-storage-volume", 1)
+    by_limit = zone.send("POST", "block-storage", {"size": 1}).status_code
+    return str(by_state) if by_state == by_limit else "mixed"
+
+
+def retry_after(cloud: SimulatorProcess, zone: ZoneClient) -> str:
+    cloud.limit_calls(1)
+    while (response := zone.send("GET", "block-storage")).status_code == 200:
+        pass
+    cloud.limit_calls(None)
+    assert response.status_code == 429
+    return "sent" if response.headers.get("Retry-After") == "1" else "absent"
+
+
+def resize_final(cloud: SimulatorProcess, zone: ZoneClient) -> str:
+    volume = zone.create_volume(size=10)
+    answered = zone.begin("PUT", f"block-storage/{volume}:resize-volume", {"size": 20})["size"]
+    return {20: "yes", 10: "later"}[answered]
+
+
+def resize_attached(cloud: SimulatorProcess, zone: ZoneClient) -> str:
+    volume = attached_volume(cloud, zone)
+    return status(zone.send("PUT", f"block-storage/{volume}:resize-volume", {"size": 20}))
+
+
+def restore_larger(cloud: SimulatorProcess, zone: ZoneClient) -> str:
+    snapshot = zone.create_snapshot(zone.create_volume(size=10))
+    body = {"size": 20, "block-storage-snapshot": {"id": snapshot}}
+    response = zone.send("POST", "block-storage", body)
+    if response.status_code != 200:
+        return "refused"
+    volume = zone.wait(response.json())["reference"]["id"]
+    return {20: "accepted", 10: "ignored"}[zone.volume(volume)["size"]]
+
+
+def operations(cloud: SimulatorProcess, zone: ZoneClient) -> str:
+    operation = zone.begin("POST", "block-storage", {"size": 10})
+    path = f"operation/{operation['id']}"
+    if zone.send("GET", path).status_code == 403:
+        return "denied"
+    patience = threading.Event()
+    for _ in range(30):
+        if zone.send("GET", path).status_code == 404:
+            return "briefly"
+        patience.wait(0.05)
+    return "readable"
+
+
 PROBES: dict[Question, Probe] = {
     Question.NAMES_UNIQUE: names_unique,
     Question.LIST_LAG: list_lag,
@@ -123,6 +191,14 @@ PROBES: dict[Question, Probe] = {
     Question.DELETE_ATTACHED: delete_attached,
     Question.DELETE_WITH_SNAPSHOTS: delete_with_snapshots,
     Question.SNAPSHOT_ATTACHED: snapshot_attached,
+    Question.LABEL_RULES: label_rules,
+    Question.UPDATE_IN_USE: update_in_use,
+    Question.REFUSAL_STATUS: refusal_status,
+    Question.RETRY_AFTER: retry_after,
+    Question.RESIZE_FINAL: resize_final,
+    Question.RESIZE_ATTACHED: resize_attached,
+    Question.RESTORE_LARGER: restore_larger,
+    Question.OPERATIONS: operations,
     Question.MINIMUM_SIZE: minimum_size,
     Question.PARALLEL_ATTACH: parallel_attach,
     Question.DELETE_RESTORED_SNAPSHOT: delete_restored_snapshot,
@@ -132,10 +208,10 @@ PROBES: dict[Question, Probe] = {
 
 
 def test_every_question_is_probed() -> None:
-    assert set(PROBES) == set(Question)
+    assert set(PROBES) == set(Question) - {*QUESTIONS_OF_DEVICES}
 
 
-@pytest.mark.parametrize("question", Question, ids=lambda question: question.label)
+@pytest.mark.parametrize("question", PROBES, ids=lambda question: question.label)
 def test_first_answer_is_given_unless_told_otherwise(
     cloud: SimulatorProcess, zone: ZoneClient, question: Question
 ) -> None:
@@ -144,7 +220,7 @@ def test_first_answer_is_given_unless_told_otherwise(
 
 @pytest.mark.parametrize(
     ("question", "answer"),
-    [(question, answer) for question in Question for answer in question.answers],
+    [(question, answer) for question in PROBES for answer in question.answers],
     ids=lambda value: value.label if isinstance(value, Question) else value,
 )
 def test_chosen_answer_is_given(
