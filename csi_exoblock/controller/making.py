@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from functools import partial
 
 from csi_exoblock import logs
@@ -94,11 +95,13 @@ class VolumeMaker:
             ApiUnavailable: What became of the volume is not known yet.
         """
         client = self._cloud.zone(zone)
-        size_gib = self._size_gib(spec, snapshot_id, client, deadline)
+        source_gib = _source_gib(snapshot_id, client, deadline)
+        size_gib = size_within_limits(
+            spec.size, self._settings.size_limits, client, deadline, source_gib=source_gib
+        )
         create = partial(
             client.create_volume,
             name=spec.visible_name,
-            size_gib=size_gib,
             labels=self._labels.of_volume(spec),
             snapshot_id=snapshot_id.uuid if snapshot_id else None,
             deadline=deadline,
@@ -106,9 +109,13 @@ class VolumeMaker:
         logs.step("creating the volume")
         entry.zone = zone
         try:
-            ended = self._ledger.send(entry, create, deadline)
+            ended = self._ledger.send(entry, partial(create, size_gib=size_gib), deadline)
         except (ApiRejected, ApiDenied) as error:
-            raise _why_refused(error, spec, size_gib, client, deadline) from error
+            reason = _why_refused(error, spec, size_gib, client, deadline)
+            if not (isinstance(reason, ApiRejected) and 0 < source_gib < size_gib):
+                raise reason from error
+            create = partial(create, size_gib=source_gib)
+            ended = self._restore_as_it_was(create, entry, reason, deadline)
         if ended.state is OperationState.SUCCESS and ended.reference:
             volume_id = VolumeId(zone, ended.reference)
         else:
@@ -131,22 +138,19 @@ class VolumeMaker:
             return self._conclude(ended, spec, zone, entry, deadline)
         return self._outcome(entry, deadline)
 
-    def _size_gib(
+    def _restore_as_it_was(
         self,
-        spec: VolumeSpec,
-        snapshot_id: SnapshotId | None,
-        client: ZoneClient,
+        create: Callable[[], Operation],
+        entry: Entry,
+        reason: ApiRejected,
         deadline: Deadline,
-    ) -> int:
-        source_gib = 0
-        if snapshot_id:
-            logs.step("reading the source")
-            snapshot = client.get_snapshot(snapshot_id.uuid, deadline)
-            _require_restorable(snapshot)
-            source_gib = snapshot.volume_size_gib
-        return size_within_limits(
-            spec.size, self._settings.size_limits, client, deadline, source_gib=source_gib
-        )
+    ) -> Operation:
+        """Restore in the size of the source what may not start larger; it is resized next (S8)."""
+        logs.step("creating the volume as large as its source")
+        try:
+            return self._ledger.send(entry, create, deadline)
+        except (ApiRejected, ApiDenied):
+            raise reason from None
 
     def _conclude(
         self,
@@ -191,6 +195,15 @@ class VolumeMaker:
         if volume and self._labels.are_ours(volume.labels):
             self._keeping_labels.add(volume.id.zone)
         return volume
+
+
+def _source_gib(snapshot_id: SnapshotId | None, client: ZoneClient, deadline: Deadline) -> int:
+    if snapshot_id is None:
+        return 0
+    logs.step("reading the source")
+    snapshot = client.get_snapshot(snapshot_id.uuid, deadline)
+    _require_restorable(snapshot)
+    return snapshot.volume_size_gib
 
 
 def _require_restorable(snapshot: Snapshot) -> None:

@@ -23,7 +23,14 @@ from csi_exoblock.errors import (
     WrongState,
 )
 from csi_exoblock.exoscale.client import Cloud, ZoneClient
-from csi_exoblock.model import Operation, OperationState, Snapshot, SnapshotId, SnapshotState
+from csi_exoblock.model import (
+    Operation,
+    OperationState,
+    Snapshot,
+    SnapshotId,
+    SnapshotState,
+    VolumeState,
+)
 
 log = logging.getLogger(__name__)
 
@@ -142,4 +149,10 @@ def _why_refused(
         )
     if limit := exceeded(read_quotas(client, deadline), {SNAPSHOTS: 1}):
         return WrongState(f"{_what(spec)}: {limit}; delete snapshots or have the quota raised")
+    volume = client.get_volume(spec.volume_id.uuid, deadline)
+    if volume.attached_to and volume.state is VolumeState.ATTACHED:
+        return WrongState(
+            f"{_what(spec)}: it is attached to instance {volume.attached_to}, and the cloud takes "
+            f"no snapshot of it meanwhile; try again when no pod uses it: {error}"
+        )
     return refused(_what(spec), error)
