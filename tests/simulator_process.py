@@ -25,7 +25,14 @@ from typing import Any, Self
 
 import requests
 
+from csi_exoblock.exoscale.role import policy
+
 API_KEY = "EXOtests"
+"""A key that may do everything."""
+
+DRIVER_KEY = "EXOdriver"
+"""A key whose role has the operations that the driver calls, and no other (F14)."""
+
 API_SECRET = "a secret of the tests"
 START_SECONDS = 30.0
 STOP_SECONDS = 30.0
@@ -89,7 +96,9 @@ class SimulatorProcess:
             process.kill()
             process.wait()
             raise AssertionError(f"the simulator did not start; it said {line!r}")
-        return cls(process, announcement)
+        cloud = cls(process, announcement)
+        cloud.put_key(DRIVER_KEY, API_SECRET, permitted_operations())
+        return cloud
 
     def __enter__(self) -> Self:
         return self
@@ -109,8 +118,8 @@ class SimulatorProcess:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The environment variables that a client of the API needs."""
-        return {"EXOSCALE_API_KEY": API_KEY, "EXOSCALE_API_SECRET": API_SECRET}
+        """The environment variables that the driver needs."""
+        return {"EXOSCALE_API_KEY": DRIVER_KEY, "EXOSCALE_API_SECRET": API_SECRET}
 
     @property
     def pid(self) -> int:
@@ -254,6 +263,12 @@ class SimulatorProcess:
             self._process.wait()
             assert self._process.stdout is not None
             self._process.stdout.close()
+
+
+def permitted_operations() -> list[str]:
+    """Return what the driver's role permits."""
+    (rule,) = policy()["services"]["compute"]["rules"]
+    return re.findall(r"'([a-z-]+)'", rule["expression"])
 
 
 def _die_with_parent() -> None:
