@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from csi_exoblock import logs
-from csi_exoblock.concurrency import Deadline, pauses
+from csi_exoblock.concurrency import Deadline
 from csi_exoblock.config import Timing
 from csi_exoblock.controller.labels import Labels
 from csi_exoblock.controller.ledger import NOT_FINAL
@@ -17,12 +17,9 @@ from csi_exoblock.controller.snapshots import Snapshots
 from csi_exoblock.controller.specs import SnapshotSpec, VolumeSpec
 from csi_exoblock.errors import ApiUnavailable, DriverError
 from csi_exoblock.exoscale.client import Cloud
-from csi_exoblock.model import Snapshot, SnapshotId, SnapshotState, Volume, VolumeId, ZoneName
+from csi_exoblock.model import Snapshot, SnapshotId, Volume, VolumeId, ZoneName
 
 log = logging.getLogger(__name__)
-
-_GROWTH = 1.2  # a snapshot is seen at latest a fifth of its own duration after it is ready
-_ON_ITS_WAY = (SnapshotState.ALLOCATED, SnapshotState.CREATING)
 
 
 class Clones:
@@ -65,14 +62,9 @@ class Clones:
             volume_id=spec.source,
             about={**spec.about, "clone-of": str(spec.source.uuid)},
         )
-        snapshot = self._snapshots.create(wanted, deadline)
+        snapshot = self._snapshots.take_for_a_while(wanted, deadline)
         self._taken[name] = snapshot.id
-        for pause in pauses(self._timing.poll_initial, self._timing.poll_max, growth=_GROWTH):
-            if snapshot.state not in _ON_ITS_WAY:
-                break
-            logs.step("waiting for the snapshot to clone from")
-            deadline.wait(pause)
-            snapshot = self._snapshots.get(snapshot.id, deadline)
+        self._snapshots.prepare(snapshot, wanted, deadline)
         return snapshot.id
 
     @contextmanager
@@ -111,6 +103,24 @@ class Clones:
                 deadline,
             )
 
+    def release_remains(self, gone: VolumeId, deadline: Deadline) -> None:
+        """Delete what clones left of a volume that is gone: who deleted it may have died over that.
+
+        So may who deleted a clone, of which then only the snapshot's source tells: it is gone too.
+        """
+        sources: set[str] = set()
+
+        def is_needless(snapshot: Snapshot) -> bool:
+            source = self._labels.clone_of(snapshot.labels)
+            if source == str(gone.uuid):
+                return True
+            if not sources:
+                volumes = self._cloud.zone(gone.zone).list_volumes(deadline)
+                sources.update(str(each.id.uuid) for each in volumes)
+            return source not in sources
+
+        self._clear(gone.zone, is_needless, deadline)
+
     def sweep(self, deadline: Deadline) -> None:
         """Delete every temporary snapshot that is too old for a clone in the making to need it."""
         for zone in self._cloud.zones(deadline):
@@ -137,11 +147,12 @@ class Clones:
         logs.step("looking for temporary snapshots")
         try:
             everything = self._lookup.look(zone, deadline)
+            temporary = [each for each in everything if self._is_temporary(each)]
+            needless = [each for each in temporary if is_needless(each)]
         except DriverError as error:
             log.warning("temporary snapshots not found", extra={"error": str(error)})
             return str(error)
-        temporary = [each for each in everything if self._is_temporary(each)]
-        left = [self._delete(each.id, deadline) for each in temporary if is_needless(each)]
+        left = [self._delete(each.id, deadline) for each in needless]
         return "; ".join(filter(None, left))
 
     def _is_temporary(self, snapshot: Snapshot) -> bool:

@@ -72,7 +72,6 @@ class Entry:
         absent_at: When a lost creation was first looked for in vain (monotonic seconds).
         zone: Where a creation under way was sent.
         created: What a creation of ours made, until it is usable or surely gone.
-        announced: Whether an answer named it already, so that it must never be replaced (S18).
         doubtful_until: Until when a process that died before us may have sent the creation.
     """
 
@@ -81,7 +80,6 @@ class Entry:
     absent_at: float | None = None
     zone: ZoneName | None = None
     created: VolumeId | SnapshotId | None = None
-    announced: bool = False
     doubtful_until: float = 0.0
 
     def has_pending(self) -> bool:

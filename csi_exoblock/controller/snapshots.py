@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import OrderedDict
 from contextlib import suppress
 from functools import partial
 
@@ -31,6 +32,7 @@ from csi_exoblock.model import FailureReason, OperationState, Snapshot, Snapshot
 
 log = logging.getLogger(__name__)
 
+_MOST_NAMED = 1000  # of which each that failed stays until its user deletes the VolumeSnapshot
 _GOING = (SnapshotState.DESTROYING, SnapshotState.DESTROYED)
 
 
@@ -55,6 +57,7 @@ class Snapshots:
         self._labels = labels
         self._writer = writer
         self._timing = timing
+        self._named: OrderedDict[str, SnapshotId] = OrderedDict()
 
     def create(self, spec: SnapshotSpec, deadline: Deadline) -> Snapshot:
         """Return the snapshot of that name; take it unless an earlier call did.
@@ -70,14 +73,25 @@ class Snapshots:
         """
         require_accessible(spec.volume_id, spec.zones)
         with self._ledger.hold_name(f"snapshot name {spec.name}") as entry:
-            snapshot = self._taker.take_up(spec, entry, deadline)
-            snapshot = snapshot or self._find(spec, entry, deadline)
-            snapshot = snapshot or self._taker.take(spec, entry, deadline)
-            names = self._labels.names_for(spec)
-            self._lookup.remember(names, snapshot.id.zone, snapshot.id.uuid)
+            if named := self._named.get(spec.name):
+                snapshot = self._taker.follow(named, entry, deadline)
+            else:
+                snapshot = self._find_or_take(spec, entry, deadline)
+            self._keep_in_mind(spec.name, snapshot)
         self._require_same(snapshot, spec)
         self._repair_labels(snapshot, spec, deadline)
         return snapshot
+
+    def take_for_a_while(self, spec: SnapshotSpec, deadline: Deadline) -> Snapshot:
+        """Return a snapshot of that name which only this driver knows of, as `create` does."""
+        with self._ledger.hold_name(f"snapshot name {spec.name}") as entry:
+            snapshot = self._find_or_take(spec, entry, deadline)
+        self._require_same(snapshot, spec)
+        return snapshot
+
+    def prepare(self, snapshot: Snapshot, spec: SnapshotSpec, deadline: Deadline) -> None:
+        """Wait until the snapshot is ready or never will be, and see that it has its labels."""
+        self._repair_labels(self._taker.until_ready(snapshot, deadline), spec, deadline)
 
     def get(self, snapshot_id: SnapshotId, deadline: Deadline) -> Snapshot:
         """Return the snapshot.
@@ -97,6 +111,23 @@ class Snapshots:
         with self._ledger.hold(f"snapshot {snapshot_id}") as entry, suppress(NotFound):
             self._ledger.join(entry, deadline)
             self._delete(snapshot_id, entry, deadline)
+
+    def _find_or_take(self, spec: SnapshotSpec, entry: Entry, deadline: Deadline) -> Snapshot:
+        snapshot = self._taker.take_up(spec, entry, deadline)
+        snapshot = snapshot or self._find(spec, entry, deadline)
+        snapshot = snapshot or self._taker.take(spec, entry, deadline)
+        names = self._labels.names_for(spec)
+        self._lookup.remember(names, snapshot.id.zone, snapshot.id.uuid)
+        return snapshot
+
+    def _keep_in_mind(self, name: str, snapshot: Snapshot) -> None:
+        """Note what an answer names before it is ready: callers store that id for ever (S18)."""
+        if snapshot.state is SnapshotState.CREATED:
+            self._named.pop(name, None)
+        else:
+            self._named[name] = snapshot.id
+        if len(self._named) > _MOST_NAMED:
+            self._named.popitem(last=False)
 
     def _find(self, spec: SnapshotSpec, entry: Entry, deadline: Deadline) -> Snapshot | None:
         names = self._labels.names_for(spec)

@@ -6,7 +6,7 @@ import logging
 from functools import partial
 
 from csi_exoblock import logs
-from csi_exoblock.concurrency import Deadline
+from csi_exoblock.concurrency import Deadline, pauses
 from csi_exoblock.config import Timing
 from csi_exoblock.controller.labels import Labels
 from csi_exoblock.controller.ledger import Entry, Ledger
@@ -20,16 +20,19 @@ from csi_exoblock.errors import (
     DeadlineExceeded,
     DriverError,
     NotFound,
+    OperationFailed,
     WrongState,
 )
 from csi_exoblock.exoscale.client import Cloud, ZoneClient
 from csi_exoblock.model import (
+    FailureReason,
     Operation,
     OperationState,
     Snapshot,
     SnapshotId,
     SnapshotState,
     VolumeState,
+    ZoneName,
 )
 
 log = logging.getLogger(__name__)
@@ -39,6 +42,9 @@ MOST_PER_VOLUME = 20
 
 BROKEN = (SnapshotState.ERROR, SnapshotState.PARTIALLY_DESTROYED)
 """States of a snapshot that will never be ready."""
+
+_ON_ITS_WAY = (SnapshotState.ALLOCATED, SnapshotState.CREATING)
+_GROWTH = 1.2  # a snapshot is seen at latest a fifth of its own duration after it is ready
 
 
 class SnapshotTaker:
@@ -85,8 +91,9 @@ class SnapshotTaker:
             DriverError: Its creation failed and nothing is left of it; the reason says why.
             ApiUnavailable: What became of it is not known yet.
         """
-        ended = self._end_of_operation(spec, entry, deadline)
-        snapshot = self._outcome(entry, deadline)
+        patience = deadline.within(self._timing.snapshot_wait)
+        ended = self._end_of_operation(spec.volume_id.zone, entry, deadline, patience)
+        snapshot = self._outcome(entry, deadline, patience)
         if snapshot is None and ended:
             if ended.state is OperationState.FAILURE:
                 raise failed(_what(spec), ended)
@@ -94,40 +101,71 @@ class SnapshotTaker:
             raise ApiUnavailable(f"{_what(spec)}: operation {ended.id} ended in {ended.state}")
         return snapshot
 
+    def follow(self, named: SnapshotId, entry: Entry, deadline: Deadline) -> Snapshot:
+        """Return the snapshot that an answer has named, whatever became of it since (S18).
+
+        Raises:
+            OperationFailed: It is gone; what takes its place would have another id.
+        """
+        patience = deadline.within(self._timing.snapshot_wait)
+        self._end_of_operation(named.zone, entry, deadline, patience)
+        entry.created = None
+        logs.step("reading the snapshot")
+        try:
+            return self.until_ready(self._get(named, deadline), patience)
+        except NotFound as error:
+            raise OperationFailed(
+                f"snapshot {named} failed after it had been named here, and is gone; delete the "
+                "VolumeSnapshot and take another",
+                reason=FailureReason.FAULT,
+            ) from error
+
+    def until_ready(self, snapshot: Snapshot, patience: Deadline) -> Snapshot:
+        """Wait until the snapshot is ready or never will be, as long as patience lasts."""
+        for pause in pauses(self._timing.poll_initial, self._timing.poll_max, growth=_GROWTH):
+            if snapshot.state not in _ON_ITS_WAY or patience.remaining() < pause:
+                break
+            logs.step("waiting for the snapshot to be ready")
+            patience.wait(pause)
+            snapshot = self._get(snapshot.id, patience)
+        return snapshot
+
+    def _get(self, snapshot_id: SnapshotId, deadline: Deadline) -> Snapshot:
+        return self._cloud.zone(snapshot_id.zone).get_snapshot(snapshot_id.uuid, deadline)
+
     def _end_of_operation(
-        self, spec: SnapshotSpec, entry: Entry, deadline: Deadline
+        self, zone: ZoneName, entry: Entry, deadline: Deadline, patience: Deadline
     ) -> Operation | None:
         if entry.operation is None:
             return None
         if entry.operation.reference:
-            entry.created = SnapshotId(spec.volume_id.zone, entry.operation.reference)
+            entry.created = SnapshotId(zone, entry.operation.reference)
         try:
-            return self._ledger.join(entry, deadline.within(self._timing.snapshot_wait))
+            return self._ledger.join(entry, patience)
         except DeadlineExceeded:
             deadline.check()  # only our own patience ended: the caller gets what there is
             return None
 
-    def _outcome(self, entry: Entry, deadline: Deadline) -> Snapshot | None:
+    def _outcome(self, entry: Entry, deadline: Deadline, patience: Deadline) -> Snapshot | None:
         """Return the snapshot that a creation named, `None` once there is none.
 
-        A broken one is deleted, unless an answer named it: that id stays the snapshot's for ever.
+        A broken one is deleted: no answer has named it yet.
         """
         if not isinstance(entry.created, SnapshotId):
             return None
         logs.step("reading the snapshot")
         client = self._cloud.zone(entry.created.zone)
         try:
-            snapshot = client.get_snapshot(entry.created.uuid, deadline)
+            snapshot = self.until_ready(self._get(entry.created, deadline), patience)
         except NotFound:
             entry.created = None
             return None
-        if snapshot.state is SnapshotState.DESTROYING and not entry.announced:
+        if snapshot.state is SnapshotState.DESTROYING:
             raise ApiUnavailable(f"snapshot {snapshot.id} failed and is being deleted; retry")
-        if snapshot.state in BROKEN and not entry.announced:
+        if snapshot.state in BROKEN:
             delete = partial(client.delete_snapshot, snapshot.id.uuid, deadline)
             self._ledger.discard(snapshot, delete, entry, deadline)
             return None
-        entry.announced = True
         entry.created = None
         return snapshot
 

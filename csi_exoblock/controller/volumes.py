@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from contextlib import suppress
 from functools import partial
 
 from csi_exoblock import logs
@@ -95,14 +94,17 @@ class Volumes:
             WrongState: It is attached or protected, or the API keeps it for its snapshots' sake.
         """
         deadline = deadline.within(self._timing.create_timeout)
-        with self._ledger.hold(f"volume {volume_id}") as entry, suppress(NotFound):
-            volume = self._reader.read(volume_id, entry, deadline)
-            volume = self._reader.leave(volume, (VolumeState.DELETING,), deadline)
-            if volume.state is not VolumeState.DELETED:
-                self._require_deletable(volume)
-                self._clones.release_source(volume, deadline)
-                self._delete(volume, entry, deadline)
-                self._clones.release_clone(volume, deadline)
+        with self._ledger.hold(f"volume {volume_id}") as entry:
+            try:
+                volume = self._reader.read(volume_id, entry, deadline)
+                volume = self._reader.leave(volume, (VolumeState.DELETING,), deadline)
+                if volume.state is not VolumeState.DELETED:
+                    self._require_deletable(volume)
+                    self._clones.release_source(volume, deadline)
+                    self._delete(volume, entry, deadline)
+                    self._clones.release_clone(volume, deadline)
+            except NotFound:
+                self._clones.release_remains(volume_id, deadline)
 
     def _find(
         self, spec: VolumeSpec, zone: ZoneName, entry: Entry, deadline: Deadline

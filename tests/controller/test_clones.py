@@ -10,12 +10,13 @@ import pytest
 from csi_exoblock.pb import csi_pb2
 from tests.controller.conftest import Controller, StartController
 from tests.controller.requests import absent_id, create_snapshot, create_volume, delete_volume
-from tests.controller.waiting import as_a_sidecar_would
+from tests.controller.waiting import as_a_sidecar_would, wait_until_called
 from tests.grpc_errors import refused
 from tests.simulator_process import SimulatorProcess
 
 SNAPSHOT = "create-block-storage-snapshot"
 DELETE_SNAPSHOT = "delete-block-storage-snapshot"
+DELETE = "delete-block-storage-volume"
 CREATE = "create-block-storage-volume"
 
 
@@ -184,6 +185,39 @@ def test_a_snapshot_that_may_not_go_yet_goes_with_the_clone(
     controller.DeleteVolume(delete_volume(made))
 
     assert snapshots_of(cloud, volume) == []
+
+
+def test_a_delete_whose_process_died_leaves_no_snapshot_of_a_clone(
+    start_controller: StartController,
+    controller: Controller,
+    cloud: SimulatorProcess,
+    volume: str,
+    name: str,
+) -> None:  # C6: the replay finds neither volume
+    cloud.set_mode("delete-restored-snapshot", "after-volume")
+    made = controller.CreateVolume(clone(name, volume)).volume.volume_id
+    dying = start_controller()
+    delete = Controller(dying.channel).DeleteVolume
+    calls = [delete.future(delete_volume(each)) for each in (volume, made)]
+    wait_until_called(cloud, DELETE, times=len(calls))
+    dying.kill()
+
+    for each in (volume, made):
+        controller.DeleteVolume(delete_volume(each))
+
+    assert snapshots_of(cloud, volume) == []
+
+
+def test_a_snapshot_whose_labels_were_dropped_gets_them(
+    start_controller: StartController, cloud: SimulatorProcess, volume: str, name: str
+) -> None:  # C6: without them nobody could tell it from a user's
+    cloud.set_mode("create-labels", "dropped")
+    cloud.add_fault(fault="refuse", operation=DELETE_SNAPSHOT, status=409)
+
+    Controller(start_controller().channel).CreateVolume(clone(name, volume))
+
+    (snapshot,) = snapshots_of(cloud, volume)
+    assert snapshot["labels"]["exoblock/clone-of"] == volume.split("/")[1]
 
 
 def test_the_source_can_be_deleted_though_a_clone_left_its_snapshot(

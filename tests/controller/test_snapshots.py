@@ -160,6 +160,26 @@ def test_a_failed_snapshot_on_its_way_out_is_not_announced(
     assert [each["state"] for each in snapshots_named(cloud, name)] == ["created"]
 
 
+@pytest.mark.parametrize("operations", ["readable", "denied"])
+def test_a_snapshot_that_fails_after_it_was_named_is_not_replaced(
+    controller: Controller, cloud: SimulatorProcess, volume: str, name: str, operations: str
+) -> None:  # S18: the sidecar stores the first id for ever
+    cloud.set_mode("operations", operations)
+    cloud.set_latency("snapshot", 2.0)
+    cloud.add_fault(fault="fail", operation=CREATE, reason="fault", count=1)
+    named = controller.CreateSnapshot(create_snapshot(name, volume)).snapshot
+    assert not named.ready_to_use
+
+    cloud.set_latency("snapshot", 0.05)
+    while snapshots_named(cloud, name):
+        pass
+
+    for _ in range(2):
+        with refused(grpc.StatusCode.INTERNAL, named.snapshot_id, "delete the VolumeSnapshot"):
+            as_a_sidecar_would(lambda: controller.CreateSnapshot(create_snapshot(name, volume)))
+    assert cloud.operations_called().count(CREATE) == 1
+
+
 def test_a_list_that_lags_hides_no_snapshot_of_its_own_taking(
     controller: Controller, cloud: SimulatorProcess, volume: str, name: str
 ) -> None:  # C1, S18

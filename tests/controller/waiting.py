@@ -22,11 +22,12 @@ _NOT_FINAL = (
 )
 
 
-def wait_until_called(cloud: SimulatorProcess, operation: str) -> None:
-    """Return once the cloud has answered a call of that kind."""
+def wait_until_called(cloud: SimulatorProcess, operation: str, times: int = 1) -> None:
+    """Return once the cloud has answered so many calls of that kind."""
     pause = threading.Event()
     for _ in range(int(LIMIT_SECONDS / PAUSE_SECONDS)):
-        if any(call.operation == operation and call.status for call in cloud.calls()):
+        answered = [call.operation for call in cloud.calls() if call.status]
+        if answered.count(operation) >= times:
             return
         pause.wait(PAUSE_SECONDS)
     raise AssertionError(f"{operation} was not called; but {cloud.operations_called()} were")
