@@ -190,6 +190,10 @@ class SimulatorProcess:
         """Refuse what goes beyond so many calls a second in a zone; None lifts the limit."""
         self._send("PUT", "throttle", {"per-second": per_second})
 
+    def quotas(self) -> dict[str, int]:
+        """Return the limits of the organisation, by resource."""
+        return dict(self._get("quotas"))
+
     def set_quota(self, resource: str, limit: int) -> None:
         """Set a limit of the organisation; -1 is unlimited."""
         self._send("PUT", "quotas", {resource: limit})

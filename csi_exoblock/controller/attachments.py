@@ -175,6 +175,8 @@ class Attachments:
             refusal = failed(what, ended)
         except (ApiRejected, ApiDenied) as error:
             refusal = refused(what, error)
+        except NotFound as error:  # of the volume, or of the instance that it names (S1)
+            refusal = ApiUnavailable(f"{what}: {error}")
         if _names(client.get_volume(volume.id.uuid, deadline), node_id):
             raise ApiUnavailable(str(refusal)) from refusal
 

@@ -82,9 +82,11 @@ class LabelWriter:
         client = self._cloud.zone(volume.id.zone)
         update = client.update_volume(volume.id.uuid, labels=labels, name=name, deadline=deadline)
         ended = self._waiter.wait(update, deadline)
-        if ended.state is not OperationState.SUCCESS:
+        seen = client.get_volume(volume.id.uuid, deadline)
+        shows = _present(labels).items() <= seen.labels.items() and name in (None, seen.name)
+        if ended.state is not OperationState.SUCCESS and not shows:
             raise failed(f"volume {volume.id} was not relabelled", ended)
-        return client.get_volume(volume.id.uuid, deadline)
+        return seen
 
 
 class Modification:

@@ -13,7 +13,7 @@ from grpc import StatusCode
 from csi_exoblock import logs
 from csi_exoblock.concurrency import Deadline
 from csi_exoblock.csi.redaction import loggable
-from csi_exoblock.csi.status import code_of, message_of, metric_label
+from csi_exoblock.csi.status import code_of, explain, message_of, metric_label
 from csi_exoblock.errors import DeadlineExceeded, DriverError
 from csi_exoblock.metrics import Metrics
 
@@ -98,7 +98,7 @@ class Interceptor(grpc.ServerInterceptor):
         if isinstance(error, DeadlineExceeded):
             return message_of(f"{error} (it was at: {call.step})")
         if isinstance(error, DriverError):
-            return message_of(str(error))
+            return explain(error)
         if isinstance(error, NotImplementedError):
             return f"{method} is not offered by this driver"
         self._metrics.unexpected_errors.labels(method).inc()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from grpc import StatusCode
@@ -37,6 +38,10 @@ CODES: Mapping[type[Exception], StatusCode] = {
     errors.ForeignContent: StatusCode.FAILED_PRECONDITION,
 }
 
+# The codes after which sidecars and kubelet send the same call again.
+_TRIED_AGAIN = frozenset({StatusCode.ABORTED, StatusCode.UNAVAILABLE, StatusCode.DEADLINE_EXCEEDED})
+_SAYS_SO = re.compile(r"\b(retry|retried|again|joins|continues)\b")
+
 _REJECTIONS: Mapping[int, StatusCode] = {
     400: StatusCode.INVALID_ARGUMENT,
     404: StatusCode.NOT_FOUND,
@@ -51,6 +56,14 @@ def code_of(error: Exception) -> StatusCode:
     if isinstance(error, errors.ApiRejected):
         return _REJECTIONS.get(error.http_status, CODES[errors.ApiRejected])
     return next(CODES[kind] for kind in type(error).__mro__ if kind in CODES)
+
+
+def explain(error: Exception) -> str:
+    """Return what happened and what happens next (F11)."""
+    text = str(error)
+    if code_of(error) in _TRIED_AGAIN and not _SAYS_SO.search(text):
+        text += "; it is tried again"
+    return message_of(text)
 
 
 def message_of(text: str) -> str:
