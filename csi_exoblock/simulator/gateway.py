@@ -97,6 +97,8 @@ class Gateway:
             )
             try:
                 response = await self._respond(request, call, handler)
+            except ConnectionResetError:  # whoever called has died in the middle of it
+                response = web.Response()
             finally:
                 call.seconds = self._cloud.clock() - call.at
             if request.transport is not None and not request.transport.is_closing():

@@ -55,6 +55,7 @@ def run(
     try:
         Lives(world, sidecars).run()
         cells = cells_of(world)
+        _finish_what_hangs(world, 0.0)
         orphans = invariants.check(world, sidecars)
     finally:
         over.set()
@@ -77,8 +78,11 @@ def _heal(world: World, over: threading.Event) -> None:
         if world.cloud.faults():
             world.cloud.clear_faults()
             world.story.tell("all faults end")
-        for operation in world.cloud.operations():
-            age = time.time() - operation["started-at"]
-            if operation["state"] == "pending" and age > _HANGS_SECONDS:
-                world.story.tell(f"operation {operation['id']} goes on")
-                world.cloud.finish_operation(operation["zone"], operation["id"])
+        _finish_what_hangs(world, _HANGS_SECONDS)
+
+
+def _finish_what_hangs(world: World, seconds: float) -> None:
+    for operation in world.cloud.operations():
+        if operation["state"] == "pending" and time.time() - operation["started-at"] > seconds:
+            world.story.tell(f"operation {operation['id']} goes on")
+            world.cloud.finish_operation(operation["zone"], operation["id"])

@@ -122,6 +122,8 @@ class Sidecars:
             try:
                 answer = self._world.call(SNAPSHOTTER, "CreateSnapshot", request)
             except Refused as refused:
+                if "delete the VolumeSnapshot" in str(refused):
+                    return self._take_another(name, volume_id)
                 self._mend(refused)
                 continue
             snapshot: csi_pb2.Snapshot = answer.snapshot
@@ -131,6 +133,12 @@ class Sidecars:
             if ready:
                 return snapshot
         raise AssertionError("attempts never end")
+
+    def _take_another(self, name: str, volume_id: str) -> csi_pb2.Snapshot:
+        """Delete a VolumeSnapshot whose snapshot failed after it had its id, and make a new one."""
+        self._world.mended += 1
+        self.delete_snapshot(self._first_answers[f"CreateSnapshot {name}"].snapshot_id)
+        return self.snapshot(f"{name}-again", volume_id)
 
     def delete_snapshot(self, snapshot_id: str) -> None:
         """Delete a snapshot."""
