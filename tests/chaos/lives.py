@@ -107,8 +107,7 @@ class Lives:
         size = volume.capacity_bytes // csi.GIB
         work: list[threading.Thread] = []
         grown = False
-        if life.number % 2 == 0:
-            self._sidecars.look()
+        self._sidecars.look()
         for deed in life.deeds:
             match deed:
                 case "attach":
@@ -130,10 +129,9 @@ class Lives:
                     self._sidecars.delete_snapshot(snapshot.snapshot_id)
                 case "modify":
                     self._sidecars.modify(volume.volume_id, labels="tier=gold")
-                case "look":
-                    self._sidecars.look()
                 case "repeat" if not grown:
                     self._sidecars.repeat_provision(request)
+            self._sidecars.look()
             for each in work:
                 each.join()
 
