@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 SEEDS := 0:300
 BIN := .venv/bin
-PYTEST := $(BIN)/pytest --numprocesses 2 --dist loadfile --ignore tests/kubernetes
+PYTEST := $(BIN)/pytest --numprocesses 2 --dist loadfile --ignore tests/kubernetes --ignore tests/vm
 UV_VERSION := $(shell sed -n '/^name = "uv"$$/{n;s/version = "\(.*\)"/\1/p;}' uv.lock)
 
 help: ## list the targets
@@ -31,6 +31,9 @@ test: setup ## the whole test suite, in minutes; as root also on loop devices
 test-kubernetes: setup ## every flow on a real Kubernetes; the first time builds it, in 15 minutes
 	$(BIN)/python -m tests.kubernetes test
 
+test-vm: setup ## the node service in a virtual machine, as root and without KVM
+	$(BIN)/pytest tests/vm
+
 chaos: setup ## schedules of faults against the controller; SEEDS=0:10000 says which
 	$(BIN)/python -m tests.chaos run $(SEEDS)
 
@@ -46,4 +49,4 @@ demo: setup ## one volume through its whole life, on an embedded cloud
 clean: ## remove all that is not in the repository, .venv included
 	git clean --quiet -d --force -X
 
-.PHONY: help setup lint check test test-kubernetes chaos chaos-prove kubernetes demo clean
+.PHONY: help setup lint check test test-kubernetes test-vm chaos chaos-prove kubernetes demo clean

@@ -14,8 +14,9 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from tests.debian_packages import install_packages
 from tests.kubernetes.cluster.installation import Installation
-from tests.kubernetes.cluster.packages import install_packages
+from tests.kubernetes.cluster.packages import PACKAGES
 from tests.kubernetes.cluster.places import KUBECONFIG, LOGS
 from tests.kubernetes.cluster.programs import build_programs
 
@@ -61,7 +62,7 @@ def _play() -> int:
 
 @contextlib.contextmanager
 def _running_installation() -> Iterator[None]:
-    install_packages()
+    install_packages(PACKAGES)
     installation = Installation()
     try:
         installation.start()
