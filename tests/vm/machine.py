@@ -134,17 +134,18 @@ class Machine:
         slot = self._slot_of(disk)
         self.monitor.execute("block_resize", {"node-name": _node(slot), "size": gib * GIB})
 
-    def slow_down(self, disk: Disk, *, written_bytes_per_second: int) -> None:
-        """Let an attached disk write slowly; 0 is as fast as ever."""
-        unlimited = dict.fromkeys(("bps", "bps_rd", "iops", "iops_rd", "iops_wr"), 0)
-        limits = {"id": _device(self._slot_of(disk)), "bps_wr": written_bytes_per_second}
-        self.monitor.execute("block_set_io_throttle", limits | unlimited)
+    def stall_after(self, disk: Disk, *, written_bytes: int) -> None:
+        """Let an attached disk take so much, and then next to nothing until it is attached anew."""
+        backend = f"/machine/peripheral/{_device(self._slot_of(disk))}/virtio-backend"
+        limits = dict.fromkeys(("bps", "bps_rd", "iops", "iops_rd", "iops_wr"), 0)
+        limits |= {"bps_wr": 1, "bps_wr_max": written_bytes}
+        self.monitor.execute("block_set_io_throttle", {"id": backend, **limits})
 
-    def writes_to(self, disk: Disk) -> int:
-        """Count the writes that a disk has seen since it was attached or the machine started."""
+    def bytes_written_to(self, disk: Disk) -> int:
+        """Count what a disk has taken since it was attached or the machine was switched on."""
         path = f"/{_device(self._slot_of(disk))}/"
         rows = self.monitor.execute("query-blockstats")
-        return next(int(row["stats"]["wr_operations"]) for row in rows if path in row["qdev"])
+        return next(int(row["stats"]["wr_bytes"]) for row in rows if path in row.get("qdev", ""))
 
     def run(self, *argv: str) -> str:
         """Run a command inside and return what it prints; its complaint is in the failure."""
@@ -155,6 +156,10 @@ class Machine:
     def succeeds(self, *argv: str) -> bool:
         """Run a command inside and tell whether it ended well."""
         return self._ask(argv)[0] == 0
+
+    def wait_for_path(self, path: str) -> None:
+        """Return when a path exists inside."""
+        wait_until(lambda: self.succeeds("test", "-e", path), path)
 
     @property
     def is_on(self) -> bool:

@@ -114,12 +114,42 @@ class Volume:
 
     def read_canary(self) -> str:
         """Return which volume its pod sees."""
-        return self._node.machine.run("cat", f"{self.target}/canary").strip()
+        return self.read("canary").strip()
+
+    def read(self, name: str) -> str:
+        """Return a file of it as its pod sees it."""
+        return self._node.machine.run("cat", f"{self.target}/{name}")
+
+    def size_bytes(self) -> int:
+        """Return how large its pod sees the file system."""
+        shown = self._node.machine.run("df", "--block-size=1", "--output=size", self.target)
+        return int(shown.splitlines()[-1])
+
+    def health(self) -> list[str]:
+        """Return the reasons for which it isn't well."""
+        answer = self._node.service.NodeGetVolumeHealth(
+            csi_pb2.NodeGetVolumeHealthRequest(volume_id=self.id, staging_target_path=self.staging),
+            timeout=CALL_SECONDS,
+        )
+        return [each.reason for each in answer.volume_health.health_statuses]
+
+    def device(self) -> str:
+        """Return the device that has its serial."""
+        script = f"grep -lxz {self.disk.serial} /sys/class/block/vd*/serial"
+        found = self._node.machine.run("sh", "-c", script)
+        return f"/dev/{found.split('/')[4]}"
 
     def mounts(self) -> list[str]:
         """Return where it is mounted, by the paths at which only it belongs."""
+        return [fields[4] for fields in self._mountinfo()]
+
+    def mount_ids(self) -> list[str]:
+        """Return the ids of its mounts, of which the kernel gives every mount a new one."""
+        return [fields[0] for fields in self._mountinfo()]
+
+    def _mountinfo(self) -> list[list[str]]:
         lines = self._node.machine.run("cat", "/proc/self/mountinfo").splitlines()
-        return [line.split()[4] for line in lines if str(self.disk.uuid) in line]
+        return [line.split() for line in lines if str(self.disk.uuid) in line]
 
     def remove(self) -> None:
         """Leave nothing of it on the node, whatever a test left."""
