@@ -111,12 +111,18 @@ def demo(
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        preexec_fn=_heed_ctrl_c,
     )
     try:
         yield process
     finally:
         process.terminate()
         process.communicate(timeout=LIMIT_SECONDS)
+
+
+def _heed_ctrl_c() -> None:
+    """Be as a program is in a terminal: what a shell starts in the background ignores Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def devices() -> str:
