@@ -11,7 +11,6 @@ from typing import Any
 import click
 
 from csi_exoblock import __version__, logs
-from csi_exoblock.config import ApiSettings
 from csi_exoblock.errors import DriverError
 from csi_exoblock.flags import options, settings
 
@@ -120,7 +119,12 @@ def _serve(given: settings.Given, *, controller: bool, node: bool) -> None:
     from csi_exoblock.app import process  # gRPC and what hangs on it cost a third of a second
 
     server = settings.server_settings(given)
-    api = _api_settings(given) if controller else None
+    agent = f"csi-exoblock/{__version__}"
+    api = (
+        settings.api_settings(given, environment=os.environ, user_agent=agent)
+        if controller
+        else None
+    )
     control = settings.controller_settings(given) if controller else None
     host = settings.node_settings(given) if node else None
     logs.configure(
@@ -130,17 +134,6 @@ def _serve(given: settings.Given, *, controller: bool, node: bool) -> None:
     # A thread may hang in the kernel on a dead disk, and Python would wait for it for ever.
     logging.shutdown()
     os._exit(0)
-
-
-def _api_settings(given: settings.Given) -> ApiSettings:
-    """Return how to reach the cloud; the key is never a flag, for argv is no secret."""
-    names = ("EXOSCALE_API_KEY", "EXOSCALE_API_SECRET")
-    key, secret = (os.environ.get(name, "") for name in names)
-    if not (key and secret):
-        raise click.UsageError(f"the environment must have {names[0]} and {names[1]}")
-    return settings.api_settings(
-        given, key=key, secret=secret, user_agent=f"csi-exoblock/{__version__}"
-    )
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Self
 
 from csi_exoblock.capacity import SizeLimits
+from csi_exoblock.credentials import Credentials
 from csi_exoblock.model import NodeId, ZoneName
 
 DEFAULT_DRIVER_NAME = "exoblock.csi.exoscale.com"
@@ -143,12 +144,20 @@ class ApiSettings:
 
     Attributes:
         endpoint: URL of a zone's API with `{zone}` in it, or without: then it serves one zone only.
+        credentials: The key as it was read at start.
+        credentials_file: Where its successors will be, `None` for a key that never changes (F1).
+        proxy: URL of the proxy for requests over TLS, perhaps with a password in it (F2).
+        no_proxy: What is reached without it, as the variable of this name says it.
+        ca_file: Who alone vouches for the API's servers; the system's authorities if `None`.
         zones: Zones in scope; empty means all that the API lists.
     """
 
     endpoint: str = "https://api-{zone}.exoscale.com/v2"
-    key: str = field(repr=False)
-    secret: str = field(repr=False)
+    credentials: Credentials
+    credentials_file: Path | None = None
+    proxy: str | None = field(default=None, repr=False)
+    no_proxy: str = ""
+    ca_file: Path | None = None
     zones: tuple[ZoneName, ...] = ()
     default_zone: ZoneName | None = None
     user_agent: str

@@ -24,6 +24,7 @@ BASE = frozenset(
         "capacity",
         "concurrency",
         "config",
+        "credentials",
         "errors",
         "logs",
         "metrics",

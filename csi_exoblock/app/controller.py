@@ -27,7 +27,10 @@ from csi_exoblock.csi.controller_requests import ControllerRequests
 from csi_exoblock.csi.parameters import Labelling
 from csi_exoblock.csi.responses import ControllerResponses
 from csi_exoblock.exoscale.client import Cloud
+from csi_exoblock.exoscale.keyring import Keyring
 from csi_exoblock.exoscale.operations import OperationWaiter
+from csi_exoblock.exoscale.proxy import Proxy
+from csi_exoblock.exoscale.session import open_session
 from csi_exoblock.exoscale.transport import Transport
 from csi_exoblock.metrics import Metrics
 
@@ -38,9 +41,9 @@ def build_controller(
     """Build the controller service, from the cloud's API up."""
     timing = server.timing
     transport = Transport(
-        key=api.key,
-        secret=api.secret,
-        user_agent=api.user_agent,
+        session=open_session(user_agent=api.user_agent, ca_file=api.ca_file),
+        keyring=Keyring(api.credentials, api.credentials_file),
+        proxy=Proxy(api.proxy, api.no_proxy),
         timing=timing,
         metrics=metrics,
     )

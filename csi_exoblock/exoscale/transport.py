@@ -1,7 +1,7 @@
 """Requests to the cloud's API over HTTP: signed, pooled, timed, and their failures named.
 
-The only module that knows requests. Reads are repeated here; a write never is, for only its caller
-can tell whether it took effect.
+Reads are repeated here; a write never is, for only its caller can tell whether it took effect. But
+what the API turned away unread, because of its key, is sent again once with the key's successor.
 """
 
 from __future__ import annotations
@@ -17,23 +17,24 @@ from http import HTTPStatus
 from typing import TypeVar
 
 import requests
-import requests.adapters
 import urllib3
 import urllib3.exceptions
 from exoscale_auth import ExoscaleV2Auth
 
 from csi_exoblock.concurrency import Deadline, pauses
 from csi_exoblock.config import Timing
+from csi_exoblock.credentials import Credentials
 from csi_exoblock.errors import ApiDenied, ApiRejected, ApiUnavailable, DriverError, NotFound
 from csi_exoblock.exoscale import wire
+from csi_exoblock.exoscale.keyring import Keyring
+from csi_exoblock.exoscale.proxy import Proxy
 from csi_exoblock.metrics import Metrics
 
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
-_ZONES = 32  # more than the cloud has
-_CONNECTIONS = 256  # kept open to each zone: one for every worker of gRPC, and some for pollers
+_DENIED = (401, 403)
 _BACKOFF = 2.0
 _CHUNK_BYTES = 65536
 _CAUSE_LENGTH = 200
@@ -79,16 +80,19 @@ class Transport:
     """Sends requests over kept-alive connections that all threads share."""
 
     def __init__(
-        self, *, key: str, secret: str, user_agent: str, timing: Timing, metrics: Metrics
+        self,
+        *,
+        session: requests.Session,
+        keyring: Keyring,
+        proxy: Proxy,
+        timing: Timing,
+        metrics: Metrics,
     ) -> None:
+        self._session = session
+        self._keyring = keyring
+        self._proxy = proxy
         self._timing = timing
         self._metrics = metrics
-        self._session = requests.Session()
-        self._session.auth = ExoscaleV2Auth(key, secret)
-        self._session.headers["User-Agent"] = user_agent
-        adapter = requests.adapters.HTTPAdapter(pool_connections=_ZONES, pool_maxsize=_CONNECTIONS)
-        for scheme in ("https://", "http://"):
-            self._session.mount(scheme, adapter)
 
     def send(self, request: Request, read: Callable[[object], T], deadline: Deadline) -> T:
         """Send the request and return what `read` makes of the answer's JSON.
@@ -129,7 +133,7 @@ class Transport:
         self._session.close()
 
     def _exchange(self, request: Request, read: Callable[[object], T], timeout_seconds: float) -> T:
-        answer = self._measured(request, timeout_seconds)
+        answer = self._answer(request, timeout_seconds)
         if not 200 <= answer.status < 300:
             raise _refusal(request, answer)
         try:
@@ -138,12 +142,23 @@ class Transport:
             cause = wire.shorten(f"{type(error).__name__}: {error}", _CAUSE_LENGTH)
             raise ApiUnavailable(f"{request}: the answer can't be understood: {cause}") from error
 
-    def _measured(self, request: Request, timeout_seconds: float) -> _Answer:
+    def _answer(self, request: Request, timeout_seconds: float) -> _Answer:
+        """Send the request, and again if it was denied and there is another key by now (F1)."""
+        credentials, deadline = self._keyring.current(), Deadline(timeout_seconds)
+        answer = self._measured(request, credentials, timeout_seconds)
+        if answer.status in _DENIED and (successor := self._keyring.successor_of(credentials)):
+            log.info("request sent again with the new key", extra={"operation": request.operation})
+            answer = self._measured(request, successor, deadline.check())
+        return answer
+
+    def _measured(
+        self, request: Request, credentials: Credentials, timeout_seconds: float
+    ) -> _Answer:
         began = time.monotonic()
         status = "none"
         with self._metrics.api_requests_in_flight.labels(request.zone).track_inprogress():
             try:
-                answer = self._ask(request, timeout_seconds)
+                answer = self._ask(request, credentials, timeout_seconds)
                 status = str(answer.status)
             except (OSError, urllib3.exceptions.HTTPError) as error:
                 raise _not_answered(request, error) from error
@@ -153,13 +168,15 @@ class Transport:
                 ).observe(time.monotonic() - began)
         return answer
 
-    def _ask(self, request: Request, timeout_seconds: float) -> _Answer:
+    def _ask(self, request: Request, credentials: Credentials, timeout_seconds: float) -> _Answer:
         end = time.monotonic() + timeout_seconds
         with self._session.request(
             request.method,
             request.url,
             params=request.query or None,
             json=request.body,
+            auth=ExoscaleV2Auth(credentials.key, credentials.secret),
+            proxies=self._proxy.of(request.url),
             timeout=urllib3.Timeout(total=timeout_seconds),  # type: ignore[arg-type] # stubs lack it
             allow_redirects=False,
             stream=True,

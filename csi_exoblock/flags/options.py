@@ -93,6 +93,20 @@ def cloud() -> _Decorator:
             "URL of the API; without {zone} it serves one zone and needs --default-zone.",
             older="EXOSCALE_API_ENDPOINT",
         ),
+        _option(
+            "--credentials-file",
+            click.Path(path_type=Path),
+            None,
+            "JSON with api_key and api_secret, or a folder with files named like the variables; "
+            "read again when it changes.",
+            older="EXOSCALE_API_CREDENTIALS_FILE",
+        ),
+        _option(
+            "--ca-file",
+            click.Path(path_type=Path),
+            None,
+            "Certificates that alone vouch for the API; the system's if none.",
+        ),
         _option("--zones", Read("zones", types.zones), (), "Zones in scope; all if empty."),
         _option("--default-zone", _ZONE, None, "For requests and classes that name no zone."),
         _option("--user-agent-extra", click.STRING, "", "Added to the User-Agent of requests."),

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import ssl
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import click
@@ -14,6 +17,12 @@ from csi_exoblock.config import (
     NodeSettings,
     ServerSettings,
     Timing,
+)
+from csi_exoblock.credentials import (
+    KEY_VARIABLE,
+    SECRET_VARIABLE,
+    Credentials,
+    read_credentials,
 )
 from csi_exoblock.flags.options import CLOUD_TIMING, NODE_TIMING, SERVER_TIMING, key_of
 from csi_exoblock.model import NodeId
@@ -40,18 +49,27 @@ def server_settings(given: Given) -> ServerSettings:
     )
 
 
-def api_settings(given: Given, *, key: str, secret: str, user_agent: str) -> ApiSettings:
+def api_settings(given: Given, *, environment: Mapping[str, str], user_agent: str) -> ApiSettings:
     """Return how to reach the cloud.
 
+    The key is never a flag, for argv is no secret.
+
+    Args:
+        environment: Names the key, unless a file does, and the proxy.
+
     Raises:
-        click.UsageError: The endpoint serves one zone, and no flag says which.
+        click.UsageError: There is no key, a file can't be used, the proxy makes no sense, or the
+            endpoint serves one zone and no flag says which.
     """
     if "{zone}" not in given["api_endpoint"] and given["default_zone"] is None:
         raise click.UsageError("--api-endpoint without {zone} needs --default-zone")
     return ApiSettings(
         endpoint=given["api_endpoint"],
-        key=key,
-        secret=secret,
+        credentials=_credentials(given["credentials_file"], environment),
+        credentials_file=given["credentials_file"],
+        proxy=_proxy(_variable("HTTPS_PROXY", environment)),
+        no_proxy=_variable("NO_PROXY", environment),
+        ca_file=_authorities(given["ca_file"]),
         zones=given["zones"],
         default_zone=given["default_zone"],
         user_agent=" ".join(filter(None, [user_agent, given["user_agent_extra"]])),
@@ -102,3 +120,42 @@ def node_settings(given: Given) -> NodeSettings:
         require_zeroed_device=given["require_zeroed_device"],
         max_concurrent_format=given["max_concurrent_format"],
     )
+
+
+def _credentials(file: Path | None, environment: Mapping[str, str]) -> Credentials:
+    if file is not None:
+        try:
+            return read_credentials(file)
+        except ValueError as error:
+            raise click.UsageError(f"--credentials-file: {error}") from None
+    key, secret = (environment.get(name, "") for name in (KEY_VARIABLE, SECRET_VARIABLE))
+    if not (key and secret):
+        raise click.UsageError(
+            f"there must be {KEY_VARIABLE} and {SECRET_VARIABLE} in the environment, "
+            "or a --credentials-file"
+        )
+    return Credentials(key=key, secret=secret)
+
+
+def _variable(name: str, environment: Mapping[str, str]) -> str:
+    """Return a variable that by convention may be written small, and then counts first."""
+    return environment.get(name.lower()) or environment.get(name, "")
+
+
+def _proxy(text: str) -> str | None:
+    """Read the proxy's URL, whose scheme may be missing; it may hold a password."""
+    url = text if "://" in text else f"http://{text}"
+    if not text:
+        return None
+    if not re.fullmatch(r"https?://[^\s/]+/?", url):
+        raise click.UsageError("HTTPS_PROXY is no URL such as http://proxy.example:3128")
+    return url
+
+
+def _authorities(file: Path | None) -> Path | None:
+    if file is not None:
+        try:
+            ssl.create_default_context(cafile=file)
+        except OSError as error:
+            raise click.UsageError(f"--ca-file {file}: {error.strerror or error}") from None
+    return file

@@ -36,7 +36,7 @@ def start_controller(
     """Start further controllers on the same cloud; all end with the file."""
     running: list[DriverProcess] = []
 
-    def start(*flags: str) -> DriverProcess:
+    def start(*flags: str, **environment: str) -> DriverProcess:
         driver = DriverProcess.start(
             "controller",
             "--api-endpoint", shared_cloud.api_endpoint,
@@ -45,7 +45,7 @@ def start_controller(
             "--api-timeout", "100s",  # 10 s: a busy machine is no broken network
             *flags,
             folder=tmp_path_factory.mktemp("controller"),
-            environment=shared_cloud.environment,
+            environment={**shared_cloud.environment, **environment},
         )  # fmt: skip
         running.append(driver)
         return driver

@@ -22,6 +22,16 @@ _NOT_FINAL = (
 )
 
 
+def wait_until(question: Callable[[], bool]) -> None:
+    """Return once the answer is yes."""
+    pause = threading.Event()
+    for _ in range(int(LIMIT_SECONDS / PAUSE_SECONDS)):
+        if question():
+            return
+        pause.wait(PAUSE_SECONDS)
+    raise AssertionError("it did not come to be")
+
+
 def wait_until_called(cloud: SimulatorProcess, operation: str, times: int = 1) -> None:
     """Return once the cloud has answered so many calls of that kind."""
     pause = threading.Event()

@@ -93,6 +93,25 @@ def test_the_key_is_asked_for_by_name() -> None:
     assert "EXOSCALE_API_SECRET" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [(None, "No such file"), ('{"api_key": "EXO1", "api_secret": "hunter2"', "no JSON object")],
+)
+def test_a_bad_credentials_file_ends_the_process_with_one_line_and_code_2(
+    tmp_path: pathlib.Path, content: str | None, says: str
+) -> None:  # F1: the variables don't help, for the file wins
+    file = tmp_path / "credentials.json"
+    if content:
+        file.write_text(content)
+
+    done = run("controller", EXOSCALE_API_CREDENTIALS_FILE=str(file), **KEY)
+
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert "hunter2" not in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
 def test_a_bad_value_in_the_environment_counts_as_well() -> None:
     done = run("controller", CSI_EXOBLOCK_LOG_FORMAT="xml")
 

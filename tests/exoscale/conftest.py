@@ -10,7 +10,11 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from csi_exoblock.config import ApiSettings, Timing
+from csi_exoblock.credentials import Credentials
 from csi_exoblock.exoscale.client import Cloud
+from csi_exoblock.exoscale.keyring import Keyring
+from csi_exoblock.exoscale.proxy import Proxy
+from csi_exoblock.exoscale.session import open_session
 from csi_exoblock.exoscale.transport import Transport
 from csi_exoblock.metrics import Metrics
 from csi_exoblock.model import ZoneName
@@ -22,6 +26,7 @@ QUICK = replace(
     Timing(), api_retry_initial=0.001, api_retry_max=0.01, poll_initial=0.001, poll_max=0.02
 )
 USER_AGENT = "csi-exoblock/tests"
+CREDENTIALS = Credentials(key=API_KEY, secret=API_SECRET)
 
 MakeTransport = Callable[..., Transport]
 MakeCloud = Callable[..., Cloud]
@@ -47,12 +52,18 @@ def metrics() -> Metrics:
 
 @pytest.fixture
 def make_transport(metrics: Metrics) -> Iterator[MakeTransport]:
-    """Make a transport with the simulator's key."""
+    """Make a transport, with the simulator's key and no proxy unless others are given."""
     made: list[Transport] = []
 
-    def make(*, timing: Timing = QUICK) -> Transport:
+    def make(
+        *, timing: Timing = QUICK, keyring: Keyring | None = None, proxy: Proxy | None = None
+    ) -> Transport:
         transport = Transport(
-            key=API_KEY, secret=API_SECRET, user_agent=USER_AGENT, timing=timing, metrics=metrics
+            session=open_session(user_agent=USER_AGENT, ca_file=None),
+            keyring=keyring or Keyring(CREDENTIALS, None),
+            proxy=proxy or Proxy(None, ""),
+            timing=timing,
+            metrics=metrics,
         )
         made.append(transport)
         return transport
@@ -88,8 +99,7 @@ def make_cloud(make_transport: MakeTransport) -> MakeCloud:
     ) -> Cloud:
         settings = ApiSettings(
             endpoint=endpoint,
-            key=API_KEY,
-            secret=API_SECRET,
+            credentials=CREDENTIALS,
             zones=tuple(ZoneName(zone) for zone in zones),
             default_zone=ZoneName(default_zone) if default_zone else None,
             user_agent=USER_AGENT,

@@ -1,0 +1,74 @@
+"""The key that signs requests: the one that its file holds now, without a restart (F1)."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from pathlib import Path
+
+from csi_exoblock.credentials import KEY_VARIABLE, SECRET_VARIABLE, Credentials, read_credentials
+
+log = logging.getLogger(__name__)
+
+_State = tuple[tuple[int, int, int, int], ...]
+"""What tells one content of a file from another: device, inode, time of change and size."""
+
+
+class Keyring:
+    """Hands out the key, and looks before each request whether its file has changed.
+
+    A file that can't be read any more is logged once, and the key that it held stays in use.
+
+    Args:
+        first: The key as it was read at start.
+        path: The file or folder where its successors will be; `None` for a key that never changes.
+    """
+
+    def __init__(self, first: Credentials, path: Path | None) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._current = first
+        self._seen: _State | None = None
+
+    def current(self) -> Credentials:
+        """Return the key to sign with."""
+        if self._path is not None and _state_of(self._path) != self._seen:
+            self._read(self._path)
+        return self._current
+
+    def successor_of(self, refused: Credentials) -> Credentials | None:
+        """Read the file again and return its key, `None` if that is the one refused.
+
+        Read whatever its state says: one changed twice within a tick of the clock may look alike.
+        """
+        if self._path is not None:
+            self._read(self._path)
+        return self._current if self._current != refused else None
+
+    def _read(self, path: Path) -> None:
+        state = _state_of(path)
+        found, trouble = None, ""
+        try:
+            found = read_credentials(path)
+        except ValueError as error:
+            trouble = str(error)
+        if _state_of(path) != state:
+            return  # half of it may be new: the next request reads again
+        with self._lock:
+            is_news, self._seen = state != self._seen, state
+            is_other = found is not None and found != self._current
+            self._current = found or self._current
+        if is_other:
+            log.info("API key changed", extra={"path": str(path)})
+        elif is_news and trouble:
+            log.error("credentials unreadable, the old key stays", extra={"error": trouble})
+
+
+def _state_of(path: Path) -> _State:
+    """Return the state of the file, or of the two in the folder; empty where there is nothing."""
+    files = [path / KEY_VARIABLE, path / SECRET_VARIABLE] if path.is_dir() else [path]
+    try:
+        stats = [file.stat() for file in files]
+    except OSError:
+        return ()
+    return tuple((each.st_dev, each.st_ino, each.st_mtime_ns, each.st_size) for each in stats)

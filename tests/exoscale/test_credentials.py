@@ -1,0 +1,113 @@
+"""A request that was under way while the key changed is sent again, once (F1)."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from csi_exoblock.concurrency import Deadline
+from csi_exoblock.credentials import read_credentials
+from csi_exoblock.errors import ApiDenied
+from csi_exoblock.exoscale.keyring import Keyring
+from csi_exoblock.exoscale.transport import Request, Transport
+from tests.asking import LONG_SECONDS
+from tests.exoscale.conftest import MakeTransport
+from tests.exoscale.scripted_server import Answer, Hold, Received, ScriptedServer
+
+
+@pytest.fixture
+def file(tmp_path: pathlib.Path) -> pathlib.Path:
+    file = tmp_path / "credentials.json"
+    write(file, "EXOold")
+    return file
+
+
+@pytest.fixture
+def transport(make_transport: MakeTransport, file: pathlib.Path) -> Transport:
+    return make_transport(keyring=Keyring(read_credentials(file), file))
+
+
+@pytest.mark.parametrize("status", [401, 403])
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE"])
+def test_request_under_way_is_sent_again_with_the_new_key(
+    server: ScriptedServer,
+    transport: Transport,
+    threads: ThreadPoolExecutor,
+    file: pathlib.Path,
+    method: str,
+    status: int,
+) -> None:
+    gate = threading.Event()
+    server.script += [Hold(gate, Answer(status)), Answer(body=b'"done"')]
+    asked = request(server, method)
+    sending = threads.submit(transport.send, asked, str, Deadline(LONG_SECONDS))
+    server.arrived.acquire()
+
+    write(file, "EXOnew")
+    gate.set()
+
+    assert sending.result() == "done"
+    assert [key_of(each) for each in server.received] == ["EXOold", "EXOnew"]
+    assert server.received[0].body == server.received[1].body
+
+
+def test_request_is_sent_again_once_only(
+    server: ScriptedServer, transport: Transport, threads: ThreadPoolExecutor, file: pathlib.Path
+) -> None:
+    gate = threading.Event()
+    server.script += [Hold(gate, Answer(401)), Answer(401)]
+    sending = threads.submit(transport.send, request(server, "PUT"), str, Deadline(LONG_SECONDS))
+    server.arrived.acquire()
+
+    write(file, "EXOnew")
+    gate.set()
+
+    with pytest.raises(ApiDenied):
+        sending.result()
+    assert [key_of(each) for each in server.received] == ["EXOold", "EXOnew"]
+
+
+def test_request_that_the_role_forbids_is_not_sent_again(
+    server: ScriptedServer, transport: Transport
+) -> None:
+    server.script += [Answer(403)]
+
+    with pytest.raises(ApiDenied):
+        transport.send(request(server, "PUT"), str, Deadline(LONG_SECONDS))
+
+    assert len(server.received) == 1
+
+
+def test_next_request_has_the_new_key(
+    server: ScriptedServer, transport: Transport, file: pathlib.Path
+) -> None:
+    transport.send(request(server, "PUT"), str, Deadline(LONG_SECONDS))
+    write(file, "EXOnew")
+    transport.send(request(server, "PUT"), str, Deadline(LONG_SECONDS))
+
+    assert [key_of(each) for each in server.received] == ["EXOold", "EXOnew"]
+
+
+def write(file: pathlib.Path, key: str) -> None:
+    beside = file.with_suffix(".new")
+    beside.write_text(json.dumps({"api_key": key, "api_secret": "s"}))
+    beside.rename(file)
+
+
+def request(server: ScriptedServer, method: str) -> Request:
+    return Request(
+        operation="resize-block-storage-volume",
+        method=method,
+        url=f"{server.url}/v2/block-storage/1",
+        zone="ch-gva-2",
+        subject="volume ch-gva-2/1",
+        body=None if method == "GET" else {"size": 7},
+    )
+
+
+def key_of(received: Received) -> str:
+    return received.headers["Authorization"].partition("credential=")[2].partition(",")[0]
