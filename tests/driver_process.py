@@ -26,6 +26,7 @@ STOP_SECONDS = 30.0
 PROBE_SECONDS = 0.05
 
 _PR_SET_PDEATHSIG = 1
+_CLONE_NEWNET = 0x40000000
 
 
 class DriverProcess:
@@ -52,6 +53,7 @@ class DriverProcess:
         folder: pathlib.Path,
         environment: Mapping[str, str] | None = None,
         ready: bool = True,
+        network: bool = True,
     ) -> Self:
         """Start a driver and return it when it says that it is ready, or at once.
 
@@ -61,6 +63,7 @@ class DriverProcess:
             arguments: The command (`all`, `controller` or `node`) and its flags.
             environment: Added to PATH, which is all that it inherits.
             ready: Whether to wait.
+            network: Whether it has any; without, not even the loopback interface is up.
         """
         socket, log = folder / "csi.sock", folder / "driver.log"
         command = [
@@ -78,7 +81,7 @@ class DriverProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                preexec_fn=_die_with_parent,
+                preexec_fn=_die_with_parent if network else _be_cut_off,
             )
         driver = cls(process, socket=socket, log=log)
         try:
@@ -141,3 +144,10 @@ class DriverProcess:
 def _die_with_parent() -> None:
     """Have the kernel end this process when the tests are killed: it must not outlive them."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _be_cut_off() -> None:
+    """Leave every network, as root may."""
+    _die_with_parent()
+    if ctypes.CDLL(None).unshare(_CLONE_NEWNET) != 0:
+        raise OSError("no network namespace")

@@ -36,7 +36,7 @@ def start_controller(
     """Start further controllers on the same cloud; all end with the file."""
     running: list[DriverProcess] = []
 
-    def start(*flags: str, **environment: str) -> DriverProcess:
+    def start(*flags: str, ready: bool = True, **environment: str) -> DriverProcess:
         driver = DriverProcess.start(
             "controller",
             "--api-endpoint", shared_cloud.api_endpoint,
@@ -46,6 +46,7 @@ def start_controller(
             *flags,
             folder=tmp_path_factory.mktemp("controller"),
             environment={**shared_cloud.environment, **environment},
+            ready=ready,
         )  # fmt: skip
         running.append(driver)
         return driver

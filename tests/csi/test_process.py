@@ -112,6 +112,30 @@ def test_a_bad_credentials_file_ends_the_process_with_one_line_and_code_2(
     assert len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.parametrize("content", [None, "no certificate"])
+def test_a_bad_ca_file_ends_the_process_with_one_line_and_code_2(
+    tmp_path: pathlib.Path, content: str | None
+) -> None:  # F2
+    file = tmp_path / "authority.pem"
+    if content:
+        file.write_text(content)
+
+    done = run("controller", "--ca-file", str(file), **KEY)
+
+    assert done.returncode == 2
+    assert "authority.pem" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_bad_proxy_ends_the_process_with_one_line_that_keeps_its_password() -> None:  # F2, F12
+    done = run("controller", HTTPS_PROXY="ftp://driver:hunter2@proxy.example", **KEY)
+
+    assert done.returncode == 2
+    assert "HTTPS_PROXY" in done.stderr
+    assert "hunter2" not in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
 def test_a_bad_value_in_the_environment_counts_as_well() -> None:
     done = run("controller", CSI_EXOBLOCK_LOG_FORMAT="xml")
 

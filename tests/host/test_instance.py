@@ -77,6 +77,14 @@ def test_the_server_tells_zone_and_id() -> None:
         assert server.read() == ME
 
 
+def test_no_proxy_is_asked_for_the_server(monkeypatch: pytest.MonkeyPatch) -> None:  # F2
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+
+    with metadata(VALUES) as server:
+        assert server.read() == ME
+
+
 @pytest.mark.parametrize(
     ("values", "status"),
     [

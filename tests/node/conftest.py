@@ -186,7 +186,7 @@ def start_node(
     """Start further node processes for the same disks; all end with the file."""
     with ExitStack() as running:
 
-        def start(*flags: str) -> DriverProcess:
+        def start(*flags: str, network: bool = True) -> DriverProcess:
             return running.enter_context(
                 DriverProcess.start(
                     "node",
@@ -198,6 +198,7 @@ def start_node(
                     *flags,
                     folder=tmp_path_factory.mktemp("driver"),
                     environment={"PATH": f"{tools.folder}:{os.environ['PATH']}"},
+                    network=network,
                 )
             )  # fmt: skip
 

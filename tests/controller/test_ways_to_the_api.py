@@ -1,0 +1,94 @@
+"""F2: a proxy, an authority of one's own, an endpoint of one's own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+import pytest
+
+from csi_exoblock.pb import csi_pb2
+from tests.controller.conftest import Controller, StartController
+from tests.controller.requests import create_volume
+from tests.controller.waiting import wait_until
+from tests.simulator_process import SimulatorProcess
+from tests.tls.tunnels import AUTHORITY, ConnectProxy, TlsServer
+
+PASSWORD = "hunter2"
+
+
+@pytest.fixture
+def front(shared_cloud: SimulatorProcess) -> Iterator[TlsServer]:
+    """The cloud, over TLS."""
+    with TlsServer(urlsplit(shared_cloud.base_url).port or 0) as server:
+        yield server
+
+
+@pytest.fixture
+def proxy(front: TlsServer) -> Iterator[ConnectProxy]:
+    with ConnectProxy(front.port) as server:
+        yield server
+
+
+def test_the_api_is_reached_through_the_proxy_alone(
+    start_controller: StartController,
+    shared_cloud: SimulatorProcess,
+    proxy: ConnectProxy,
+) -> None:
+    driver = start_controller(
+        "--api-endpoint", "https://api-{zone}.cloud.test/{zone}/v2",  # only the proxy knows it
+        "--ca-file", str(AUTHORITY),
+        "--log-level", "debug",
+        HTTPS_PROXY=f"http://driver:{PASSWORD}@127.0.0.1:{proxy.port}",
+        NO_PROXY="localhost,.svc,10.0.0.0/8",
+    )  # fmt: skip
+
+    Controller(driver.channel).CreateVolume(create_volume("proxied"))
+
+    assert {f"api-{zone}.cloud.test:443" for zone in shared_cloud.zones} == set(proxy.asked)
+    assert set(proxy.authorizations) == {"Basic ZHJpdmVyOmh1bnRlcjI="}
+    assert PASSWORD not in driver.log.read_text()
+
+
+@pytest.mark.parametrize("small", [False, True], ids=["NO_PROXY", "no_proxy"])
+def test_hosts_that_are_excepted_are_reached_directly(
+    start_controller: StartController, front: TlsServer, proxy: ConnectProxy, small: bool
+) -> None:
+    variables = {"HTTPS_PROXY": f"127.0.0.1:{proxy.port}", "NO_PROXY": "127.0.0.0/8,localhost"}
+    driver = start_controller(
+        "--api-endpoint", f"https://localhost:{front.port}/{{zone}}/v2",
+        "--ca-file", str(AUTHORITY),
+        **{name.lower() if small else name: value for name, value in variables.items()},
+    )  # fmt: skip
+
+    Controller(driver.channel).ListVolumes(csi_pb2.ListVolumesRequest())
+
+    assert proxy.asked == []
+
+
+def test_an_authority_that_is_not_the_system_s_must_be_named(
+    start_controller: StartController, front: TlsServer
+) -> None:
+    driver = start_controller(
+        "--api-endpoint", f"https://localhost:{front.port}/{{zone}}/v2", ready=False
+    )
+
+    wait_until(lambda: "CERTIFICATE_VERIFY_FAILED" in driver.log.read_text())
+
+    assert "the cloud answers" not in driver.log.read_text()
+
+
+def test_a_proxy_that_is_down_is_named_without_its_password(
+    start_controller: StartController, front: TlsServer, proxy: ConnectProxy
+) -> None:
+    driver = start_controller(
+        "--api-endpoint", f"https://localhost:{front.port}/{{zone}}/v2",
+        "--ca-file", str(AUTHORITY),
+        "--log-level", "debug",
+        ready=False,
+        HTTPS_PROXY=f"http://driver:{PASSWORD}@127.0.0.1:1",
+    )  # fmt: skip
+
+    wait_until(lambda: "no connection" in driver.log.read_text())
+
+    assert PASSWORD not in driver.log.read_text()
