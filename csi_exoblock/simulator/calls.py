@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from dataclasses import asdict, dataclass
 from typing import Any, Final
@@ -42,6 +43,7 @@ class CallLog:
     def __init__(self) -> None:
         self._calls: deque[Call] = deque(maxlen=_CALLS_KEPT)
         self._count = 0
+        self._awaited: dict[int, asyncio.Event] = {}
 
     def open(
         self,
@@ -65,7 +67,13 @@ class CallLog:
             instance=instance,
         )
         self._calls.append(call)
+        if event := self._awaited.pop(self._count, None):
+            event.set()
         return call
+
+    async def further(self, count: int) -> None:
+        """Return when so many more calls have come."""
+        await self._awaited.setdefault(self._count + count, asyncio.Event()).wait()
 
     def clear(self) -> None:
         """Forget all calls; numbers go on."""

@@ -250,12 +250,13 @@ class Control:
         zone.put(replace(zone.snapshot(_id(request)), state=state))
 
     async def _get_operations(self, request: web.Request) -> list[wire.Json]:
-        """List the operations with their kind and seconds, which is the cloud's own time."""
+        """List the operations with kind, new name, and seconds, which is the cloud's own time."""
         return [
             {
                 **wire.operation(each),
                 "zone": each.zone,
                 "kind": each.kind,
+                "name": each.change.name,
                 "started-at": each.started_at,
                 "seconds": each.finished_at - each.started_at if each.finished_at else None,
             }

@@ -60,6 +60,8 @@ class Rule:
         seconds: Of `delay`.
         reason: Of `fail` and `time-out`.
         message: Of `fail` and `time-out`.
+        calls: Of `hang`: after how many further calls of the API the operation ends all the same,
+            and well; None is never.
         leaves: What `fail` and `time-out` leave: `nothing`, the effect `done` all the same, or the
             resource in state `error`.
     """
@@ -77,6 +79,7 @@ class Rule:
     seconds: float = 0.0
     reason: Reason = Reason.UNKNOWN
     message: str | None = None
+    calls: int | None = None
     leaves: Leaves = Leaves.NOTHING
 
     def __post_init__(self) -> None:
@@ -87,6 +90,8 @@ class Rule:
             raise ValueError(f"status must be from 200 to 599, not {self.status}")
         if self.seconds < 0:
             raise ValueError(f"seconds must not be negative, but are {self.seconds}")
+        if self.calls is not None and self.calls < 1:
+            raise ValueError(f"calls must be at least 1, not {self.calls}")
 
     @property
     def ending(self) -> Ending:
@@ -98,6 +103,7 @@ class Rule:
             leaves=self.leaves,
             reason=self.reason,
             message=self.message,
+            calls=self.calls,
         )
 
     def matches(self, operation: str, zone: str, *, begins_operation: bool) -> bool:

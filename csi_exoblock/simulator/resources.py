@@ -183,7 +183,8 @@ class Ending:
     """How an operation is going to end.
 
     Attributes:
-        state: Pending means never.
+        state: Pending means that it hangs.
+        calls: After how many further calls of the API a hanging one ends well; None means never.
         leaves: Whether the effect takes place, or all is as before, or the resource is left in
             state error.
     """
@@ -192,6 +193,7 @@ class Ending:
     leaves: Leaves = Leaves.DONE
     reason: Reason | None = None
     message: str | None = None
+    calls: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -201,7 +203,7 @@ class Operation:
     Attributes:
         target: The volume or snapshot that it is about.
         due_at: When it ends.
-        change: For an update, what to change.
+        change: For an update, what to change; for a creation, the name.
     """
 
     id: UUID

@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from uuid import UUID
 
+from csi_exoblock.simulator.calls import CallLog
 from csi_exoblock.simulator.cloud import Cloud, Zone
 from csi_exoblock.simulator.content import Disks
 from csi_exoblock.simulator.modes import Question
@@ -35,8 +36,9 @@ log = logging.getLogger(__name__)
 class Runner:
     """Run every operation as a task of its own."""
 
-    def __init__(self, cloud: Cloud, disks: Disks) -> None:
+    def __init__(self, cloud: Cloud, calls: CallLog, disks: Disks) -> None:
         self._cloud = cloud
+        self._calls = calls
         self._disks = disks
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -59,8 +61,9 @@ class Runner:
                 self._go(operation)
 
     async def finish_now(self, operation: Operation) -> None:
-        """End an operation that hangs, successfully."""
-        await self._end(replace(operation, ending=Ending()))
+        """End an operation that hangs, successfully; one that was ended before stays as it is."""
+        if self._cloud.operations[operation.id].finished_at is None:
+            await self._end(replace(operation, ending=Ending()))
 
     async def disconnect(self, volumes: list[Volume]) -> None:
         """Take away the devices of volumes that lost their instance."""
@@ -106,6 +109,9 @@ class Runner:
         if begun is not None:
             operation = await self._work(operation, begun)
         if operation.ending.state is OperationState.PENDING:
+            if operation.ending.calls is not None:
+                await self._calls.further(operation.ending.calls)
+                await self.finish_now(operation)
             return
         await asyncio.sleep(max(0.0, operation.due_at - self._cloud.clock()))
         if operation.kind is Kind.DETACH and self._cloud.modes.has(Question.DETACH_IN_USE, "waits"):

@@ -76,7 +76,8 @@ async def _serve(settings: Settings, disks: Disks, state_file: StateFile) -> Non
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     cloud = _build_cloud(settings, state_file)
-    runner = Runner(cloud, disks)
+    calls = CallLog()
+    runner = Runner(cloud, calls, disks)
     runner.resume()
     await runner.show_boot_disk()
     async with AsyncExitStack() as stack:
@@ -85,7 +86,7 @@ async def _serve(settings: Settings, disks: Disks, state_file: StateFile) -> Non
             stack.callback(asyncio.create_task(state_file.keep_saving(cloud)).cancel)
         stack.push_async_callback(runner.stop)
         web_runner = web.AppRunner(
-            _build_app(settings, cloud, runner, disks),
+            _build_app(settings, cloud, calls, runner, disks),
             access_log=None,
             shutdown_timeout=_STOPPING_SECONDS,
         )
@@ -119,8 +120,9 @@ def _add_local_instance(cloud: Cloud, local: LocalInstance) -> None:
         cloud.add_instance(zone, id=local.id, is_local=True)
 
 
-def _build_app(settings: Settings, cloud: Cloud, runner: Runner, disks: Disks) -> web.Application:
-    calls = CallLog()
+def _build_app(
+    settings: Settings, cloud: Cloud, calls: CallLog, runner: Runner, disks: Disks
+) -> web.Application:
     # A stream of its own: faults do not change the ids that a seed gives.
     faults = Faults(random.Random(settings.seed))  # noqa: S311 - chance, not secrets
     for rule in settings.rules:

@@ -60,7 +60,7 @@ class Snapshots:
                 snapshots=(*volume.snapshots, snapshot.id),
             )
         )
-        return self._cloud.begin(zone, Kind.SNAPSHOT, snapshot.id)
+        return self._cloud.begin(zone, Kind.SNAPSHOT, snapshot.id, Change(name=snapshot.name))
 
     def update(self, zone: Zone, id: UUID, change: Change) -> Operation:
         """Begin to change the name or the labels of a snapshot."""

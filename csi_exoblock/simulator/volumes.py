@@ -54,7 +54,7 @@ class Volumes:
             source=source,
         )
         zone.put(volume)
-        return self._cloud.begin(zone, Kind.CREATE, volume.id)
+        return self._cloud.begin(zone, Kind.CREATE, volume.id, Change(name=volume.name))
 
     def update(self, zone: Zone, id: UUID, change: Change) -> Operation:
         """Begin to change the name or the labels of a volume."""

@@ -121,6 +121,18 @@ def test_hanging_operation_ends_when_it_is_told_to(
     assert [volume["state"] for volume in cloud.volumes()] == ["detached"]
 
 
+def test_hanging_operation_ends_after_so_many_further_calls(
+    cloud: SimulatorProcess, zone: ZoneClient
+) -> None:
+    cloud.add_fault(fault="hang", operation=CREATE, calls=3)
+
+    path = f"operation/{create(zone).json()['id']}"
+    states = [zone.get(path)["state"] for _ in range(3)]
+
+    assert states == ["pending", "pending", "pending"]
+    assert zone.get(path)["state"] == "success"
+
+
 @pytest.mark.parametrize(
     ("method", "action"), [("PUT", ":detach"), ("POST", ":create-snapshot"), ("PUT", "")]
 )
