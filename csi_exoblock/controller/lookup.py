@@ -7,6 +7,7 @@ show it only `Timing.settle` later. Two lists that far apart without the name ar
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Collection, Sequence
@@ -52,6 +53,7 @@ class Lookup(Generic[T]):
         self._names_of = names_of
         self._timing = timing
         self._sights: defaultdict[ZoneName, _Sight] = defaultdict(_Sight)
+        self._lock = threading.Lock()
         self._own: OrderedDict[str, tuple[float, ZoneName, UUID]] = OrderedDict()
 
     def look(self, zone: ZoneName, deadline: Deadline) -> Sequence[T]:
@@ -69,11 +71,12 @@ class Lookup(Generic[T]):
     def remember(self, names: Collection[str], zone: ZoneName, uuid: UUID) -> None:
         """Keep in mind what this process made, until every zone has been listed after it."""
         now = time.monotonic()
-        for name in names:
-            self._own[name] = (now, zone, uuid)
-            self._own.move_to_end(name)
-        while next(iter(self._own.values()))[0] < now - 2 * self._timing.other_zones_age:
-            self._own.popitem(last=False)
+        with self._lock:
+            for name in names:
+                self._own[name] = (now, zone, uuid)
+                self._own.move_to_end(name)
+            while next(iter(self._own.values()))[0] < now - 2 * self._timing.other_zones_age:
+                self._own.popitem(last=False)
 
     def find(
         self, zones: Collection[ZoneName], names: Collection[str], entry: Entry, deadline: Deadline
@@ -129,7 +132,8 @@ class Lookup(Generic[T]):
         self, zones: Collection[ZoneName], names: Collection[str], deadline: Deadline
     ) -> list[T]:
         """Return what this process made under one of the names: a list may not show it yet."""
-        own = {self._own[name][1:] for name in names if name in self._own}
+        with self._lock:
+            own = {self._own[name][1:] for name in names if name in self._own}
         return [
             each for zone, uuid in own if zone in zones for each in self._get(zone, uuid, deadline)
         ]

@@ -18,7 +18,15 @@ from csi_exoblock.controller.placement import Placement, require_accessible
 from csi_exoblock.controller.reading import VolumeReader
 from csi_exoblock.controller.refusals import failed, refused
 from csi_exoblock.controller.specs import CreatedVolume, VolumeSpec
-from csi_exoblock.errors import ApiDenied, ApiRejected, NotFound, WrongState
+from csi_exoblock.errors import (
+    ApiDenied,
+    ApiRejected,
+    ApiUnavailable,
+    InvalidRequest,
+    LimitReached,
+    NotFound,
+    WrongState,
+)
 from csi_exoblock.exoscale.client import Cloud
 from csi_exoblock.model import OperationState, Volume, VolumeId, VolumeState, ZoneName
 
@@ -72,20 +80,20 @@ class Volumes:
             self._ledger.hold_name(f"volume name {spec.name}") as entry,
             self._clones.tidying_up(spec, deadline),
         ):
-            zone = self._placement.zone_for(spec, deadline)
-            volume = self._maker.take_up(spec, entry.zone or zone, entry, deadline)
-            volume = volume or self._find(spec, zone, entry, deadline)
-            if volume:
-                require_accessible(volume.id, spec.zones)
-            else:
+            zone = self._zone_for(spec, entry, deadline)
+            volume = self._take_up_or_find(spec, zone, entry, deadline)
+            if volume is None:
                 snapshot_id = self._clones.snapshot_for(spec, deadline)
                 created = self._maker.make(spec, zone, snapshot_id, entry, deadline)
-                names = self._labels.names_for(spec)
-                self._lookup.remember(names, zone, created.id.uuid)
+                self._remember(spec, created.id)
+                if entry.created is None:
+                    return created
                 volume = self._maker.take_up(spec, zone, entry, deadline)
                 if volume is None:
-                    return created
-            return self._adoption.adopt(volume, spec, entry, deadline)
+                    raise ApiUnavailable(f"volume {created.id} was gone once it was made; retry")
+            adopted = self._adoption.adopt(volume, spec, entry, deadline)
+            require_accessible(adopted.id, spec.zones)  # labelled by now: orphans are seen (C3)
+            return adopted
 
     def delete(self, volume_id: VolumeId, deadline: Deadline) -> None:
         """Delete the volume unless it is in use; return once it is gone.
@@ -105,6 +113,32 @@ class Volumes:
                     self._clones.release_clone(volume, deadline)
             except NotFound:
                 self._clones.release_remains(volume_id, deadline)
+
+    def _zone_for(self, spec: VolumeSpec, entry: Entry, deadline: Deadline) -> ZoneName:
+        """Return where the volume is to be made.
+
+        A refusal comes only once it is known what became of an earlier call's creation: no later
+        call would get any further, and none could be final (C1, C3).
+        """
+        try:
+            return self._placement.zone_for(spec, deadline)
+        except (InvalidRequest, LimitReached):
+            if entry.zone:
+                self._take_up_or_find(spec, entry.zone, entry, deadline)
+            raise
+
+    def _take_up_or_find(
+        self, spec: VolumeSpec, zone: ZoneName, entry: Entry, deadline: Deadline
+    ) -> Volume | None:
+        volume = self._maker.take_up(spec, entry.zone or zone, entry, deadline)
+        if volume:
+            self._remember(spec, volume.id)
+            return volume
+        return self._find(spec, zone, entry, deadline)
+
+    def _remember(self, spec: VolumeSpec, volume_id: VolumeId) -> None:
+        """Keep in mind what no list may show for a while yet."""
+        self._lookup.remember(self._labels.names_for(spec), volume_id.zone, volume_id.uuid)
 
     def _find(
         self, spec: VolumeSpec, zone: ZoneName, entry: Entry, deadline: Deadline

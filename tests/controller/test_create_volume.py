@@ -282,6 +282,20 @@ def test_a_list_that_lags_hides_no_volume_of_its_own_making(
     assert cloud.operations_called().count(CREATE) == 1
 
 
+def test_a_list_that_lags_hides_no_volume_that_a_retry_took_over(
+    controller: Controller, cloud: SimulatorProcess, name: str
+) -> None:  # C1: the caller may lose the answer of the retry, too
+    cloud.set_mode("list-lag", "yes")
+    cloud.set_latency("create", 1.0)
+    with refused(grpc.StatusCode.DEADLINE_EXCEEDED):
+        controller.CreateVolume(create_volume(name), timeout=0.5)
+    cloud.set_latency("create", 0.05)
+    first = as_a_sidecar_would(lambda: controller.CreateVolume(create_volume(name)))
+
+    assert controller.CreateVolume(create_volume(name)) == first
+    assert cloud.operations_called().count(CREATE) == 1
+
+
 @pytest.mark.parametrize("leaves", ["nothing", "error"])
 def test_a_failed_operation_leaves_nothing_behind(
     controller: Controller, cloud: SimulatorProcess, name: str, leaves: str

@@ -144,6 +144,38 @@ def test_a_create_that_timed_out_in_one_zone_is_settled_before_another(
     assert len([each for each in cloud.volumes() if each["name"] == name]) == 1
 
 
+def test_a_volume_in_another_zone_is_labelled_before_the_pod_is_sent_there(
+    controller: Controller, cloud: SimulatorProcess, name: str
+) -> None:  # C3, C4: a claim that is deleted now leaves it, and it must be seen whose it is
+    first, second = cloud.zones[:2]
+    cloud.set_mode("create-labels", "dropped")
+    cloud.add_fault(fault="drop", operation="create-block-storage-volume", when="after", count=1)
+    with refused(grpc.StatusCode.UNAVAILABLE):
+        controller.CreateVolume(create_volume(name, zones=[first]))
+
+    with refused(grpc.StatusCode.RESOURCE_EXHAUSTED, first):
+        controller.CreateVolume(create_volume(name, zones=[second]))
+
+    (volume,) = (each for each in cloud.volumes() if each["name"] == name)
+    assert volume["labels"]["exoblock/name"] == name
+
+
+def test_a_restore_that_was_lost_before_its_pod_moved_sends_the_pod_back(
+    controller: Controller, cloud: SimulatorProcess, volume: str, name: str
+) -> None:  # C3, S13: what no call can conclude any more would be refused for ever
+    first, second = cloud.zones[:2]
+    snapshot = controller.CreateSnapshot(create_snapshot(name, volume)).snapshot.snapshot_id
+    cloud.add_fault(fault="drop", operation="create-block-storage-volume", when="after", count=1)
+    with refused(grpc.StatusCode.UNAVAILABLE):
+        controller.CreateVolume(create_volume(name, snapshot_id=snapshot, zones=[first]))
+
+    with refused(grpc.StatusCode.RESOURCE_EXHAUSTED, first):
+        controller.CreateVolume(create_volume(name, snapshot_id=snapshot, zones=[second]))
+    controller.CreateVolume(create_volume(name, snapshot_id=snapshot, zones=[first]))
+
+    assert len([each for each in cloud.volumes() if each["name"] == name]) == 1
+
+
 def test_a_lost_create_in_a_zone_that_died_blocks_only_its_name(
     controller: Controller, cloud: SimulatorProcess, name: str
 ) -> None:  # C3
