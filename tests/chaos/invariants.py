@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from typing import Any
 
 from tests.chaos.sidecars import Sidecars
@@ -9,16 +11,19 @@ from tests.chaos.world import World
 
 _DETACH = "detach-block-storage-volume"
 _DELETE = "delete-block-storage-volume"
+_MAKING = ("create", "snapshot")
+_MAKING_AND_ENDING = (*_MAKING, "delete", "delete-snapshot")
 
 
 def check(world: World, sidecars: Sidecars) -> int:
     """Tell the story every breach; return how many volumes C3 allows to be left."""
     orphans = 0
+    twins = _check_names(world)
     strangers = {each["id"] for each in world.strangers.values()}
     for volume in world.cloud.volumes():
         if volume["id"] in strangers:
             _check_stranger(world, volume)
-        elif _is_allowed_orphan(world, volume):
+        elif _may_be_left(world, sidecars, volume, twins):
             orphans += 1
         else:
             world.story.breach("no volume is left", _about(volume))
@@ -39,11 +44,43 @@ def _check_stranger(world: World, volume: dict[str, Any]) -> None:
             world.story.breach("what is not ours is not touched", what)
 
 
-def _is_allowed_orphan(world: World, volume: dict[str, Any]) -> bool:
-    """Tell whether C3 allows it: left in another zone, and seen by whoever looks for orphans."""
-    disturbed = bool(world.restarts or world.leader_changes or world.plan.faults)
+def _check_names(world: World) -> set[str]:
+    """Return the names that have twins in two zones, as a restart may bring them about (C3)."""
+    forgotten = bool(world.restarts or world.leader_changes)
+    twins = set()
+    for one, other in _made_twice(world):
+        if forgotten and one["zone"] != other["zone"]:
+            twins.add(one["name"])
+        else:
+            ids = f"{one['reference']['id']} and {other['reference']['id']}"
+            world.story.breach("no name is made twice", f"{one['name']}: {ids}")
+    return twins
+
+
+def _made_twice(world: World) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """Yield each two creations of one name of which the later came while the earlier's was there.
+
+    Creations that failed and were undone, and what was deleted before, are no twins.
+    """
+    operations = world.cloud.operations()
+    present = {each["id"] for each in (*world.cloud.volumes(), *world.cloud.snapshots())}
+    gone_at = {
+        each["reference"]["id"]: each["started-at"] + (each["seconds"] or 0.0)
+        for each in operations
+        if each["kind"] in _MAKING_AND_ENDING
+    }
+    creations = [each for each in operations if each["kind"] in _MAKING]
+    for one, other in itertools.combinations(creations, 2):
+        made = one["reference"]["id"]
+        was_there = made in present or gone_at[made] > other["started-at"]
+        if (one["kind"], one["name"]) == (other["kind"], other["name"]) and was_there:
+            yield one, other
+
+
+def _may_be_left(world: World, sidecars: Sidecars, volume: dict[str, Any], twins: set[str]) -> bool:
+    """Tell whether C3 allows it: in another zone, and seen by whoever looks for orphans."""
     is_labelled = volume["labels"].get("exoblock/cluster-id") == "chaos"
-    return len(world.plan.zones) > 1 and disturbed and is_labelled
+    return is_labelled and volume["name"] in sidecars.left_elsewhere | twins
 
 
 def _check_calls(world: World, sidecars: Sidecars, strangers: set[str]) -> None:

@@ -97,7 +97,9 @@ class Lives:
 
         zones = list(self._world.plan.zones)
         turn = life.number % len(zones)
-        return self._sidecars.provision(request, zones[turn:] + zones[:turn], is_wanted)
+        return self._sidecars.provision(
+            request, zones[turn:] + zones[:turn], is_wanted, moves=life.moves
+        )
 
     def _use(
         self, volume: csi_pb2.Volume, life: Life, request: csi_pb2.CreateVolumeRequest
@@ -174,6 +176,8 @@ class Lives:
                 work(*arguments)
             except GivenUp as given_up:
                 self._world.story.breach("nothing is stuck for ever", str(given_up))
+            except Exception as error:  # the top of a thread: its life ends here, and untold
+                self._world.story.breach("the harness itself does not fail", repr(error))
 
         thread = threading.Thread(target=run, daemon=True)
         thread.start()

@@ -1,6 +1,6 @@
 """What a seed decides: the cloud's answers, the faults, the kills, and what users do meanwhile.
 
-Faults are placed by ordinal of API call, kills by ordinal of step, leader changes and cancels by
+Faults begin and end by ordinal of API call, kills by ordinal of step, leader changes and cancels by
 ordinal of CSI call: never by time.
 """
 
@@ -34,7 +34,7 @@ FAULTS: Mapping[str, Mapping[str, Any]] = {
     "fails, done": {"fault": "fail", "reason": "unknown", "leaves": "done"},
     "times out": {"fault": "time-out"},
     "times out, done": {"fault": "time-out", "leaves": "done"},
-    "hangs": {"fault": "hang"},
+    "hangs": {"fault": "hang", "calls": 40},  # a driver that waits sends so many in a second
 }
 
 WRITES = (
@@ -97,6 +97,7 @@ class Life:
         source: What it is made from: nothing, or an earlier claim's `snapshot` or `clone`.
         deeds: What happens between its creation and its deletion, in this order.
         impatient: After how many answers the claim is deleted though it was never bound, 0: never.
+        moves: After how many answers the pod is moved to another zone (C3), 0: never.
         stranger: Whether somebody else's volume has its name already.
     """
 
@@ -105,6 +106,7 @@ class Life:
     source: str = ""
     deeds: tuple[str, ...] = ()
     impatient: int = 0
+    moves: int = 0
     stranger: bool = False
 
 
@@ -115,7 +117,7 @@ class Plan:
     Attributes:
         kills: At which step, by ordinal, each driver that is started dies; 0 is never.
         leader_changes: After which CSI calls, by ordinal, sidecars turn to the other driver.
-        cancels: Which CSI calls, by ordinal, are given up after a moment.
+        cancels: Which CSI calls, by ordinal, are given up, each after a few calls of the API.
     """
 
     seed: int
@@ -136,7 +138,7 @@ class Plan:
 
 def plan_of(seed: int) -> Plan:
     """Return what the seed decides."""
-    chance = random.Random(seed)
+    chance, wandering = random.Random(seed), random.Random(f"wandering {seed}")
     zones = ZONES if chance.random() < 0.4 else ZONES[:1]
     modes = {
         question.label: chance.choice(question.answers)
@@ -154,7 +156,7 @@ def plan_of(seed: int) -> Plan:
             chance.randint(2, 25) for _ in range(chance.choice((0, 0, 0, 1, 2)))
         ),
         cancels=frozenset(chance.randint(1, 25) for _ in range(chance.choice((0, 0, 1, 2)))),
-        lives=tuple(_lives(chance, minimum)),
+        lives=tuple(_lives(chance, wandering, minimum)),
     )
 
 
@@ -189,7 +191,7 @@ _DEEDS = (
 )  # fmt: skip
 
 
-def _lives(chance: random.Random, minimum: int) -> list[Life]:
+def _lives(chance: random.Random, wandering: random.Random, minimum: int) -> list[Life]:
     lives: list[Life] = []
     for number in range(chance.randint(1, 4)):
         can_copy = any(not life.stranger and not life.impatient for life in lives)
@@ -200,6 +202,7 @@ def _lives(chance: random.Random, minimum: int) -> list[Life]:
                 source=chance.choice(("", "", "snapshot", "clone")) if can_copy else "",
                 deeds=tuple(chance.sample(_DEEDS, chance.randint(0, 3))),
                 impatient=chance.choice((0, 0, 1, 1, 2)),
+                moves=wandering.choice((0, 0, 1, 1, 2)),
                 stranger=chance.random() < 0.08,
             )
         )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections import Counter
 from dataclasses import dataclass
 
@@ -16,9 +14,6 @@ from tests.chaos.sidecars import PATIENCE_SECONDS, Sidecars
 from tests.chaos.story import Story
 from tests.chaos.world import World
 from tests.simulator_process import SimulatorProcess
-
-_FAULTS_END_SECONDS = 3.0
-_HANGS_SECONDS = 1.0  # none takes a tenth of it unless it hangs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,17 +44,12 @@ def run(
     plan = plan_of(seed)
     world = World(cloud=cloud, fleet=fleet, plan=plan, mutant=mutant)
     sidecars = Sidecars(world, patience_seconds=patience_seconds)
-    over = threading.Event()
-    healer = threading.Thread(target=_heal, args=(world, over))
-    healer.start()
     try:
         Lives(world, sidecars).run()
         cells = cells_of(world)
-        _finish_what_hangs(world, 0.0)
+        _finish_what_hangs(world)
         orphans = invariants.check(world, sidecars)
     finally:
-        over.set()
-        healer.join()
         world.close()
     counts = Counter(
         restarts=world.restarts,
@@ -70,19 +60,9 @@ def run(
     return Outcome(seed=seed, story=world.story, orphans=orphans, cells=cells, counts=counts)
 
 
-def _heal(world: World, over: threading.Event) -> None:
-    """End the faults after a while, for those who would otherwise meet them for ever."""
-    if over.wait(_FAULTS_END_SECONDS):
-        return
-    while not over.wait(0.1):
-        if world.cloud.faults():
-            world.cloud.clear_faults()
-            world.story.tell("all faults end")
-        _finish_what_hangs(world, _HANGS_SECONDS)
-
-
-def _finish_what_hangs(world: World, seconds: float) -> None:
+def _finish_what_hangs(world: World) -> None:
+    """End what nobody waits for any more, so that what is left is left for good."""
     for operation in world.cloud.operations():
-        if operation["state"] == "pending" and time.time() - operation["started-at"] > seconds:
+        if operation["state"] == "pending":
             world.story.tell(f"operation {operation['id']} goes on")
             world.cloud.finish_operation(operation["zone"], operation["id"])

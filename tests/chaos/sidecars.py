@@ -6,6 +6,7 @@ Every method returns when the sidecar would call its work done, or raises GivenU
 from __future__ import annotations
 
 import contextlib
+import itertools
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -41,32 +42,41 @@ class Sidecars:
 
     Attributes:
         asked_to_detach: Which volumes were to be detached from which nodes.
+        left_elsewhere: Names of claims that were deleted when they were told to go to the zone of
+            their volume: C3 leaves that volume to whoever looks for orphans.
     """
 
     def __init__(self, world: World, *, patience_seconds: float) -> None:
         self._world = world
         self._patience_seconds = patience_seconds
         self.asked_to_detach: set[tuple[str, str]] = set()
+        self.left_elsewhere: set[str] = set()
         self._first_answers: dict[str, Any] = {}
 
     def provision(
-        self, request: csi_pb2.CreateVolumeRequest, zones: list[str], wanted: Wanted
+        self, request: csi_pb2.CreateVolumeRequest, zones: list[str], wanted: Wanted, *, moves: int
     ) -> csi_pb2.Volume | None:
         """Create a volume; None if the claim went and nothing is believed to be left of it.
 
         Args:
             zones: Where the pod may be moved to, the present one first.
+            moves: After how many attempts its node is lost and the pod is moved, 0: never.
         """
-        nothing_left = True
-        for _ in self._attempts(f"volume {request.name}"):
+        nothing_left, sent_elsewhere = True, False
+        for attempt in self._attempts(f"volume {request.name}"):
             if nothing_left and not wanted():
+                if sent_elsewhere:
+                    self.left_elsewhere.add(request.name)
                 return None
+            if attempt == moves:
+                zones.append(zones.pop(0))
             request.accessibility_requirements.CopyFrom(csi.topology(zones[0]))
             try:
                 answer = self._world.call(PROVISIONER, "CreateVolume", request)
             except Refused as refused:
                 nothing_left = refused.is_final
-                if refused.code is grpc.StatusCode.RESOURCE_EXHAUSTED:
+                sent_elsewhere = refused.code is grpc.StatusCode.RESOURCE_EXHAUSTED
+                if sent_elsewhere:
                     zones.append(zones.pop(0))  # the scheduler moves the pod
                 self._mend(refused)
                 continue
@@ -163,15 +173,15 @@ class Sidecars:
                 continue
             return
 
-    def _attempts(self, what: str) -> Iterator[None]:
-        """Yield for every attempt, with growing pauses between them.
+    def _attempts(self, what: str) -> Iterator[int]:
+        """Yield for every attempt how many came before it, with growing pauses between them.
 
         Raises:
             GivenUp: The schedule is long over, and still it does not succeed.
         """
         pause = _FIRST_PAUSE
-        while True:
-            yield
+        for attempt in itertools.count():
+            yield attempt
             if self._world.story.seconds() > self._patience_seconds:
                 raise GivenUp(" ".join(what.split()))
             time.sleep(pause)

@@ -21,7 +21,6 @@ TIME_SCALE = 0.02
 
 CALL_SECONDS = 180 * TIME_SCALE  # the sidecars' own timeout
 LEASE_GAP_SECONDS = 15 * TIME_SCALE  # in which a lost leader's lease runs out
-CANCEL_SECONDS = 2 * TIME_SCALE
 FLAGS = (
     "controller",
     *("--time-scale", str(TIME_SCALE), "--log-level", "warning"),
@@ -29,7 +28,7 @@ FLAGS = (
     *("--poll-initial", "1s"),
 )
 NODES_A_ZONE = 2
-
+_MOST_CALLS_BEFORE_CANCEL = 4
 
 _CAPABILITIES = re.compile(r"volume_capabilit(y|ies) \{.*?\n\}\n", re.DOTALL)
 
@@ -143,11 +142,15 @@ class World:
 
     def _send(self, sidecar: str, replica: int, method: str, request: Any, *, cancel: int) -> Any:
         driver = self._driver(replica)
-        future = getattr(driver.controller, method).future(request, timeout=CALL_SECONDS)
+        called = self._last_call() if cancel in self.plan.cancels else 0
+        try:
+            future = getattr(driver.controller, method).future(request, timeout=CALL_SECONDS)
+        except ValueError as error:  # it died meanwhile, and another sidecar has closed the channel
+            raise Refused(grpc.StatusCode.UNAVAILABLE, "no connection") from error
         with self._lock:
             self._in_flight[sidecar].add(future)
         if cancel in self.plan.cancels:
-            self._cancel_soon(future, method)
+            self._cancel(future, method, called, 1 + cancel % _MOST_CALLS_BEFORE_CANCEL)
         try:
             return future.result()
         except grpc.FutureCancelledError as error:
@@ -160,12 +163,15 @@ class World:
             with self._lock:
                 self._in_flight[sidecar].discard(future)
 
-    def _cancel_soon(self, future: Any, method: str) -> None:
-        done = threading.Event()
-        future.add_done_callback(lambda _: done.set())
-        if not done.wait(CANCEL_SECONDS):
-            self.cancels.append(method)
-            future.cancel()
+    def _last_call(self) -> int:
+        return max((call.number for call in self.cloud.calls()), default=0)
+
+    def _cancel(self, future: Any, method: str, called: int, calls: int) -> None:
+        """Give up what still runs when the cloud has been called so many times more."""
+        while not future.done():
+            if len(self.cloud.calls(after=called)) >= calls:
+                self.cancels.append(method)
+                future.cancel()
 
     def _driver(self, replica: int) -> Driver:
         """Return a replica; start it if there is none, as kubelet does with one that died."""
