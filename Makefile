@@ -28,7 +28,10 @@ check: lint ## lint and the fast tests, in seconds
 test: setup ## the whole test suite, in minutes; as root also on loop devices
 	$(PYTEST)
 
-test-kubernetes: setup ## every flow on a real Kubernetes; the first time builds it, in 15 minutes
+test-bench: setup ## figures, as docs/benchmarks.md, in 15 minutes; ONLY=lifecycle,node: these, elsewhere
+	$(BIN)/python -m tests.bench $(if $(ONLY),--only $(ONLY))
+
+kubernetes: setup ## every flow on a real Kubernetes; the first time builds it, in 15 minutes
 	$(BIN)/python -m tests.kubernetes test
 
 test-vm: setup ## the node service in a virtual machine, as root and without KVM
@@ -40,6 +43,9 @@ chaos: setup ## schedules of faults against the controller; SEEDS=0:10000 says w
 chaos-prove: setup ## the schedules find every driver that is broken on purpose
 	$(BIN)/python -m tests.chaos prove
 
+bench: setup ## figures, as docs/benchmarks.md, in 15 minutes; ONLY=lifecycle,node: these, elsewhere
+	$(BIN)/python -m tests.bench $(if $(ONLY),--only $(ONLY))
+
 kubernetes: setup ## a cluster with simulator and driver to play with, until Ctrl-C
 	$(BIN)/python -m tests.kubernetes play
 
@@ -49,4 +55,4 @@ demo: setup ## one volume through its whole life, on an embedded cloud
 clean: ## remove all that is not in the repository, .venv included
 	git clean --quiet -d --force -X
 
-.PHONY: help setup lint check test test-kubernetes test-vm chaos chaos-prove kubernetes demo clean
+.PHONY: help setup lint check test test-kubernetes test-vm chaos chaos-prove bench kubernetes demo clean

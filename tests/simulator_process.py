@@ -89,7 +89,11 @@ class SimulatorProcess:
             preexec_fn=_die_with_parent,
         )  # fmt: skip
         assert process.stdout is not None
-        line = process.stdout.readline()
+        try:
+            line = process.stdout.readline()
+        except KeyboardInterrupt:
+            process.kill()
+            raise
         announcement = _ANNOUNCEMENT.fullmatch(line)
         if announcement is None:
             process.stdout.close()

@@ -1,0 +1,226 @@
+"""The node's RPCs on real disks: loop devices of 1 GiB with sectors of 4096 bytes."""
+
+from __future__ import annotations
+
+import pathlib
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import requests
+from prometheus_client.parser import text_string_to_metric_families
+
+from csi_exoblock.pb import csi_pb2, csi_pb2_grpc
+from tests.bench.figures import Goal, Spread, milliseconds, table
+from tests.bench.stage import Stage, free_port
+from tests.controller.requests import capability
+from tests.driver_process import DriverProcess
+from tests.node.disks import Disk, attached_disk
+
+FILESYSTEMS = ("ext4", "xfs")
+FORMAT = {"format": "ifBlank"}
+
+# Of ext4, in milliseconds; what the vendor's Go driver 0.34.3 takes on a machine like this one.
+_LIMITS = {
+    "NodeStageVolume": 44.0,
+    "NodePublishVolume": 8.0,
+    "NodeGetVolumeStats": 1.0,
+    "NodeUnpublishVolume": 4.0,
+    "NodeUnstageVolume": 18.0,
+}
+_AGAIN = "NodeStageVolume, formatted before"
+_STATS_PER_LIFE = 5
+_COMMANDS = "csi_exoblock_host_command_seconds"
+_UNITS = {"count": 1, "sum": 1_000_000}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One RPC with one file system.
+
+    Attributes:
+        commands: What it runs on the host, and how often each time.
+        command_seconds: How long they take, each time.
+    """
+
+    rpc: str
+    filesystem: str
+    seconds: Spread
+    commands: dict[str, float]
+    command_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """What the section found."""
+
+    rows: tuple[Row, ...]
+
+    def goals(self) -> Iterator[Goal]:
+        """Hold the figures against what was promised."""
+        for row in self.rows:
+            if row.filesystem == "ext4" and (limit := _LIMITS.get(row.rpc)):
+                what = f"{row.rpc}, ext4 on 1 GiB"
+                yield Goal.at_most(what, limit, row.seconds.median * 1000, " ms")
+
+    def markdown(self) -> Iterator[str]:
+        """Describe what was found."""
+        yield "## On the node"
+        yield ""
+        yield (
+            "Loop devices of 1 GiB with sectors of 4096 bytes. The commands are those of the host "
+            "that the driver runs for one call, and the time that they take of it."
+        )
+        yield ""
+        yield from table(
+            ("RPC", "file system", "median", "p99", "of it commands", "which"),
+            map(_cells, self.rows),
+        )
+
+    def pictures(self) -> dict[str, str]:
+        """Draw nothing."""
+        return {}
+
+
+class Calls:
+    """Times the RPCs of one file system, and reads from the driver's metrics what each runs."""
+
+    def __init__(self, driver: DriverProcess, metrics_url: str) -> None:
+        self._stub = csi_pb2_grpc.NodeStub(driver.channel)
+        self._metrics_url = metrics_url
+        self._session = requests.Session()
+        self._session.trust_env = False
+        self._seconds: dict[str, list[float]] = {}
+        self._commands: dict[str, Counter[tuple[str, str]]] = {}
+
+    def call(self, rpc: str, request: Any, *, name: str = "") -> None:
+        """Make a call.
+
+        Args:
+            name: Under which it counts, if not its own.
+        """
+        before = self._commands_run()
+        send: Callable[[Any], Any] = getattr(self._stub, rpc)
+        began = time.perf_counter()
+        send(request)
+        self._seconds.setdefault(name or rpc, []).append(time.perf_counter() - began)
+        after = self._commands_run()
+        after.subtract(before)
+        self._commands.setdefault(name or rpc, Counter()).update(after)
+
+    def rows(self, filesystem: str) -> Iterator[Row]:
+        """Summarise the calls."""
+        for rpc, seconds in self._seconds.items():
+            each = {key: value / len(seconds) for key, value in self._commands[rpc].items()}
+            yield Row(
+                rpc=rpc,
+                filesystem=filesystem,
+                seconds=Spread.of(seconds),
+                commands={
+                    name: count for (name, what), count in each.items() if what == "count" and count
+                },
+                command_seconds=sum(
+                    microseconds for (_, what), microseconds in each.items() if what == "sum"
+                )
+                / 1e6,
+            )
+
+    def _commands_run(self) -> Counter[tuple[str, str]]:
+        """Return how often each command ran so far, and for how many microseconds all in all."""
+        found: Counter[tuple[str, str]] = Counter()
+        text = self._session.get(self._metrics_url, timeout=30).text
+        for family in text_string_to_metric_families(text):
+            for sample in family.samples if family.name == _COMMANDS else ():
+                what = sample.name.removeprefix(f"{_COMMANDS}_")
+                if what in _UNITS:
+                    found[sample.labels["command"], what] += round(sample.value * _UNITS[what])
+        return found
+
+
+def measure(stage: Stage) -> Node:
+    """Let volumes come to the node and leave it, with each file system in turn."""
+    folder, port = stage.new_folder(), free_port()
+    stage.say(f"node: {stage.plan.node_lives} lives with {' and '.join(FILESYSTEMS)}")
+    with stage.node(folder, "--http-endpoint", f"127.0.0.1:{port}") as driver:
+        url = f"http://127.0.0.1:{port}/metrics"
+        calls = {filesystem: Calls(driver, url) for filesystem in FILESYSTEMS}
+        live(Calls(driver, url), folder, "ext4")  # doesn't count: the first one loads modules
+        for _ in range(stage.plan.node_lives):
+            for filesystem in FILESYSTEMS:
+                live(calls[filesystem], folder, filesystem)
+    return Node(
+        rows=tuple(row for name, each in calls.items() for row in each.rows(name)),
+    )
+
+
+def live(calls: Calls, folder: pathlib.Path, filesystem: str) -> None:
+    """Let one volume on a new disk come and leave, come again as it is, and leave."""
+    with attached_disk(folder, folder / "by-id") as disk:
+        paths = folder / disk.path.name
+        staging, target = paths / "globalmount", paths / "pod" / "mount"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        calls.call("NodeStageVolume", stage_volume(disk, staging, filesystem))
+        calls.call("NodePublishVolume", publish_volume(disk, staging, target, filesystem))
+        for _ in range(_STATS_PER_LIFE):
+            calls.call(
+                "NodeGetVolumeStats",
+                csi_pb2.NodeGetVolumeStatsRequest(
+                    volume_id=disk.volume_id, volume_path=str(target)
+                ),
+            )
+        calls.call("NodeUnpublishVolume", unpublish_volume(disk, target))
+        calls.call("NodeUnstageVolume", unstage_volume(disk, staging))
+        calls.call("NodeStageVolume", stage_volume(disk, staging, filesystem), name=_AGAIN)
+        calls.call("NodeUnstageVolume", unstage_volume(disk, staging))
+
+
+def stage_volume(
+    disk: Disk, staging: pathlib.Path, filesystem: str
+) -> csi_pb2.NodeStageVolumeRequest:
+    """Ask for a disk to be staged, and formatted if it is blank."""
+    return csi_pb2.NodeStageVolumeRequest(
+        volume_id=disk.volume_id,
+        staging_target_path=str(staging),
+        volume_capability=capability(filesystem),
+        volume_context=FORMAT,
+    )
+
+
+def publish_volume(
+    disk: Disk, staging: pathlib.Path, target: pathlib.Path, filesystem: str
+) -> csi_pb2.NodePublishVolumeRequest:
+    """Ask for a staged volume to be shown at a target."""
+    return csi_pb2.NodePublishVolumeRequest(
+        volume_id=disk.volume_id,
+        staging_target_path=str(staging),
+        target_path=str(target),
+        volume_capability=capability(filesystem),
+    )
+
+
+def unpublish_volume(disk: Disk, target: pathlib.Path) -> csi_pb2.NodeUnpublishVolumeRequest:
+    """Ask for a target to be taken away."""
+    return csi_pb2.NodeUnpublishVolumeRequest(volume_id=disk.volume_id, target_path=str(target))
+
+
+def unstage_volume(disk: Disk, staging: pathlib.Path) -> csi_pb2.NodeUnstageVolumeRequest:
+    """Ask for a volume to leave."""
+    return csi_pb2.NodeUnstageVolumeRequest(
+        volume_id=disk.volume_id, staging_target_path=str(staging)
+    )
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    commands = ", ".join(
+        name if count == 1 else f"{count:g} {name}" for name, count in row.commands.items()
+    )
+    return (
+        row.rpc,
+        row.filesystem,
+        milliseconds(row.seconds.median),
+        milliseconds(row.seconds.p99),
+        milliseconds(row.command_seconds),
+        commands or "none",
+    )

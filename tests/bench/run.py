@@ -1,0 +1,63 @@
+"""The sections of a run, one after the other."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+from tests.bench import burst, lifecycle, node
+from tests.bench.plan import QUICK, WHOLE
+from tests.bench.report import Conditions, Report, Section
+from tests.bench.stage import Stage
+
+SECTIONS: Mapping[str, Callable[[Stage], Section]] = {
+    "lifecycle": lifecycle.measure,
+    "burst": burst.measure,
+    "zones": burst.measure_zones,
+    "node": node.measure,
+}
+
+_NEED_ROOT = frozenset({"node"})
+
+
+def run(names: Sequence[str], *, quick: bool, stopping: threading.Event) -> Report:
+    """Measure the sections of these names; those that this machine can't measure are skipped.
+
+    Args:
+        stopping: Ends the run where an exception may be lost.
+
+    Raises:
+        KeyboardInterrupt: It was set.
+    """
+    began = time.monotonic()
+    conditions = Conditions.now()
+    sections: dict[str, Section] = {}
+    skipped: dict[str, str] = {}
+    # Not in a test's folder, whose path may be too long for a socket.
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        stage = Stage(
+            plan=QUICK if quick else WHOLE,
+            folder=pathlib.Path(folder),
+            began=began,
+            stopping=stopping,
+        )
+        for name in names:
+            if name in _NEED_ROOT and not _can_make_devices():
+                skipped[name] = "it needs root and loop devices"
+                stage.say(f"{name}: skipped, {skipped[name]}")
+            else:
+                sections[name] = SECTIONS[name](stage)
+    return Report(
+        conditions=conditions,
+        sections=sections,
+        skipped=skipped,
+        seconds=time.monotonic() - began,
+    )
+
+
+def _can_make_devices() -> bool:
+    return os.geteuid() == 0 and pathlib.Path("/dev/loop-control").exists()
