@@ -164,12 +164,7 @@ def live(calls: Calls, folder: pathlib.Path, filesystem: str) -> None:
         calls.call("NodeStageVolume", stage_volume(disk, staging, filesystem))
         calls.call("NodePublishVolume", publish_volume(disk, staging, target, filesystem))
         for _ in range(_STATS_PER_LIFE):
-            calls.call(
-                "NodeGetVolumeStats",
-                csi_pb2.NodeGetVolumeStatsRequest(
-                    volume_id=disk.volume_id, volume_path=str(target)
-                ),
-            )
+            calls.call("NodeGetVolumeStats", volume_stats(disk, target))
         calls.call("NodeUnpublishVolume", unpublish_volume(disk, target))
         calls.call("NodeUnstageVolume", unstage_volume(disk, staging))
         calls.call("NodeStageVolume", stage_volume(disk, staging, filesystem), name=_AGAIN)
@@ -198,6 +193,11 @@ def publish_volume(
         target_path=str(target),
         volume_capability=capability(filesystem),
     )
+
+
+def volume_stats(disk: Disk, target: pathlib.Path) -> csi_pb2.NodeGetVolumeStatsRequest:
+    """Ask how full a published volume is."""
+    return csi_pb2.NodeGetVolumeStatsRequest(volume_id=disk.volume_id, volume_path=str(target))
 
 
 def unpublish_volume(disk: Disk, target: pathlib.Path) -> csi_pb2.NodeUnpublishVolumeRequest:

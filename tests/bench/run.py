@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from tests.bench import burst, lifecycle, node
+from tests.bench import burst, churn, lifecycle, node, starts, storm
 from tests.bench.plan import QUICK, WHOLE
 from tests.bench.report import Conditions, Report, Section
 from tests.bench.stage import Stage
@@ -18,10 +18,14 @@ SECTIONS: Mapping[str, Callable[[Stage], Section]] = {
     "lifecycle": lifecycle.measure,
     "burst": burst.measure,
     "zones": burst.measure_zones,
+    "storm": storm.measure,
+    "churn": churn.measure,
     "node": node.measure,
+    "node-memory": churn.measure_node,
+    "starts": starts.measure,
 }
 
-_NEED_ROOT = frozenset({"node"})
+_NEED_ROOT = frozenset({"node", "node-memory"})
 
 
 def run(names: Sequence[str], *, quick: bool, stopping: threading.Event) -> Report:

@@ -79,12 +79,13 @@ class Stage:
         self, cloud: SimulatorProcess, *flags: str, time_scale: float | None = None
     ) -> Iterator[DriverProcess]:
         """Run a controller that is old enough to believe in what it sees (C1)."""
+        scale = time_scale or self.plan.time_scale
         with DriverProcess.start(
             "controller",
             "--api-endpoint", cloud.api_endpoint,
             "--default-zone", cloud.zones[0],
-            "--time-scale", str(time_scale or self.plan.time_scale),
-            "--api-timeout", f"{15 / (time_scale or self.plan.time_scale)}s",
+            "--time-scale", f"{scale:.6f}",
+            "--api-timeout", f"{15 / scale:.0f}s",  # the network is no faster than ever
             *flags,
             folder=self.new_folder(),
             environment=cloud.environment,
@@ -93,7 +94,9 @@ class Stage:
             yield driver
 
     @contextmanager
-    def node(self, folder: pathlib.Path, *flags: str) -> Iterator[DriverProcess]:
+    def node(
+        self, folder: pathlib.Path, *flags: str, ready: bool = True
+    ) -> Iterator[DriverProcess]:
         """Run a node whose disks are linked in the folder's `by-id`."""
         (folder / "by-id").mkdir(exist_ok=True)
         with DriverProcess.start(
@@ -104,6 +107,7 @@ class Stage:
             "--kubelet-path", str(folder / "kubelet"),
             *flags,
             folder=folder,
+            ready=ready,
         ) as driver:  # fmt: skip
             yield driver
 
