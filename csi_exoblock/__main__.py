@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -13,6 +14,7 @@ import click
 from csi_exoblock import __version__, logs
 from csi_exoblock.errors import DriverError
 from csi_exoblock.flags import options, settings
+from csi_exoblock.flags.durations import CLOUD_TIMING, NODE_TIMING, SERVER_TIMING
 
 # The sidecars run 170 workers together, and Probe must always find one that is free (S21).
 _CONTROLLER_WORKERS = 200
@@ -20,12 +22,16 @@ _NODE_WORKERS = 32
 
 _FAILED = 1
 _WRONG_USAGE = 2
+_INTERRUPTED = 130
 
 
 def main() -> None:
     """Run the command that argv names; what is wrong with it is said in one line."""
     # gRPC's core writes lines of its own to stderr, in no format of ours; what matters is logged.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    # Until a command has something to clean up, Ctrl-C ends the process without a word.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
         sys.exit(command.main(standalone_mode=False))
     except click.exceptions.NoArgsIsHelpError as error:
@@ -33,6 +39,8 @@ def main() -> None:
         sys.exit(_WRONG_USAGE)
     except click.ClickException as error:
         _end(error.format_message(), error.exit_code)
+    except click.Abort:
+        sys.exit(_INTERRUPTED)
     except (OSError, DriverError) as error:
         _end(str(error), _FAILED)
 
@@ -52,8 +60,16 @@ def _demo() -> click.Command:
     try:
         from csi_exoblock.tools.demo import demo
     except ModuleNotFoundError as error:
-        raise click.UsageError(f"{error.name} is missing; install csi-exoblock[demo]") from error
+        return _Unavailable("demo", help=f"{error.name} is missing; install csi-exoblock[demo].")
     return demo
+
+
+class _Unavailable(click.Command):
+    """A command whose packages aren't installed; its help says which."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """End the process, whatever is asked of the command."""
+        raise click.UsageError(self.help or "")
 
 
 class _Commands(click.Group):
@@ -66,7 +82,7 @@ class _Commands(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return every name that `--help` lists."""
-        return [*super().list_commands(ctx), *self.lazily]
+        return [*self.commands, *self.lazily]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return a command by its name."""
@@ -82,18 +98,18 @@ def command() -> None:
 @command.command()
 @options.server(workers=_CONTROLLER_WORKERS)
 @options.cloud()
-@options.timing({**options.SERVER_TIMING, **options.CLOUD_TIMING})
+@options.timing({**SERVER_TIMING, **CLOUD_TIMING})
 def controller(**given: Any) -> None:
-    """Serve volumes and snapshots; needs the API key, no access to a host."""
+    """Serve volumes and snapshots; needs the API key, no host."""
     _serve(given, controller=True, node=False)
 
 
 @command.command()
 @options.server(workers=_NODE_WORKERS)
 @options.node()
-@options.timing({**options.SERVER_TIMING, **options.NODE_TIMING})
+@options.timing({**SERVER_TIMING, **NODE_TIMING})
 def node(**given: Any) -> None:
-    """Serve the volumes attached to this host; needs root, no API key."""
+    """Serve the volumes of this host; needs root, no API key."""
     _serve(given, controller=False, node=True)
 
 
@@ -101,7 +117,7 @@ def node(**given: Any) -> None:
 @options.server(workers=_CONTROLLER_WORKERS)
 @options.cloud()
 @options.node()
-@options.timing({**options.SERVER_TIMING, **options.CLOUD_TIMING, **options.NODE_TIMING})
+@options.timing({**SERVER_TIMING, **CLOUD_TIMING, **NODE_TIMING})
 def both(**given: Any) -> None:
     """Serve both in one process, for tests and single machines."""
     _serve(given, controller=True, node=True)

@@ -31,6 +31,7 @@ from csi_exoblock.simulator.throttle import Throttle
 
 log = logging.getLogger(__name__)
 
+_ENDING = (signal.SIGTERM, signal.SIGINT)
 _STOPPING_SECONDS = 0.1  # what a rule delays is not waited for; to aiohttp, 0 would mean for ever
 
 
@@ -41,6 +42,8 @@ def run(settings: Settings) -> None:
         OSError: The address cannot be listened on, or the state directory cannot be used.
         ValueError: The state that was kept cannot be read.
     """
+    for number in _ENDING:  # until the loop takes them over: what is opened first must be closed
+        signal.signal(number, signal.default_int_handler)
     with ExitStack() as stack:
         state_dir = _open_state_dir(settings, stack)
         disks = _open_disks(settings, state_dir)
@@ -73,7 +76,7 @@ def _open_disks(settings: Settings, state_dir: Path) -> Disks:
 
 async def _serve(settings: Settings, disks: Disks, state_file: StateFile) -> None:
     stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in _ENDING:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     cloud = _build_cloud(settings, state_file)
     calls = CallLog()

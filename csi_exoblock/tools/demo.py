@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -17,6 +16,7 @@ from csi_exoblock.tools.demo_orchestrator import Orchestrator, Volume
 from csi_exoblock.tools.demo_pod import Pod
 from csi_exoblock.tools.demo_processes import CloudProcess, DemoFailed, DriverProcess
 from csi_exoblock.tools.demo_report import Report
+from csi_exoblock.tools.demo_signals import interrupt_on_signals
 
 _FAILED = 1
 _INTERRUPTED = 130
@@ -25,16 +25,18 @@ _INTERRUPTED = 130
 @click.command()
 @click.option(
     "--latency",
+    envvar="CSI_EXOBLOCK_LATENCY",
+    show_envvar=True,
     default="create=1s,attach=1s,detach=1s,snapshot=1s,delete=0.5s",
     show_default=True,
     help="Time that the cloud's operations take, as for the simulator.",
 )
 def demo(latency: str) -> None:
-    """Show a volume's life: no account needed, and nothing is left behind.
+    """Show a volume's life; no account needed, nothing left behind.
 
     Without root the cloud's side is shown, and what happens on the host is skipped.
     """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # clean up then as well
+    interrupt_on_signals()
     console = Console(highlight=False)
     try:
         with tempfile.TemporaryDirectory(prefix="csi-exoblock-demo-") as folder:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import signal
+import os
+import re
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from csi_exoblock.tools.demo_signals import ignore_signals
 
 _MOUNTS = Path("/proc/self/mountinfo")
 _TARGET = 4  # the field of a line that names where it is mounted
@@ -14,7 +17,8 @@ _TARGET = 4  # the field of a line that names where it is mounted
 
 def mounts_below(folder: Path) -> list[Path]:
     """Return what is mounted below a folder, the last mount first."""
-    targets = [Path(line.split()[_TARGET]) for line in _MOUNTS.read_text().splitlines()]
+    lines = os.fsdecode(_MOUNTS.read_bytes()).split("\n")
+    targets = [Path(_unescape(line.split(" ")[_TARGET])) for line in lines if line]
     return [target for target in reversed(targets) if folder in target.parents]
 
 
@@ -24,6 +28,11 @@ def mounts_ended(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        ignore_signals()
         for target in mounts_below(folder):
             subprocess.run(["umount", str(target)], check=False)
+
+
+def _unescape(text: str) -> str:
+    """Return a path whose spaces and the like mountinfo has as `\\040`."""
+    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), text)

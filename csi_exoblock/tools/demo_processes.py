@@ -10,7 +10,8 @@ import signal
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
@@ -21,6 +22,7 @@ import grpc
 from csi_exoblock.concurrency import Deadline
 from csi_exoblock.config import Timing
 from csi_exoblock.pb import csi_pb2, csi_pb2_grpc
+from csi_exoblock.tools.demo_signals import ignore_signals
 
 _TIMING = Timing()
 _LAST_LINES = 12
@@ -52,18 +54,8 @@ class _Process:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not leave half of it
-        self._end()
-
-    def _end(self) -> None:
-        self._process.terminate()
-        try:
-            self._process.wait(_TIMING.demo_process)
-        finally:
-            self._process.kill()
-            self._process.wait()
-            if self._process.stdout:
-                self._process.stdout.close()
+        ignore_signals()
+        _end(self._process)
 
 
 class CloudProcess(_Process):
@@ -107,14 +99,8 @@ class CloudProcess(_Process):
         arguments += ["--device-dir", str(devices), "--state-dir", str(folder)]
         with log.open("w") as errors:
             process = _start(arguments, environment, stdout=subprocess.PIPE, stderr=errors)
-        line = process.stdout.readline() if process.stdout else ""
-        announcement = _ANNOUNCEMENT.fullmatch(line)
-        if announcement is None:
-            process.wait(_TIMING.demo_process)
-            words = log.read_text().strip().removeprefix("csi-exoblock: ")
-            if process.returncode == _WRONG_USAGE:
-                raise click.UsageError(words)
-            raise DemoFailed(f"the simulator did not start: {words}")
+        with _ended_unless_started(process):
+            announcement = _announcement(process, log)
         return cls(process, announcement=announcement, environment=environment, devices=devices)
 
     def count_calls(self) -> int:
@@ -164,20 +150,22 @@ class DriverProcess(_Process):
         with log.open("w") as output:
             process = _start(arguments, cloud.environment, stdout=output, stderr=output)
         driver = cls(process, socket=socket, log=log)
-        try:
+        with _ended_unless_started(process):
             driver._wait_until_ready()
-        except BaseException:
-            driver._end()
-            raise
         return driver
 
     def last_words(self) -> str:
         """Return the end of its log."""
         return "\n".join(self._log.read_text().splitlines()[-_LAST_LINES:])
 
-    def _end(self) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self.channel.close()
-        super()._end()
+        super().__exit__(kind, error, trace)
 
     def _wait_until_ready(self) -> None:
         identity = csi_pb2_grpc.IdentityStub(self.channel)
@@ -209,6 +197,40 @@ def _start(
         start_new_session=True,
         preexec_fn=_end_with_parent,
     )
+
+
+def _announcement(process: subprocess.Popen[str], log: Path) -> re.Match[str]:
+    """Return what the simulator says of itself once it listens."""
+    line = process.stdout.readline() if process.stdout else ""
+    if announcement := _ANNOUNCEMENT.fullmatch(line):
+        return announcement
+    process.wait(_TIMING.demo_process)
+    words = log.read_text().strip().removeprefix("csi-exoblock: ")
+    if process.returncode == _WRONG_USAGE:
+        raise click.UsageError(words)
+    raise DemoFailed(f"the simulator did not start: {words}")
+
+
+@contextmanager
+def _ended_unless_started(process: subprocess.Popen[str]) -> Iterator[None]:
+    """End the process if it does not start, or if its start is interrupted."""
+    try:
+        yield
+    except BaseException:
+        ignore_signals()
+        _end(process)
+        raise
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    process.terminate()
+    try:
+        process.wait(_TIMING.demo_process)
+    finally:
+        process.kill()
+        process.wait()
+        if process.stdout:
+            process.stdout.close()
 
 
 def _end_with_parent() -> None:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 
@@ -38,12 +38,13 @@ def folder() -> Iterator[pathlib.Path]:
 
     Not pytest's own, whose path may be too long for a socket in it.
     """
-    with tempfile.TemporaryDirectory(prefix="demo-") as name:
+    with tempfile.TemporaryDirectory(prefix="demo ") as name:
         made = pathlib.Path(name)
         yield made
         assert list(made.iterdir()) == []
-        assert name not in pathlib.Path("/proc/self/mountinfo").read_text()
+        assert name.replace(" ", "\\040") not in pathlib.Path("/proc/self/mountinfo").read_text()
         assert name not in devices()
+        assert not [line for line in command_lines() if name in line]
 
 
 @pytest.mark.root
@@ -63,15 +64,43 @@ def test_the_demo_shows_a_whole_life_and_proves_the_data(folder: pathlib.Path) -
 @pytest.mark.parametrize("moment", ["cloud", "driver", "create", "wrote", "restored beside"])
 def test_ctrl_c_leaves_nothing(folder: pathlib.Path, moment: str) -> None:
     with demo(folder) as running:
-        assert running.stdout is not None
-        for line in running.stdout:
-            if moment in line:
-                break
+        wait_for(moment, running)
         running.send_signal(signal.SIGINT)
         shown, _ = running.communicate(timeout=LIMIT_SECONDS)
 
     assert running.returncode == 130, shown
     assert "interrupted; everything is cleaned up" in shown
+
+
+@pytest.mark.root
+def test_a_closed_terminal_leaves_nothing(folder: pathlib.Path) -> None:
+    with demo(folder) as running:
+        wait_for("wrote", running)
+        running.send_signal(signal.SIGHUP)
+        running.communicate(timeout=LIMIT_SECONDS)
+
+    assert running.returncode == 130
+
+
+@pytest.mark.root
+def test_no_further_signal_disturbs_the_cleaning_up(folder: pathlib.Path) -> None:
+    with demo(folder) as running:
+        wait_for("wrote", running)
+        while running.poll() is None:
+            running.send_signal(signal.SIGTERM)
+        shown, _ = running.communicate(timeout=LIMIT_SECONDS)
+
+    assert running.returncode == 130, shown
+
+
+def test_ctrl_c_while_the_simulator_starts_leaves_nothing(folder: pathlib.Path) -> None:
+    with demo(folder) as running:
+        while not list(folder.glob("*/cloud/lock")):
+            assert running.poll() is None
+        running.send_signal(signal.SIGINT)
+        shown, _ = running.communicate(timeout=LIMIT_SECONDS)
+
+    assert running.returncode == 130, shown
 
 
 def test_without_root_the_demo_says_what_it_skips_and_shows_the_cloud(
@@ -123,6 +152,21 @@ def demo(
 def _heed_ctrl_c() -> None:
     """Be as a program is in a terminal: what a shell starts in the background ignores Ctrl-C."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def wait_for(word: str, running: subprocess.Popen[str]) -> None:
+    """Read what the demo shows up to a line with the word in it."""
+    assert running.stdout is not None
+    assert any(word in line for line in running.stdout)
+
+
+def command_lines() -> list[str]:
+    """Return those of all processes."""
+    lines = []
+    for path in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):  # it has ended meanwhile
+            lines.append(path.read_text(errors="replace"))
+    return lines
 
 
 def devices() -> str:

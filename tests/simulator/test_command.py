@@ -21,11 +21,11 @@ START = "from csi_exoblock.__main__ import main; main()"
 INSTANCE = "6f1c2d3e-0000-4000-8000-000000000000"
 
 
-def run(*flags: str, before: str = "") -> subprocess.CompletedProcess[str]:
+def run(*flags: str, before: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
     """Run the command to its end."""
     return subprocess.run(
         [sys.executable, "-c", f"{before}\n{START}", "simulator", *flags],
-        env={"PATH": os.environ["PATH"]},
+        env={"PATH": os.environ["PATH"], **environment},
         capture_output=True,
         text=True,
         timeout=60,
@@ -196,6 +196,16 @@ def test_stop_is_prompt_and_clean_with_operations_in_flight() -> None:
     zone.close()
 
     assert cloud.stop() == 0
+
+
+def test_stop_while_it_starts_leaves_nothing(tmp_path: pathlib.Path) -> None:
+    instead = "asyncio.run = lambda serving: os.kill(os.getpid(), signal.SIGTERM)"
+
+    ended = run(before=f"import asyncio, os, signal\n{instead}", TMPDIR=str(tmp_path))
+
+    assert ended.returncode == 130
+    assert "Traceback" not in ended.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_stop_does_not_wait_for_what_a_rule_delays() -> None:

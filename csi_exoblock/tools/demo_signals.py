@@ -1,0 +1,20 @@
+"""What ends the demo early, and how its end is not disturbed."""
+
+from __future__ import annotations
+
+import signal
+
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def interrupt_on_signals() -> None:
+    """Have Ctrl-C, SIGTERM and a closed terminal raise KeyboardInterrupt, unless ignored so far."""
+    for number in _ENDING:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)
+
+
+def ignore_signals() -> None:
+    """Ignore them from now on: a second one must not leave half of what there is to clean up."""
+    for number in _ENDING:
+        signal.signal(number, signal.SIG_IGN)
