@@ -54,6 +54,7 @@ class DriverProcess:
         environment: Mapping[str, str] | None = None,
         ready: bool = True,
         network: bool = True,
+        wrapper: tuple[str, ...] = (),
     ) -> Self:
         """Start a driver and return it when it says that it is ready, or at once.
 
@@ -64,9 +65,11 @@ class DriverProcess:
             environment: Added to PATH, which is all that it inherits.
             ready: Whether to wait.
             network: Whether it has any; without, not even the loopback interface is up.
+            wrapper: A command, and its arguments, that runs the driver.
         """
         socket, log = folder / "csi.sock", folder / "driver.log"
         command = [
+            *wrapper,
             sys.executable,
             "-m",
             "csi_exoblock",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from pathlib import Path
 
 from csi_exoblock.app.part import Part
@@ -34,6 +36,8 @@ from csi_exoblock.node.release import Release
 from csi_exoblock.node.staging import Staging
 from csi_exoblock.node.usage import Usage
 
+log = logging.getLogger(__name__)
+
 
 def build_node(server: ServerSettings, settings: NodeSettings, metrics: Metrics) -> Part[Node]:
     """Build the node service, from the host up.
@@ -56,6 +60,8 @@ def build_node(server: ServerSettings, settings: NodeSettings, metrics: Metrics)
     holders = Holders(workers=Workers(patience_seconds=timing.statfs_timeout))
     mounts = Mounts(commands=commands, holders=holders, timing=timing)
     check_propagation(mounts, settings.kubelet_path)
+    if os.geteuid() != 0:
+        log.error("not root: nothing can be formatted or mounted here")
     checker = Checker(commands=commands, jobs=jobs)
     grower = Grower(commands=commands, jobs=jobs, checker=checker)
     mounter = VolumeMounter(devices=devices, mounts=mounts, checker=checker, grower=grower)

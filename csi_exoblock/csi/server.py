@@ -76,12 +76,14 @@ def listen(server: grpc.Server, path: Path) -> None:
         OSError: The socket can't be made.
     """
     if len(os.fsencode(path)) > _PATH_BYTES:
-        raise OSError(errno.ENAMETOOLONG, f"at most {_PATH_BYTES} bytes in a socket's path", path)
+        raise OSError(
+            errno.ENAMETOOLONG, f"at most {_PATH_BYTES} bytes in a socket's path", str(path)
+        )
     with _umask(_UMASK):
         try:
             server.add_insecure_port(f"unix:{path}")
         except RuntimeError as error:
-            raise OSError(errno.EADDRNOTAVAIL, "can't listen on the socket", path) from error
+            raise OSError(errno.EADDRNOTAVAIL, "can't listen on the socket", str(path)) from error
     server.start()
 
 

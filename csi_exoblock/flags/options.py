@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import fields
-from pathlib import Path
 from typing import Any
 
 import click
@@ -16,26 +14,15 @@ from csi_exoblock.config import (
     Timing,
 )
 from csi_exoblock.flags import types
+from csi_exoblock.flags.durations import TimingFlag
 from csi_exoblock.flags.types import Read
 
 _Decorator = Callable[[Callable[..., None]], Callable[..., None]]
 
 _LEVELS = ("debug", "info", "warning", "error")
 _ZONE = Read("zone", types.zone)
-_DURATION = Read("duration", types.duration)
-
-# The flags of those durations that a user may set; the rest of Timing is the driver's own.
-SERVER_TIMING = {"shutdown_timeout": "--shutdown-timeout"}
-CLOUD_TIMING = {
-    "api_timeout": "--api-timeout",
-    "poll_initial": "--poll-initial",
-    "poll_max": "--poll-max",
-    "create_timeout": "--create-timeout",
-    "attach_timeout": "--attach-timeout",
-    "detach_timeout": "--detach-timeout",
-    "pending_growth_ttl": "--deferred-expansion-ttl",
-}
-NODE_TIMING = {"device_wait": "--device-wait-timeout", "device_in_use": "--device-in-use-timeout"}
+_GIB = Read("gib", types.gib)
+_PATH = Read("path", types.absolute_path)
 
 
 def server(*, workers: int) -> _Decorator:
@@ -48,7 +35,7 @@ def server(*, workers: int) -> _Decorator:
         _option(
             "--endpoint",
             Read("socket", types.socket_path),
-            Path("/csi/csi.sock"),
+            "unix:///csi/csi.sock",
             "CSI socket.",
             older="CSI_ENDPOINT",
         ),
@@ -70,15 +57,20 @@ def server(*, workers: int) -> _Decorator:
     )
 
 
-def timing(flags: Mapping[str, str]) -> _Decorator:
+def timing(flags: Mapping[str, TimingFlag]) -> _Decorator:
     """Add flags for fields of `Timing`, and for the scale of all of them."""
-    described = {each.name: each for each in fields(Timing)}
+    usual = Timing()
     return _all(
         *(
-            _option(flag, _DURATION, described[name].default, described[name].metadata["reason"])
-            for name, flag in flags.items()
+            _option(
+                each.flag,
+                Read("duration", types.duration if each.may_be_zero else types.some_time),
+                f"{getattr(usual, name):g}s",
+                each.text,
+            )
+            for name, each in flags.items()
         ),
-        _option("--time-scale", Read("factor", types.scale), 1.0, "Multiplies every wait."),
+        _option("--time-scale", Read("factor", types.scale), "1", "Multiplies every wait."),
     )
 
 
@@ -95,7 +87,7 @@ def cloud() -> _Decorator:
         ),
         _option(
             "--credentials-file",
-            click.Path(path_type=Path),
+            _PATH,
             None,
             "JSON with api_key and api_secret, or a folder with files named like the variables; "
             "read again when it changes.",
@@ -103,13 +95,18 @@ def cloud() -> _Decorator:
         ),
         _option(
             "--ca-file",
-            click.Path(path_type=Path),
+            _PATH,
             None,
             "Certificates that alone vouch for the API; the system's if none.",
         ),
-        _option("--zones", Read("zones", types.zones), (), "Zones in scope; all if empty."),
+        _option("--zones", Read("zones", types.zones), "", "Zones in scope; all if empty."),
         _option("--default-zone", _ZONE, None, "For requests and classes that name no zone."),
-        _option("--user-agent-extra", click.STRING, "", "Added to the User-Agent of requests."),
+        _option(
+            "--user-agent-extra",
+            Read("text", types.user_agent),
+            "",
+            "Added to the User-Agent of requests.",
+        ),
         _option(
             "--cluster-id",
             Read("id", types.cluster_id),
@@ -119,7 +116,7 @@ def cloud() -> _Decorator:
         _option(
             "--extra-labels",
             Read("labels", types.labels),
-            {},
+            "",
             "key=value,... for every volume and snapshot.",
         ),
         _option(
@@ -129,24 +126,24 @@ def cloud() -> _Decorator:
             "What the driver's own labels begin with.",
         ),
         _option("--label-max-length", click.IntRange(32, 255), 255, "Longer values are hashed."),
-        _option("--min-volume-size-gib", click.IntRange(1), least, "Smallest volume."),
-        _option("--max-volume-size-gib", click.IntRange(1), most, "Largest volume."),
+        _option("--min-volume-size-gib", _GIB, str(least), "Smallest volume."),
+        _option("--max-volume-size-gib", _GIB, str(most), "Largest volume."),
         _option(
             "--deferred-expansion",
             click.BOOL,
-            True,
+            "true",
             "Grow a volume in use before it is attached the next time.",
         ),
         _option(
             "--clone-by-snapshot",
             click.BOOL,
-            True,
+            "true",
             "Clone a volume by a temporary snapshot.",
         ),
         _option(
             "--capacity-from-quota",
             click.BOOL,
-            False,
+            "false",
             "Report as capacity what the organisation's quota leaves.",
         ),
     )
@@ -154,7 +151,6 @@ def cloud() -> _Decorator:
 
 def node() -> _Decorator:
     """Add the flags of whoever works on a host."""
-    path = click.Path(path_type=Path)
     usual = NodeSettings()
     return _all(
         _option("--instance-id", click.UUID, None, "This instance, if not to be asked for."),
@@ -162,23 +158,28 @@ def node() -> _Decorator:
         _option(
             "--metadata-sources",
             Read("sources", types.sources),
-            usual.metadata_sources,
-            "Where else the instance's identity comes from, in order: cdrom,server.",
+            ",".join(usual.metadata_sources),
+            "Where else the instance's identity comes from, in order.",
         ),
-        _option("--volume-attach-limit", click.IntRange(1), usual.attach_limit, "Per instance."),
+        _option(
+            "--volume-attach-limit",
+            click.IntRange(1),
+            usual.attach_limit,
+            "Volumes that this instance may have.",
+        ),
         _option(
             "--reserved-volume-attachments",
             click.IntRange(0),
             usual.reserved_attachments,
             "Kept free for volumes that are not the driver's.",
         ),
-        _option("--kubelet-path", path, usual.kubelet_path, "Kubelet's folder on the host."),
-        _option("--registration-path", path, None, "Socket in kubelet's plugins_registry."),
-        _option("--device-dir", path, usual.device_dir, "Where udev links the disks."),
+        _option("--kubelet-path", _PATH, usual.kubelet_path, "Kubelet's folder on the host."),
+        _option("--registration-path", _PATH, None, "Socket in kubelet's plugins_registry."),
+        _option("--device-dir", _PATH, usual.device_dir, "Where udev links the disks."),
         _option(
             "--require-zeroed-device",
             click.BOOL,
-            usual.require_zeroed_device,
+            str(usual.require_zeroed_device).lower(),
             "Format a disk only if it reads as zeros.",
         ),
         _option(
@@ -205,7 +206,7 @@ def _option(
         default=usual,
         envvar=[variable, *filter(None, [older])],
         help=text,
-        show_default=True,
+        show_default=usual not in (None, ""),
         show_envvar=True,
     )
 

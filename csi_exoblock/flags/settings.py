@@ -24,7 +24,8 @@ from csi_exoblock.credentials import (
     Credentials,
     read_credentials,
 )
-from csi_exoblock.flags.options import CLOUD_TIMING, NODE_TIMING, SERVER_TIMING, key_of
+from csi_exoblock.flags.durations import CLOUD_TIMING, NODE_TIMING, SERVER_TIMING
+from csi_exoblock.flags.options import key_of
 from csi_exoblock.model import NodeId
 
 Given = Mapping[str, Any]
@@ -34,7 +35,8 @@ Given = Mapping[str, Any]
 def timing_of(given: Given) -> Timing:
     """Return how long everything takes."""
     flags = {**SERVER_TIMING, **CLOUD_TIMING, **NODE_TIMING}
-    chosen = {name: given[key_of(flag)] for name, flag in flags.items() if key_of(flag) in given}
+    keys = {name: key_of(each.flag) for name, each in flags.items()}
+    chosen = {name: given[key] for name, key in keys.items() if key in given}
     return Timing(**chosen).scaled(given["time_scale"])
 
 
@@ -59,10 +61,12 @@ def api_settings(given: Given, *, environment: Mapping[str, str], user_agent: st
 
     Raises:
         click.UsageError: There is no key, a file can't be used, the proxy makes no sense, or the
-            endpoint serves one zone and no flag says which.
+            endpoint serves one zone and no flag says which; or the default zone isn't in scope.
     """
     if "{zone}" not in given["api_endpoint"] and given["default_zone"] is None:
         raise click.UsageError("--api-endpoint without {zone} needs --default-zone")
+    if given["zones"] and given["default_zone"] not in (None, *given["zones"]):
+        raise click.UsageError("--default-zone is none of --zones")
     return ApiSettings(
         endpoint=given["api_endpoint"],
         credentials=_credentials(given["credentials_file"], environment),
@@ -80,15 +84,19 @@ def controller_settings(given: Given) -> ControllerSettings:
     """Return what the controller may decide by itself.
 
     Raises:
-        click.UsageError: The smallest volume would be larger than the largest.
+        click.UsageError: The smallest volume would be larger than the largest, or a label that the
+            driver sets itself is given.
     """
     limits = SizeLimits(min_gib=given["min_volume_size_gib"], max_gib=given["max_volume_size_gib"])
     if limits.min_gib > limits.max_gib:
         raise click.UsageError("--min-volume-size-gib exceeds --max-volume-size-gib")
+    prefix = given["label_prefix"]
+    if own := [key for key in given["extra_labels"] if key.startswith(prefix)]:
+        raise click.UsageError(f"--extra-labels: {own[0]}: labels {prefix}... are the driver's own")
     return ControllerSettings(
         driver_name=given["driver_name"],
         cluster_id=given["cluster_id"],
-        label_prefix=given["label_prefix"],
+        label_prefix=prefix,
         label_max_length=given["label_max_length"],
         extra_labels=given["extra_labels"],
         size_limits=limits,

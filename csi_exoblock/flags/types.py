@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Generic, TypeVar
+from urllib.parse import urlsplit
 
 import click
 
@@ -16,6 +16,8 @@ _Value = TypeVar("_Value")
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)", re.ASCII)
+_LONGEST_SECONDS = 24 * 3600.0
+_LARGEST_SCALE = 1000.0
 _ZONE = re.compile(r"[a-z0-9-]{1,63}", re.ASCII)
 _LABEL_PART = re.compile(r"[A-Za-z0-9./-]{1,255}", re.ASCII)
 
@@ -43,15 +45,32 @@ def duration(text: str) -> float:
     """Read `90s`, `2m`, `1m30s` or `250ms` as seconds."""
     if not re.fullmatch(f"(?:{_PART.pattern})+", text, re.ASCII):
         raise ValueError(f"{text!r} is no duration such as 90s or 2m")
-    return sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
+    seconds = sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
+    if seconds > _LONGEST_SECONDS:
+        raise ValueError(f"{text!r} is more than a day")
+    return seconds
+
+
+def some_time(text: str) -> float:
+    """Read a duration that can't be zero."""
+    if not (seconds := duration(text)):
+        raise ValueError(f"{text!r} is no time at all")
+    return seconds
 
 
 def scale(text: str) -> float:
     """Read a factor above zero."""
-    factor = float(text) if re.fullmatch(r"[0-9.]{1,12}", text, re.ASCII) else 0.0
-    if not 0.0 < factor < math.inf:
-        raise ValueError(f"{text!r} is no number above 0")
+    factor = float(text) if re.fullmatch(r"[0-9]+(\.[0-9]+)?", text, re.ASCII) else 0.0
+    if not 0.0 < factor <= _LARGEST_SCALE:
+        raise ValueError(f"{text!r} is no number above 0, at most {_LARGEST_SCALE:.0f}")
     return factor
+
+
+def gib(text: str) -> int:
+    """Read a size in GiB whose bytes fit into CSI's 64 bits."""
+    if not (re.fullmatch(r"[0-9]{1,10}", text, re.ASCII) and 0 < int(text) < 2**33):
+        raise ValueError(f"{text!r} is no size in GiB: a whole number above 0")
+    return int(text)
 
 
 def socket_path(text: str) -> Path:
@@ -59,6 +78,14 @@ def socket_path(text: str) -> Path:
     path = Path(re.sub(r"^unix:(//)?", "", text))
     if not path.is_absolute() or path.name == "":
         raise ValueError(f"{text!r} is no socket such as unix:///csi/csi.sock")
+    return path
+
+
+def absolute_path(text: str) -> Path:
+    """Read a path that means the same wherever the process runs."""
+    path = Path(text)
+    if not path.is_absolute():
+        raise ValueError(f"{text!r} is no absolute path")
     return path
 
 
@@ -72,9 +99,21 @@ def address(text: str) -> tuple[str, int]:
 
 def url(text: str) -> str:
     """Read an HTTP URL in which `{zone}` may stand."""
-    if not re.fullmatch(r"https?://[^\s/]+(/\S*)?", text) or text.replace("{zone}", "").count("{"):
+    try:
+        parts = urlsplit(text.replace("{zone}", "zone"))
+        good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # of the port, or of an address of IPv6
+        good = False
+    if not good or re.search(r"[\s{}]", text.replace("{zone}", "")):
         raise ValueError(f"{text!r} is no URL such as https://api-{{zone}}.exoscale.com/v2")
     return text.rstrip("/")
+
+
+def user_agent(text: str) -> str:
+    """Read what may stand in a User-Agent."""
+    if not re.fullmatch(r"[ -~]{0,255}", text, re.ASCII):
+        raise ValueError(f"{text[:100]!r}: ASCII without control characters, at most 255")
+    return text.strip()
 
 
 def driver_name(text: str) -> str:
@@ -118,7 +157,10 @@ def labels(text: str) -> dict[str, str]:
             raise ValueError(
                 f"{key + '=' + value!r}: labels are key=value of letters, digits, dash, dot, slash"
             )
-    return {key: value for key, _, value in pairs}
+    read = {key: value for key, _, value in pairs}
+    if len(read) < len(pairs):
+        raise ValueError(f"{text[:100]!r} has a key twice")
+    return read
 
 
 def sources(text: str) -> tuple[str, ...]:

@@ -31,7 +31,7 @@ def _option(name: str, **attributes: Any) -> Callable[[_Function], _Function]:
     """Declare an option with its environment variable, `CSI_EXOBLOCK_` and its name in capitals."""
     variable = "CSI_EXOBLOCK_" + name.removeprefix("--").replace("-", "_").upper()
     attributes.setdefault("envvar", variable)
-    return click.option(name, show_default=True, **attributes)
+    return click.option(name, show_default=True, show_envvar=True, **attributes)
 
 
 def _print_modes(context: click.Context, _: click.Parameter, asked: bool) -> None:
@@ -67,7 +67,7 @@ def _print_modes(context: click.Context, _: click.Parameter, asked: bool) -> Non
 @_option("--api-key", envvar="EXOSCALE_API_KEY", default=DEMO_KEY, help="The key to accept.")
 @_option("--api-secret", envvar="EXOSCALE_API_SECRET", default=DEMO_SECRET, help="Its secret.")
 def simulator(**flags: Any) -> None:
-    """Play Exoscale's block storage over HTTP, to develop and test against."""
+    """Play Exoscale's API over HTTP, to develop and test against."""
     try:
         settings = _read_settings(**flags)
         logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")

@@ -24,6 +24,7 @@ from tests.simulator_process import SimulatorProcess
 
 INSTANCE = "5e0f6d1c-93f4-4f0e-8d0b-0c8f6b5d2a10"
 LIMIT_SECONDS = 30.0
+MAIN = "csi_exoblock.__main__"
 
 KEY = {"EXOSCALE_API_KEY": "k", "EXOSCALE_API_SECRET": "s"}
 
@@ -36,16 +37,22 @@ def start(shared_cloud: SimulatorProcess, tmp_path: pathlib.Path) -> Iterator[St
     with ExitStack() as running:
 
         def start(
-            command: str, *flags: str, ready: bool = True, **environment: str
+            command: str,
+            *flags: str,
+            folder: pathlib.Path | None = None,
+            ready: bool = True,
+            wrapper: tuple[str, ...] = (),
+            **environment: str,
         ) -> DriverProcess:
-            folder = tmp_path / str(len(os.listdir(tmp_path)))
-            folder.mkdir()
+            folder = folder or tmp_path / str(len(os.listdir(tmp_path)))
+            folder.mkdir(exist_ok=True)
             return running.enter_context(
                 DriverProcess.start(
                     command,
                     *flags,
                     folder=folder,
                     ready=ready,
+                    wrapper=wrapper,
                     environment={
                         **shared_cloud.environment,
                         "CSI_EXOBLOCK_API_ENDPOINT": shared_cloud.api_endpoint,
@@ -70,6 +77,19 @@ def start(shared_cloud: SimulatorProcess, tmp_path: pathlib.Path) -> Iterator[St
         (["controller", "--api-endpoint", "http://127.0.0.1/v2"], "--default-zone"),
         (["controller", "--cluster-id", "no spaces"], "no spaces"),
         (["controller", "--min-volume-size-gib", "9", "--max-volume-size-gib", "8"], "exceeds"),
+        (["controller", "--max-volume-size-gib", "9999999999"], "9999999999"),
+        (["controller", "--api-timeout", "0s"], "0s"),
+        (["controller", "--shutdown-timeout", "25h"], "25h"),
+        (["controller", "--time-scale", "0"], "'0'"),
+        (["controller", "--time-scale", "1001"], "1001"),
+        (["controller", "--api-endpoint", "http://{zone}:65536/v2"], "65536"),
+        (["controller", "--user-agent-extra", "two\nlines"], "two"),
+        (["controller", "--extra-labels", "a=1,a=2"], "a=1,a=2"),
+        (["controller", "--extra-labels", "exoblock/driver=me"], "exoblock/driver"),
+        (["controller", "--zones", "at-vie-1", "--default-zone", "at-vie-2"], "--default-zone"),
+        (["node", "--kubelet-path", "kubelet"], "'kubelet'"),
+        (["node", "--device-dir", "by-id"], "'by-id'"),
+        (["node", "--registration-path", "reg.sock"], "'reg.sock'"),
         (["node", "--zone", "ch-gva-2"], "--instance-id"),
         (["node", "--instance-id", "7"], "7"),
         (["node", "--volume-attach-limit", "2", "--reserved-volume-attachments", "2"], "reserved"),
@@ -144,6 +164,34 @@ def test_a_bad_value_in_the_environment_counts_as_well() -> None:
     assert len(done.stderr.splitlines()) == 1
 
 
+def test_ctrl_c_before_anything_runs_is_no_trace() -> None:
+    done = run("version", before=pressing_ctrl_c_at_import_of("csi_exoblock.app"))
+
+    assert done.returncode == -signal.SIGINT
+    assert done.stderr == ""
+
+
+def test_help_needs_no_package_of_the_demo() -> None:
+    without = "import sys; sys.modules['rich'] = None"
+
+    listed, asked = run("--help", before=without), run("demo", before=without)
+
+    assert listed.returncode == 0
+    assert "csi-exoblock[demo]" in listed.stdout
+    assert asked.returncode == 2
+    assert "csi-exoblock[demo]" in asked.stderr
+    assert len(asked.stderr.splitlines()) == 1
+
+
+def test_a_node_without_root_says_so(start: Start) -> None:
+    if os.geteuid() == 0:
+        driver = start("node", ready=False, wrapper=("unshare", "--user"))
+    else:
+        driver = start("node", ready=False)
+
+    wait_until(lambda: "not root" in driver.log.read_text())
+
+
 def test_version_says_what_is_installed() -> None:
     done = run("version")
 
@@ -167,9 +215,10 @@ def test_a_stale_socket_is_replaced(start: Start, tmp_path: pathlib.Path) -> Non
     first.kill()
     assert first.socket.is_socket()
 
-    second = start("controller", "--endpoint", f"unix://{first.socket}")
+    second = start("controller", folder=first.socket.parent)
 
-    assert second.pid != first.pid
+    assert second.socket == first.socket
+    assert probe(second).ready.value
 
 
 def test_a_live_socket_is_refused(start: Start) -> None:
@@ -179,6 +228,16 @@ def test_a_live_socket_is_refused(start: Start) -> None:
     assert done.returncode != 0
     assert str(living.socket) in done.stderr.splitlines()[-1]
     assert probe(living).ready.value
+
+
+def test_a_socket_whose_path_is_too_long_is_refused_by_name(tmp_path: pathlib.Path) -> None:
+    deep = tmp_path / ("x" * 100)
+    deep.mkdir()
+
+    done = run("node", "--endpoint", f"unix://{deep}/csi.sock")
+
+    assert done.returncode == 1
+    assert f"bytes in a socket's path: '{deep}/csi.sock'" in done.stderr.splitlines()[-1]
 
 
 def test_what_is_no_socket_is_left_alone(tmp_path: pathlib.Path) -> None:
@@ -279,10 +338,28 @@ def create_volume(name: str) -> csi_pb2.CreateVolumeRequest:
     return csi_pb2.CreateVolumeRequest(name=name, volume_capabilities=[capability])
 
 
-def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run the command until it ends by itself."""
+def pressing_ctrl_c_at_import_of(module: str) -> str:
+    """Return code that has Ctrl-C come while the command imports a module."""
+    return f"""
+import builtins, os, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+imports = builtins.__import__
+def press(name, *rest):
+    if name == {module!r}:
+        os.kill(os.getpid(), signal.SIGINT)
+    return imports(name, *rest)
+builtins.__import__ = press
+"""
+
+
+def run(*arguments: str, before: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the command until it ends by itself.
+
+    Args:
+        before: Code that runs in the process before the command does.
+    """
     return subprocess.run(
-        [sys.executable, "-m", "csi_exoblock", *arguments],
+        [sys.executable, "-c", f"{before}\nfrom {MAIN} import main; main()", *arguments],
         env={"PATH": os.environ["PATH"], **environment},
         stdin=subprocess.DEVNULL,
         capture_output=True,
