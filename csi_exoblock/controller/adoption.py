@@ -13,7 +13,7 @@ from csi_exoblock.controller.ledger import Entry
 from csi_exoblock.controller.reading import VolumeReader
 from csi_exoblock.controller.relabelling import LabelWriter
 from csi_exoblock.controller.specs import CreatedVolume, VolumeSpec
-from csi_exoblock.errors import ApiUnavailable, DriverError, Mismatch
+from csi_exoblock.errors import ApiUnavailable, DriverError, Mismatch, NotFound
 from csi_exoblock.exoscale.client import Cloud
 from csi_exoblock.model import SnapshotId, Volume, VolumeId, VolumeState
 
@@ -58,7 +58,7 @@ class Adoption:
         size_gib = volume.size_gib
         if spec.source:  # a restore that came out too small is completed below (S8)
             size_gib = max(size_gib, gib_ceil(spec.size.required_bytes))
-        if differences := self._differences(volume, size_gib, spec):
+        if differences := self._differences(volume, size_gib, spec, deadline):
             raise Mismatch(
                 f"volume {volume.id} has the name {spec.name!r} already, but "
                 + "; ".join(differences)
@@ -68,11 +68,13 @@ class Adoption:
         self._repair_labels(volume, spec, deadline)
         return CreatedVolume(id=volume.id, size_gib=size_gib)
 
-    def _differences(self, volume: Volume, size_gib: int, spec: VolumeSpec) -> list[str]:
+    def _differences(
+        self, volume: Volume, size_gib: int, spec: VolumeSpec, deadline: Deadline
+    ) -> list[str]:
         return [
             *([_unusable(volume)] if volume.state in _UNUSABLE else []),
             *self._owner_differences(volume),
-            *self._source_differences(volume, spec.source),
+            *self._source_differences(volume, spec.source, deadline),
             *_size_differences(size_gib, spec),
         ]
 
@@ -86,15 +88,33 @@ class Adoption:
         return []
 
     def _source_differences(
-        self, volume: Volume, source: SnapshotId | VolumeId | None
+        self, volume: Volume, source: SnapshotId | VolumeId | None, deadline: Deadline
     ) -> list[str]:
         if self._labels.are_absent(volume.labels):
-            return []  # the API dropped them, or its maker died before repairing them
+            # The API dropped them, or its maker died before repairing them: only the size tells.
+            return self._shortfall(volume, source, deadline)
         made_from = self._labels.source_of(volume.labels)
         asked = str(source.uuid) if source else None
         if made_from == asked:
             return []
         return [f"it was made from {made_from or 'nothing'}, asked for is {asked or 'nothing'}"]
+
+    def _shortfall(
+        self, volume: Volume, source: SnapshotId | VolumeId | None, deadline: Deadline
+    ) -> list[str]:
+        """Say that the volume is smaller than what it would have been restored from, if it is.
+
+        Of a clone nothing can be said: its snapshot is gone, and its source may have grown since.
+        """
+        if not isinstance(source, SnapshotId):
+            return []
+        try:
+            snapshot = self._cloud.zone(source.zone).get_snapshot(source.uuid, deadline)
+        except NotFound:
+            return []
+        if volume.size_gib >= snapshot.volume_size_gib:
+            return []
+        return [f"it has {volume.size_gib} GiB, its source {snapshot.volume_size_gib} GiB"]
 
     def _resize(self, volume: Volume, size_gib: int, entry: Entry, deadline: Deadline) -> None:
         logs.step("resizing a restore that came out too small")

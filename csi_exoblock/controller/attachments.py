@@ -100,10 +100,7 @@ class Attachments:
         if volume.state is VolumeState.ERROR:
             raise WrongState(f"volume {volume.id} is in state error; ask Exoscale's support")
         if volume.attached_to and self._exists(volume.attached_to, deadline):
-            raise WrongState(
-                f"volume {volume.id} is attached to instance {volume.attached_to.uuid}; "
-                "it must be detached there first"
-            )
+            raise _attached_elsewhere(volume)
 
     def _exists(self, node_id: NodeId, deadline: Deadline) -> bool:
         logs.step("asking whether the instance that has the volume still exists")
@@ -114,7 +111,7 @@ class Attachments:
         return True
 
     def _attach(self, volume: Volume, node_id: NodeId, entry: Entry, deadline: Deadline) -> None:
-        what = f"volume {volume.id} was not attached to instance {node_id.uuid}"
+        what = _not_attached(volume, node_id)
         client = self._cloud.zone(volume.id.zone)
         logs.step("attaching the volume")
         try:
@@ -128,22 +125,36 @@ class Attachments:
             client.get_volume(volume.id.uuid, deadline)
             raise NotFound(f"{what}: there is no such instance in zone {node_id.zone}") from error
         except (ApiRejected, ApiDenied) as error:
-            self._explain(what, node_id, deadline)
-            raise refused(what, error) from error
-        if ended.state is not OperationState.SUCCESS:
-            seen = client.get_volume(volume.id.uuid, deadline)
-            if not _is_attached(seen, node_id):
-                self._explain(what, node_id, deadline)
-                raise failed(what, ended)
+            self._look_again(volume, node_id, refused(what, error), deadline)
+        else:
+            if ended.state is not OperationState.SUCCESS:
+                self._look_again(volume, node_id, failed(what, ended), deadline)
         log.info("volume attached", extra={"instance_id": node_id.uuid})
 
-    def _explain(self, what: str, node_id: NodeId, deadline: Deadline) -> None:
-        """Return unless the instance's attach limit is the reason, read and proven (C2).
+    def _look_again(
+        self, volume: Volume, node_id: NodeId, refusal: DriverError, deadline: Deadline
+    ) -> None:
+        """Return if the volume is attached all the same; else say why it is not.
 
         Raises:
-            LimitReached: It is.
+            OperationPending: Somebody attaches or detaches it just now.
+            WrongState: It is attached to another instance by now.
+            LimitReached: The instance has as many volumes as it may have.
+            DriverError: The refusal itself, where nothing else explains it.
         """
         logs.step("asking why the volume was not attached")
+        seen = self._cloud.zone(volume.id.zone).get_volume(volume.id.uuid, deadline)
+        if _is_attached(seen, node_id):
+            return
+        if seen.state in _UNDER_WAY:
+            raise OperationPending(f"volume {seen.id} is {seen.state}; retry") from refusal
+        if seen.attached_to not in (None, node_id, volume.attached_to):
+            raise _attached_elsewhere(seen) from refusal
+        self._require_room(node_id, _not_attached(volume, node_id), deadline)
+        raise refusal
+
+    def _require_room(self, node_id: NodeId, what: str, deadline: Deadline) -> None:
+        """Return unless the instance's attach limit is reached, as read and proven (C2)."""
         client = self._cloud.zone(node_id.zone)
         limit = read_quotas(client, deadline).get(ATTACHMENTS)
         if limit is None or limit.limit is None:
@@ -188,6 +199,17 @@ def _names(volume: Volume, node_id: NodeId | None) -> bool:
 
 def _is_attached(volume: Volume, node_id: NodeId) -> bool:
     return volume.state is VolumeState.ATTACHED and volume.attached_to == node_id
+
+
+def _not_attached(volume: Volume, node_id: NodeId) -> str:
+    return f"volume {volume.id} was not attached to instance {node_id.uuid}"
+
+
+def _attached_elsewhere(volume: Volume) -> WrongState:
+    return WrongState(
+        f"volume {volume.id} is attached to instance {_instance(volume)}; "
+        "it must be detached there first"
+    )
 
 
 def _instance(volume: Volume) -> str:

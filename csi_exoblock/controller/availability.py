@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from csi_exoblock.capacity import SizeLimits
 from csi_exoblock.concurrency import Deadline
+from csi_exoblock.config import DEFAULT_SIZE_LIMITS
 from csi_exoblock.controller.placement import choose_zone
 from csi_exoblock.controller.quotas import GIBIBYTES, LARGEST_GIB, VOLUMES
 from csi_exoblock.exoscale.client import Cloud
@@ -48,7 +49,7 @@ class Availability:
             default=self._default_zone,
         )
         quotas = {quota.resource: quota for quota in self._cloud.zone(chosen).list_quotas(deadline)}
-        largest_gib = _limit(quotas.get(LARGEST_GIB), self._size_limits.max_gib)
+        largest_gib = self._largest_gib(quotas.get(LARGEST_GIB))
         available_gib = min(_left(quotas.get(GIBIBYTES), largest_gib), largest_gib)
         if _left(quotas.get(VOLUMES), 1) < 1:
             available_gib = 0
@@ -58,9 +59,12 @@ class Availability:
             largest_gib=largest_gib,
         )
 
-
-def _limit(quota: Quota | None, unlimited: int) -> int:
-    return unlimited if quota is None or quota.limit is None else quota.limit
+    def _largest_gib(self, quota: Quota | None) -> int:
+        """Return what the quota says, or the flag where that says less (N5)."""
+        flag = self._size_limits.max_gib
+        if quota is None or quota.limit is None:
+            return flag
+        return quota.limit if flag == DEFAULT_SIZE_LIMITS.max_gib else min(flag, quota.limit)
 
 
 def _left(quota: Quota | None, unlimited: int) -> int:

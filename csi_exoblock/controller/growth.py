@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
+from typing import NoReturn
 
 from csi_exoblock import logs
 from csi_exoblock.capacity import CapacityRange
@@ -12,7 +13,13 @@ from csi_exoblock.concurrency import Deadline
 from csi_exoblock.config import ControllerSettings, Timing
 from csi_exoblock.controller.labels import Labels, PendingSize
 from csi_exoblock.controller.ledger import Entry, Ledger
-from csi_exoblock.controller.quotas import GIBIBYTES, exceeded, read_quotas, size_within_limits
+from csi_exoblock.controller.quotas import (
+    GIBIBYTES,
+    above_largest,
+    exceeded,
+    read_quotas,
+    size_within_limits,
+)
 from csi_exoblock.controller.reading import VolumeReader
 from csi_exoblock.controller.refusals import refused
 from csi_exoblock.controller.relabelling import LabelWriter
@@ -114,7 +121,7 @@ class Growth:
             return True
         return instance.state is InstanceState.STOPPED
 
-    def _defer(self, volume: Volume, size_gib: int, deadline: Deadline) -> None:
+    def _defer(self, volume: Volume, size_gib: int, deadline: Deadline) -> NoReturn:
         """Have the volume grow before it is attached the next time.
 
         Raises:
@@ -164,7 +171,7 @@ class Growth:
             with entry.sending(shown_by=lambda seen: seen.size_gib >= size_gib):
                 resized = client.resize_volume(volume.id.uuid, size_gib, deadline)
         except (ApiRejected, ApiDenied) as error:
-            raise self._why_refused(error, volume, size_gib, deadline) from error
+            return self._look_again(error, volume, size_gib, deadline)
         if resized.size_gib < size_gib:
             resized = client.get_volume(volume.id.uuid, deadline)
         if resized.size_gib < size_gib:
@@ -174,15 +181,28 @@ class Growth:
         log.info("volume resized", extra={"size_gib": resized.size_gib})
         return resized
 
-    def _why_refused(
+    def _look_again(
         self, error: ApiRejected | ApiDenied, volume: Volume, size_gib: int, deadline: Deadline
-    ) -> DriverError:
-        what = f"volume {volume.id} was not resized to {size_gib} GiB"
+    ) -> Volume:
+        """Return the volume if it is as large as wanted though its resize was refused.
+
+        Raises:
+            WrongState: An instance runs with it by now; it grows before its next attach (N2).
+            SizeOutOfRange: A quota is in the way.
+            DriverError: The refusal itself, where nothing else explains it.
+        """
+        logs.step("asking why the volume was not resized")
         client = self._cloud.zone(volume.id.zone)
         seen = client.get_volume(volume.id.uuid, deadline)
+        if seen.size_gib >= size_gib:
+            return seen
         if seen.attached_to:
-            return WrongState(f"{what}: instance {seen.attached_to.uuid} has it now; {error}")
+            self._defer(seen, size_gib, deadline)
+        what = f"volume {volume.id} was not resized to {size_gib} GiB"
+        quotas = read_quotas(client, deadline)
         more = {GIBIBYTES: size_gib - volume.size_gib}
-        if limit := exceeded(read_quotas(client, deadline), more):
-            return SizeOutOfRange(f"{what}: {limit}; ask for less or have the quota raised")
-        return refused(what, error)
+        if limit := above_largest(quotas, size_gib) or exceeded(quotas, more):
+            raise SizeOutOfRange(
+                f"{what}: {limit}; ask for less or have the quota raised"
+            ) from error
+        raise refused(what, error) from error

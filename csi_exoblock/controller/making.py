@@ -13,8 +13,8 @@ from csi_exoblock.controller.labels import Labels
 from csi_exoblock.controller.ledger import Entry, Ledger
 from csi_exoblock.controller.quotas import (
     GIBIBYTES,
-    LARGEST_GIB,
     VOLUMES,
+    above_largest,
     exceeded,
     read_quotas,
     size_within_limits,
@@ -222,9 +222,8 @@ def _why_refused(
 ) -> DriverError:
     what = f"volume {spec.name!r} of {size_gib} GiB was not created in zone {client.zone}"
     quotas = read_quotas(client, deadline)
-    largest = quotas.get(LARGEST_GIB)
-    if largest and largest.limit is not None and size_gib > largest.limit:
-        return SizeOutOfRange(f"{what}: the quota {LARGEST_GIB} allows {largest.limit} GiB")
+    if limit := above_largest(quotas, size_gib):
+        return SizeOutOfRange(f"{what}: {limit}")
     if limit := exceeded(quotas, {VOLUMES: 1, GIBIBYTES: size_gib}):
         return LimitReached(f"{what}: {limit}; delete volumes or have the quota raised")
     return refused(what, error)

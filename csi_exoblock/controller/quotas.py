@@ -44,6 +44,14 @@ def exceeded(quotas: dict[str, Quota], wanted: dict[str, int]) -> str | None:
     return None
 
 
+def above_largest(quotas: dict[str, Quota], size_gib: int) -> str | None:
+    """Say which limit a volume of that size is above, or return `None`."""
+    quota = quotas.get(LARGEST_GIB)
+    if quota and quota.limit is not None and size_gib > quota.limit:
+        return f"the quota {LARGEST_GIB} allows {quota.limit} GiB"
+    return None
+
+
 def size_within_limits(
     wanted: CapacityRange,
     limits: SizeLimits,

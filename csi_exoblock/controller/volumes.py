@@ -22,9 +22,11 @@ from csi_exoblock.errors import (
     ApiDenied,
     ApiRejected,
     ApiUnavailable,
+    DriverError,
     InvalidRequest,
     LimitReached,
     NotFound,
+    OperationPending,
     WrongState,
 )
 from csi_exoblock.exoscale.client import Cloud
@@ -33,6 +35,7 @@ from csi_exoblock.model import OperationState, Volume, VolumeId, VolumeState, Zo
 log = logging.getLogger(__name__)
 
 _GOING = (VolumeState.DELETING, VolumeState.DELETED)
+_PERHAPS_FOR_SNAPSHOTS = (ApiRejected, ApiDenied, OperationPending)
 _IN_USE = (VolumeState.ATTACHING, VolumeState.ATTACHED, VolumeState.DETACHING)
 
 
@@ -117,14 +120,15 @@ class Volumes:
     def _zone_for(self, spec: VolumeSpec, entry: Entry, deadline: Deadline) -> ZoneName:
         """Return where the volume is to be made.
 
-        A refusal comes only once it is known what became of an earlier call's creation: no later
-        call would get any further, and none could be final (C1, C3).
+        A refusal comes only once what an earlier call may have made elsewhere is known and has its
+        labels: no later call would get any further, and the claim may be deleted now (C1, C3).
         """
         try:
             return self._placement.zone_for(spec, deadline)
         except (InvalidRequest, LimitReached):
-            if entry.zone:
-                self._take_up_or_find(spec, entry.zone, entry, deadline)
+            elsewhere = entry.zone or (spec.source and spec.source.zone)
+            if elsewhere and (volume := self._take_up_or_find(spec, elsewhere, entry, deadline)):
+                self._adoption.adopt(volume, spec, entry, deadline)
             raise
 
     def _take_up_or_find(
@@ -177,19 +181,30 @@ class Volumes:
                 shown_by=lambda seen: seen.state in _GOING,
             )
         except (ApiRejected, ApiDenied) as error:
-            _require_free_of_snapshots(volume, error)
-            raise refused(what, error) from error
-        if ended.state is not OperationState.SUCCESS:
-            left = client.get_volume(volume.id.uuid, deadline)
-            if left.state is not VolumeState.DELETED:
-                raise failed(what, ended)
+            self._look_again(volume, refused(what, error), deadline)
+        else:
+            if ended.state is not OperationState.SUCCESS:
+                self._look_again(volume, failed(what, ended), deadline)
         log.info("volume deleted")
 
+    def _look_again(self, volume: Volume, refusal: DriverError, deadline: Deadline) -> None:
+        """Return if the volume is gone all the same; else say why it is not.
 
-def _require_free_of_snapshots(volume: Volume, error: ApiRejected | ApiDenied) -> None:
-    if volume.snapshot_ids:
-        ids = ", ".join(str(each) for each in volume.snapshot_ids)
-        raise WrongState(
-            f"volume {volume.id} is kept because of its snapshots {ids}: {error}; "
-            "it is deleted once they are"
-        ) from error
+        Raises:
+            NotFound: It is gone, and the API says so.
+            WrongState: It is attached by now, or kept for the sake of its snapshots.
+            DriverError: The refusal itself, where nothing else explains it.
+        """
+        logs.step("asking why the volume was not deleted")
+        seen = self._cloud.zone(volume.id.zone).get_volume(volume.id.uuid, deadline)
+        seen = self._reader.leave(seen, (VolumeState.DELETING,), deadline)
+        if seen.state is VolumeState.DELETED:
+            return
+        self._require_deletable(seen)
+        if seen.snapshot_ids and isinstance(refusal, _PERHAPS_FOR_SNAPSHOTS):
+            ids = ", ".join(str(each.uuid) for each in seen.snapshot_ids)  # 20 of them fit (F11)
+            raise WrongState(
+                f"volume {seen.id} is kept for its snapshots, and deleted once they are: {ids}; "
+                f"{refusal}"
+            ) from refusal
+        raise refusal

@@ -24,6 +24,17 @@ class Administrator:
         while self._send("GET", path)["labels"] != wanted:
             pass
 
+    def attach_volume(self, volume_id: str, node_id: str) -> None:
+        """Attach a volume to an instance; return once it is."""
+        path = self._path(volume_id)
+        self._send("PUT", f"{path}:attach", {"instance": {"id": node_id.split("/")[1]}})
+        while str(self._send("GET", path)["state"]) != "attached":
+            pass
+
+    def resize_volume(self, volume_id: str, gib: int) -> None:
+        """Resize a volume."""
+        self._send("PUT", f"{self._path(volume_id)}:resize-volume", {"size": gib})
+
     def delete_volume(self, volume_id: str) -> None:
         """Delete a volume."""
         self._send("DELETE", self._path(volume_id))

@@ -83,6 +83,17 @@ def test_the_least_of_what_the_quotas_leave(
     assert answer.maximum_volume_size.value == (10240 if largest == UNLIMITED else largest) * GIB
 
 
+def test_no_volume_is_larger_than_the_flag_says(
+    start_controller: StartController, quotas: SimulatorProcess
+) -> None:  # N5
+    flags = ("--capacity-from-quota", "true", "--max-volume-size-gib", "50")
+    modest = Controller(start_controller(*flags).channel)
+
+    answer = modest.GetCapacity(capacity_of(quotas.zones[0]))
+
+    assert answer.maximum_volume_size.value == answer.available_capacity == 50 * GIB
+
+
 def test_an_unknown_zone_is_named(knowing: Controller) -> None:
     with refused(grpc.StatusCode.INVALID_ARGUMENT, "xx-abc-1"):
         knowing.GetCapacity(capacity_of("xx-abc-1"))

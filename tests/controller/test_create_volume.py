@@ -196,6 +196,17 @@ def test_a_volume_without_labels_is_adopted_and_labelled(
     assert adopted["labels"]["exoblock/name"] == volume["name"]
 
 
+def test_a_volume_without_labels_that_is_smaller_than_the_source_is_no_restore_of_it(
+    controller: Controller, cloud: SimulatorProcess, name: str
+) -> None:  # D11: it would be handed out without the data
+    source = controller.CreateVolume(create_volume(f"{name}-source", 2)).volume.volume_id
+    snapshot = controller.CreateSnapshot(create_snapshot(name, source)).snapshot.snapshot_id
+    cloud.add_volumes(cloud.zones[0], 1, prefix=f"{name}-made-")
+
+    with refused(grpc.StatusCode.ALREADY_EXISTS, "it has 1 GiB, its source 2 GiB"):
+        controller.CreateVolume(create_volume(f"{name}-made-0", 2, snapshot_id=snapshot))
+
+
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_post_whose_answer_is_lost_makes_one_volume(
     controller: Controller, cloud: SimulatorProcess, name: str, when: str

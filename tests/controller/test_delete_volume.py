@@ -112,9 +112,21 @@ def test_a_volume_with_snapshots_goes_now_or_once_they_are_gone(
     snapshot = controller.CreateSnapshot(create_snapshot(name, volume)).snapshot.snapshot_id
 
     if answer == "refused":
-        with refused(grpc.StatusCode.FAILED_PRECONDITION, snapshot):
+        with refused(grpc.StatusCode.FAILED_PRECONDITION, snapshot.split("/")[1]):
             controller.DeleteVolume(delete_volume(volume))
         controller.DeleteSnapshot(delete_snapshot(snapshot))
     controller.DeleteVolume(delete_volume(volume))
 
     assert volume not in ids(cloud)
+
+
+def test_the_snapshots_that_keep_a_volume_are_all_named(
+    controller: Controller, cloud: SimulatorProcess, name: str, volume: str
+) -> None:  # S19, F11: as many as a volume may have
+    cloud.set_mode("delete-with-snapshots", "refused")
+    requests = [create_snapshot(f"{name}-{number}", volume) for number in range(20)]
+    snapshots = [controller.CreateSnapshot(each).snapshot.snapshot_id for each in requests]
+
+    uuids = (each.split("/")[1] for each in snapshots)
+    with refused(grpc.StatusCode.FAILED_PRECONDITION, "deleted once they are", *uuids):
+        controller.DeleteVolume(delete_volume(volume))

@@ -176,6 +176,21 @@ def test_a_restore_that_was_lost_before_its_pod_moved_sends_the_pod_back(
     assert len([each for each in cloud.volumes() if each["name"] == name]) == 1
 
 
+def test_a_restore_of_a_dead_process_is_labelled_before_the_pod_is_sent_there(
+    controller: Controller, cloud: SimulatorProcess, volume: str, name: str
+) -> None:  # C3, C4
+    first, second = cloud.zones[:2]
+    snapshot = controller.CreateSnapshot(create_snapshot(name, volume)).snapshot.snapshot_id
+    cloud.add_volumes(first, 1, prefix=name)
+    (made,) = (each for each in cloud.volumes() if each["name"] == f"{name}0")
+
+    with refused(grpc.StatusCode.RESOURCE_EXHAUSTED, first):
+        controller.CreateVolume(create_volume(made["name"], snapshot_id=snapshot, zones=[second]))
+
+    (made,) = (each for each in cloud.volumes() if each["id"] == made["id"])
+    assert made["labels"]["exoblock/source"] == snapshot.split("/")[1]
+
+
 def test_a_lost_create_in_a_zone_that_died_blocks_only_its_name(
     controller: Controller, cloud: SimulatorProcess, name: str
 ) -> None:  # C3
