@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from csi_exoblock.app.part import Part
+from csi_exoblock.concurrency import Turns
 from csi_exoblock.config import ApiSettings, ControllerSettings, ServerSettings
 from csi_exoblock.controller.adoption import Adoption
 from csi_exoblock.controller.attachments import Attachments
@@ -112,7 +113,12 @@ def build_controller(
     service = Controller(
         volumes=volumes,
         attachments=Attachments(
-            cloud=cloud, ledger=ledger, reader=reader, growth=growth, timing=timing
+            cloud=cloud,
+            ledger=ledger,
+            reader=reader,
+            growth=growth,
+            turns=Turns() if settings.serialize_attach else None,
+            timing=timing,
         ),
         growth=growth,
         snapshots=snapshots,

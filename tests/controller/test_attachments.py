@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import grpc
 import pytest
 
 from tests.controller.conftest import Controller, StartController
-from tests.controller.requests import absent_id, publish, unpublish
+from tests.controller.requests import absent_id, create_volume, publish, unpublish
 from tests.controller.waiting import as_a_sidecar_would, wait_until_called
 from tests.grpc_errors import refused
 from tests.simulator_process import SimulatorProcess
@@ -227,6 +228,27 @@ def test_an_attach_is_found_again_after_a_restart(
 
     cloud.set_latency("attach", 0.05)
     assert cloud.operations_called().count(ATTACH) == 1
+
+
+def test_attaches_to_one_instance_can_come_one_by_one(
+    start_controller: StartController,
+    controller: Controller,
+    cloud: SimulatorProcess,
+    name: str,
+    node: str,
+) -> None:  # S4: where the cloud lets them collide, nobody is told to come again
+    cloud.set_mode("parallel-attach", "collides")
+    orderly = Controller(start_controller("--serialize-attach", "true").channel)
+    made = [controller.CreateVolume(create_volume(f"{name}-{each}")) for each in range(4)]
+    volumes = [each.volume.volume_id for each in made]
+
+    with ThreadPoolExecutor(len(volumes)) as pool:
+        list(pool.map(lambda each: orderly.ControllerPublishVolume(publish(each, node)), volumes))
+        list(pool.map(lambda each: orderly.ControllerUnpublishVolume(unpublish(each)), volumes))
+
+    called = cloud.operations_called()
+    assert (called.count(ATTACH), called.count(DETACH)) == (len(volumes), len(volumes))
+    assert [instance_of(cloud, each) for each in volumes] == [None] * len(volumes)
 
 
 def test_every_error_of_a_detach_is_worth_a_retry(
