@@ -96,6 +96,25 @@ def test_a_lost_detach_cannot_land_on_a_new_attach(
     assert cloud.operations_called().count(DETACH) == 1
 
 
+def test_a_detach_that_arrives_late_is_waited_for(
+    controller: Controller,
+    start_controller: StartController,
+    cloud: SimulatorProcess,
+    volume: str,
+    node: str,
+) -> None:  # S5, D3: its sender gave up before the cloud began with it
+    controller.ControllerPublishVolume(publish(volume, node))
+    impatient = Controller(start_controller("--time-scale", "1", "--api-timeout", "2s").channel)
+    cloud.add_fault(fault="delay", operation=DETACH, when="before", seconds=3.0, count=1)
+    with refused(grpc.StatusCode.UNAVAILABLE):
+        impatient.ControllerUnpublishVolume(unpublish(volume, node))
+
+    impatient.ControllerUnpublishVolume(unpublish(volume, node))
+
+    assert instance_of(cloud, volume) is None
+    assert cloud.operations_called().count(DETACH) == 1
+
+
 def test_detach_without_a_node_detaches_from_wherever_it_is(
     controller: Controller, cloud: SimulatorProcess, volume: str, node: str
 ) -> None:  # D3

@@ -210,6 +210,28 @@ def test_a_flag_wins_over_the_environment(start: Start) -> None:
     assert info.vendor_version
 
 
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        ("exoblock.csi.exoscale.com", "topology.exoblock.csi.exoscale.com/zone"),
+        ("csi.exoscale.com", "topology.csi.exoscale.com/zone"),
+    ],
+)
+def test_the_topology_key_is_the_driver_name_s_for_ever(
+    start: Start, shared_cloud: SimulatorProcess, name: str, key: str
+) -> None:  # S12
+    zone = shared_cloud.zones[0]
+    identity = ("--instance-id", INSTANCE, "--zone", zone)
+    driver = start("all", "--driver-name", name, *identity)
+
+    node = csi_pb2_grpc.NodeStub(driver.channel).NodeGetInfo(csi_pb2.NodeGetInfoRequest())
+    create = csi_pb2_grpc.ControllerStub(driver.channel).CreateVolume
+    volume = create(create_volume("with-" + name)).volume
+
+    assert node.accessible_topology.segments == {key: zone}
+    assert [each.segments for each in volume.accessible_topology] == [{key: zone}]
+
+
 def test_a_stale_socket_is_replaced(start: Start, tmp_path: pathlib.Path) -> None:
     first = start("controller")
     first.kill()

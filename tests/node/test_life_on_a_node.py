@@ -156,6 +156,15 @@ def test_repeated_calls_add_no_mount(volume: Volume) -> None:  # S14
     )
 
 
+def test_repeated_calls_add_no_mount_of_a_raw_device(volume: Volume) -> None:  # S14
+    raw = block_capability()
+    for _ in range(50):
+        volume.stage_as(raw)
+        volume.publish(capability=raw)
+
+    assert mounts_of(volume.disk.path) == [str(volume.target())]
+
+
 def test_every_layer_goes_and_the_target_with_it(volume: Volume) -> None:  # S14
     volume.stage()
     target = volume.publish()
