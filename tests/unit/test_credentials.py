@@ -73,7 +73,9 @@ def values() -> st.SearchStrategy[object]:
 
 
 @given(value=values(), ensure_ascii=st.booleans(), cut=st.integers(0, 30), extra=st.binary())
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 def test_whatever_a_file_holds_nothing_of_it_shows(
     tmp_path: pathlib.Path, value: object, ensure_ascii: bool, cut: int, extra: bytes
 ) -> None:  # F12
