@@ -132,6 +132,9 @@ def version() -> None:
 
 
 def _serve(given: settings.Given, *, controller: bool, node: bool) -> None:
+    from csi_exoblock.app import memory
+
+    memory.keep_small()  # before gRPC is imported, which starts threads
     from csi_exoblock.app import process  # gRPC and what hangs on it cost a third of a second
 
     server = settings.server_settings(given)
