@@ -24,7 +24,7 @@ class Body:
     def __init__(self, raw: bytes) -> None:
         try:
             fields = json.loads(raw or b"{}")
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise refusals.invalid(f"the body is no JSON: {error}") from error
         if not isinstance(fields, dict):
             raise refusals.invalid("the body is no JSON object")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -128,8 +129,10 @@ class Control:
 
     async def _set_modes(self, request: web.Request) -> None:
         """Put answers in force: {"names-unique": "yes"}."""
+        modes = deepcopy(self.cloud.modes)  # all of them, or none
         for label, answer in (await request.json()).items():
-            self.cloud.modes.set(label, answer)
+            modes.set(label, answer)
+        self.cloud.modes = modes
         await self.runner.show_boot_disk()
 
     async def _put_key(self, request: web.Request) -> None:
@@ -158,8 +161,10 @@ class Control:
 
     async def _set_quotas(self, request: web.Request) -> None:
         """Set limits: {"block-storage": 100}."""
+        quotas = deepcopy(self.cloud.quotas)
         for resource, limit in (await request.json()).items():
-            self.cloud.quotas.set(resource, limit)
+            quotas.set(resource, limit)
+        self.cloud.quotas = quotas
 
     async def _get_latencies(self, request: web.Request) -> dict[str, float]:
         """Return how many seconds each kind of operation takes, before --time-scale."""
@@ -167,8 +172,10 @@ class Control:
 
     async def _set_latencies(self, request: web.Request) -> None:
         """Set seconds: {"create": 1.5}, or {"all": 0}."""
+        latencies = deepcopy(self.cloud.latencies)
         for kind, seconds in (await request.json()).items():
-            self.cloud.latencies.set(kind, float(seconds))
+            latencies.set(kind, float(seconds))
+        self.cloud.latencies = latencies
 
     async def _get_instances(self, request: web.Request) -> list[wire.Json]:
         """List the instances of all zones; local ones are this host."""

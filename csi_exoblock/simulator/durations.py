@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Final
@@ -62,12 +63,12 @@ class Latencies:
         """Set one kind's latency, before scaling; `all` sets every kind's.
 
         Raises:
-            ValueError: There is no such kind, or the latency is negative.
+            ValueError: There is no such kind, or the latency is negative or without end.
         """
         if kind != "all" and kind not in self._seconds:
             raise ValueError(f"unknown operation {kind!r}; known are {', '.join(self._seconds)}")
-        if seconds < 0:
-            raise ValueError(f"the latency of {kind} is negative: {seconds}")
+        if not 0 <= seconds < math.inf:
+            raise ValueError(f"the latency of {kind} can't be {seconds} s")
         for each in self._seconds if kind == "all" else (kind,):
             self._seconds[each] = seconds
 

@@ -11,6 +11,7 @@ from typing import Final
 
 from csi_exoblock.simulator.cloud import Cloud, Zone
 from csi_exoblock.simulator.codec import decode, encode
+from csi_exoblock.simulator.refusals import Refusal
 from csi_exoblock.simulator.resources import Instance, Operation, Snapshot, Volume
 
 _SAVE_SECONDS: Final = 1.0  # what a kill may lose
@@ -49,16 +50,10 @@ class StateFile:
         """
         if not self._path.exists():
             return
-        state = decode(_CloudState, json.loads(self._path.read_text()))
-        for saved in state.zones:
-            if saved.name in cloud.zones:
-                _fill(cloud.zones[saved.name], saved)
-        for operation in state.operations:
-            if operation.zone in cloud.zones:
-                cloud.keep(operation)
-        for resource, limit in state.quotas.items():
-            cloud.quotas.set(resource, limit)
-        cloud.random.setstate((_RANDOM_VERSION, state.random, None))
+        try:
+            _restore(cloud, decode(_CloudState, json.loads(self._path.read_text())))
+        except (ValueError, Refusal) as error:
+            raise ValueError(f"{self._path}: {error}") from error
 
     def save(self, cloud: Cloud) -> None:
         """Write the state, if it has changed, at once or not at all."""
@@ -75,6 +70,18 @@ class StateFile:
         while True:
             self.save(cloud)
             await asyncio.sleep(_SAVE_SECONDS)
+
+
+def _restore(cloud: Cloud, state: _CloudState) -> None:
+    for saved in state.zones:
+        if saved.name in cloud.zones:
+            _fill(cloud.zones[saved.name], saved)
+    for operation in state.operations:
+        if operation.zone in cloud.zones:
+            cloud.keep(operation)
+    for resource, limit in state.quotas.items():
+        cloud.quotas.set(resource, limit)
+    cloud.random.setstate((_RANDOM_VERSION, state.random, None))
 
 
 def _fill(zone: Zone, saved: _ZoneState) -> None:

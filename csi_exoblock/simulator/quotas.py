@@ -53,8 +53,11 @@ class Quotas:
 
         Raises:
             Refusal: Nothing of that name is limited.
+            ValueError: The limit is no number of things.
         """
         self.limit(resource)
+        if type(limit) is not int or limit < UNLIMITED:
+            raise ValueError(f"the limit of {resource} is no whole number from -1: {limit!r}")
         self._limits[resource] = limit
 
     def require(self, resource: Resource, wanted: int) -> None:

@@ -180,6 +180,31 @@ def test_control_describes_itself(cloud: SimulatorProcess) -> None:
     assert all(described.values())
 
 
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("quotas", {"block-storage": "7"}),
+        ("quotas", {"block-storage": True}),
+        ("quotas", {"block-storage": -2}),
+        ("quotas", {"block-storage": 7, "nonsense": 7}),
+        ("latencies", {"create": "nan"}),
+        ("latencies", {"create": 1, "all": -1}),
+        ("latencies", {"create": 1, "cook": 1}),
+        ("modes", {"names-unique": "yes", "list-lag": "perhaps"}),
+    ],
+)
+def test_a_setting_that_makes_no_sense_changes_nothing(
+    cloud: SimulatorProcess, path: str, body: object
+) -> None:
+    url = f"{cloud.base_url}/_simulator/{path}"
+    before = requests.get(url, timeout=30).json()
+
+    answer = requests.put(url, json=body, timeout=30)
+
+    assert answer.status_code in (400, 404)
+    assert requests.get(url, timeout=30).json() == before
+
+
 def test_large_zone_is_listed_whole(cloud: SimulatorProcess, zone: ZoneClient) -> None:
     cloud.add_volumes(zone.zone, 10_000, prefix="old-")
 

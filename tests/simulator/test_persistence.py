@@ -71,7 +71,17 @@ def test_state_directory_is_not_shared(tmp_path: pathlib.Path) -> None:
     assert "another simulator" in second.stderr
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"zones": 1}', '{"volumes": []}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        '{"zones": 1}',
+        '{"volumes": []}',
+        '{"zones": [], "operations": [], "quotas": {"nonsense": 1}, "random": []}',
+        '{"zones": [], "operations": [], "quotas": {}, "random": [1]}',
+    ],
+)
 def test_state_that_cannot_be_read_is_refused(tmp_path: pathlib.Path, text: str) -> None:
     (tmp_path / "state.json").write_text(text)
 
@@ -81,4 +91,5 @@ def test_state_that_cannot_be_read_is_refused(tmp_path: pathlib.Path, text: str)
 
     assert ended.returncode == 2
     assert len(ended.stderr.splitlines()) == 1
+    assert f"{tmp_path}/state.json" in ended.stderr
     assert (tmp_path / "state.json").read_text() == text

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
+import requests
+from exoscale_auth import ExoscaleV2Auth
 
 from tests.simulator.client import Json, ZoneClient
-from tests.simulator_process import SimulatorProcess
+from tests.simulator_process import API_KEY, API_SECRET, SimulatorProcess
 
 NOWHERE = "6f1c2d3e-0000-4000-8000-000000000000"
 
@@ -73,6 +75,16 @@ def test_create_that_can_never_succeed_is_refused(
     assert status == 400
     assert message
     assert cloud.volumes() == []
+
+
+@pytest.mark.parametrize("body", [b"{", b"[]", b"\xff\xfe", b"[" * 100_000, b"NaN"])
+def test_a_body_that_is_no_object_is_refused(cloud: SimulatorProcess, body: bytes) -> None:
+    url = f"{cloud.base_url}/{cloud.zones[0]}/v2/block-storage"
+
+    answer = requests.post(url, data=body, auth=ExoscaleV2Auth(API_KEY, API_SECRET), timeout=30)
+
+    assert answer.status_code == 400
+    assert answer.json()["message"].startswith("the body is no JSON")
 
 
 def test_longest_name_is_accepted(zone: ZoneClient) -> None:
