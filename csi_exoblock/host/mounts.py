@@ -96,13 +96,12 @@ class Mounts:
         return max(reversed(within), key=lambda mount: len(mount.target.parts))
 
     def mount(self, device: Path, path: Path, filesystem: str, flags: tuple[str, ...]) -> None:
-        """Mount a file system on a folder, which is made if it is missing.
+        """Mount a file system on a folder, which must exist.
 
         Raises:
             CommandFailed: The kernel refused it; the message has the kernel's own line (S17).
             WrongState: The file system is damaged.
         """
-        path.mkdir(parents=True, exist_ok=True)
         options = ("-o", ",".join(flags)) if flags else ()
         argv = ("mount", "-t", filesystem, *options, str(device), str(path))
         with KernelLog() as kernel:

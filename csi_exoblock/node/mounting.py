@@ -10,6 +10,7 @@ from csi_exoblock.errors import DriverError, HostError, WrongState
 from csi_exoblock.host.checking import Checker, how_to_repair
 from csi_exoblock.host.devices import BlockDevice, Devices
 from csi_exoblock.host.growing import Grower
+from csi_exoblock.host.mountpoints import make_folder
 from csi_exoblock.host.mounts import Mounts
 from csi_exoblock.model import AccessMode, Filesystem, MountAccess, VolumeId
 from csi_exoblock.options import mount_flags
@@ -88,6 +89,7 @@ class VolumeMounter:
     ) -> None:
         deadline.check()
         logs.step("stage: mounting")
+        make_folder(path)
         try:
             self._mounts.mount(device.path, path, access.filesystem, flags_of(access))
         except WrongState as error:

@@ -11,6 +11,7 @@ from csi_exoblock.errors import HostError, Mismatch, WrongState
 from csi_exoblock.host.devices import BlockDevice, DeviceNumber, Devices
 from csi_exoblock.host.jobs import Jobs
 from csi_exoblock.host.liveness import Liveness
+from csi_exoblock.host.mountpoints import make_file, make_folder, remove
 from csi_exoblock.host.mounts import Mount, Mounts, real_path
 from csi_exoblock.host.readonly import is_read_only, set_read_only
 from csi_exoblock.model import Access, AccessMode, BlockAccess, MountAccess, VolumeId
@@ -90,7 +91,7 @@ class Publishing:
             logs.step("unpublish: unmounting")
             self._mounts.unmount(target_path, deadline)
             logs.step("unpublish: removing the target")
-            _remove(target_path)
+            remove(target_path)
 
     def _staged(
         self,
@@ -157,7 +158,7 @@ class Publishing:
         if mount is not None:  # the bind that a call made which was killed before the next step
             self._mounts.unmount(target, deadline)
         logs.step("publish: binding the file system")
-        target.mkdir(parents=True, exist_ok=True)
+        make_folder(target)
         self._mounts.bind(staged.target, target, read_only=read_only)
         self._prove(volume_id, device, target, deadline)
 
@@ -188,8 +189,7 @@ class Publishing:
             volume_id, access, device.number, apart_from=(real_path(target),)
         )
         logs.step("publish: binding the device")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.touch(exist_ok=True)
+        make_file(target)
         self._mounts.bind(device.path, target, read_only=False)
         self._prove(volume_id, device.number, target, deadline)
 
@@ -250,18 +250,3 @@ class Publishing:
         except WrongState as error:  # would be final, and a mount is left (D5)
             raise HostError(str(error)) from error
         raise HostError(f"volume {volume_id}: {target} didn't show its device {device}; retry")
-
-
-def _remove(target: Path) -> None:
-    """Remove a target that nothing is mounted on; what is not there is fine.
-
-    Raises:
-        WrongState: It is a folder with something in it.
-    """
-    try:
-        if target.is_dir() and not target.is_symlink():
-            target.rmdir()
-        else:
-            target.unlink(missing_ok=True)
-    except OSError as error:
-        raise WrongState(f"{target} can't be removed: {error.strerror}") from error

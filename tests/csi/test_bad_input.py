@@ -275,6 +275,29 @@ def test_a_class_parameter_that_is_wrong_is_named(
     assert says in message
 
 
+@pytest.mark.usefixtures("untouched")
+@pytest.mark.parametrize(
+    ("attributes", "says"),
+    [
+        ({"mkfsOptions": "-F"}, "-F"),
+        ({"mkfsOptions": "-L $(reboot)"}, "-L"),
+        ({"blockSize": "512"}, "4096"),
+        ({"format": "always"}, "always"),
+        ({"encrypted": "true"}, "encrypted"),
+        ({"other": "x" * 5000}, "volume_context"),
+    ],
+)
+def test_an_attribute_that_is_wrong_is_named_on_the_node(
+    driver: Driver, attributes: dict[str, str], says: str
+) -> None:  # F13: a PV may have been made by hand
+    fields = {field: valid(field, str(driver.folder)) for field in REQUIRED["NodeStageVolume"]}
+
+    code, message = call(driver, "NodeStageVolume", {**fields, "volume_context": attributes})
+
+    assert code == "INVALID_ARGUMENT", message
+    assert says in message
+
+
 def test_an_unknown_parameter_is_told_with_those_that_are_known(driver: Driver) -> None:
     fields = {"name": "n", "volume_capabilities": [capability()], "parameters": {"colour": "red"}}
 

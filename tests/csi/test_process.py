@@ -310,6 +310,22 @@ def test_probes_tell_alive_from_ready(start: Start, shared_cloud: SimulatorProce
     assert get(port, "/nonsense") == 404
 
 
+def test_a_process_whose_pool_is_stuck_is_not_alive(
+    start: Start, tmp_path: pathlib.Path
+) -> None:  # N14: kubelet restarts it then
+    port = free_port()
+    flags = ("--http-endpoint", f"127.0.0.1:{port}", "--metadata-sources", "cdrom")
+    driver = start("node", *flags, "--grpc-workers", "2", ready=False)
+    wait_until(lambda: get(port, "/livez") == 200)
+    ask = csi_pb2_grpc.NodeStub(driver.channel).NodeGetInfo
+
+    stuck = [ask.future(csi_pb2.NodeGetInfoRequest()) for _ in range(2)]  # who it is comes never
+    wait_until(lambda: get(port, "/livez") == 503)
+    for call in stuck:
+        call.cancel()
+    wait_until(lambda: get(port, "/livez") == 200)
+
+
 def test_a_node_that_does_not_know_itself_yet_is_alive_and_not_ready(
     start: Start, tmp_path: pathlib.Path
 ) -> None:  # S10, N14: it needs neither the API nor any metadata to start

@@ -213,6 +213,34 @@ def test_staged_otherwise_than_asked_is_refused(
         volume.stage(filesystem, flags=flags)
 
 
+def test_what_is_in_the_place_of_a_path_is_named_and_stays(volume: Volume) -> None:
+    volume.staging.rmdir()
+    volume.staging.write_text("data")
+    with refused(grpc.StatusCode.FAILED_PRECONDITION, f"{volume.staging} must be a folder"):
+        volume.stage()
+    assert volume.staging.read_text() == "data"
+    volume.staging.unlink()
+    volume.stage()
+
+    volume.target().parent.mkdir()
+    volume.target().write_text("data")
+    with refused(grpc.StatusCode.FAILED_PRECONDITION, f"{volume.target()} must be a folder"):
+        volume.publish()
+
+    assert volume.target().read_text() == "data"
+
+
+def test_a_folder_in_the_place_of_a_raw_device_is_named(volume: Volume) -> None:
+    raw = block_capability()
+    volume.stage_as(raw)
+    volume.target().mkdir(parents=True)
+
+    with refused(grpc.StatusCode.FAILED_PRECONDITION, f"{volume.target()} must be a file"):
+        volume.publish(capability=raw)
+
+    assert mounts_of(volume.disk.path) == []
+
+
 def test_unstage_is_refused_while_a_target_is_bound(volume: Volume) -> None:  # D4
     volume.stage()
     target = volume.publish()
