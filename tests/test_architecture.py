@@ -1,6 +1,7 @@
 """The law of the house holds in every module, and it can be broken."""
 
 import pathlib
+import re
 
 import pytest
 
@@ -25,6 +26,14 @@ def module_name(path: pathlib.Path) -> str:
 @pytest.mark.parametrize("module", modules(), ids=lambda module: module.name or PACKAGE)
 def test_module_keeps_the_law(module: Module) -> None:
     assert list(every_breach(module)) == []
+
+
+def test_every_module_is_in_the_list_of_rooms() -> None:
+    _, _, rest = (ROOT.parent / "docs" / "architecture.md").read_text().partition("## Rooms")
+    rooms = set(re.findall(r"\w+", rest.partition("\n## ")[0]))
+    stems = [module.name.rpartition(".")[2] for module in modules()]
+
+    assert set(stems) - rooms - {"", "__init__", "_build"} == set()
 
 
 def test_every_error_has_a_status() -> None:
