@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import TextIO
+
+log = logging.getLogger(__name__)
 
 _PLAIN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
@@ -60,11 +63,11 @@ def step(name: str) -> None:
     """
     if (entered := _current.get()) is not None:
         entered.step = name
-    logging.getLogger(__name__).debug("step", extra={"step": name})
+    log.debug("step", extra={"step": name})
 
 
 def configure(*, json_lines: bool, level: str, stream: TextIO) -> None:
-    """Send every line of the process to the stream, one line each.
+    """Send all that the process has to say to the stream; in text a trace has lines of its own.
 
     Args:
         level: Name of a level of `logging`, in any case.
@@ -73,6 +76,12 @@ def configure(*, json_lines: bool, level: str, stream: TextIO) -> None:
     handler.setFormatter(_JsonLines() if json_lines else _TextLines())
     handler.addFilter(_add_call)
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
+    threading.excepthook = _log_dead_thread
+
+
+def _log_dead_thread(dead: threading.ExceptHookArgs) -> None:
+    name = dead.thread.name if dead.thread else "unknown"
+    log.error("thread died", exc_info=dead.exc_value, extra={"dead_thread": name})
 
 
 def _add_call(record: logging.LogRecord) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import re
 import signal
 import socket
 import subprocess
@@ -20,6 +21,7 @@ import requests
 
 from csi_exoblock.pb import csi_pb2, csi_pb2_grpc
 from tests.driver_process import DriverProcess
+from tests.grpc_errors import refused
 from tests.simulator_process import SimulatorProcess
 
 INSTANCE = "5e0f6d1c-93f4-4f0e-8d0b-0c8f6b5d2a10"
@@ -353,9 +355,59 @@ def test_log_lines_are_json_with_rpc_and_ids(start: Start) -> None:
     assert deleted["operation_id"]
 
 
-def test_an_unexpected_error_is_never_unknown_and_leaves_its_trace(
+def test_log_lines_are_text_with_rpc_and_ids_on_request(
     start: Start, shared_cloud: SimulatorProcess
+) -> None:  # F12
+    driver = start("controller", "--log-format", "text", "--log-level", "debug")
+    controller = csi_pb2_grpc.ControllerStub(driver.channel)
+
+    created = controller.CreateVolume(create_volume("logged-as-text")).volume.volume_id
+    controller.DeleteVolume(csi_pb2.DeleteVolumeRequest(volume_id=created))
+
+    log = driver.log.read_text()
+    ended = [line for line in log.splitlines() if re.search(r"Z INFO +call ended ", line)]
+    (deleted,) = [line for line in ended if 'rpc="DeleteVolume"' in line]
+    assert f'volume_id="{created}"' in deleted
+    assert re.search(r'operation_id="[0-9a-f-]{36}"', deleted)
+    assert 'code="OK"' in deleted
+    assert shared_cloud.environment["EXOSCALE_API_SECRET"] not in log
+
+
+def test_an_unexpected_error_is_unavailable_counted_and_leaves_its_trace(
+    start: Start, tmp_path: pathlib.Path
 ) -> None:  # section 7: any exception without a row
+    (tmp_path / "sitecustomize.py").write_text(BREAKS_DELETE)
+    port = free_port()
+    flags = ("--http-endpoint", f"127.0.0.1:{port}")
+    driver = start("controller", *flags, PYTHONPATH=str(tmp_path))
+    controller = csi_pb2_grpc.ControllerStub(driver.channel)
+    volume = controller.CreateVolume(create_volume("undeletable")).volume.volume_id
+
+    with refused(grpc.StatusCode.UNAVAILABLE, "ZeroDivisionError at: deleting the volume"):
+        controller.DeleteVolume(csi_pb2.DeleteVolumeRequest(volume_id=volume))
+
+    lines = [json.loads(line) for line in driver.log.read_text().splitlines()]
+    (trace,) = [line for line in lines if "trace" in line]
+    metrics = requests.get(f"http://127.0.0.1:{port}/metrics", timeout=LIMIT_SECONDS).text
+    assert "broken on purpose" in trace["trace"]
+    assert (trace["rpc"], trace["volume_id"]) == ("DeleteVolume", volume)
+    assert re.search(r"unexpected_errors_total\{.*/DeleteVolume.*\} 1\.0", metrics)
+
+
+def test_a_thread_that_dies_leaves_a_line_like_any_other(
+    start: Start, tmp_path: pathlib.Path
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(STARTS_A_DOOMED_THREAD)
+
+    driver = start("controller", PYTHONPATH=str(tmp_path))
+
+    lines = [json.loads(line) for line in driver.log.read_text().splitlines()]
+    (dead,) = [line for line in lines if line["message"] == "thread died"]
+    assert dead["dead_thread"] == "doomed"
+    assert "ZeroDivisionError" in dead["trace"]
+
+
+def test_a_request_that_is_none_is_never_unknown(start: Start) -> None:
     driver = start("controller")
     broken: grpc.UnaryUnaryMultiCallable[bytes, bytes] = driver.channel.unary_unary(
         "/csi.v1.Controller/CreateVolume"
@@ -365,6 +417,28 @@ def test_an_unexpected_error_is_never_unknown_and_leaves_its_trace(
         broken(b"\xff\xff this is no message", timeout=LIMIT_SECONDS)
 
     assert cast(grpc.Call, caught.value).code() is not grpc.StatusCode.UNKNOWN
+
+
+BREAKS_DELETE = """
+from csi_exoblock import logs
+steps = logs.step
+def step(name):
+    steps(name)
+    if name == "deleting the volume":
+        raise ZeroDivisionError("broken on purpose")
+logs.step = step
+"""
+
+
+STARTS_A_DOOMED_THREAD = """
+import threading
+from csi_exoblock import logs
+configure = logs.configure
+def then(**settings):
+    configure(**settings)
+    threading.Thread(target=lambda: 1 / 0, name="doomed").start()
+logs.configure = then
+"""
 
 
 def create_volume(name: str) -> csi_pb2.CreateVolumeRequest:
