@@ -28,10 +28,7 @@ check: lint ## lint and the fast tests, in seconds
 test: setup ## the whole test suite, in minutes; as root also on loop devices
 	$(PYTEST)
 
-test-bench: setup ## figures, as docs/benchmarks.md, in 15 minutes; ONLY=lifecycle,node: these, elsewhere
-	$(BIN)/python -m tests.bench $(if $(ONLY),--only $(ONLY))
-
-kubernetes: setup ## every flow on a real Kubernetes; the first time builds it, in 15 minutes
+test-kubernetes: setup ## every flow on a real Kubernetes; the first time builds it, in 15 minutes
 	$(BIN)/python -m tests.kubernetes test
 
 test-vm: setup ## the node service in a virtual machine, as root and without KVM
