@@ -23,7 +23,6 @@ class Room:
 
     available_gib: int
     smallest_gib: int
-    largest_gib: int
 
 
 class Availability:
@@ -53,11 +52,7 @@ class Availability:
         available_gib = min(_left(quotas.get(GIBIBYTES), largest_gib), largest_gib)
         if _left(quotas.get(VOLUMES), 1) < 1:
             available_gib = 0
-        return Room(
-            available_gib=available_gib,
-            smallest_gib=self._size_limits.min_gib,
-            largest_gib=largest_gib,
-        )
+        return Room(available_gib=available_gib, smallest_gib=self._size_limits.min_gib)
 
     def _largest_gib(self, quota: Quota | None) -> int:
         """Return what the quota says, or the flag where that says less (N5)."""

@@ -163,13 +163,15 @@ class Controller(csi_pb2_grpc.ControllerServicer):
     def GetCapacity(
         self, request: csi_pb2.GetCapacityRequest, context: grpc.ServicerContext
     ) -> csi_pb2.GetCapacityResponse:
-        """Tell how much more the organisation's quota allows."""
+        """Tell how much more the organisation's quota allows.
+
+        Not how large a volume can be at all: the scheduler would heed that instead.
+        """
         zone = self._requests.get_capacity(request)
         room = self._availability.room_in(zone, deadline_of(context))
         return csi_pb2.GetCapacityResponse(
             available_capacity=room.available_gib * BYTES_PER_GIB,
             minimum_volume_size=Int64Value(value=room.smallest_gib * BYTES_PER_GIB),
-            maximum_volume_size=Int64Value(value=room.largest_gib * BYTES_PER_GIB),
         )
 
     def ControllerExpandVolume(
