@@ -12,7 +12,7 @@ from tests.kubernetes.cluster.api import POD
 from tests.kubernetes.cluster.claims import BoundVolume, Claim
 from tests.kubernetes.cluster.classes import FSTYPE, storage_class
 from tests.kubernetes.cluster.cleaning import mounts_below
-from tests.kubernetes.cluster.cloud import LATENCY_SECONDS, Cloud
+from tests.kubernetes.cluster.cloud import Cloud
 from tests.kubernetes.cluster.installation import Installation
 from tests.kubernetes.cluster.namespace import Namespace
 from tests.kubernetes.cluster.places import KUBELET
@@ -26,9 +26,8 @@ _SLOW_SECONDS = 4.0
 @pytest.fixture
 def slow_cloud(cloud: Cloud) -> Iterator[Cloud]:
     """Let every operation take so long that it can be interrupted."""
-    cloud.set_latency("all", _SLOW_SECONDS)
-    yield cloud
-    cloud.set_latency("all", LATENCY_SECONDS)
+    with cloud.slowed(_SLOW_SECONDS):
+        yield cloud
 
 
 @pytest.mark.parametrize(
@@ -88,8 +87,8 @@ def test_a_running_pod_does_not_notice_a_new_kubelet(
     pod = Pod.create(namespace, mounts={"/data": claim}).wait_running()
     uid, mounts = pod.uid, mounts_below(KUBELET)
 
-    installation.cluster.kubelet.restart()
-    installation.wait_registered()  # N18
+    with installation.registering():  # N18
+        installation.cluster.kubelet.restart()
     namespace.wait(lambda: _answers(pod), "the new kubelet serves")
 
     assert pod.run("echo canary > /data/file && cat /data/file") == "canary"
@@ -107,8 +106,8 @@ def test_a_running_pod_does_not_notice_a_new_node_plugin(
     pod = Pod.create(namespace, mounts={"/data": claim}).wait_running()
     uid = pod.uid
 
-    installation.node.restart()
-    installation.wait_registered()  # N18
+    with installation.registering():  # N18
+        installation.node.restart()
 
     assert pod.run("echo canary > /data/file && cat /data/file") == "canary"
     assert (pod.uid, pod.restarts) == (uid, 0)
@@ -119,10 +118,10 @@ def test_a_running_pod_does_not_notice_a_new_node_plugin(
 def test_the_node_lists_the_driver_again_after_its_plugin_was_killed(
     installation: Installation, namespace: Namespace
 ) -> None:
-    installation.node.kill()
-    installation.node.start()
+    with installation.registering():  # N18
+        installation.node.kill()
+        installation.node.start()
 
-    installation.wait_registered()  # N18
     Pod.create(namespace, mounts={"/data": Claim.create(namespace)}).wait_running()
 
 

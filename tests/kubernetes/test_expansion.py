@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import pytest
 
 from tests.kubernetes.cluster.claims import Claim
 from tests.kubernetes.cluster.classes import FSTYPE, storage_class
 from tests.kubernetes.cluster.cloud import Cloud
+from tests.kubernetes.cluster.installation import Installation
 from tests.kubernetes.cluster.namespace import Namespace
+from tests.kubernetes.cluster.node_objects import node_object
+from tests.kubernetes.cluster.places import ZONE
 from tests.kubernetes.cluster.pods import Pod, StatefulSet
 from tests.kubernetes.test_snapshots import size_mib
 
+_RESIZER_SECONDS = 330.0  # it asks later after each refusal, at the latest after 5 minutes
 _GROWN_MIB = 1800  # of 2 GiB, less what the file system needs for itself
 
 
@@ -51,7 +58,56 @@ def test_a_claim_in_use_says_what_to_do_and_grows_with_the_next_pod(
         second = Pod.create(namespace, "second", mounts={"/data": claim}).wait_running()  # N1
         assert size_mib(second, "/data") > _GROWN_MIB
         assert second.run("cat /data/file") == "canary"
-        claim.wait_capacity("2Gi")
+        claim.wait_capacity("2Gi", seconds=_RESIZER_SECONDS)
+
+
+@pytest.mark.alone
+def test_a_claim_grows_with_its_next_attach_wherever_that_is(
+    installation: Installation, namespace: Namespace, cloud: Cloud
+) -> None:
+    claim = Claim.create(namespace)
+    first = Pod.create(namespace, "first", mounts={"/data": claim}).wait_running()
+    first.run("echo canary > /data/file")
+    claim.request("2Gi")
+    claim.wait_event("VolumeResizeFailed", "FailedPrecondition", "pod")
+
+    with (
+        without_resizer(installation),
+        node_object(installation.cluster.api, cloud, "elsewhere", ZONE) as node,
+    ):
+        first.delete()
+        second = Pod.create(namespace, "second", mounts={"/data": claim}, node="elsewhere")
+        namespace.wait(lambda: _at(namespace, cloud, node.instance), "it is attached elsewhere")
+        (volume,) = cloud.volumes(namespace.name)
+
+        assert volume.size_gib == 2  # N1
+        assert "exoblock/pending-size" not in volume.labels
+        second.abandon()
+        wait_detached(namespace, cloud)
+
+    third = Pod.create(namespace, "third", mounts={"/data": claim}).wait_running()
+    assert size_mib(third, "/data") > _GROWN_MIB
+    assert third.run("cat /data/file") == "canary"
+    claim.wait_capacity("2Gi", seconds=_RESIZER_SECONDS)
+
+
+def test_a_growth_that_was_lowered_before_it_happened_is_the_lower_one(
+    namespace: Namespace, cloud: Cloud
+) -> None:
+    claim = Claim.create(namespace)
+    first = Pod.create(namespace, "first", mounts={"/data": claim}).wait_running()
+    claim.request("3Gi")
+    _wait_pending(namespace, cloud, "3")
+
+    claim.request("2Gi")
+    _wait_pending(namespace, cloud, "2")  # N1
+    first.delete()
+    wait_detached(namespace, cloud)
+
+    second = Pod.create(namespace, "second", mounts={"/data": claim}).wait_running()
+    assert _GROWN_MIB < size_mib(second, "/data") < 2048
+    claim.wait_capacity("2Gi", seconds=_RESIZER_SECONDS)
+    assert [volume.size_gib for volume in cloud.volumes(namespace.name)] == [2]
 
 
 @pytest.mark.alone
@@ -59,15 +115,15 @@ def test_a_claim_beyond_the_quota_can_be_lowered_again(namespace: Namespace, clo
     claim = Claim.create(namespace)
     pod = Pod.create(namespace, mounts={"/data": claim}).wait_running()
     pod.delete()
-    cloud.set_quota("block-storage", 50)
 
-    claim.request("100Gi")
-    claim.wait_event("VolumeResizeFailed", "OutOfRange", "50")  # S4
-    claim.request("2Gi")
+    with cloud.limited("block-storage", 50):
+        claim.request("100Gi")
+        claim.wait_event("VolumeResizeFailed", "OutOfRange", "50")  # S4
+        claim.request("2Gi")
 
-    pod = Pod.create(namespace, mounts={"/data": claim}).wait_running()
-    claim.wait_capacity("2Gi", seconds=180)
-    assert [volume.size_gib for volume in cloud.volumes(namespace.name)] == [2]
+        Pod.create(namespace, mounts={"/data": claim}).wait_running()
+        claim.wait_capacity("2Gi", seconds=_RESIZER_SECONDS)
+        assert [volume.size_gib for volume in cloud.volumes(namespace.name)] == [2]
 
 
 def wait_detached(namespace: Namespace, cloud: Cloud) -> None:
@@ -75,4 +131,36 @@ def wait_detached(namespace: Namespace, cloud: Cloud) -> None:
     namespace.wait(
         lambda: not any(volume.instance for volume in cloud.volumes(namespace.name)),
         "the volumes are detached",
+    )
+
+
+@contextmanager
+def without_resizer(installation: Installation) -> Iterator[None]:
+    """Let nothing ask for growth during the block, so that only an attach can bring it about."""
+    resizer = installation.controller_pod.sidecars["csi-resizer"]
+    resizer.stop()
+    try:
+        yield
+    finally:
+        resizer.start()
+
+
+def _at(namespace: Namespace, cloud: Cloud, instance: str) -> bool:
+    return any(
+        (volume.instance, volume.state) == (instance, "attached")
+        for volume in cloud.volumes(namespace.name)
+    )
+
+
+def _wait_pending(namespace: Namespace, cloud: Cloud, size_gib: str) -> None:
+    """Return when the volume says that it shall have so many GiB at its next attach."""
+    namespace.wait(
+        lambda: (
+            [
+                volume.labels.get("exoblock/pending-size", "").partition("-")[0]
+                for volume in cloud.volumes(namespace.name)
+            ]
+            == [size_gib]
+        ),
+        f"the volume waits to grow to {size_gib} GiB",
     )

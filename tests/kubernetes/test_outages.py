@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 
 import pytest
 
 from tests.kubernetes.cluster.api import CLAIM, POD
 from tests.kubernetes.cluster.claims import Claim
-from tests.kubernetes.cluster.cloud import LATENCY_SECONDS, Cloud
+from tests.kubernetes.cluster.cloud import Cloud
 from tests.kubernetes.cluster.namespace import Namespace
 from tests.kubernetes.cluster.pods import Pod
 
@@ -21,41 +20,34 @@ _STORM_SECONDS = 20
 _STORM_PODS = 5
 
 
-@pytest.fixture
-def slow_cloud(cloud: Cloud) -> Iterator[Cloud]:
-    """Let the latencies be changed, and be as usual afterwards."""
-    yield cloud
-    cloud.set_latency("all", LATENCY_SECONDS)
-
-
 def test_a_minute_without_api_in_the_middle_of_everything_is_survived(
-    namespace: Namespace, slow_cloud: Cloud
+    namespace: Namespace, cloud: Cloud
 ) -> None:
     attached = _claim_that_was_used(namespace, "attached")
     doomed = _claim_that_was_used(namespace, "doomed")
     used = Claim.create(namespace, "used")
     leaving = Pod.create(namespace, "leaving", mounts={"/data": used}).wait_running()
-    slow_cloud.set_latency("all", _SLOW_SECONDS)
 
-    namespace.remove(POD, leaving.name)
-    pods = [
-        Pod.create(namespace, "creates", mounts={"/data": Claim.create(namespace, "fresh")}),
-        Pod.create(namespace, "attaches", mounts={"/data": attached}),
-    ]
-    namespace.remove(CLAIM, doomed.name)
-    middle = {"creating", "attaching", "detaching", "deleting"}
-    namespace.wait(
-        lambda: middle <= {volume.state for volume in slow_cloud.volumes(namespace.name)},
-        "one volume is in the middle of each operation",
-    )
-    slow_cloud.add_fault(fault="drop")
+    with cloud.slowed(_SLOW_SECONDS):
+        namespace.remove(POD, leaving.name)
+        pods = [
+            Pod.create(namespace, "creates", mounts={"/data": Claim.create(namespace, "fresh")}),
+            Pod.create(namespace, "attaches", mounts={"/data": attached}),
+        ]
+        namespace.remove(CLAIM, doomed.name)
+        middle = {"creating", "attaching", "detaching", "deleting"}
+        namespace.wait(
+            lambda: middle <= {volume.state for volume in cloud.volumes(namespace.name)},
+            "one volume is in the middle of each operation",
+        )
+        cloud.add_fault(fault="drop")
     time.sleep(_OUTAGE_SECONDS)
-    slow_cloud.heal()
+    cloud.heal()
 
     for pod in pods:
         pod.wait_running(seconds=180)
     namespace.wait(
-        lambda: _states(slow_cloud, namespace) == ["attached", "attached", "detached"],
+        lambda: _states(cloud, namespace) == ["attached", "attached", "detached"],
         "one volume was made, one attached, one detached and one deleted",
     )
     assert pods[1].run("cat /data/file") == "attached"

@@ -83,21 +83,20 @@ def test_a_snapshot_made_elsewhere_can_be_adopted_and_restored(namespace: Namesp
 def test_a_volume_that_may_not_go_before_its_snapshot_goes_after_it(
     namespace: Namespace, cloud: Cloud
 ) -> None:
-    cloud.set_mode("delete-with-snapshots", "refused")  # S19
     source = Claim.create(namespace, "source")
     pod = Pod.create(namespace, mounts={"/data": source}).wait_running()
     snapshot = Snapshot.create(namespace, of=source).wait_ready()
     bound = source.wait_bound()
 
-    pod.delete()
-    source.delete()
+    with cloud.answering("delete-with-snapshots", "refused"):  # S19
+        pod.delete()
+        source.delete()
 
-    refusal = "FailedPrecondition", str(cloud.snapshots(namespace.name)[0])
-    events_of_cluster = Namespace(namespace.cluster, "default")
-    events_of_cluster.wait_event(bound.name, "VolumeFailedDelete", *refusal)
-    snapshot.delete()
-    namespace.wait(lambda: not cloud.volumes(namespace.name), "the volume follows its snapshot")
-    cloud.set_mode("delete-with-snapshots", "accepted")
+        refusal = "FailedPrecondition", str(cloud.snapshots(namespace.name)[0])
+        events_of_cluster = Namespace(namespace.cluster, "default")
+        events_of_cluster.wait_event(bound.name, "VolumeFailedDelete", *refusal)
+        snapshot.delete()
+        namespace.wait(lambda: not cloud.volumes(namespace.name), "the volume follows its snapshot")
 
 
 def size_mib(pod: Pod, path: str) -> int:

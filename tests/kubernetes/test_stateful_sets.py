@@ -14,6 +14,7 @@ from tests.kubernetes.cluster.namespace import Namespace
 from tests.kubernetes.cluster.pods import Pod, StatefulSet
 from tests.kubernetes.cluster.polling import wait_until
 
+_PODS = 5
 _SMALL_LIMIT = 5
 _QUOTA = "block-storage-volume-attachments"
 
@@ -28,18 +29,18 @@ def small_node(installation: Installation, cloud: Cloud) -> Iterator[None]:
 
 def test_every_pod_finds_its_own_canary_after_scaling(namespace: Namespace) -> None:
     stateful_set = StatefulSet.create(namespace, replicas=3)
-    for ordinal in range(3):
+    stateful_set.scale(_PODS)
+    for ordinal in range(_PODS):
         pod = stateful_set.pod(ordinal).wait_running()
         pod.run(f"echo {pod.name} > /data/canary && sync")
 
-    stateful_set.scale(5)
-    for ordinal in range(5):
-        stateful_set.pod(ordinal).wait_running()
+    stateful_set.scale(1)
+    stateful_set.wait_pods_gone(range(1, _PODS))
     stateful_set.scale(0)
-    stateful_set.wait_pods_gone(range(5))
-    stateful_set.scale(3)
+    stateful_set.wait_pods_gone(range(_PODS))
+    stateful_set.scale(_PODS)
 
-    for ordinal in range(3):
+    for ordinal in range(_PODS):
         pod = stateful_set.pod(ordinal).wait_running()
         assert pod.run("cat /data/canary") == pod.name
 

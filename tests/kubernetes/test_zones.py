@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import pytest
 
 from tests.kubernetes.cluster.claims import Claim
@@ -9,8 +12,9 @@ from tests.kubernetes.cluster.classes import storage_class
 from tests.kubernetes.cluster.cloud import Cloud
 from tests.kubernetes.cluster.namespace import Namespace
 from tests.kubernetes.cluster.node_objects import node_object
-from tests.kubernetes.cluster.places import OTHER_ZONE, ZONE
+from tests.kubernetes.cluster.places import NODE_NAME, OTHER_ZONE, ZONE
 from tests.kubernetes.cluster.pods import Pod
+from tests.kubernetes.cluster.snapshots import Snapshot
 
 
 def test_the_volume_is_made_in_the_zone_of_its_pod(namespace: Namespace, cloud: Cloud) -> None:
@@ -60,3 +64,35 @@ def test_a_claim_in_a_dead_zone_says_why_and_is_bound_once_it_lives(
         pod.abandon()
         claim.delete()
         namespace.wait(lambda: not cloud.volumes(namespace.name), "the cloud has no volume of it")
+
+
+@pytest.mark.alone
+def test_a_restore_ends_in_the_zone_of_its_snapshot_though_its_pod_began_elsewhere(
+    namespace: Namespace, cloud: Cloud
+) -> None:
+    source = Claim.create(namespace, "source")
+    writer = Pod.create(namespace, "writer", mounts={"/data": source}).wait_running()
+    writer.run("echo canary > /data/file && sync")
+    snapshot = Snapshot.create(namespace, of=source).wait_ready()
+
+    with node_object(namespace.cluster.api, cloud, "elsewhere", OTHER_ZONE):
+        with no_room_here(namespace):
+            restored = Claim.create(namespace, "restored", snapshot=snapshot.name)
+            reader = Pod.create(
+                namespace, "reader", mounts={"/data": restored}, preferred_zone=ZONE
+            )
+            restored.wait_event("ProvisioningFailed", "ResourceExhausted", snapshot.handle, ZONE)
+
+        assert restored.wait_bound().zone == ZONE  # S13
+        assert reader.wait_running().run("cat /data/file") == "canary"
+    assert len(cloud.volumes(namespace.name)) == 2
+
+
+@contextmanager
+def no_room_here(namespace: Namespace) -> Iterator[None]:
+    """Let no new pod be put on the real node during the block."""
+    namespace.kubectl("cordon", NODE_NAME)
+    try:
+        yield
+    finally:
+        namespace.kubectl("uncordon", NODE_NAME)

@@ -36,7 +36,9 @@ class Kind:
         return f"/{self.group}/{where}{self.plural}/{name}".rstrip("/")
 
 
+CAPACITY: Final = Kind(_CSI_GROUP, "CSIStorageCapacity", "csistoragecapacities")
 CLAIM: Final = Kind("api/v1", "PersistentVolumeClaim", "persistentvolumeclaims")
+CSI_DRIVER: Final = Kind(_CSI_GROUP, "CSIDriver", "csidrivers", namespaced=False)
 CSI_NODE: Final = Kind(_CSI_GROUP, "CSINode", "csinodes", namespaced=False)
 EVENT: Final = Kind("api/v1", "Event", "events")
 LEASE: Final = Kind("apis/coordination.k8s.io/v1", "Lease", "leases")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
@@ -129,17 +131,38 @@ class Cloud:
         """End all faults."""
         self._send("DELETE", "faults")
 
-    def set_mode(self, question: str, answer: str) -> None:
-        """Choose how the cloud answers a question about the real API."""
+    @contextmanager
+    def answering(self, question: str, answer: str) -> Iterator[None]:
+        """Let the cloud answer a question about the real API in another way, during the block."""
+        usual = self._settings("modes").text(question)
         self._send("PUT", "modes", {question: answer})
+        try:
+            yield
+        finally:
+            self._send("PUT", "modes", {question: usual})
+
+    @contextmanager
+    def limited(self, resource: str, limit: int) -> Iterator[None]:
+        """Have another limit of the organisation during the block; -1 is unlimited."""
+        usual = self._settings("quotas").number(resource)
+        self.set_quota(resource, limit)
+        try:
+            yield
+        finally:
+            self.set_quota(resource, usual)
 
     def set_quota(self, resource: str, limit: int) -> None:
         """Set a limit of the organisation; -1 is unlimited."""
         self._send("PUT", "quotas", {resource: limit})
 
-    def set_latency(self, kind: str, seconds: float) -> None:
-        """Set how long a kind of operation takes; `all` sets every kind's."""
-        self._send("PUT", "latencies", {kind: seconds})
+    @contextmanager
+    def slowed(self, seconds: float) -> Iterator[None]:
+        """Let every operation that begins during the block take so long."""
+        self._send("PUT", "latencies", {"all": seconds})
+        try:
+            yield
+        finally:
+            self._send("PUT", "latencies", {"all": LATENCY_SECONDS})
 
     def add_instance(self, zone: str) -> str:
         """Start an instance elsewhere than on this machine, and return its id."""
@@ -158,6 +181,9 @@ class Cloud:
             return self._session.get(_CONTROL + "/", timeout=_TIMEOUT_SECONDS).ok
         except requests.ConnectionError:
             return False
+
+    def _settings(self, what: str) -> Document:
+        return Document({"settings": self._request("GET", what)}).document("settings")
 
     def _list(self, what: str) -> list[Document]:
         return list(Document({"items": self._request("GET", what)}).documents("items"))

@@ -11,6 +11,7 @@ from tests.kubernetes.cluster.places import (
     ETCD,
     ETCD_PEER_PORT,
     ETCD_PORT,
+    VOLUME_HEALTH,
 )
 
 _ETCD_URL = f"http://127.0.0.1:{ETCD_PORT}"
@@ -55,6 +56,7 @@ def _api_server(programs: Path) -> Daemon:
             f"--service-account-signing-key-file={credentials.SERVICE_ACCOUNT_KEY}",
             "--service-cluster-ip-range=10.96.0.0/16",
             "--allow-privileged=true",
+            f"--feature-gates={VOLUME_HEALTH}=true",
             # It would publish the address it serves on as an endpoint, and refuses a loopback one.
             "--endpoint-reconciler-type=none",
             # For logs and exec it calls the kubelet, which listens on loopback only.

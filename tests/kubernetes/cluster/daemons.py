@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tests.kubernetes.cluster.places import LOGS, PROCESSES
@@ -62,8 +62,9 @@ class Daemon:
 
     def crash(self) -> None:
         """End it as a bug of its own would, so that whoever supervises it starts it again."""
-        if (pid := self.pid) is not None:
-            os.kill(pid, signal.SIGKILL)
+        pid = self.pid
+        assert pid is not None, f"{self.name} does not run"
+        os.kill(pid, signal.SIGKILL)
 
     def revive(self) -> None:
         """Start it again if it ended by itself, as kubelet does with a container."""
@@ -74,6 +75,10 @@ class Daemon:
         """Stop it and start it again with the same arguments."""
         self.stop()
         self.start()
+
+    def with_arguments(self, *arguments: str) -> Daemon:
+        """Describe it as it would be with more arguments."""
+        return replace(self, command=[*self.command, *arguments])
 
     @property
     def pid(self) -> int | None:

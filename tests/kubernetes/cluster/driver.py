@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -17,7 +17,7 @@ from tests.kubernetes.cluster.places import (
     KUBELET,
     ZONE,
 )
-from tests.kubernetes.cluster.sidecars import sidecars
+from tests.kubernetes.cluster.sidecars import PROVISIONER, sidecars, with_capacity
 
 CLUSTER_ID: Final = "kubernetes-test"
 NODE_SOCKET: Final = KUBELET / "plugins" / DRIVER_NAME / "csi.sock"
@@ -47,6 +47,24 @@ class ControllerPod:
         """
         for daemon in (self.controller, *self.sidecars.values()):
             daemon.revive()
+
+    def with_capacity(self) -> ControllerPod:
+        """Describe it as it would be if the scheduler were to know what the quota leaves (N4)."""
+        return replace(
+            self,
+            controller=self.controller.with_arguments("--capacity-from-quota"),
+            sidecars={**self.sidecars, PROVISIONER: with_capacity(self.sidecars[PROVISIONER])},
+        )
+
+    @property
+    def runs(self) -> bool:
+        """Whether its driver does."""
+        return self.controller.pid is not None
+
+    def stop(self) -> None:
+        """Ask every process to end, the sidecars first, and wait until they have."""
+        for daemon in (*self.sidecars.values(), self.controller):
+            daemon.stop()
 
     def kill(self) -> None:
         """End every process as the loss of its node would."""

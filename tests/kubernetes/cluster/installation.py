@@ -8,12 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.kubernetes.cluster.api import CSI_NODE, LEASE
+from tests.kubernetes.cluster.api import CAPACITY, CSI_DRIVER, CSI_NODE, LEASE
 from tests.kubernetes.cluster.cloud import Cloud
 from tests.kubernetes.cluster.cluster import Cluster
 from tests.kubernetes.cluster.driver import (
     ATTACH_LIMIT,
     NODE_SOCKET,
+    ControllerPod,
     controller_pod,
     node_plugin,
 )
@@ -23,6 +24,7 @@ from tests.kubernetes.cluster.programs import build_programs, snapshot_definitio
 from tests.kubernetes.cluster.sidecars import NAMESPACE, snapshot_controller
 
 _SUPERVISION_SECONDS = 0.5
+_REGISTERED = "registered with kubelet"
 _MANIFESTS = Path(__file__).parents[3] / "deploy"
 
 
@@ -41,6 +43,8 @@ class Installation:
         self.standby = controller_pod(programs, "controller-1")
         self.node = node_plugin()
         self._snapshot_controller = snapshot_controller(programs)
+        if self.standby.runs and not self.controller_pod.runs:
+            self._swap()
 
     def start(self) -> None:
         """Start everything and return when claims can be made.
@@ -88,11 +92,36 @@ class Installation:
     def swap_replicas(self) -> None:
         """Kill the replica of the controller that leads; the standby, which runs, takes over."""
         self.controller_pod.kill()
-        self.controller_pod, self.standby = self.standby, self.controller_pod
+        self._swap()
+
+    @contextmanager
+    def capacity_known(self) -> Iterator[None]:
+        """Let the scheduler know, during the block, how much the quota leaves."""
+        usual = self.controller_pod
+        self._replace_controller(usual.with_capacity())
+        self._use_capacity(True)
+        try:
+            yield
+        finally:
+            self._use_capacity(False)
+            self._replace_controller(usual)
+            for known in self.cluster.api.list(CAPACITY, NAMESPACE):
+                self.cluster.api.delete(CAPACITY, known.text("metadata", "name"), NAMESPACE)
 
     def wait_registered(self) -> None:
         """Return when the node lists the driver."""
         wait_until(lambda: self.attach_limit, f"CSINode {NODE_NAME} lists the driver")
+
+    @contextmanager
+    def registering(self) -> Iterator[None]:
+        """Leave the block only when kubelet has registered the driver once more.
+
+        CSINode alone would not tell: it keeps what it lists while kubelet or driver are away.
+        """
+        before = self._registrations()
+        yield
+        wait_until(lambda: self._registrations() > before, "kubelet registers the driver anew")
+        self.wait_registered()
 
     @property
     def attach_limit(self) -> int:
@@ -103,6 +132,21 @@ class Installation:
             for driver in node.documents("spec", "drivers")
             if driver.text("name") == DRIVER_NAME
         )
+
+    def _registrations(self) -> int:
+        return self.node.log.read_text().count(_REGISTERED)
+
+    def _swap(self) -> None:
+        self.controller_pod, self.standby = self.standby, self.controller_pod
+
+    def _replace_controller(self, other: ControllerPod) -> None:
+        """End the controller, and start it as another description says."""
+        self.controller_pod.stop()
+        self.controller_pod = other
+        other.start()
+
+    def _use_capacity(self, use: bool) -> None:
+        self.cluster.api.patch(CSI_DRIVER, DRIVER_NAME, {"spec": {"storageCapacity": use}})
 
     def _install_objects(self) -> None:
         for definition in sorted(snapshot_definitions().glob("*snapshot.storage.k8s.io_*.yaml")):

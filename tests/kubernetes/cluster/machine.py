@@ -18,6 +18,7 @@ from tests.kubernetes.cluster.places import (
     KUBELET_PORT,
     NODE_NAME,
     STATE,
+    VOLUME_HEALTH,
     ZONE,
 )
 
@@ -126,6 +127,8 @@ def _kubelet_config() -> dict[str, object]:
         "oomScoreAdj": 0,
         "makeIPTablesUtilChains": False,
         "evictionHard": {"memory.available": "50Mi", "nodefs.available": "1%"},
+        "featureGates": {VOLUME_HEALTH: True},
+        "volumeStatsAggPeriod": "5s",  # how often it asks how each volume is
         # It reports which volumes are in use with its status, and a detach waits for that report.
         "nodeStatusUpdateFrequency": "1s",
     }

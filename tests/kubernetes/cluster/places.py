@@ -45,4 +45,7 @@ KUBELET_PORT: Final = 20250
 KUBELET_HEALTH_PORT: Final = 20248
 CLOUD_PORT: Final = 28080
 
+VOLUME_HEALTH: Final = "CSIVolumeHealth"
+"""The feature gate by which a pod's status says how its volumes are; off by default (N7)."""
+
 API_SERVER: Final = f"https://127.0.0.1:{API_SERVER_PORT}"

@@ -12,6 +12,7 @@ from tests.kubernetes.cluster.images import BUSYBOX
 from tests.kubernetes.cluster.namespace import Namespace
 from tests.kubernetes.cluster.node_objects import OBJECT_ONLY
 
+_ZONE_LABEL = "topology.kubernetes.io/zone"
 # A shell as process 1 ignores TERM unless told otherwise, and its pod would end by a time-out.
 WAIT_FOR_TERM = "trap 'exit 0' TERM; sleep 1000000 & wait"
 
@@ -35,6 +36,7 @@ class Pod:
         read_only: bool = False,
         fs_group: int | None = None,
         zone: str = "",
+        preferred_zone: str = "",
         node: str = "",
         script: str = WAIT_FOR_TERM,
         restart_policy: str = "Always",
@@ -48,6 +50,7 @@ class Pod:
             read_only: Mount every claim read-only.
             fs_group: The group that the files shall belong to; the pod then runs as user 1000.
             zone: Run only on nodes of this zone.
+            preferred_zone: Run on nodes of this zone if there is room, else on any.
             node: Run only on this node.
         """
         by_path = {**(mounts or {}), **(devices or {})}
@@ -74,10 +77,12 @@ class Pod:
         if fs_group is not None:
             spec["securityContext"] = {"fsGroup": fs_group, "runAsUser": 1000}
         if zone:
-            spec["nodeSelector"] = {"topology.kubernetes.io/zone": zone}
+            spec["nodeSelector"] = {_ZONE_LABEL: zone}
         if node:
             spec["nodeSelector"] = {"kubernetes.io/hostname": node}
-        if zone or node:
+        if preferred_zone:
+            spec["affinity"] = {"nodeAffinity": _preference(preferred_zone)}
+        if zone or preferred_zone or node:
             spec["tolerations"] = [{"key": OBJECT_ONLY, "operator": "Exists"}]
         namespace.add(POD, name, {"spec": spec})
         return cls(namespace, name)
@@ -127,6 +132,16 @@ class Pod:
         pod = self.namespace.get(POD, self.name)
         statuses = pod.documents("status", "containerStatuses")
         return sum(status.number("restartCount") for status in statuses)
+
+    @property
+    def volume_health(self) -> dict[str, str]:
+        """What its status says is wrong with its volumes: messages by `<status> <reason>`."""
+        status = self.namespace.get(POD, self.name).document("status")
+        return {
+            f"{condition.text('status')} {condition.text('reason')}": condition.text("message")
+            for volume in status.documents("volumeHealth")
+            for condition in volume.documents("healthConditions")
+        }
 
     def _wait_phase(self, phase: str, seconds: float) -> Self:
         promise = f"pod {self.name} is {phase}"
@@ -195,6 +210,12 @@ def _container(script: str) -> dict[str, object]:
 def _volume_of_claim(name: str, claim: Claim, read_only: bool) -> dict[str, object]:
     source = {"claimName": claim.name, "readOnly": read_only}
     return {"name": name, "persistentVolumeClaim": source}
+
+
+def _preference(zone: str) -> dict[str, object]:
+    in_zone = {"key": _ZONE_LABEL, "operator": "In", "values": [zone]}
+    term = {"weight": 100, "preference": {"matchExpressions": [in_zone]}}
+    return {"preferredDuringSchedulingIgnoredDuringExecution": [term]}
 
 
 def _ephemeral(name: str, size: str) -> dict[str, object]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
 from tests.kubernetes.cluster.daemons import Daemon
 from tests.kubernetes.cluster.places import KUBECONFIG
@@ -10,9 +11,11 @@ from tests.kubernetes.cluster.places import KUBECONFIG
 NAMESPACE = "kube-system"
 """Where the sidecars keep their leases."""
 
+PROVISIONER: Final = "csi-provisioner"
+
 # What the chart sets; the reasons are in its values.
 _ARGUMENTS = {
-    "csi-provisioner": (
+    PROVISIONER: (
         "--strict-topology",
         "--extra-create-metadata",
         "--default-fstype=ext4",
@@ -61,9 +64,20 @@ def sidecars(programs: Path, socket: Path, replica: str) -> dict[str, Daemon]:
                 f"--leader-election-namespace={NAMESPACE}",
                 *arguments,
             ],
+            environment={"NAMESPACE": NAMESPACE},
         )
         for name, arguments in _ARGUMENTS.items()
     }
+
+
+def with_capacity(provisioner: Daemon) -> Daemon:
+    """Describe a provisioner that tells the scheduler how much each zone has room for.
+
+    What it tells belongs to nobody, because there is no pod that it could go with.
+    """
+    return provisioner.with_arguments(
+        "--enable-capacity", "--capacity-ownerref-level=-1", "--capacity-poll-interval=2s"
+    )
 
 
 def snapshot_controller(programs: Path) -> Daemon:
