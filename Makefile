@@ -35,10 +35,14 @@ test-vm: setup ## the node service in a virtual machine, as root and without KVM
 	$(BIN)/pytest tests/vm
 
 chaos: setup ## schedules of faults against the controller; SEEDS=0:10000 says which
-	$(BIN)/python -m tests.chaos run $(SEEDS)
+	$(BIN)/python -m tests.chaos controller run $(SEEDS)
 
-chaos-prove: setup ## the schedules find every driver that is broken on purpose
-	$(BIN)/python -m tests.chaos prove
+chaos-node: setup ## schedules of faults against the node, as root; SEEDS=0:10000 says which
+	$(BIN)/python -m tests.chaos node run $(SEEDS)
+
+chaos-prove: setup ## the schedules find every driver that is broken on purpose, as root
+	$(BIN)/python -m tests.chaos controller prove
+	$(BIN)/python -m tests.chaos node prove
 
 bench: setup ## figures, as docs/benchmarks.md, in 15 minutes; ONLY=lifecycle,node: these, elsewhere
 	$(BIN)/python -m tests.bench $(if $(ONLY),--only $(ONLY))
@@ -52,4 +56,4 @@ demo: setup ## one volume through its whole life, on an embedded cloud
 clean: ## remove all that is not in the repository, .venv included
 	git clean --quiet -d --force -X
 
-.PHONY: help setup lint check test test-kubernetes test-vm chaos chaos-prove bench kubernetes demo clean
+.PHONY: help setup lint check test test-kubernetes test-vm chaos chaos-node chaos-prove bench kubernetes demo clean

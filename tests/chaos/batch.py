@@ -5,33 +5,20 @@ from __future__ import annotations
 import pathlib
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 
-from tests.chaos import matrix, schedule
+from tests.chaos import schedule
 from tests.chaos.fleet import Fleet
+from tests.chaos.matrix import GRID
+from tests.chaos.mutants import MUTANTS
 from tests.chaos.plan import ZONES
 from tests.chaos.sidecars import PATIENCE_SECONDS
+from tests.chaos.suites import Result, Suite
 from tests.chaos.world import FLAGS, TIME_SCALE
 from tests.simulator_process import SimulatorProcess
 
-PROVING_SEEDS = 200
-"""Within so many the harness has to find whatever is broken."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
-    """A schedule's outcome, as small as it gets when all went well."""
-
-    seed: int
-    breaches: tuple[str, ...]
-    story: str
-    seconds: float
-    orphans: int
-    cells: matrix.Cells
-    counts: Counter[str]
+_SHORT_PATIENCE_SECONDS = 10.0
 
 
 @contextmanager
@@ -45,6 +32,7 @@ def stage() -> Iterator[tuple[SimulatorProcess, Fleet]]:
         ) as cloud,
         Fleet(
             pathlib.Path(folder),
+            tampering="tests.chaos.tampering",
             arguments=(*FLAGS, "--api-endpoint", cloud.api_endpoint, "--default-zone", ZONES[0]),
             environment=cloud.environment,
         ) as fleet,
@@ -53,9 +41,10 @@ def stage() -> Iterator[tuple[SimulatorProcess, Fleet]]:
 
 
 def run_seeds(
-    seeds: Sequence[int], mutant: str = "", patience_seconds: float = PATIENCE_SECONDS
+    seeds: Sequence[int], mutant: str = "", *, patient: bool = True, told: bool = False
 ) -> Iterator[Result]:
     """Run schedules one after the other."""
+    patience_seconds = PATIENCE_SECONDS if patient else _SHORT_PATIENCE_SECONDS
     with stage() as (cloud, fleet):
         for seed in seeds:
             began = time.monotonic()
@@ -63,22 +52,15 @@ def run_seeds(
                 seed, cloud=cloud, fleet=fleet, mutant=mutant, patience_seconds=patience_seconds
             )
             breaches = outcome.story.breaches
+            log = fleet.log.read_text() if told else ""
             yield Result(
                 seed=seed,
                 breaches=breaches,
-                story=str(outcome.story) if breaches else "",
+                story=f"{outcome.story}\n{log}" if breaches or told else "",
                 seconds=time.monotonic() - began,
-                orphans=outcome.orphans,
                 cells=outcome.cells,
                 counts=outcome.counts,
             )
 
 
-def results_of(seeds: range) -> list[Result]:
-    """Run schedules in a process of their own."""
-    return list(run_seeds(seeds))
-
-
-def first_finding(mutant: str) -> Result | None:
-    """Return the first schedule in which a broken driver is seen, None if none does."""
-    return next((each for each in run_seeds(range(PROVING_SEEDS), mutant) if each.breaches), None)
+SUITE = Suite(run_seeds=run_seeds, mutants=tuple(MUTANTS), grids=(GRID,))

@@ -48,13 +48,14 @@ NEVER = Kill()
 
 
 class Driver:
-    """A controller under test."""
+    """A driver under test: a controller or a node, whichever it was started as."""
 
     def __init__(self, pid: int, socket: pathlib.Path) -> None:
         self.pid = pid
         self._socket = socket
         self.channel = grpc.insecure_channel(f"unix://{socket}", options=_OPTIONS)
         self.controller = csi_pb2_grpc.ControllerStub(self.channel)
+        self.node = csi_pb2_grpc.NodeStub(self.channel)
 
     def wait_until_ready(self) -> None:
         """Return when Probe says ready, or the process is dead."""
@@ -77,28 +78,41 @@ class Driver:
             return False
         return True
 
-    def kill(self) -> None:
-        """End the process at once, and take its socket away."""
+    def end(self, *, gracefully: bool = False) -> None:
+        """End the process, by SIGTERM or at once; who waits for its answers learns it himself."""
         with contextlib.suppress(ProcessLookupError):
-            os.kill(self.pid, signal.SIGKILL)
+            os.kill(self.pid, signal.SIGTERM if gracefully else signal.SIGKILL)
         while self.is_alive():
             time.sleep(0.001)
+
+    def kill(self) -> None:
+        """End the process at once, and take its socket away."""
+        self.end()
         self.channel.close()
         self._socket.unlink(missing_ok=True)
 
 
 class Fleet:
-    """Starts drivers, each a fork of one process that has imported everything already."""
+    """Starts drivers, each a fork of one process that has imported everything already.
+
+    Args:
+        tampering: The module that says what tests may do to the drivers.
+    """
 
     def __init__(
-        self, folder: pathlib.Path, *, arguments: tuple[str, ...], environment: Mapping[str, str]
+        self,
+        folder: pathlib.Path,
+        *,
+        tampering: str,
+        arguments: tuple[str, ...],
+        environment: Mapping[str, str],
     ) -> None:
         self._folder = folder
         self._arguments = arguments
         self._environment = dict(environment)
         self._count = 0
         self._zygote = subprocess.Popen(
-            [sys.executable, "-m", "tests.chaos.zygote"],
+            [sys.executable, "-m", "tests.chaos.zygote", tampering],
             env={"PATH": os.environ["PATH"], "GRPC_ENABLE_FORK_SUPPORT": "false"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -132,19 +146,22 @@ class Fleet:
         mutant: str = "",
         kill: Kill = NEVER,
         steps: str = "",
+        environment: Mapping[str, str] | None = None,
     ) -> Driver:
         """Start a driver and return it once it is ready.
 
         Args:
             flags: Beside those of every driver of the fleet.
             mutant: What is broken in it.
-            steps: File into which it writes the names of the steps that it takes.
+            steps: File into which it writes the names of the steps that it takes, or the socket at
+                which it asks at each step whether to go on: as its tampering module has it.
+            environment: Beside that of every driver of the fleet.
         """
         self._count += 1
         socket = self._folder / f"{self._count}.sock"
         order = {
             "arguments": [*self._arguments, *flags, "--endpoint", f"unix://{socket}"],
-            "environment": self._environment,
+            "environment": {**self._environment, **(environment or {})},
             "log": str(self.log),
             "mutant": mutant,
             "kill": asdict(kill),

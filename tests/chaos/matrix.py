@@ -1,14 +1,12 @@
-"""Which kind of fault befell which RPC: a cell that stays empty was never tested."""
+"""Which kind of fault befell which RPC of the controller."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
 
+from tests.chaos.grid import Cells, Grid
 from tests.chaos.plan import FAULTS, LEAVES_ERROR, OF_OPERATIONS
 from tests.chaos.world import World
-
-Cells = Counter[tuple[str, str]]
 
 RPCS = (
     "CreateVolume",
@@ -42,6 +40,7 @@ IMPOSSIBLE = frozenset(
     for rpc in RPCS
     if rpc.startswith("List") or (kind == LEAVES_ERROR and rpc not in _CREATIONS)
 )
+GRID = Grid(kinds=KINDS, columns=RPCS, impossible=IMPOSSIBLE, prefix="Controller")
 
 
 def cells_of(world: World) -> Cells:
@@ -64,19 +63,3 @@ def cells_of(world: World) -> Cells:
     for method in world.killed:
         cells["killed", method] += 1
     return cells
-
-
-def empty_cells(cells: Cells) -> Iterator[tuple[str, str]]:
-    """Yield what could have happened and never did."""
-    for kind in KINDS:
-        for rpc in RPCS:
-            if not cells[kind, rpc] and (kind, rpc) not in IMPOSSIBLE:
-                yield kind, rpc
-
-
-def table(cells: Cells) -> Iterable[str]:
-    """Yield the lines of the report."""
-    yield f"{'':18}" + "".join(f"{rpc.removeprefix('Controller')[:12]:>13}" for rpc in RPCS)
-    for kind in KINDS:
-        counts = ("-" if (kind, rpc) in IMPOSSIBLE else str(cells[kind, rpc]) for rpc in RPCS)
-        yield f"{kind:18}" + "".join(f"{count:>13}" for count in counts)

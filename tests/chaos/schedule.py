@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from tests.chaos import invariants
 from tests.chaos.fleet import Fleet
+from tests.chaos.grid import Cells
 from tests.chaos.lives import Lives
-from tests.chaos.matrix import Cells, cells_of
+from tests.chaos.matrix import cells_of
 from tests.chaos.plan import plan_of
 from tests.chaos.sidecars import PATIENCE_SECONDS, Sidecars
 from tests.chaos.story import Story
@@ -21,13 +22,11 @@ class Outcome:
     """How a schedule ended.
 
     Attributes:
-        orphans: Volumes left where C3 allows it.
         cells: Which faults befell which RPCs, and how often.
     """
 
     seed: int
     story: Story
-    orphans: int
     cells: Cells
     counts: Counter[str]
 
@@ -56,8 +55,9 @@ def run(
         leader_changes=world.leader_changes,
         cancels=len(world.cancels),
         mended_by_hand=world.mended,
+        left_where_C3_allows_it=orphans,
     )
-    return Outcome(seed=seed, story=world.story, orphans=orphans, cells=cells, counts=counts)
+    return Outcome(seed=seed, story=world.story, cells=cells, counts=counts)
 
 
 def _finish_what_hangs(world: World) -> None:

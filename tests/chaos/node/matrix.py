@@ -1,0 +1,54 @@
+"""Which kind of fault befell which RPC of the node, and which command."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from tests.chaos.grid import Cells, Grid
+from tests.chaos.node import plan
+from tests.chaos.node.plan import (
+    COMMAND_FAULTS,
+    GARBAGE,
+    HEALTH,
+    RPCS,
+    STAGE,
+    STATS,
+    STEP_DEEDS,
+    TOOLS,
+    UNPUBLISH,
+    UNSTAGE,
+)
+from tests.chaos.node.world import World
+
+# Statistics and health run no command and take no step; blkid runs for a stage alone, and a disk is
+# late for one.
+_IMPOSSIBLE = frozenset(
+    {
+        *((kind, rpc) for kind in (*COMMAND_FAULTS, GARBAGE) for rpc in (STATS, HEALTH)),
+        *((kind, rpc) for kind in (GARBAGE, plan.LATE) for rpc in RPCS if rpc != STAGE),
+        *((plan.BUSY, rpc) for rpc in RPCS if rpc not in (UNPUBLISH, UNSTAGE)),
+    }
+)
+GRIDS = (
+    Grid(
+        kinds=(*COMMAND_FAULTS, GARBAGE, *STEP_DEEDS, plan.LATE, plan.BUSY),
+        columns=RPCS,
+        impossible=_IMPOSSIBLE,
+        prefix="Node",
+    ),
+    Grid(
+        kinds=(*COMMAND_FAULTS, GARBAGE),
+        columns=TOOLS,
+        impossible=frozenset((GARBAGE, tool) for tool in TOOLS if tool != "blkid"),
+    ),
+)
+
+
+def cells_of(world: World) -> Cells:
+    """Return what befell whom in one schedule."""
+    cells: Cells = Counter(world.fired)
+    for line in world.tools.lines():
+        if line.what == "began" and line.word:
+            cells[line.word, line.rpc] += 1
+            cells[line.word, line.tool] += 1
+    return cells

@@ -1,0 +1,95 @@
+"""Nodes that are broken on purpose, from outside the package: the harness must see each.
+
+Each does what a driver of this kind is known to have done wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from csi_exoblock.concurrency import Deadline
+from csi_exoblock.errors import WrongState
+from csi_exoblock.host.devices import BlockDevice, Devices
+from csi_exoblock.host.filesystems import Blank, Content, Filesystems
+from csi_exoblock.host.formatting import Formatter
+from csi_exoblock.host.mounts import Mount, Mounts
+from csi_exoblock.model import VolumeId
+from csi_exoblock.node.publishing import Publishing
+from csi_exoblock.node.release import Release
+from csi_exoblock.node.staging import Staging
+
+_SERIAL_CHARACTERS = 20
+_NOTHING_FOUND = 2
+
+
+def format_on_exit_2_alone() -> None:
+    """Take a disk for blank when blkid ends with 2, as it does on one that can't be read (D1)."""
+    original = Filesystems.probe
+
+    def probe(self: Filesystems, device: BlockDevice) -> Content:
+        answer = self._commands.run("blkid", "-p", str(device.path), allowed=range(256))
+        return Blank(zeroed=True) if answer.exit_code == _NOTHING_FOUND else original(self, device)
+
+    Filesystems.probe = probe  # type: ignore[method-assign]
+    Formatter.check = lambda *_: None  # type: ignore[method-assign]
+
+
+def trust_the_link() -> None:
+    """Believe udev's link, whatever the disk itself says (D2)."""
+
+    def look(self: Devices, volume_uuid: UUID) -> BlockDevice | None:
+        linked = self._linked(str(volume_uuid)[:_SERIAL_CHARACTERS])
+        return self._describe(linked) if linked else None
+
+    Devices.look = look  # type: ignore[method-assign]
+
+
+def compare_mounts_by_path() -> None:
+    """Take whatever is mounted at the path for the volume (D4, S14)."""
+
+    def staging_mount(self: Publishing, volume_id: VolumeId, disk: Any, path: Path) -> Mount:
+        if not (layers := self._mounts.at(path)):
+            raise WrongState(f"volume {volume_id}: it is not staged at {path}")
+        return layers[-1]
+
+    def is_staged(self: Staging, volume_id: Any, device: Any, path: Path, *_: Any) -> bool:
+        return bool(self._mounts.at(path))
+
+    Staging._is_staged = is_staged  # type: ignore[method-assign, assignment] # the rest is no matter
+    Publishing._staging_mount = staging_mount  # type: ignore[method-assign]
+
+
+def unstage_by_device_presence() -> None:
+    """Think that what has no device any more has no mount either (D4)."""
+    original = Release.release
+
+    def release(self: Release, volume_id: VolumeId, path: Path, deadline: Deadline) -> None:
+        if self._devices.look(volume_id.uuid) is not None:
+            original(self, volume_id, path, deadline)
+
+    Release.release = release  # type: ignore[method-assign]
+
+
+def lazy_unmount() -> None:
+    """Unmount what is in use, for those who don't have it open yet (D6)."""
+
+    def unmount(self: Mounts, path: Path, deadline: Deadline) -> None:
+        while self.at(path):
+            self._commands.run("umount", "--lazy", str(path))
+
+    Mounts.unmount = unmount  # type: ignore[method-assign]
+
+
+MUTANTS: Mapping[str, Callable[[], None]] = {
+    each.__name__.replace("_", "-"): each
+    for each in (
+        format_on_exit_2_alone,
+        trust_the_link,
+        compare_mounts_by_path,
+        unstage_by_device_presence,
+        lazy_unmount,
+    )
+}

@@ -1,0 +1,61 @@
+"""Faults wherever they may come: a node never formats, mixes up, loses or keeps what it must not.
+
+D1, D2, D4, D5, D6, D7, D8, D9, D10, S6, S7, S8, S14, S15. `make chaos-node` runs as many seeds as
+one likes, `make chaos-prove` searches anew for the seeds that find each mutant.
+"""
+
+from __future__ import annotations
+
+import functools
+import multiprocessing
+from collections.abc import Iterator
+
+import pytest
+
+from tests.chaos.node.batch import run_seeds
+from tests.chaos.node.mutants import MUTANTS
+from tests.chaos.suites import Result, results_of
+
+pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.timeout(240)]
+
+_SEEDS = range(30)
+_PROCESSES = 2
+
+# Seeds by which each broken node is found. Threads of a real process run in an order that no seed
+# decides: a seed finds its mutant nearly every time, one of two does.
+PINNED = {
+    "format-on-exit-2-alone": (3,),
+    "trust-the-link": (18,),
+    "compare-mounts-by-path": (7,),
+    "unstage-by-device-presence": (9,),
+    "lazy-unmount": (5,),
+}
+
+
+@pytest.fixture(scope="module")
+def results() -> Iterator[list[Result]]:
+    chunks = [_SEEDS[first::_PROCESSES] for first in range(_PROCESSES)]
+    with multiprocessing.get_context("spawn").Pool(_PROCESSES) as pool:
+        run = functools.partial(results_of, "node")
+        yield [result for chunk in pool.imap(run, chunks) for result in chunk]
+
+
+def test_thirty_schedules_break_no_invariant(results: list[Result]) -> None:
+    assert len(results) == len(_SEEDS)
+    broken = [f"seed {each.seed}: {each.breaches}\n{each.story}" for each in results if each.story]
+
+    assert not broken, "\n\n".join(broken)
+
+
+def test_the_schedules_are_no_idle_ones(results: list[Result]) -> None:
+    befell = {kind for each in results for kind, _ in each.cells}
+
+    assert len(befell) >= 15
+    assert sum(each.counts["restarts"] for each in results) >= 40
+
+
+@pytest.mark.parametrize("mutant", MUTANTS)
+def test_the_harness_sees_a_broken_node(mutant: str) -> None:
+    results = run_seeds(PINNED[mutant], mutant, patient=False)
+
+    assert any(result.breaches for result in results)

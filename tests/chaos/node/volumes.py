@@ -1,0 +1,212 @@
+"""A volume as kubelet and its pods deal with it: its paths, its requests, its canary."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pathlib
+import subprocess
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from functools import partial
+
+from csi_exoblock.pb import csi_pb2
+from tests.chaos.node.disks import Disk, Host
+from tests.chaos.node.plan import BLOCK, VolumePlan
+
+MIB_AT_FIRST, MIB_MORE = 320, 256  # xfs wants 300 at least
+ZONE = "ch-gva-2"
+_CANARY_BYTES = 4096
+_MODE = csi_pb2.VolumeCapability.AccessMode(
+    mode=csi_pb2.VolumeCapability.AccessMode.SINGLE_NODE_MULTI_WRITER
+)
+_CONTEXTS: Mapping[str, Mapping[str, str]] = {
+    "new": {"format": "ifBlank"},
+    "foreign": {"format": "ifBlank"},
+    "copy": {"format": "never"},
+    "never": {"format": "never"},
+    "static": {},
+}
+
+
+class Canary:
+    """What the pods of a volume have written: its id and a counter.
+
+    Attributes:
+        possible: What may be found: more than one after a write that failed; `None` for nothing.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._count = 0
+        self.possible: frozenset[str | None] = frozenset({None})
+
+    @property
+    def written(self) -> bool:
+        """Whether there surely is one."""
+        return None not in self.possible
+
+    def copy(self, other: Canary) -> None:
+        """Expect what another volume's pods have written."""
+        self.possible = other.possible
+
+    def next(self) -> str:
+        """Return what is to be written now; from now on it or its predecessor may be found."""
+        self._count += 1
+        text = f"{self._name} {self._count}"
+        self.possible |= {text}
+        return text
+
+    def found(self, text: str | None) -> None:
+        """Know that this is what is there."""
+        self.possible = frozenset({text})
+
+
+class Volume:
+    """A volume of a schedule.
+
+    Attributes:
+        copied: Set when it may begin its life, if it is a copy of another one.
+        targets: Where it is published, as far as kubelet knows.
+        staged: Whether kubelet thinks that it is, or may be, staged.
+        guests: How to end the processes that have it in use, by the path that they keep.
+        appears_at: At which stage to come, by ordinal, its disk appears; 0 if it is there.
+    """
+
+    def __init__(self, plan: VolumePlan, host: Host, kubelet: pathlib.Path) -> None:
+        self.plan = plan
+        self.disk = Disk(host, mib=MIB_AT_FIRST, sector_bytes=plan.sector_bytes)
+        self.uuid = str(self.disk.uuid)
+        self.id = f"{ZONE}/{self.uuid}"
+        self.canary = Canary(f"volume-{plan.number}")
+        self.copied = threading.Event()
+        self.staging = kubelet / "plugins/kubernetes.io/csi/exoblock" / self.uuid / "globalmount"
+        self._pods = kubelet / "pods" / self.uuid
+        self.targets: list[pathlib.Path] = []
+        self.staged = False
+        self.guests: defaultdict[pathlib.Path, list[Callable[[], object]]] = defaultdict(list)
+        self.appears_at = 0
+        self.grown = 0
+
+    @property
+    def is_block(self) -> bool:
+        """Whether its pods get the raw device."""
+        return self.plan.filesystem == BLOCK
+
+    def target(self, pod: str) -> pathlib.Path:
+        """Return where a pod's volume appears; its folder is there, as kubelet makes it."""
+        path = self._pods / pod / "mount"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def capability(self, filesystem: str = "") -> csi_pb2.VolumeCapability:
+        """Return how its pods want it, or how pods that are mistaken about it do."""
+        filesystem = filesystem or self.plan.filesystem
+        if filesystem == BLOCK:
+            block = csi_pb2.VolumeCapability.BlockVolume()
+            return csi_pb2.VolumeCapability(block=block, access_mode=_MODE)
+        mount = csi_pb2.VolumeCapability.MountVolume(fs_type=filesystem)
+        return csi_pb2.VolumeCapability(mount=mount, access_mode=_MODE)
+
+    def stage(self, filesystem: str = "") -> csi_pb2.NodeStageVolumeRequest:
+        """Return the request; `ifBlank` if the file system is none that it has."""
+        context = _CONTEXTS["new" if filesystem else self.plan.origin]
+        return csi_pb2.NodeStageVolumeRequest(
+            volume_id=self.id,
+            staging_target_path=str(self.staging),
+            volume_capability=self.capability(filesystem),
+            volume_context=context,
+        )
+
+    def unstage(self) -> csi_pb2.NodeUnstageVolumeRequest:
+        """Return the request."""
+        return csi_pb2.NodeUnstageVolumeRequest(
+            volume_id=self.id, staging_target_path=str(self.staging)
+        )
+
+    def publish(self, target: pathlib.Path) -> csi_pb2.NodePublishVolumeRequest:
+        """Return the request."""
+        return csi_pb2.NodePublishVolumeRequest(
+            volume_id=self.id,
+            staging_target_path=str(self.staging),
+            target_path=str(target),
+            volume_capability=self.capability(),
+        )
+
+    def unpublish(self, target: pathlib.Path) -> csi_pb2.NodeUnpublishVolumeRequest:
+        """Return the request."""
+        return csi_pb2.NodeUnpublishVolumeRequest(volume_id=self.id, target_path=str(target))
+
+    def expand(self, target: pathlib.Path) -> csi_pb2.NodeExpandVolumeRequest:
+        """Return the request."""
+        return csi_pb2.NodeExpandVolumeRequest(
+            volume_id=self.id, volume_path=str(target), staging_target_path=str(self.staging)
+        )
+
+    def stats(self, target: pathlib.Path) -> csi_pb2.NodeGetVolumeStatsRequest:
+        """Return the request."""
+        return csi_pb2.NodeGetVolumeStatsRequest(volume_id=self.id, volume_path=str(target))
+
+    def health(self, target: pathlib.Path) -> csi_pb2.NodeGetVolumeHealthRequest:
+        """Return the request."""
+        return csi_pb2.NodeGetVolumeHealthRequest(
+            volume_id=self.id,
+            volume_publish_path=str(target),
+            staging_target_path="" if self.is_block else str(self.staging),
+        )
+
+    def read_canary(self, target: pathlib.Path) -> str | None:
+        """Return what a pod reads there.
+
+        Raises:
+            OSError: It can't be read.
+        """
+        path = target if self.is_block else target / "canary"
+        with contextlib.suppress(FileNotFoundError), path.open("rb", buffering=0) as file:
+            return file.read(_CANARY_BYTES).rstrip(b"\0").decode(errors="replace") or None
+        return None
+
+    def write_canary(self, target: pathlib.Path) -> None:
+        """Write the next one, as a pod does that wants to find it again after any crash.
+
+        Raises:
+            OSError: It can't be written.
+        """
+        text = self.canary.next()
+        path = target if self.is_block else target / "canary"
+        made = 0 if self.is_block else os.O_CREAT
+        file = os.open(path, os.O_RDWR | os.O_CLOEXEC | made, 0o600)
+        try:
+            os.pwrite(file, text.encode().ljust(_CANARY_BYTES, b"\0"), 0)
+            os.fsync(file)
+        finally:
+            os.close(file)
+        self.canary.found(text)
+
+    def use(self, path: pathlib.Path) -> None:
+        """Have a process that has a file there open."""
+        self.guests[path].append(partial(os.close, os.open(path, os.O_RDONLY | os.O_CLOEXEC)))
+
+    def use_elsewhere(self) -> None:
+        """Have a process that has it mounted in a mount namespace of its own."""
+        command = "echo ready; exec cat"
+        keeper = subprocess.Popen(
+            ["unshare", "--mount", "--propagation", "private", "sh", "-c", command],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        assert keeper.stdout is not None
+        keeper.stdout.readline()
+        self.guests[self.staging].append(keeper.communicate)
+
+    def stop_using(self, path: pathlib.Path) -> None:
+        """Have all processes end that keep a path."""
+        for end in self.guests.pop(path, ()):
+            end()
+
+    def grow(self) -> None:
+        """Have its disk grow, as far as it goes."""
+        if self.grown < 3:
+            self.grown += 1
+            self.disk.grow(MIB_MORE)
