@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 
 # sysfs counts sizes in these, whatever the disk's own sectors are.
 _SYSFS_BLOCK_BYTES = 512
+# No attribute of sysfs is longer. Source: Linux, Documentation/filesystems/sysfs.rst.
+_ATTRIBUTE_BYTES = 4096
 # virtio-blk carries so much of the volume's id.
 _SERIAL_CHARACTERS = 20
 
@@ -148,18 +150,16 @@ class Devices:
         Raises:
             NotFound: The disk has no such partition.
         """
-        for file in (self._blocks / disk.name).glob("*/partition"):
-            if _read(file) == str(number) and (found := self._describe(file.parent.name)):
+        for name in self._partitions(disk):
+            written = _read(self._blocks / disk.name / name / "partition")
+            if written == str(number) and (found := self._describe(name)):
                 return found
         raise NotFound(f"disk {disk.name} has no partition {number}")
 
     def numbers(self, disk: BlockDevice) -> frozenset[DeviceNumber]:
         """Return the numbers of a disk and of all its partitions."""
-        files = (self._blocks / disk.name).glob("*/dev")
-        partitions = (file for file in files if (file.parent / "partition").exists())
-        return frozenset(
-            {disk.number, *map(DeviceNumber.parse, filter(None, map(_read, partitions)))}
-        )
+        files = (self._blocks / disk.name / name / "dev" for name in self._partitions(disk))
+        return frozenset({disk.number, *map(DeviceNumber.parse, filter(None, map(_read, files)))})
 
     def is_there(self, number: DeviceNumber) -> bool:
         """Tell whether a device has this number now."""
@@ -182,6 +182,15 @@ class Devices:
         serial = _read(self._sysfs / "dev" / "block" / str(number) / "serial")
         return serial is not None and serial != str(volume_uuid)[:_SERIAL_CHARACTERS]
 
+    def _partitions(self, disk: BlockDevice) -> list[str]:
+        """Return the names of the disk's partitions: folders within its own."""
+        folder = self._blocks / disk.name
+        try:
+            names = [name for name in os.listdir(folder) if name.startswith(disk.name)]
+        except OSError:  # it vanishes
+            return []
+        return [name for name in names if (folder / name / "partition").exists()]
+
     def _linked(self, serial: str) -> str | None:
         try:
             return Path(os.readlink(self._link_dir / f"virtio-{serial}")).name
@@ -189,9 +198,9 @@ class Devices:
             return None
 
     def _serials(self) -> Iterator[tuple[str, str]]:
-        for block in self._blocks.iterdir():
-            if (serial := _read(block / "serial")) is not None:
-                yield block.name, serial
+        for name in os.listdir(self._blocks):
+            if (serial := _read(f"{self._blocks}/{name}/serial")) is not None:
+                yield name, serial
 
     def _has_no_serial(self, name: str) -> bool:
         block = self._blocks / name
@@ -202,9 +211,9 @@ class Devices:
         """Return the device, or `None` for one that vanishes or has no size yet."""
         block = self._blocks / name
         number, size = _read(block / "dev"), _read(block / "size")
-        # A partition's queue is its disk's, one folder up.
-        queues = (block / "queue", block.resolve().parent / "queue")
-        sector = next(filter(None, (_read(queue / "logical_block_size") for queue in queues)), None)
+        sector = _read(block / "queue" / "logical_block_size")
+        if sector is None:  # a partition's queue is its disk's, one folder up
+            sector = _read(block.resolve().parent / "queue" / "logical_block_size")
         if number is None or sector is None or size in (None, "0"):
             return None
         sequence = _read(block / "diskseq")
@@ -230,9 +239,13 @@ class Devices:
         )
 
 
-def _read(file: Path) -> str | None:
+def _read(path: Path | str) -> str | None:
     """Return an attribute's text, `None` where there is no such attribute."""
     try:
-        return file.read_text().strip()
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return os.read(file, _ATTRIBUTE_BYTES).decode(errors="replace").strip()
+        finally:
+            os.close(file)
     except OSError:
         return None

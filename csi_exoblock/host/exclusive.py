@@ -51,8 +51,11 @@ def is_in_use(device: BlockDevice) -> bool:
         return True
 
 
-def read_direct(file: int, offset: int, length: int) -> bytes:
+def read_direct(file: int, offset: int, length: int) -> mmap.mmap:
     """Read from the disk, not from the page cache.
+
+    The answer is memory of its own, which goes back to the kernel with the last reference: as
+    bytes, megabytes of it would stay with the allocator of each thread that ever read a disk.
 
     Args:
         offset: In bytes, a multiple of the sector size like the length.
@@ -60,14 +63,15 @@ def read_direct(file: int, offset: int, length: int) -> bytes:
     Raises:
         HostError: The disk doesn't give all of it.
     """
-    with mmap.mmap(-1, length) as buffer:  # aligned to a page, as direct reads demand
-        try:
-            count = os.preadv(file, [buffer], offset)
-        except OSError as error:
-            raise HostError(f"reading {length} bytes at {offset}: {error.strerror}") from error
-        if count != length:
-            raise HostError(f"reading {length} bytes at {offset}: only {count} were read")
-        return buffer.read()
+    # Aligned to a page, as direct reads demand.
+    buffer = mmap.mmap(-1, length, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    try:
+        count = os.preadv(file, [buffer], offset)
+    except OSError as error:
+        raise HostError(f"reading {length} bytes at {offset}: {error.strerror}") from error
+    if count != length:
+        raise HostError(f"reading {length} bytes at {offset}: only {count} were read")
+    return buffer
 
 
 def wipe_start(device: BlockDevice) -> None:

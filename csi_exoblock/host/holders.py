@@ -52,7 +52,8 @@ def _using_file_system(target: Path) -> Callable[[Path], bool]:
     try:
         device = target.stat().st_dev
     except OSError:  # one that was shut down has no numbers any more, but its files keep names
-        return lambda process: any(name.is_relative_to(target) for name in _names(process))
+        within = (str(target), f"{target}/")
+        return lambda process: any(_lies_in(name, *within) for name in _names(process))
     return lambda process: any(status.st_dev == device for status in _files(process))
 
 
@@ -63,29 +64,38 @@ def _using_device(number: DeviceNumber) -> Callable[[Path], bool]:
     )
 
 
+def _lies_in(name: str, folder: str, prefix: str) -> bool:
+    return name == folder or name.startswith(prefix)
+
+
+# Plain strings below: a busy host has thousands of open files, and a path for each takes longer
+# than asking the kernel about it.
+
+
 def _files(process: Path) -> Iterator[os.stat_result]:
     """Yield what a process has in use, as far as it still lives."""
     for link in _links(process):
         try:
-            yield link.stat()
+            yield os.stat(link)
         except OSError:
             continue
 
 
-def _names(process: Path) -> Iterator[Path]:
+def _names(process: Path) -> Iterator[str]:
     for link in _links(process):
         try:
-            yield link.readlink()
+            yield os.readlink(link)
         except OSError:
             continue
 
 
-def _links(process: Path) -> tuple[Path, ...]:
+def _links(process: Path) -> Iterator[str]:
+    yield from (f"{process}/{name}" for name in ("cwd", "root", "exe"))
     try:
-        descriptors = tuple((process / "fd").iterdir())
+        descriptors = os.listdir(f"{process}/fd")
     except OSError:
-        descriptors = ()
-    return (process / "cwd", process / "root", process / "exe", *descriptors)
+        return
+    yield from (f"{process}/fd/{number}" for number in descriptors)
 
 
 def _name(process: Path) -> str:

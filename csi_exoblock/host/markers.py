@@ -21,6 +21,7 @@ class Markers:
 
     def __init__(self, *, folder: Path) -> None:
         self._folder = folder
+        self._is_kept = False  # whether the folder itself is known to survive a power cut
 
     def is_set(self, volume_id: VolumeId) -> bool:
         """Tell whether a mkfs of ours began on this volume and did not end."""
@@ -43,14 +44,14 @@ class Markers:
         path = self._file(volume_id)
         with ExitStack() as opened:
             try:
-                self._folder.mkdir(parents=True, exist_ok=True)
+                self._make_folder()
                 file = opened.enter_context(path.open("a+"))
                 _lock(file.fileno(), volume_id)
                 file.truncate(0)
                 file.write(str(volume_id))
                 file.flush()
-                for each in (path, self._folder, self._folder.parent):
-                    _sync(each)
+                os.fsync(file.fileno())
+                _sync(self._folder)
             except OSError as error:
                 raise HostError(f"{path}: the marker can't be written: {error}") from error
             yield file.fileno()
@@ -70,6 +71,15 @@ class Markers:
     def clear(self, volume_id: VolumeId) -> None:
         """Remove the marker, if there is one."""
         self._file(volume_id).unlink(missing_ok=True)
+
+    def _make_folder(self) -> None:
+        try:
+            self._folder.mkdir(parents=True)
+        except FileExistsError:
+            if self._is_kept:
+                return
+        _sync(self._folder.parent)
+        self._is_kept = True
 
     def _file(self, volume_id: VolumeId) -> Path:
         return self._folder / f"{volume_id.zone}.{volume_id.uuid}"

@@ -6,8 +6,10 @@ import errno
 import os
 import re
 import stat
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple, Self
 
 from csi_exoblock.concurrency import Deadline
 from csi_exoblock.config import Timing
@@ -77,21 +79,24 @@ class Mounts:
 
     def at(self, path: Path) -> tuple[Mount, ...]:
         """Return what is mounted exactly there, the lowest layer first."""
-        target = real_path(path)
-        return tuple(mount for mount in self._table() if mount.target == target)
+        target = str(real_path(path))
+        return self._table(lambda line: _unescape(line.target) == target)
 
     def of(self, device: DeviceNumber) -> tuple[Mount, ...]:
         """Return every mount through which a device is seen."""
-        return tuple(mount for mount in self._table() if mount.device == device)
+        number = str(device)
+        lines = self._table(lambda line: line.number == number or line.hides_its_device)
+        return tuple(mount for mount in lines if mount.device == device)
 
     def of_superblock(self, superblock: DeviceNumber) -> tuple[Mount, ...]:
         """Return every mount of a file system, whether or not its device is still there."""
-        return tuple(mount for mount in self._table() if mount.superblock == superblock)
+        number = str(superblock)
+        return self._table(lambda line: line.number == number)
 
     def around(self, path: Path) -> Mount:
         """Return the mount that a path lies in."""
         real = Path(os.path.realpath(path))
-        within = [mount for mount in self._table() if real.is_relative_to(mount.target)]
+        within = self._table(lambda line: real.is_relative_to(_unescape(line.target)))
         # Of several on one folder the last one, which covers the others, is seen.
         return max(reversed(within), key=lambda mount: len(mount.target.parts))
 
@@ -146,8 +151,9 @@ class Mounts:
                 )
             deadline.wait(min(self._timing.device_poll, patience.remaining()))
 
-    def _table(self) -> tuple[Mount, ...]:
-        return tuple(_parse(line) for line in self._read_lines())
+    def _table(self, wanted: Callable[[_Line], bool]) -> tuple[Mount, ...]:
+        # A node with many pods has hundreds of lines: only those that matter are looked at closely.
+        return tuple(_mount(line) for line in map(_Line.parse, self._read_lines()) if wanted(line))
 
     def _read_lines(self) -> list[str]:
         # The kernel hands the table out in pieces and may leave lines out while it changes.
@@ -165,35 +171,57 @@ def real_path(path: Path) -> Path:
     return Path(os.path.realpath(path.parent)) / path.name
 
 
-def _parse(line: str) -> Mount:
-    # 36 35 98:0 /root /target rw,noatime shared:1 - ext3 /dev/root rw,errors=continue
-    fields, _, rest = line.partition(" - ")
-    _, _, number, root, target, options, *tags = fields.split(" ")
-    filesystem, source, super_options = rest.split(" ")
-    path = Path(_unescape(target))
-    node = _node(filesystem, _unescape(root), path)
+class _Line(NamedTuple):
+    """A line of mountinfo in its parts, as the kernel writes them."""
+
+    number: str
+    root: str
+    target: str
+    options: str
+    tags: list[str]
+    filesystem: str
+    source: str
+    super_options: str
+
+    @classmethod
+    def parse(cls, line: str) -> Self:
+        # 36 35 98:0 /root /target rw,noatime shared:1 - ext3 /dev/root rw,errors=continue
+        fields, _, rest = line.partition(" - ")
+        _, _, number, root, target, options, *tags = fields.split(" ")
+        return cls(number, root, target, options, tags, *rest.split(" "))
+
+    @property
+    def hides_its_device(self) -> bool:
+        """Whether the device that is seen may be another one than the number says."""
+        return self.filesystem == "btrfs" or self.shows_a_node
+
+    @property
+    def shows_a_node(self) -> bool:
+        """Whether what is bound to the target may be a device node."""
+        return self.filesystem in _NODE_HOMES and self.root != "/"
+
+
+def _mount(line: _Line) -> Mount:
+    path = Path(_unescape(line.target))
+    number = DeviceNumber.parse(line.number)
+    node = _block_number(path) if line.shows_a_node else None
     if node is not None:
         device: DeviceNumber | None = node
-    elif filesystem == "btrfs":
-        device = _block_number(Path(_unescape(source)))  # its own number is an invented one
+    elif line.filesystem == "btrfs":
+        device = _block_number(Path(_unescape(line.source)))  # its own number is an invented one
     else:
-        device = DeviceNumber.parse(number)
+        device = number
     return Mount(
         device=device,
-        root=_unescape(root),
+        root=_unescape(line.root),
         target=path,
-        filesystem=filesystem,
-        superblock=DeviceNumber.parse(number),
+        filesystem=line.filesystem,
+        superblock=number,
         is_block=node is not None,
-        options=frozenset(options.split(",")),
-        super_options=frozenset(super_options.split(",")),
-        shared=any(tag.startswith("shared:") for tag in tags),
+        options=frozenset(line.options.split(",")),
+        super_options=frozenset(line.super_options.split(",")),
+        shared=any(tag.startswith("shared:") for tag in line.tags),
     )
-
-
-def _node(filesystem: str, root: str, target: Path) -> DeviceNumber | None:
-    """Return the number of the device node that is bound to the target, if that is what it is."""
-    return _block_number(target) if filesystem in _NODE_HOMES and root != "/" else None
 
 
 def _block_number(path: Path) -> DeviceNumber | None:
@@ -205,4 +233,6 @@ def _block_number(path: Path) -> DeviceNumber | None:
 
 
 def _unescape(text: str) -> str:
+    if "\\" not in text:
+        return text
     return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), text)

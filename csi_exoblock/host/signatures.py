@@ -6,6 +6,7 @@ never taken for blank (D1). Offsets are from the formats' own definitions.
 
 from __future__ import annotations
 
+import mmap
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +15,11 @@ from csi_exoblock.model import Filesystem
 
 HEAD_BYTES = 2 * 1024**2
 TAIL_BYTES = 1024**2
+
+Buffer = bytes | mmap.mmap
+
+# Small enough that the copies that are compared stay in the processor's cache.
+_PIECE_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,14 +30,14 @@ class Edges:
         sector_bytes: Logical sector size of the disk that they were read from.
     """
 
-    head: bytes
-    tail: bytes
+    head: Buffer
+    tail: Buffer
     sector_bytes: int
 
     @property
     def zeroed(self) -> bool:
         """Whether there is nothing but zeros."""
-        return not any(self.head) and not any(self.tail)
+        return _is_zero(self.head) and _is_zero(self.tail)
 
     def signatures(self) -> tuple[str, ...]:
         """Name everything that is recognised."""
@@ -53,7 +59,7 @@ class Superblock:
     unfinished: bool = False
 
 
-def superblock(filesystem: Filesystem, head: bytes) -> Superblock | None:
+def superblock(filesystem: Filesystem, head: Buffer) -> Superblock | None:
     """Read the superblock of a file system of this type, `None` if there is none."""
     return {
         Filesystem.EXT4: _ext,
@@ -63,7 +69,7 @@ def superblock(filesystem: Filesystem, head: bytes) -> Superblock | None:
     }[filesystem](head)
 
 
-def _ext(head: bytes) -> Superblock | None:
+def _ext(head: Buffer) -> Superblock | None:
     # Source: Linux, fs/ext4/ext4.h, struct ext4_super_block, at 1024.
     if _number("<H", head, 1024 + 0x38) != 0xEF53:
         return None
@@ -74,7 +80,7 @@ def _ext(head: bytes) -> Superblock | None:
     return Superblock(size_bytes=blocks * block_bytes, unit_bytes=block_bytes)
 
 
-def _xfs(head: bytes) -> Superblock | None:
+def _xfs(head: Buffer) -> Superblock | None:
     # Source: Linux, fs/xfs/libxfs/xfs_format.h, struct xfs_dsb.
     if head[:4] != b"XFSB":
         return None
@@ -86,7 +92,7 @@ def _xfs(head: bytes) -> Superblock | None:
     )
 
 
-def _btrfs(head: bytes) -> Superblock | None:
+def _btrfs(head: Buffer) -> Superblock | None:
     # Source: Linux, fs/btrfs, struct btrfs_super_block, at 64 KiB; size of its one device.
     if head[0x10040:0x10048] != b"_BHRfS_M":
         return None
@@ -94,25 +100,34 @@ def _btrfs(head: bytes) -> Superblock | None:
     return Superblock(size_bytes=size_bytes, unit_bytes=_number("<I", head, 0x10000 + 0x90))
 
 
-def _number(form: str, data: bytes, offset: int) -> int:
+def _number(form: str, data: Buffer, offset: int) -> int:
     (value,) = struct.unpack_from(form, data, offset)
     return int(value)
 
 
+def _is_zero(data: Buffer) -> bool:
+    pieces = (data[start : start + _PIECE_BYTES] for start in range(0, len(data), _PIECE_BYTES))
+    return all(piece == bytes(len(piece)) for piece in pieces)
+
+
+def _has(data: Buffer, offset: int, magic: bytes) -> bool:
+    return data[offset : offset + len(magic)] == magic
+
+
 def _at(offset: int, *magics: bytes) -> Callable[[Edges], bool]:
-    return lambda edges: edges.head.startswith(magics, offset)
+    return lambda edges: any(_has(edges.head, offset, magic) for magic in magics)
 
 
 def _is_lvm(edges: Edges) -> bool:
-    return any(edges.head.startswith(b"LABELONE", sector * 512) for sector in range(8))
+    return any(_has(edges.head, sector * 512, b"LABELONE") for sector in range(8))
 
 
 def _is_raid(edges: Edges) -> bool:
     # Versions 1.1 and 1.2 stand in front; 1.0 and 0.90 somewhere in the last 128 KiB, aligned.
     magic = struct.pack("<I", 0xA92B4EFC)
     ends = range(max(0, len(edges.tail) - 128 * 1024), len(edges.tail), 4096)
-    return any(edges.head.startswith(magic, offset) for offset in (0, 4096)) or any(
-        edges.tail.startswith(magic, offset) for offset in ends
+    return any(_has(edges.head, offset, magic) for offset in (0, 4096)) or any(
+        _has(edges.tail, offset, magic) for offset in ends
     )
 
 
@@ -127,7 +142,7 @@ def _is_zfs(edges: Edges) -> bool:
     # Two labels of 256 KiB at either end, each with uberblocks in its second half.
     magics = struct.pack("<Q", 0x00BAB10C), struct.pack(">Q", 0x00BAB10C)
     return any(
-        part.startswith(magics, offset)
+        part[offset : offset + 8] in magics
         for part in (edges.head[: 512 * 1024], edges.tail[-512 * 1024 :])
         for offset in range(0, len(part), 1024)
     )
@@ -136,8 +151,8 @@ def _is_zfs(edges: Edges) -> bool:
 def _is_gpt(sector_bytes: int) -> Callable[[Edges], bool]:
     # In the second and, as a copy, in the last sector, as large as the table's maker took them.
     return lambda edges: (
-        edges.head.startswith(b"EFI PART", sector_bytes)
-        or edges.tail.startswith(b"EFI PART", len(edges.tail) - sector_bytes)
+        _has(edges.head, sector_bytes, b"EFI PART")
+        or _has(edges.tail, len(edges.tail) - sector_bytes, b"EFI PART")
     )
 
 

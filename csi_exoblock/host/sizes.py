@@ -9,13 +9,16 @@ from pathlib import Path
 
 from csi_exoblock.errors import HostError
 from csi_exoblock.host.devices import BlockDevice
-from csi_exoblock.host.signatures import HEAD_BYTES, superblock
+from csi_exoblock.host.signatures import superblock
 from csi_exoblock.model import Filesystem
 
 # Source: Linux, fs/xfs/libxfs/xfs_fs.h: _IOR('X', 100, struct xfs_fsop_geom_v1), 112 bytes; the
 # size of a block comes first, the number of blocks behind eight such words.
 _XFS_IOC_FSGEOMETRY_V1 = 0x80705864
 _XFS_GEOMETRY = struct.Struct("=I28xQ72x")
+
+# Source: Linux, fs/ext4/ext4.h, struct ext4_super_block: 1024 bytes at 1024.
+_EXT_SUPERBLOCK_END = 2048
 
 # Source: Linux, include/uapi/linux/fs.h: _IOR(0x12, 114, size_t)
 _BLKGETSIZE64 = 0x80081272
@@ -66,8 +69,11 @@ def _xfs_size_bytes(path: Path) -> int:
 
 def _ext_size_bytes(filesystem: Filesystem, device: BlockDevice) -> int:
     # Through the page cache, where the mounted file system keeps its superblock.
-    with device.path.open("rb") as file:
-        found = superblock(filesystem, file.read(HEAD_BYTES))
+    file = os.open(device.path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        found = superblock(filesystem, os.pread(file, _EXT_SUPERBLOCK_END, 0))
+    finally:
+        os.close(file)
     if found is None:
         raise HostError(f"device {device.path} has no superblock of {filesystem}")
     return found.size_bytes

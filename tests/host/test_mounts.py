@@ -65,6 +65,18 @@ def test_spaces_in_a_path_are_read(mounts: Callable[..., Mounts]) -> None:
     assert mount.target == pathlib.Path("/mnt/a b")
 
 
+def test_a_path_with_spaces_is_found(mounts: Callable[..., Mounts]) -> None:
+    table = mounts(ROOT, "90 27 7:3 / /mnt/a\\040b rw - ext4 /dev/loop3 rw")
+
+    assert [mount.device for mount in table.at(pathlib.Path("/mnt/a b"))] == [DeviceNumber(7, 3)]
+
+
+def test_a_number_is_not_found_in_a_longer_one(mounts: Callable[..., Mounts]) -> None:
+    table = mounts(ROOT, "90 27 7:33 / /mnt/a rw - ext4 /dev/loop33 rw")
+
+    assert table.of(DeviceNumber(7, 3)) == ()
+
+
 def test_the_last_of_several_mounts_on_one_folder_is_the_one_around(
     mounts: Callable[..., Mounts],
 ) -> None:

@@ -14,6 +14,7 @@ import grpc
 import pytest
 
 from csi_exoblock.pb import csi_pb2_grpc
+from tests.controller.waiting import as_a_sidecar_would
 from tests.driver_process import DriverProcess
 from tests.grpc_errors import refused
 from tests.node.conftest import MakeDisk, Tools, Volume
@@ -131,7 +132,7 @@ def test_a_mkfs_that_outlived_its_driver_is_never_joined_by_a_second_one(
     assert tools.count(f"mkfs.{filesystem}") == before
     os.killpg(int(begun.read_text()), signal.SIGKILL)
     tools.watch(f"mkfs.{filesystem}")
-    second.stage(filesystem)
+    as_a_sidecar_would(lambda: second.stage(filesystem))  # it lets go of the disk when it is dead
 
     assert mounts_of(disk.path) == [str(staging.staging)]
 

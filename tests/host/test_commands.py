@@ -1,0 +1,49 @@
+"""How a command's end is noticed, with real commands."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from csi_exoblock.config import Timing
+from csi_exoblock.errors import CommandFailed
+from csi_exoblock.host.commands import Commands
+from csi_exoblock.metrics import Metrics
+
+
+@pytest.fixture(params=["pidfd", "no pidfd"])
+def commands(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Commands:
+    """Commands, on a kernel that tells of an end and on one that must be asked."""
+    if request.param == "no pidfd":
+        monkeypatch.setattr(os, "pidfd_open", _refuse)
+    timing = Timing(command_timeout=0.5)
+    return Commands(timing=timing, metrics=Metrics(CollectorRegistry()))
+
+
+def test_an_end_is_seen_with_its_code_and_its_words(commands: Commands) -> None:
+    ended = commands.run("sh", "-c", "echo well; echo ill >&2; exit 3", allowed=(3,))
+
+    assert (ended.exit_code, ended.stdout, ended.stderr) == (3, "well\n", "ill\n")
+
+
+def test_an_end_that_was_not_expected_is_an_error_with_the_last_words(commands: Commands) -> None:
+    with pytest.raises(CommandFailed, match="exit code 4: no such thing"):
+        commands.run("sh", "-c", "echo no such thing >&2; exit 4")
+
+
+@pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning")  # on purpose
+def test_a_command_that_hangs_is_killed(commands: Commands) -> None:
+    with pytest.raises(CommandFailed, match="did not end"):
+        commands.run("sleep", "60")
+
+
+def test_a_command_that_kills_itself_says_by_what(commands: Commands) -> None:
+    with pytest.raises(CommandFailed, match="SIGKILL"):
+        commands.run("sh", "-c", "kill -9 $$")
+
+
+def _refuse(pid: int, flags: int = 0) -> int:
+    raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
