@@ -139,13 +139,13 @@ def _is_swap(edges: Edges) -> bool:
 
 
 def _is_zfs(edges: Edges) -> bool:
-    # Two labels of 256 KiB at either end, each with uberblocks in its second half.
-    magics = struct.pack("<Q", 0x00BAB10C), struct.pack(">Q", 0x00BAB10C)
-    return any(
-        part[offset : offset + 8] in magics
-        for part in (edges.head[: 512 * 1024], edges.tail[-512 * 1024 :])
-        for offset in range(0, len(part), 1024)
-    )
+    # Two labels of 256 KiB at either end, each with uberblocks in its second half, each of which
+    # begins with the magic number in either byte order, at a multiple of 1 KiB.
+    magics = {0x00BAB10C, 0x0CB1BA00_00000000}
+    label, step = 512 * 1024 // 8, 1024 // 8
+    words = memoryview(edges.head).cast("Q"), memoryview(edges.tail).cast("Q")
+    seen = (*words[0][:label:step].tolist(), *words[1][-label::step].tolist())
+    return not magics.isdisjoint(seen)
 
 
 def _is_gpt(sector_bytes: int) -> Callable[[Edges], bool]:

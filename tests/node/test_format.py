@@ -101,6 +101,12 @@ CASES = [
     Case("GPT of 512-byte sectors", FOREIGN, prepare=at(512, b"EFI PART"), says="512-byte"),
     Case("ZFS", FOREIGN, prepare=at(128 * 1024, struct.pack("<Q", 0x00BAB10C)), says="ZFS"),
     Case("MBR", FOREIGN, prepare=at(510, b"\x55\xaa"), says="MBR"),
+    Case("ZFS", FOREIGN, prepare=at(128 * 1024, struct.pack("<Q", 0xBAB10C)), says="ZFS"),
+    Case(
+        "ZFS at the end", FOREIGN, prepare=at(GIB - 2048, struct.pack(">Q", 0xBAB10C)), says="ZFS"
+    ),
+    Case("one byte just before 2 MiB", FOREIGN, prepare=at(2 * 1024**2 - 1, b"\1"), says="zeroed"),
+    Case("one byte at the very end", FOREIGN, prepare=at(GIB - 1, b"\1"), says="zeroed"),
     Case("data without a signature at the start", FOREIGN, prepare=at(8192, b"my data")),
     Case("data without a signature at the end", FOREIGN, prepare=at(GIB - 4096, b"my data")),
     Case("blank, restored", FOREIGN, context={"format": "never"}, says="format: ifBlank"),
