@@ -42,7 +42,9 @@ def main(arguments: Sequence[str]) -> int:
     for goal in report.goals():
         print(f"{'met   ' if goal.met else 'MISSED'}  {goal.what}: {goal.found} ({goal.must})")
     print(f"in {folder}: benchmarks.md, benchmarks.json, pictures")
-    return 0
+    for name, why in report.failed.items():
+        print(f"could not be measured: {name}: {why}")
+    return 1 if report.failed else 0
 
 
 def _stopping() -> threading.Event:

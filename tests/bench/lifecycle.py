@@ -24,13 +24,13 @@ class Row:
     """One RPC at one latency.
 
     Attributes:
-        ratio: Median of its time divided by that of its operations, 0.0 where it has none.
+        ratio: Of its time to that of its operations, `None` where it has none.
         api_calls: Median.
     """
 
     rpc: str
     seconds: Spread
-    ratio: float
+    ratio: Spread | None
     api_calls: float
 
 
@@ -76,10 +76,13 @@ class Lifecycle:
         )
         yield ""
         for each in self.lives:
-            yield f"Operations of {each.latency_seconds:g} s, {each.ratio.count} lives:"
+            yield (
+                f"Operations of {each.latency_seconds:g} s, {each.ratio.count} lives; the ratio of "
+                f"the first, before the driver knows how long things take: {each.first_ratio:.2f}"
+            )
             yield ""
             yield from table(
-                ("RPC", "median", "p99", "ratio", "API calls"),
+                ("RPC", "median", "p99", "ratio", "its p99", "API calls"),
                 [*(_cells(row) for row in each.rows), _total(each)],
             )
         yield "![who waited for what in one life](lifecycle.svg)"
@@ -96,7 +99,8 @@ def _cells(row: Row) -> tuple[str, ...]:
         row.rpc,
         milliseconds(row.seconds.median),
         milliseconds(row.seconds.p99),
-        f"{row.ratio:.2f}" if row.ratio else "",
+        f"{row.ratio.median:.2f}" if row.ratio else "",
+        f"{row.ratio.p99:.2f}" if row.ratio else "",
         f"{row.api_calls:g}",
     )
 
@@ -106,8 +110,9 @@ def _total(lives: Lives) -> tuple[str, ...]:
     return (
         "**all**",
         milliseconds(seconds),
-        f"first life: {lives.first_ratio:.2f}",
+        "",
         f"**{lives.ratio.median:.2f}**",
+        f"{lives.ratio.p99:.2f}",
         f"**{lives.api_calls.median:g}**",
     )
 
@@ -159,11 +164,10 @@ def _ratio(life: tuple[Trace, ...]) -> float:
 
 
 def _row(traces: tuple[Trace, ...]) -> Row:
+    ratios = [each.seconds / each.cloud_seconds for each in traces if each.cloud_seconds]
     return Row(
         rpc=traces[0].rpc,
         seconds=Spread.of(each.seconds for each in traces),
-        ratio=statistics.median(
-            each.seconds / each.cloud_seconds if each.cloud_seconds else 0.0 for each in traces
-        ),
+        ratio=Spread.of(ratios) if ratios else None,
         api_calls=statistics.median(len(each.requests) for each in traces),
     )

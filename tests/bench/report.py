@@ -14,6 +14,8 @@ from typing import Any, Protocol
 
 from tests.bench.figures import Goal, table
 
+_DRAWN = frozenset({"typical", "shown"})
+
 
 class Section(Protocol):
     """What one section found: a dataclass of plain values."""
@@ -61,12 +63,14 @@ class Report:
     """Everything that a run found.
 
     Attributes:
-        skipped: Why sections are missing, by their names.
+        skipped: Why this machine can't measure some sections, by their names.
+        failed: Why others could not be measured.
     """
 
     conditions: Conditions
     sections: Mapping[str, Section]
     skipped: Mapping[str, str]
+    failed: Mapping[str, str]
     seconds: float
 
     def goals(self) -> list[Goal]:
@@ -89,8 +93,9 @@ class Report:
             "seconds": round(self.seconds),
             "goals": [asdict(goal) for goal in self.goals()],
             "skipped": dict(self.skipped),
+            "failed": dict(self.failed),
             "sections": {
-                name: asdict(section)  # type: ignore[call-overload]  # each is a dataclass
+                name: _plain(asdict(section))  # type: ignore[call-overload]  # each is a dataclass
                 for name, section in self.sections.items()
             },
         }
@@ -110,7 +115,8 @@ class Report:
             f"Python {seen.python}; {self.seconds / 60:.0f} minutes, load before {seen.load}."
         )
         yield ""
-        yield from (f"Not measured: {name}, for {why}.\n" for name, why in self.skipped.items())
+        missing = {**self.skipped, **self.failed}
+        yield from (f"Not measured: {name}, for {why}.\n" for name, why in missing.items())
         yield "## What was promised"
         yield ""
         yield from table(
@@ -122,6 +128,15 @@ class Report:
         )
         for section in self.sections.values():
             yield from section.markdown()
+
+
+def _plain(value: Any) -> Any:
+    """Return figures without decimals that mean nothing, and without what the pictures show."""
+    if isinstance(value, dict):
+        return {key: _plain(each) for key, each in value.items() if key not in _DRAWN}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    return round(value, 6) if isinstance(value, float) else value
 
 
 def _commit() -> str:

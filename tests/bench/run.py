@@ -7,6 +7,7 @@ import pathlib
 import tempfile
 import threading
 import time
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 
 from tests.bench import burst, churn, lifecycle, node, starts, storm
@@ -41,6 +42,7 @@ def run(names: Sequence[str], *, quick: bool, stopping: threading.Event) -> Repo
     conditions = Conditions.now()
     sections: dict[str, Section] = {}
     skipped: dict[str, str] = {}
+    failed: dict[str, str] = {}
     # Not in a test's folder, whose path may be too long for a socket.
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         stage = Stage(
@@ -53,12 +55,17 @@ def run(names: Sequence[str], *, quick: bool, stopping: threading.Event) -> Repo
             if name in _NEED_ROOT and not _can_make_devices():
                 skipped[name] = "it needs root and loop devices"
                 stage.say(f"{name}: skipped, {skipped[name]}")
-            else:
+                continue
+            try:
                 sections[name] = SECTIONS[name](stage)
+            except Exception as error:  # what was measured before it and after it is worth keeping
+                traceback.print_exc()
+                failed[name] = f"{type(error).__name__}: {error}"
     return Report(
         conditions=conditions,
         sections=sections,
         skipped=skipped,
+        failed=failed,
         seconds=time.monotonic() - began,
     )
 

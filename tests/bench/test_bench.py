@@ -60,6 +60,7 @@ def report(folder: pathlib.Path) -> dict[str, Any]:
 def test_every_section_is_measured_or_says_why_not(report: dict[str, Any]) -> None:
     assert {*report["sections"], *report["skipped"]} == set(SECTIONS)
     assert os.geteuid() != 0 or not report["skipped"]
+    assert not report["failed"]
 
 
 def test_no_figure_is_missing(report: dict[str, Any]) -> None:
