@@ -1,8 +1,8 @@
-"""Expecting a gRPC error: its code, and what its message must say."""
+"""How gRPC calls end: expecting an error, or finding out."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import cast
 
@@ -20,3 +20,13 @@ def refused(code: grpc.StatusCode, *says: str) -> Iterator[None]:
     assert seen is code, f"{seen}: {message}"
     for text in says:
         assert text in message
+
+
+def outcome(call: Callable[[], object]) -> tuple[str, str]:
+    """Return the code that a call ends with, and its message."""
+    try:
+        call()
+    except grpc.RpcError as error:
+        ended = cast(grpc.Call, error)
+        return ended.code().name, ended.details() or ""
+    return "OK", ""

@@ -53,7 +53,9 @@ class Liveness:
         if writing and "ro" in mount.super_options | mount.options:
             return _read_only("it is read-only")
         try:
-            self._workers.run(f"the file system at {mount.target}", lambda: _look(mount.target))
+            self._workers.run(
+                f"the file system {mount.superblock}", lambda: _look(mount.target)
+            )  # at none of its paths it answers if it doesn't at one
         except OSError as error:
             return _shut_down(f"its root can't be read: {error.strerror}")
         return None

@@ -60,7 +60,7 @@ class Usage:
             raise NotFound(f"volume {volume_id}: {volume_path} shows device {mount.device}")
         measure = _device_usage if mount.is_block else _file_system_usage
         try:
-            return self._workers.run(f"the volume at {volume_path}", lambda: measure(volume_path))
+            return self._workers.run(f"volume {volume_id}", lambda: measure(volume_path))
         except OSError as error:
             raise HostError(f"volume {volume_id}: {volume_path}: {error.strerror}") from error
 

@@ -20,6 +20,8 @@ INSTANCE = "5e0f6d1c-93f4-4f0e-8d0b-0c8f6b5d2a10"
 TIME_SCALE = "0.05"
 FORMAT = {"format": "ifBlank"}
 
+_ROW = "row of a table"
+
 Mode = csi_pb2.VolumeCapability.AccessMode
 MakeDisk = Callable[..., Disk]
 
@@ -34,7 +36,11 @@ class Tools:
 
     def count(self, *names: str) -> int:
         """Count how often the commands ran."""
-        return sum(line.split()[0] in names for line in self._log.read_text().splitlines())
+        return len(self.runs(*names))
+
+    def runs(self, *names: str) -> list[str]:
+        """Return how the commands were called, in their order."""
+        return [line for line in self._log.read_text().splitlines() if line.split()[0] in names]
 
     def watch(self, name: str) -> None:
         """Count the runs of a command that works as ever."""
@@ -244,17 +250,33 @@ def volume(make_volume: Callable[[Disk], Volume], disk: Disk) -> Volume:
     return make_volume(disk)
 
 
+@dataclass(frozen=True, slots=True)
+class Table:
+    """What was expected and seen of each case; the end of the test report shows it."""
+
+    _properties: list[tuple[str, object]]
+
+    def add(self, case: str, *, expected: str, seen: str) -> None:
+        """Record a case."""
+        self._properties.append((_ROW, (case, expected, seen)))
+
+
+@pytest.fixture
+def table(request: pytest.FixtureRequest) -> Table:
+    return Table(request.node.user_properties)
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print what was expected and seen for every case of the tables that record it."""
-    reports = [
-        report
+    rows = [
+        value
         for outcome in ("passed", "failed")
         for report in terminalreporter.stats.get(outcome, [])
         if report.when == "call"
+        for name, value in report.user_properties
+        if name == _ROW
     ]
-    rows = [dict(report.user_properties) for report in reports]
-    rows = [row for row in rows if "case" in row]
     if rows:
         terminalreporter.section("disks: what was asked, expected and seen")
-    for row in sorted(rows, key=lambda row: str(row["case"])):
-        terminalreporter.line(f"{row['case']:<44} {row['expected']:<34} {row['seen']}")
+    for case, expected, seen in sorted(rows):
+        terminalreporter.line(f"{case:<52} {expected:<34} {seen}")

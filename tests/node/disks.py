@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pathlib
 import subprocess
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 GIB = 1024**3
+PAGE_BYTES = 4096
 SERIAL_CHARACTERS = 20
 
 
@@ -46,15 +48,26 @@ class Disk:
 
     def copy_to(self, other: Disk) -> None:
         """Make another disk the same, bit by bit, as a restore does."""
-        run(
-            "dd",
-            f"if={self.path}",
-            f"of={other.path}",
-            "bs=4M",
-            "conv=sparse,notrunc",
-            "status=none",
-        )
-        run("sync")
+        run("blockdev", "--flushbufs", str(self.path))
+        with self._file.open("rb") as source, other._file.open("r+b") as target:
+            for begin, end in _extents(source.fileno()):
+                while begin < end:
+                    begin += os.copy_file_range(
+                        source.fileno(), target.fileno(), end - begin, begin, begin
+                    )
+        run("blockdev", "--flushbufs", str(other.path))
+
+    def erase(self) -> None:
+        """Make it blank again."""
+        size_bytes = self._file.stat().st_size
+        os.truncate(self._file, 0)
+        os.truncate(self._file, size_bytes)
+        run("blockdev", "--flushbufs", str(self.path))
+
+    def content(self) -> dict[int, bytes]:
+        """Return every page that isn't zero, by its offset."""
+        run("blockdev", "--flushbufs", str(self.path))
+        return content_of(self._file)
 
     def grow(self, gib: int) -> None:
         """Make it larger, as a resize in the cloud does."""
@@ -87,6 +100,28 @@ def attached_disk(
         file.unlink()
 
 
+def content_of(path: pathlib.Path) -> dict[int, bytes]:
+    """Return every page of a disk's file that isn't zero, by its offset."""
+    with path.open("rb") as file:
+        offsets = [
+            offset
+            for begin, end in _extents(file.fileno())
+            for offset in range(begin, end, PAGE_BYTES)
+        ]
+        pages = {offset: os.pread(file.fileno(), PAGE_BYTES, offset) for offset in offsets}
+    return {offset: page for offset, page in pages.items() if any(page)}
+
+
+def _extents(file: int) -> Iterator[tuple[int, int]]:
+    """Yield begin and end of everything in a sparse file that isn't a hole."""
+    end = 0
+    with contextlib.suppress(OSError):  # nothing but a hole is left
+        while True:
+            begin = os.lseek(file, end, os.SEEK_DATA)
+            end = os.lseek(file, begin, os.SEEK_HOLE)
+            yield begin, end
+
+
 def run(*command: str) -> str:
     """Run a command and return what it prints; its complaint is in the failure."""
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -101,9 +136,10 @@ def mounts_of(path: pathlib.Path) -> list[str]:
     for line in pathlib.Path("/proc/self/mountinfo").read_text().splitlines():
         fields = line.split()
         target = fields[4].encode().decode("unicode_escape")
-        source = fields[fields.index("-") + 2]  # btrfs shows a number of its own, not the disk's
+        filesystem, source = fields[fields.index("-") + 1 :][:2]
+        # btrfs shows a number of its own, not the disk's; a bound device node that of its folder.
         here = fields[2] == f"{os.major(number)}:{os.minor(number)}" or source == str(path)
-        if here or _is_device(target, number):
+        if here or (filesystem == "devtmpfs" and _is_device(target, number)):
             found.append(target)
     return found
 

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import cast
 
-import grpc
 import pytest
 
 from tests.driver_process import DriverProcess
-from tests.node.conftest import FORMAT, MakeDisk, Mode, Tools, Volume
+from tests.grpc_errors import outcome
+from tests.node.conftest import FORMAT, MakeDisk, Mode, Table, Tools, Volume
 from tests.node.disks import GIB, Disk, run
 
 pytestmark = pytest.mark.root
@@ -127,7 +127,7 @@ def test_only_a_disk_that_is_proven_blank_is_formatted(
     volume: Volume,
     blkid: Tools,
     case: Case,
-    record_property: Callable[[str, object], None],
+    table: Table,
 ) -> None:  # D1, F9
     case.prepare(volume.disk)
     if case.blkid:
@@ -143,9 +143,7 @@ def test_only_a_disk_that_is_proven_blank_is_formatted(
     )
 
     runs = blkid.count(*MKFS) - before
-    record_property("case", case.name)
-    record_property("expected", f"{case.code}, mkfs {case.runs}")
-    record_property("seen", f"{code}, mkfs {runs}")
+    table.add(case.name, expected=f"{case.code}, mkfs {case.runs}", seen=f"{code}, mkfs {runs}")
     assert (code, runs) == (case.code, case.runs), message
     assert case.says.lower() in message.lower()
 
@@ -189,13 +187,3 @@ def test_made_for_512_byte_sectors_is_refused_with_the_reason(
 
     assert code == FOREIGN
     assert "1024-byte sectors" in message or "512-byte sectors" in message
-
-
-def outcome(call: Callable[[], None]) -> tuple[str, str]:
-    """Return the code that a call ends with, and its message."""
-    try:
-        call()
-    except grpc.RpcError as error:
-        ended = cast(grpc.Call, error)
-        return ended.code().name, ended.details() or ""
-    return "OK", ""
