@@ -6,9 +6,9 @@ import contextvars
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
-from contextlib import nullcontext
 from typing import TypeVar
 
 from csi_exoblock.concurrency import Deadline
@@ -29,7 +29,7 @@ class Jobs:
     def __init__(self, *, max_heavy: int) -> None:
         self._lock = threading.Lock()
         self._under_way: dict[str, _Job] = {}
-        self._heavy = threading.BoundedSemaphore(max_heavy)
+        self._turns = _Turns(max_heavy)
 
     def check(self, volume: str) -> None:
         """Return if nothing is under way for the volume.
@@ -65,26 +65,27 @@ class Jobs:
             first = self._under_way.setdefault(volume, job)
         if first is not job:
             self.check(volume)
-        turn = self._heavy if heavy else nullcontext()
+        if heavy:
+            try:
+                self._turns.take(deadline)
+            except DeadlineExceeded:
+                self._forget(volume, job)
+                raise
         result: Future[T] = Future()
 
-        def in_turn() -> None:
-            with turn:
-                if not result.set_running_or_notify_cancel():
-                    return
-                outcome = _carry_out(work, result)
+        def carry_out() -> None:
+            tell = _carry_out(work, result)
+            if heavy:
+                self._turns.give_back()
             self._forget(volume, job)
-            outcome()
+            tell()
 
         context = contextvars.copy_context()  # what the job logs names the call that began it
-        threading.Thread(target=context.run, args=(in_turn,), name=name, daemon=True).start()
+        threading.Thread(target=context.run, args=(carry_out,), name=name, daemon=True).start()
         try:
             return deadline.result(result)
         except DeadlineExceeded:
-            if result.cancel():  # it was still waiting for its turn
-                self._forget(volume, job)
-            else:
-                result.add_done_callback(_log_end)
+            result.add_done_callback(_log_end)
             raise
 
     def _forget(self, volume: str, job: _Job) -> None:
@@ -100,6 +101,44 @@ class _Job:
 
     def __str__(self) -> str:
         return f"{self._name} has been under way for {time.monotonic() - self._began:.0f} s"
+
+
+class _Turns:
+    """So many at once; the others wait in the order in which they came, each as long as it can."""
+
+    def __init__(self, number: int) -> None:
+        self._lock = threading.Lock()
+        self._free = number
+        self._waiting: deque[Future[None]] = deque()
+
+    def take(self, deadline: Deadline) -> None:
+        turn: Future[None] = Future()
+        with self._lock:
+            if self._free:
+                self._free -= 1
+                return
+            self._waiting.append(turn)
+        try:
+            deadline.result(turn)
+        except DeadlineExceeded:
+            if not self._leave(turn):  # it came at the same moment
+                self.give_back()
+            raise
+
+    def give_back(self) -> None:
+        with self._lock:
+            if self._waiting:
+                self._waiting.popleft().set_result(None)
+            else:
+                self._free += 1
+
+    def _leave(self, turn: Future[None]) -> bool:
+        """Wait no more; say whether the turn had not come yet."""
+        with self._lock:
+            if turn.done():
+                return False
+            self._waiting.remove(turn)
+            return True
 
 
 def _carry_out(work: Callable[[], T], result: Future[T]) -> Callable[[], None]:

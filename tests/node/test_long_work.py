@@ -1,0 +1,284 @@
+"""D10: long work outlives its call, runs once, and is joined by the retry; markers waive little."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import shutil
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Self
+
+import grpc
+import pytest
+
+from csi_exoblock.pb import csi_pb2
+from tests.driver_process import DriverProcess
+from tests.grpc_errors import outcome, refused
+from tests.kubernetes.cluster.polling import wait_until
+from tests.node.conftest import FORMAT, MakeDisk, Tools, Volume, mount_capability
+from tests.node.disks import GIB, mounts_of
+
+pytestmark = pytest.mark.root
+
+MakeVolume = Callable[..., Volume]
+SOON_SECONDS = 1.0
+
+
+class Gate:
+    """A command that waits for leave to begin its work, once it was called."""
+
+    def __init__(self, tools: Tools, name: str, folder: pathlib.Path) -> None:
+        self._tools, self._name = tools, name
+        self._begun, self._open = folder / "begun", folder / "open"
+        self._before = tools.count(name)
+        waiting = f"echo $$ >> {self._begun}; while ! test -e {self._open}; do sleep 0.02; done"
+        tools.replace(name, f'{waiting}\nexec {shutil.which(name)} "$@"')
+
+    def runs(self) -> int:
+        """Count the calls of the command."""
+        return self._tools.count(self._name) - self._before
+
+    def wait_until_begun(self) -> None:
+        """Return when the command was called."""
+        wait_until(lambda: self._begun.exists() and self._begun.read_text(), self._name)
+
+    def open(self) -> None:
+        """Let it work, and whoever comes later."""
+        self._open.touch()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.open()
+
+
+@pytest.fixture
+def gate(tools: Tools, tmp_path: pathlib.Path) -> Iterator[Callable[[str], Gate]]:
+    made: dict[str, Gate] = {}
+
+    def make(name: str) -> Gate:
+        made[name] = Gate(tools, name, tmp_path)
+        return made[name]
+
+    yield make
+    for name, each in made.items():
+        each.open()
+        tools.watch(name)
+
+
+def grown(volume: Volume) -> None:
+    volume.stage()
+    volume.unstage()
+    volume.disk.grow(2)
+
+
+def formatted(volume: Volume) -> None:
+    volume.disk.format("ext4")
+
+
+@pytest.mark.parametrize(
+    ("tool", "filesystem", "prepare", "name"),
+    [
+        ("mkfs.ext4", "ext4", lambda volume: None, "mkfs"),
+        ("mkfs.xfs", "xfs", lambda volume: None, "mkfs"),
+        ("mkfs.btrfs", "btrfs", lambda volume: None, "mkfs"),
+        ("e2fsck", "ext4", formatted, "e2fsck"),
+        ("resize2fs", "ext4", grown, "growing"),
+    ],
+)
+def test_long_work_goes_on_when_its_call_has_ended_and_the_retry_finds_it_done(
+    volume: Volume,
+    gate: Callable[[str], Gate],
+    tool: str,
+    filesystem: str,
+    prepare: Callable[[Volume], None],
+    name: str,
+) -> None:
+    prepare(volume)
+    work = gate(tool)
+
+    with refused(grpc.StatusCode.DEADLINE_EXCEEDED):
+        stage_within(SOON_SECONDS, volume, filesystem)
+    work.wait_until_begun()
+    # The server learns a little later than we that the call's time is over.
+    wait_until(lambda: "not interrupted" in outcome(partial(volume.stage, filesystem))[1], name)
+    for _ in range(3):
+        with refused(grpc.StatusCode.ABORTED, name, "not interrupted", volume.disk.volume_id):
+            volume.stage(filesystem)
+        with refused(grpc.StatusCode.ABORTED, name, "not interrupted"):
+            volume.unstage()
+    runs = work.runs()
+    work.open()
+    ended = wait_until(lambda: unless_aborted(partial(volume.stage, filesystem)), "the end")
+
+    assert ended == ("OK", "")
+    assert runs == 1
+    if tool.startswith("mkfs"):
+        assert work.runs() == 1
+    assert mounts_of(volume.disk.path) == [str(volume.staging)]
+
+
+def test_only_so_many_file_systems_are_made_at_once(
+    make_disk: MakeDisk, make_volume: MakeVolume, gate: Callable[[str], Gate]
+) -> None:
+    first, second = make_volume(make_disk()), make_volume(make_disk())
+    work = gate("mkfs.ext4")
+
+    with ThreadPoolExecutor() as kubelet, work:
+        calls = [kubelet.submit(outcome, first.stage)]
+        work.wait_until_begun()
+        calls.append(kubelet.submit(outcome, second.stage))
+        waits = "(stage: formatting)"  # mkfs would be the step after the next one
+        wait_until(lambda: waits in outcome(second.stage)[1], "the second call", seconds=30)
+        seen = [outcome(second.stage)[1] for _ in range(10)]
+        runs = work.runs()
+        work.open()
+        ended = [call.result() for call in calls]
+
+    assert runs == 1
+    assert all(waits in message for message in seen)
+    assert ended == [("OK", "")] * 2
+    assert work.runs() == 2
+
+
+def test_who_waits_in_vain_for_a_turn_leaves_nothing_behind(
+    make_disk: MakeDisk, make_volume: MakeVolume, gate: Callable[[str], Gate], driver: DriverProcess
+) -> None:
+    first, second = make_volume(make_disk()), make_volume(make_disk())
+    work = gate("mkfs.ext4")
+
+    with ThreadPoolExecutor() as kubelet, work:
+        call = kubelet.submit(outcome, first.stage)
+        work.wait_until_begun()
+        try_in_vain(second, times=5)
+        before = threads_of(driver)
+        try_in_vain(second, times=20)
+        after = threads_of(driver)
+        work.open()
+        assert call.result() == ("OK", "")
+
+    assert after - before < 10
+    assert work.runs() == 1
+    second.stage()
+
+
+def test_a_marker_that_is_stale_formats_nothing(
+    volume: Volume, folder: pathlib.Path, tools: Tools
+) -> None:
+    """The volume was formatted on another node meanwhile."""
+    interrupt_mkfs(volume, tools, "mkfs.ext4")
+    assert marker_of(volume, folder).exists()
+    volume.disk.format("ext4", "-F")
+    before = tools.count("mkfs.ext4")
+
+    volume.stage()
+
+    assert tools.count("mkfs.ext4") == before
+    assert not marker_of(volume, folder).exists()
+
+
+@pytest.mark.parametrize("found", ["ext4", "btrfs", "LUKS"])
+def test_a_marker_waives_nothing_on_a_disk_that_holds_something_else(
+    volume: Volume, folder: pathlib.Path, tools: Tools, found: str
+) -> None:
+    interrupt_mkfs(volume, tools, "mkfs.xfs")
+    if found == "LUKS":
+        volume.disk.write(0, b"LUKS\xba\xbe\x00\x02")
+    else:
+        volume.disk.format(found)
+    before = tools.count("mkfs.xfs")
+
+    with refused(grpc.StatusCode.FAILED_PRECONDITION, found):
+        volume.stage("xfs")
+
+    assert tools.count("mkfs.xfs") == before
+
+
+def test_a_marker_waives_the_zeros(volume: Volume, folder: pathlib.Path, tools: Tools) -> None:
+    interrupt_mkfs(volume, tools, "mkfs.ext4")
+    volume.disk.write(8192, b"what mkfs had written")
+
+    volume.stage()
+
+    assert not marker_of(volume, folder).exists()
+
+
+def test_an_unfinished_xfs_is_formatted_only_if_we_began_it(
+    make_disk: MakeDisk, make_volume: MakeVolume, tools: Tools, folder: pathlib.Path
+) -> None:
+    ours, somebodys = make_volume(make_disk()), make_volume(make_disk())
+    interrupt_mkfs(ours, tools, "mkfs.xfs")
+    for volume in (ours, somebodys):
+        volume.disk.format("xfs", "-s", "size=4096")
+        volume.disk.write(126, b"\x01")  # sb_inprogress
+    before = tools.count("mkfs.xfs")
+
+    with refused(grpc.StatusCode.FAILED_PRECONDITION, "unfinished xfs"):
+        somebodys.stage("xfs")
+    ours.stage("xfs")
+
+    assert tools.count("mkfs.xfs") == before + 1
+
+
+def test_a_disk_whose_marker_was_lost_with_its_node_is_refused_with_the_remedy(
+    volume: Volume, folder: pathlib.Path, tools: Tools
+) -> None:
+    interrupt_mkfs(volume, tools, "mkfs.ext4")
+    volume.disk.write(8192, b"what mkfs had written")
+    marker_of(volume, folder).unlink()
+
+    with refused(grpc.StatusCode.FAILED_PRECONDITION, "wipe", "new volume"):
+        volume.stage()
+
+
+def test_ten_tebibytes_are_staged_in_one_call(make_disk: MakeDisk, make_volume: MakeVolume) -> None:
+    volume = make_volume(make_disk(gib=10 * 1024))
+
+    volume.stage()
+
+    assert os.statvfs(volume.staging).f_blocks * 4096 > 9.9 * 1024 * GIB
+
+
+def interrupt_mkfs(volume: Volume, tools: Tools, name: str) -> None:
+    """Have mkfs die before it writes anything."""
+    tools.replace(name, "kill -9 $$")
+    with refused(grpc.StatusCode.UNAVAILABLE, "SIGKILL"):
+        volume.stage(name.removeprefix("mkfs."))
+    tools.watch(name)
+
+
+def marker_of(volume: Volume, folder: pathlib.Path) -> pathlib.Path:
+    markers = folder / "kubelet" / "plugins" / "exoblock.csi.exoscale.com" / "formatting"
+    return markers / volume.disk.volume_id.replace("/", ".")
+
+
+def stage_within(seconds: float, volume: Volume, filesystem: str = "ext4") -> None:
+    volume.node.NodeStageVolume(
+        csi_pb2.NodeStageVolumeRequest(
+            volume_id=volume.disk.volume_id,
+            staging_target_path=str(volume.staging),
+            volume_capability=mount_capability(filesystem),
+            volume_context=FORMAT,
+        ),
+        timeout=seconds,
+    )
+
+
+def try_in_vain(volume: Volume, *, times: int) -> None:
+    """Have so many calls end because their time did; some may come while the one before ends."""
+    while times:
+        code, _ = outcome(partial(stage_within, SOON_SECONDS / 4, volume))
+        assert code in ("DEADLINE_EXCEEDED", "ABORTED")
+        times -= code == "DEADLINE_EXCEEDED"
+
+
+def unless_aborted(call: Callable[[], object]) -> tuple[str, str] | None:
+    ended = outcome(call)
+    return None if ended[0] == "ABORTED" else ended
+
+
+def threads_of(driver: DriverProcess) -> int:
+    return len(os.listdir(f"/proc/{driver.pid}/task"))
