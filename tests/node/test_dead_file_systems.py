@@ -1,0 +1,88 @@
+"""D7: a file system that is dead or read-only is repaired, or else not handed to a pod."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import grpc
+import pytest
+
+from tests.grpc_errors import refused
+from tests.node.conftest import Tools, Volume, mount_capability
+from tests.node.disks import mounts_of, run
+
+pytestmark = pytest.mark.root
+
+
+def make_read_only(volume: Volume) -> None:
+    run("mount", "-o", "remount,ro", str(volume.staging))
+
+
+def shut_down(volume: Volume) -> None:
+    run("xfs_io", "-x", "-c", "shutdown", str(volume.staging))
+
+
+DEATHS = {
+    "ext4 remounted read-only": ("ext4", make_read_only),
+    "ext4 shut down": ("ext4", shut_down),
+    "xfs shut down": ("xfs", shut_down),
+    "btrfs remounted read-only": ("btrfs", make_read_only),
+}
+deaths = pytest.mark.parametrize(("filesystem", "die"), DEATHS.values(), ids=DEATHS)
+
+
+@deaths
+def test_a_dead_file_system_that_no_pod_has_is_repaired_when_it_is_published(
+    volume: Volume, filesystem: str, die: Callable[[Volume], None]
+) -> None:
+    volume.stage(filesystem)
+    (volume.staging / "canary").write_text("mine")
+    run("sync", "--file-system", str(volume.staging))
+    die(volume)
+
+    target = volume.publish(capability=mount_capability(filesystem))
+
+    assert (target / "canary").read_text() == "mine"
+    (target / "file").write_text("works again")
+    assert sorted(mounts_of(volume.disk.path)) == sorted([str(volume.staging), str(target)])
+
+
+@deaths
+def test_a_dead_file_system_that_a_pod_has_is_not_handed_to_another(
+    volume: Volume, filesystem: str, die: Callable[[Volume], None]
+) -> None:
+    volume.stage(filesystem)
+    first = volume.publish("first", capability=mount_capability(filesystem))
+    die(volume)
+
+    with refused(grpc.StatusCode.FAILED_PRECONDITION, str(first), volume.disk.volume_id):
+        volume.publish("second", capability=mount_capability(filesystem))
+    assert not volume.target("second").exists()
+    volume.unpublish("first")
+    volume.publish("second", capability=mount_capability(filesystem))
+
+    (volume.target("second") / "file").write_text("works again")
+
+
+def test_a_file_system_that_can_t_be_repaired_is_not_handed_out(
+    volume: Volume, tools: Tools
+) -> None:
+    volume.stage()
+    make_read_only(volume)
+    tools.replace("e2fsck", "echo UNEXPECTED INCONSISTENCY; exit 4")
+
+    with refused(grpc.StatusCode.FAILED_PRECONDITION, "UNEXPECTED INCONSISTENCY", "e2fsck -f"):
+        volume.publish()
+
+    (tools.folder / "e2fsck").unlink()
+    assert mounts_of(volume.disk.path) == []
+
+
+def test_a_pod_that_only_reads_may_have_what_is_read_only(volume: Volume) -> None:
+    volume.disk.format("ext4")
+    volume.stage(flags=("ro",))
+
+    target = volume.publish(capability=mount_capability("ext4", flags=("ro",)))
+
+    with pytest.raises(OSError, match="Read-only"):
+        (target / "file").write_text("no")
