@@ -89,6 +89,9 @@ class Timing:
     health_timeout: float = seconds(
         1.5, "leaves kubelet, which waits 2 s for each volume in turn, its answer in time (N7)"
     )
+    users_search: float = seconds(
+        20.0, "a busy host has thousands of processes; beyond this a message names none (D6)"
+    )
     write_back: float = seconds(
         30.0, "cached data reaches a working disk by then; the write goes on beyond it (D6)"
     )

@@ -25,6 +25,7 @@ from csi_exoblock.host.liveness import Liveness as MountLiveness
 from csi_exoblock.host.markers import Markers
 from csi_exoblock.host.mounts import Mounts
 from csi_exoblock.host.propagation import check_propagation
+from csi_exoblock.host.twins import Twins
 from csi_exoblock.host.workers import Workers
 from csi_exoblock.host.writeback import WriteBack
 from csi_exoblock.metrics import Metrics
@@ -57,14 +58,16 @@ def build_node(server: ServerSettings, settings: NodeSettings, metrics: Metrics)
     holds = Holds()
     devices = Devices(link_dir=settings.device_dir, timing=timing, metrics=metrics)
     filesystems = Filesystems(commands=commands)
-    holders = Holders(workers=Workers(patience_seconds=timing.statfs_timeout))
+    holders = Holders(workers=Workers(patience_seconds=timing.users_search))
     mounts = Mounts(commands=commands, holders=holders, timing=timing)
     check_propagation(mounts, settings.kubelet_path)
     if os.geteuid() != 0:
         log.error("not root: nothing can be formatted or mounted here")
     checker = Checker(commands=commands, jobs=jobs)
     grower = Grower(commands=commands, jobs=jobs, checker=checker)
-    mounter = VolumeMounter(devices=devices, mounts=mounts, checker=checker, grower=grower)
+    mounter = VolumeMounter(
+        devices=devices, mounts=mounts, checker=checker, grower=grower, twins=Twins()
+    )
     liveness = MountLiveness(workers=Workers(patience_seconds=timing.statfs_timeout))
     release = Release(
         devices=devices,

@@ -10,6 +10,7 @@ import mmap
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
+from uuid import UUID
 
 from csi_exoblock.model import Filesystem
 
@@ -67,6 +68,11 @@ def superblock(filesystem: Filesystem, head: Buffer) -> Superblock | None:
         Filesystem.XFS: _xfs,
         Filesystem.BTRFS: _btrfs,
     }[filesystem](head)
+
+
+def btrfs_id(head: bytes) -> UUID | None:
+    """Read the id of a btrfs, by which the kernel knows it; `None` if there is none."""
+    return UUID(bytes=head[0x10020:0x10030]) if _btrfs(head) else None
 
 
 def _ext(head: Buffer) -> Superblock | None:

@@ -6,12 +6,13 @@ from pathlib import Path
 
 from csi_exoblock import logs
 from csi_exoblock.concurrency import Deadline
-from csi_exoblock.errors import DriverError, HostError, WrongState
+from csi_exoblock.errors import CommandFailed, DriverError, HostError, WrongState
 from csi_exoblock.host.checking import Checker, how_to_repair
 from csi_exoblock.host.devices import BlockDevice, Devices
 from csi_exoblock.host.growing import Grower
 from csi_exoblock.host.mountpoints import make_folder
 from csi_exoblock.host.mounts import Mounts
+from csi_exoblock.host.twins import Twins
 from csi_exoblock.model import AccessMode, Filesystem, MountAccess, VolumeId
 from csi_exoblock.options import mount_flags
 
@@ -20,12 +21,19 @@ class VolumeMounter:
     """Mounts volumes at staging paths, for the first time or to repair them."""
 
     def __init__(
-        self, *, devices: Devices, mounts: Mounts, checker: Checker, grower: Grower
+        self,
+        *,
+        devices: Devices,
+        mounts: Mounts,
+        checker: Checker,
+        grower: Grower,
+        twins: Twins,
     ) -> None:
         self._devices = devices
         self._mounts = mounts
         self._checker = checker
         self._grower = grower
+        self._twins = twins
 
     def mount(
         self,
@@ -47,7 +55,7 @@ class VolumeMounter:
             grow: Whether the file system may grow; only when it is mounted for writing.
 
         Raises:
-            WrongState: The file system is damaged.
+            WrongState: The file system is damaged, or another disk with its id is mounted.
             HostError: A command failed, or the device was swapped meanwhile.
             DeadlineExceeded: The deadline came first; a check or growth that had begun goes on.
         """
@@ -96,12 +104,30 @@ class VolumeMounter:
             tool = {Filesystem.XFS: "xfs_repair", Filesystem.BTRFS: "btrfs check"}
             remedy = how_to_repair(volume_id, tool.get(access.filesystem, "e2fsck -f"))
             raise WrongState(f"volume {volume_id}: {error}. {remedy}") from error
+        except CommandFailed as error:
+            self._explain(volume_id, device, access.filesystem, error)
+            raise
         logs.step("stage: proving what is mounted")
         try:
             self._prove(volume_id, device, path)
         except DriverError:
             self._unmount(path, deadline)
             raise
+
+    def _explain(
+        self, volume_id: VolumeId, device: BlockDevice, filesystem: Filesystem, error: CommandFailed
+    ) -> None:
+        """Look why a mount failed, and return if a retry may help.
+
+        Raises:
+            WrongState: A btrfs of the same id is mounted from another disk.
+        """
+        if filesystem is Filesystem.BTRFS and (twin := self._twins.mounted(device)):
+            raise WrongState(
+                f"volume {volume_id}: another disk with the id of its btrfs, {twin}, is mounted "
+                "here, and only Linux 6.7 and later mount both: run the pods of a restored volume "
+                f"and of its source on different nodes ({error})"
+            ) from error
 
     def _unmount(self, path: Path, deadline: Deadline) -> None:
         try:

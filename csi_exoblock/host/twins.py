@@ -1,0 +1,31 @@
+"""Tell that btrfs refuses a disk because another one with its id is mounted here (D9)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from csi_exoblock.errors import HostError
+from csi_exoblock.host.devices import BlockDevice
+from csi_exoblock.host.signatures import HEAD_BYTES, btrfs_id
+
+
+class Twins:
+    """Compares disks by the ids of their btrfs, which a restored one shares with its source."""
+
+    def __init__(self, *, sysfs: Path = Path("/sys")) -> None:
+        self._mounted = sysfs / "fs" / "btrfs"
+
+    def mounted(self, device: BlockDevice) -> str | None:
+        """Return the name of another disk that is mounted under this one's id, if there is one.
+
+        Raises:
+            HostError: The device can't be read.
+        """
+        try:
+            with device.path.open("rb") as file:
+                head = file.read(HEAD_BYTES)
+        except OSError as error:
+            raise HostError(f"device {device.path} can't be read: {error.strerror}") from error
+        devices = self._mounted / str(btrfs_id(head)) / "devices"
+        names = {each.name for each in devices.iterdir()} if devices.is_dir() else set()
+        return min(names - {device.name}, default=None)
