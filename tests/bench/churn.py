@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import pathlib
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -124,14 +124,16 @@ def measure(stage: Stage) -> Churn:
         zone = cloud.zones[0]
         node_id = f"{zone}/{cloud.add_instance(zone)}"
         ending = threading.Event()
-        done: list[str] = []
+        done: list[int] = []
+
+        sidecars = Sidecars(driver, iter(lambda: node_id, None))
 
         def come_and_go(worker: int) -> None:
-            sidecars = Sidecars(driver, iter(lambda: node_id, None))
-            while not ending.is_set():
-                name = f"pvc-{worker}-{len(done)}-{time.monotonic_ns()}"
-                sidecars.serve([name])
-                done.append(name)
+            for number in itertools.count():
+                if ending.is_set():
+                    return
+                sidecars.serve([f"pvc-{worker}-{number}"])
+                done.append(number)
 
         samples = [Sample(done=0, footprint=footprint(driver.pid))]
         with ThreadPoolExecutor(stage.plan.churn_claims) as workers:
@@ -140,6 +142,9 @@ def measure(stage: Stage) -> Churn:
                 for _ in range(_SAMPLES):
                     stage.pause(step)
                     samples.append(Sample(done=len(done), footprint=footprint(driver.pid)))
+            except BaseException:
+                sidecars.stop()
+                raise
             finally:
                 ending.set()
             for each in running:

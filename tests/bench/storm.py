@@ -6,7 +6,7 @@ import itertools
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, cast
@@ -32,6 +32,7 @@ LONGEST_RETRY_SECONDS = 60.0
 CALLS_OF_A_CLAIM = 7
 
 _THROTTLED = 429
+_PATIENCE_SECONDS = 120.0
 _PERCENT_THROTTLED = 1.0
 _RATIO = 1.2
 _UNLIMITED_RSS_MIB = 80.0
@@ -148,6 +149,8 @@ class Sidecars:
         self._controller = controller_of(driver)
         self._node_ids = node_ids
         self._lock = threading.Lock()
+        self._stopped = threading.Event()
+        self._running: set[Any] = set()
         self.seconds: dict[str, list[float]] = {}
         self.repeated = 0
 
@@ -156,17 +159,20 @@ class Sidecars:
 
         Raises:
             grpc.RpcError: A call failed for good.
+            grpc.FutureCancelledError: They were stopped.
         """
         with (
             ThreadPoolExecutor(PROVISIONER_WORKERS) as provisioner,
             ThreadPoolExecutor(ATTACHER_WORKERS) as attacher,
             ThreadPoolExecutor(len(names)) as claims,
         ):
-            list(claims.map(lambda name: self._live(name, provisioner, attacher), names))
+            try:
+                list(claims.map(lambda name: self._live(name, provisioner, attacher), names))
+            except BaseException:
+                self.stop()
+                raise
 
-    def _live(
-        self, name: str, provisioner: ThreadPoolExecutor, attacher: ThreadPoolExecutor
-    ) -> None:
+    def _live(self, name: str, provisioner: Workers, attacher: Workers) -> None:
         node_id = next(self._node_ids)
         create, delete = self._controller.CreateVolume, self._controller.DeleteVolume
         attach = self._controller.ControllerPublishVolume
@@ -176,21 +182,40 @@ class Sidecars:
         self._repeat(attacher, detach, csi.unpublish(volume_id, node_id))
         self._repeat(provisioner, delete, csi.delete_volume(volume_id))
 
-    def _repeat(self, workers: Workers, send: Callable[..., Any], request: Any) -> Any:
+    def _repeat(self, workers: Workers, send: Any, request: Any) -> Any:
         rpc = type(request).__name__.removesuffix("Request")
         pause = FIRST_RETRY_SECONDS
         while True:
-            answer, seconds, failure = workers.submit(_timed, send, request).result()
-            if failure is None:
-                with self._lock:
-                    self.seconds.setdefault(rpc, []).append(seconds)
-                return answer
-            if cast(grpc.Call, failure).code() not in _NOT_FINAL:
-                raise failure
+            answer, seconds, failure = workers.submit(self._call, send, request).result()
             with self._lock:
-                self.repeated += 1
-            threading.Event().wait(pause)
+                self.repeated += failure is not None
+                if failure is None:
+                    self.seconds.setdefault(rpc, []).append(seconds)
+                    return answer
+            if cast(grpc.Call, failure).code() not in _NOT_FINAL or self._stopped.wait(pause):
+                raise failure
             pause = min(2 * pause, LONGEST_RETRY_SECONDS)
+
+    def _call(self, send: Any, request: Any) -> tuple[Any, float, grpc.RpcError | None]:
+        began = time.perf_counter()
+        call = send.future(request, timeout=TIMEOUT_SECONDS)
+        with self._lock:
+            self._running.add(call)
+        if self._stopped.is_set():
+            call.cancel()
+        failure = call.exception()
+        with self._lock:
+            self._running.discard(call)
+        answer = None if failure else call.result()
+        return answer, time.perf_counter() - began, failure
+
+    def stop(self) -> None:
+        """End all calls, and let none be repeated: somebody pressed Ctrl-C, or a call failed."""
+        self._stopped.set()
+        with self._lock:
+            running = list(self._running)
+        for call in running:
+            call.cancel()
 
 
 def measure(stage: Stage) -> Storms:
@@ -210,9 +235,7 @@ def _storm(stage: Stage, claims: int, per_second: float | None) -> Storm:
         own = cpu_seconds(driver.pid)
         sidecars = Sidecars(driver, node_ids)
         with probing(driver.socket) as probes:
-            began = time.monotonic()
-            sidecars.serve([f"pvc-{number}" for number in range(claims)])
-            seconds = time.monotonic() - began
+            seconds = _serve(sidecars, claims, per_second)
         own = cpu_seconds(driver.pid) - own
         cloud.limit_calls(None)
         assert not cloud.volumes()
@@ -233,20 +256,30 @@ def _storm(stage: Stage, claims: int, per_second: float | None) -> Storm:
         )
 
 
+def _serve(sidecars: Sidecars, claims: int, per_second: float | None) -> float:
+    """Return how long the claims took.
+
+    Raises:
+        TimeoutError: Far longer than they may.
+    """
+    limit = _PATIENCE_SECONDS + 3 * (claims * CALLS_OF_A_CLAIM / per_second if per_second else 0.0)
+    patience = threading.Timer(limit, sidecars.stop)
+    patience.start()
+    began = time.monotonic()
+    try:
+        sidecars.serve([f"pvc-{number}" for number in range(claims)])
+    except grpc.FutureCancelledError as error:
+        raise TimeoutError(f"{claims} claims were not served within {limit:.0f} s") from error
+    finally:
+        patience.cancel()
+    return time.monotonic() - began
+
+
 def _nodes(cloud: SimulatorProcess, claims: int) -> Iterator[str]:
     """Yield a node for each claim; as many claims share one as a cluster's node has volumes."""
     zone = cloud.zones[0]
     ids = [f"{zone}/{cloud.add_instance(zone)}" for _ in range(max(1, claims // 5))]
     return itertools.cycle(ids)
-
-
-def _timed(send: Callable[..., Any], request: Any) -> tuple[Any, float, grpc.RpcError | None]:
-    began = time.perf_counter()
-    try:
-        answer = send(request, timeout=TIMEOUT_SECONDS)
-    except grpc.RpcError as error:
-        return None, time.perf_counter() - began, error
-    return answer, time.perf_counter() - began, None
 
 
 def _cells(storm: Storm) -> tuple[str, ...]:

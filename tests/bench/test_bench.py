@@ -88,8 +88,9 @@ def test_the_pictures_are_drawings_that_the_page_shows(folder: pathlib.Path) -> 
         assert len(list(drawing.iter("{http://www.w3.org/2000/svg}rect"))) > 10
 
 
-def test_ctrl_c_leaves_no_process_and_no_report(tmp_path: pathlib.Path) -> None:
-    with benchmark("--only", "burst", "--to", str(tmp_path / "report")) as process:
+@pytest.mark.parametrize("section", ["burst", "storm"])
+def test_ctrl_c_leaves_no_process_and_no_report(tmp_path: pathlib.Path, section: str) -> None:
+    with benchmark("--only", section, "--to", str(tmp_path / "report")) as process:
         assert process.stdout is not None
         process.stdout.readline()
         os.killpg(process.pid, signal.SIGINT)
