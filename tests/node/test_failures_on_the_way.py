@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import pathlib
-import signal
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -13,11 +10,8 @@ from collections.abc import Callable, Iterator
 import grpc
 import pytest
 
-from csi_exoblock.pb import csi_pb2_grpc
-from tests.controller.waiting import as_a_sidecar_would
-from tests.driver_process import DriverProcess
 from tests.grpc_errors import refused
-from tests.node.conftest import MakeDisk, Tools, Volume
+from tests.node.conftest import Tools, Volume
 from tests.node.disks import mounts_of, run
 
 pytestmark = pytest.mark.root
@@ -101,42 +95,6 @@ def test_a_disk_that_is_let_go_late_is_waited_for(volume: Volume) -> None:  # D6
     assert mounts_of(volume.disk.path) == []
 
 
-@pytest.mark.parametrize("filesystem", ["ext4", "xfs", "btrfs"])
-def test_a_mkfs_that_outlived_its_driver_is_never_joined_by_a_second_one(
-    start_node: Callable[..., DriverProcess],
-    make_volume: Callable[..., Volume],
-    make_disk: MakeDisk,
-    tools: Tools,
-    replace: Callable[[str, str], None],
-    tmp_path: pathlib.Path,
-    filesystem: str,
-) -> None:  # D10: that of btrfs doesn't even keep its disk to itself
-    disk = make_disk()
-    begun = tmp_path / "begun"
-    replace(f"mkfs.{filesystem}", f"echo $$ > {begun}; sleep 1000 & wait")
-    first = start_node()
-    staging = make_volume(disk, first)
-    call = threading.Thread(target=_ignoring_the_end, args=(staging,), kwargs={"as_": filesystem})
-    call.start()
-    _wait_for(begun)
-    first.kill()
-    call.join()
-    before = tools.count(f"mkfs.{filesystem}")
-    second = Volume(
-        disk, csi_pb2_grpc.NodeStub(start_node().channel), staging.staging, staging.folder
-    )
-
-    for _ in range(3):
-        with refused(grpc.StatusCode.ABORTED, "not interrupted"):
-            second.stage(filesystem)
-    assert tools.count(f"mkfs.{filesystem}") == before
-    os.killpg(int(begun.read_text()), signal.SIGKILL)
-    tools.watch(f"mkfs.{filesystem}")
-    as_a_sidecar_would(lambda: second.stage(filesystem))  # it lets go of the disk when it is dead
-
-    assert mounts_of(disk.path) == [str(staging.staging)]
-
-
 def test_a_label_for_selinux_arrives_as_one_option(
     volume: Volume, replace: Callable[[str, str], None], tmp_path: pathlib.Path
 ) -> None:  # S24: the kernel here has no SELinux, so only the arguments can be seen
@@ -148,14 +106,3 @@ def test_a_label_for_selinux_arrives_as_one_option(
 
     options = seen.read_text().splitlines()
     assert f"{label},noatime" in options
-
-
-def _ignoring_the_end(volume: Volume, *, as_: str) -> None:
-    with contextlib.suppress(grpc.RpcError):  # the driver is killed meanwhile
-        volume.stage(as_)
-
-
-def _wait_for(file: pathlib.Path) -> None:
-    pause = threading.Event()
-    while not (file.exists() and file.read_text()):
-        pause.wait(0.01)
