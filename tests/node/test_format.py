@@ -22,6 +22,7 @@ SECTOR = 4096
 LATE_SECONDS = 1.0
 
 Prepare = Callable[[Disk], None]
+MakeVolume = Callable[..., Volume]
 
 
 @dataclass(frozen=True)
@@ -148,20 +149,63 @@ def test_only_a_disk_that_is_proven_blank_is_formatted(
     assert case.says.lower() in message.lower()
 
 
+@pytest.fixture(scope="module")
+def trusting(start_node: Callable[..., DriverProcess]) -> DriverProcess:
+    """A driver that doesn't ask for zeros."""
+    return start_node("--require-zeroed-device", "false")
+
+
 def test_a_disk_that_is_not_zeroed_is_formatted_if_a_flag_allows_it(
-    start_node: Callable[..., DriverProcess],
-    make_volume: Callable[..., Volume],
-    make_disk: MakeDisk,
+    trusting: DriverProcess, make_volume: MakeVolume, disk: Disk
 ) -> None:  # D1
-    trusting = start_node("--require-zeroed-device", "false")
-    dirty, foreign = make_disk(), make_disk()
-    dirty.write(8192, b"left by somebody")
-    foreign.write(0, b"LUKS\xba\xbe\x00\x02")
+    disk.write(8192, b"left by somebody")
 
-    make_volume(dirty, trusting).stage()
-    code, _ = outcome(make_volume(foreign, trusting).stage)
+    make_volume(disk, trusting).stage()
 
-    assert code == FOREIGN
+
+RAID = struct.pack("<I", 0xA92B4EFC)
+SIGNATURES: dict[str, Prepare] = {
+    "ext": at(1024 + 0x38, b"\x53\xef"),
+    "xfs": at(0, b"XFSB"),
+    "btrfs": at(0x10040, b"_BHRfS_M"),
+    "LUKS": at(0, b"LUKS\xba\xbe"),
+    "LUKS, second header": at(0, b"SKUL\xba\xbe"),
+    "LVM": at(512, b"LABELONE"),
+    "LVM, label in the fourth sector": at(3 * 512, b"LABELONE"),
+    "mdraid 1.1": at(0, RAID),
+    "mdraid 1.2": at(4096, RAID),
+    "mdraid 1.0": at(GIB - 8192, RAID),
+    "mdraid 0.90": at(GIB - 65536, RAID),
+    "swap": at(4096 - 10, b"SWAPSPACE2"),
+    "swap of larger pages": at(65536 - 10, b"SWAPSPACE2"),
+    "ZFS": at(128 * 1024, struct.pack("<Q", 0x00BAB10C)),
+    "ZFS, label at the end": at(GIB - 128 * 1024, struct.pack(">Q", 0x00BAB10C)),
+    "GPT of 4 KiB sectors": at(4096, b"EFI PART"),
+    "GPT of 512-byte sectors": at(512, b"EFI PART"),
+    "GPT, copy at the end": at(GIB - 4096, b"EFI PART"),
+    "MBR": at(510, b"\x55\xaa"),
+}
+
+
+@pytest.mark.parametrize("name", SIGNATURES)
+def test_the_second_prober_alone_knows_what_is_not_blank(
+    trusting: DriverProcess,
+    make_volume: MakeVolume,
+    disk: Disk,
+    blkid: Tools,
+    name: str,
+    table: Table,
+) -> None:  # D1: neither blkid nor the zeros save the disk here
+    SIGNATURES[name](disk)
+    blkid.replace("blkid", "exit 2")
+    before = blkid.count(*MKFS)
+
+    code, message = outcome(make_volume(disk, trusting).stage)
+
+    seen = f"{code}, mkfs {blkid.count(*MKFS) - before}"
+    table.add(f"{name}; neither blkid nor zeros", expected=f"{FOREIGN}, mkfs 0", seen=seen)
+    assert seen == f"{FOREIGN}, mkfs 0"
+    assert name.split(",")[0].split(" ")[0].lower() in message.lower()
 
 
 def test_what_was_formatted_once_is_never_formatted_again(volume: Volume, tools: Tools) -> None:

@@ -1,0 +1,112 @@
+"""The node's process ends, is killed, is stuck: S15, S22, N14."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import signal
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+import requests
+
+from csi_exoblock.pb import csi_pb2_grpc
+from tests.driver_process import DriverProcess
+from tests.grpc_errors import outcome
+from tests.kubernetes.cluster.polling import wait_until
+from tests.node.conftest import MakeDisk, Volume, block_capability, mount_capability
+from tests.node.disks import mounts_of
+from tests.ports import free_port
+
+pytestmark = pytest.mark.root
+
+MakeVolume = Callable[..., Volume]
+StartNode = Callable[..., DriverProcess]
+FILESYSTEMS = ("ext4", "xfs", "btrfs")
+
+
+def test_a_killed_driver_leaves_mounts_that_its_successor_knows(
+    start_node: StartNode, make_volume: MakeVolume, make_disk: MakeDisk
+) -> None:  # S15: what kubelet repeats after a restart or an upgrade changes nothing
+    first = start_node()
+    capabilities = {
+        make_volume(make_disk(), first): each
+        for each in (*map(mount_capability, FILESYSTEMS), block_capability())
+    }
+    for volume, capability in capabilities.items():
+        volume.stage_as(capability)
+        volume.publish(capability=capability)
+    before = {volume: mount_ids(volume.disk.path) for volume in capabilities}
+
+    first.kill()
+    node = csi_pb2_grpc.NodeStub(start_node().channel)
+
+    for old, capability in capabilities.items():
+        volume = replace(old, node=node)
+        volume.stage_as(capability)
+        target = volume.publish(capability=capability)
+        assert mount_ids(volume.disk.path) == before[old]
+        assert volume.usage(target)
+        volume.unpublish()
+        volume.unstage()
+        assert mounts_of(volume.disk.path) == []
+
+
+def test_sigterm_lets_a_stage_finish(
+    start_node: StartNode, make_volume: MakeVolume, make_disk: MakeDisk
+) -> None:  # S22
+    driver = start_node("--time-scale", "1", "--log-level", "debug")
+    volume = make_volume(make_disk(), driver)
+    volume.disk.link.unlink()
+
+    with ThreadPoolExecutor() as kubelet:
+        call = kubelet.submit(outcome, volume.stage)
+        wait_until(lambda: "stage: finding the device" in driver.log.read_text(), "the stage")
+        os.kill(driver.pid, signal.SIGTERM)
+        wait_until(lambda: not driver.socket.exists() or refuses(volume), "the end of new calls")
+        volume.disk.attach()
+        ended = call.result()
+
+    assert ended == ("OK", "")
+    assert driver.stop() == 0
+    assert mounts_of(volume.disk.path) == [str(volume.staging)]
+
+
+def test_a_process_whose_pool_is_stuck_is_not_alive(
+    start_node: StartNode, make_volume: MakeVolume, make_disk: MakeDisk
+) -> None:  # N14
+    port = free_port()
+    driver = start_node(
+        *("--grpc-workers", "2", "--http-endpoint", f"127.0.0.1:{port}"),
+        *("--device-wait-timeout", "600m"),
+    )
+    volumes = [make_volume(make_disk(), driver) for _ in range(2)]
+    for volume in volumes:
+        volume.disk.link.unlink()
+    assert livez(port) == 200
+
+    with ThreadPoolExecutor() as kubelet:
+        calls = [kubelet.submit(outcome, volume.stage) for volume in volumes]
+        wait_until(lambda: livez(port) == 503, "that it is seen to be stuck")
+        for volume in volumes:
+            volume.disk.attach()
+        assert [call.result() for call in calls] == [("OK", "")] * 2
+
+    wait_until(lambda: livez(port) == 200, "that it is seen to be alive again")
+
+
+def refuses(volume: Volume) -> bool:
+    return outcome(volume.unpublish)[0] == "UNAVAILABLE"
+
+
+def livez(port: int) -> int:
+    return requests.get(f"http://127.0.0.1:{port}/livez", timeout=30).status_code
+
+
+def mount_ids(path: pathlib.Path) -> list[str]:
+    """Return the ids of a device's mounts, of which the kernel gives every mount a new one."""
+    targets = set(mounts_of(path))
+    lines = [line.split() for line in pathlib.Path("/proc/self/mountinfo").read_text().splitlines()]
+    return sorted(fields[0] for fields in lines if fields[4] in targets)
