@@ -19,7 +19,7 @@ def test_a_clone_has_the_data_and_a_life_of_its_own(
     with storage_class(namespace, {FSTYPE: fstype}) as made:
         source = Claim.create(namespace, "source", storage_class=made)
         writer = Pod.create(namespace, "writer", mounts={"/data": source}).wait_running()
-        writer.run("echo canary > /data/file && sync")
+        writer.run("echo canary > /data/file && sync -f /data")
 
         clone = Claim.create(namespace, "clone", size="2Gi", storage_class=made, clone_of="source")
         reader = Pod.create(namespace, "reader", mounts={"/data": clone}).wait_running()  # D9
@@ -27,14 +27,14 @@ def test_a_clone_has_the_data_and_a_life_of_its_own(
         assert reader.run("cat /data/file") == "canary"
         assert size_mib(reader, "/data") > 1800  # S8
         assert cloud.snapshots(namespace.name) == []
-        reader.run("echo later > /data/file && sync")
+        reader.run("echo later > /data/file && sync -f /data")
         assert writer.run("cat /data/file") == "canary"
 
 
 def test_a_clone_outlives_its_source(namespace: Namespace, cloud: Cloud) -> None:
     source = Claim.create(namespace, "source")
     writer = Pod.create(namespace, "writer", mounts={"/data": source}).wait_running()
-    writer.run("echo canary > /data/file && sync")
+    writer.run("echo canary > /data/file && sync -f /data")
     clone = Claim.create(namespace, "clone", clone_of="source")
     reader = Pod.create(namespace, "reader", mounts={"/data": clone}).wait_running()
     writer.delete()

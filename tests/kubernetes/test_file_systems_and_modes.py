@@ -26,7 +26,10 @@ def test_a_pod_uses_every_file_system(namespace: Namespace) -> None:
         pod = Pod.create(namespace, mounts=claims).wait_running()
 
         for path in claims:
-            assert pod.run(f"echo canary > {path}/file && sync && cat {path}/file") == "canary"
+            assert (
+                pod.run(f"echo canary > {path}/file && sync -f {path} && cat {path}/file")
+                == "canary"
+            )
             assert mounted_type(pod, path) == path.strip("/")
 
 
@@ -53,7 +56,7 @@ def test_a_group_may_write_where_fs_group_says_so(namespace: Namespace) -> None:
 def test_a_read_only_mount_can_be_read_but_not_written(namespace: Namespace) -> None:
     claim = Claim.create(namespace)
     writer = Pod.create(namespace, "writer", mounts={"/data": claim}).wait_running()
-    writer.run("echo canary > /data/file && sync")
+    writer.run("echo canary > /data/file && sync -f /data")
     writer.delete()
 
     reader = Pod.create(namespace, "reader", mounts={"/data": claim}, read_only=True).wait_running()

@@ -19,7 +19,7 @@ def test_a_pod_says_that_its_file_system_was_shut_down_and_its_heir_is_well(
     with storage_class(namespace, {FSTYPE: fstype}) as made:
         claim = Claim.create(namespace, storage_class=made)
         first = Pod.create(namespace, "first", mounts={"/data": claim}).wait_running()
-        first.run("echo canary > /data/file && sync")
+        first.run("echo canary > /data/file && sync -f /data")
 
         staged = claim.wait_bound().staging_folder / "globalmount"
         subprocess.run(["xfs_io", "-x", "-c", "shutdown", staged], check=True)

@@ -16,7 +16,7 @@ _FIRST_CLAIM = Path(__file__).with_name("first-claim.yaml")
 def test_data_is_there_for_the_next_pod(namespace: Namespace, cloud: Cloud) -> None:
     claim = Claim.create(namespace)
     first = Pod.create(namespace, "first", mounts={"/data": claim}).wait_running()
-    first.run("echo canary > /data/file && sync")
+    first.run("echo canary > /data/file && sync -f /data")
 
     first.delete()
     second = Pod.create(namespace, "second", mounts={"/data": claim}).wait_running()

@@ -78,7 +78,7 @@ def _claim_that_was_used(namespace: Namespace, name: str) -> Claim:
     """Return a claim whose volume has a file with the claim's name, and is detached."""
     claim = Claim.create(namespace, name)
     pod = Pod.create(namespace, f"user-of-{name}", mounts={"/data": claim}).wait_running()
-    pod.run(f"echo {name} > /data/file && sync")
+    pod.run(f"echo {name} > /data/file && sync -f /data")
     pod.delete()
     return claim
 

@@ -23,9 +23,9 @@ def test_a_restore_has_the_data_and_fills_its_volume_beside_its_busy_source(
     with storage_class(namespace, {FSTYPE: fstype}) as made:
         source = Claim.create(namespace, "source", storage_class=made)
         writer = Pod.create(namespace, "writer", mounts={"/data": source}, script=_KEEP_WRITING)
-        writer.wait_running().run("echo canary > /data/file && sync")
+        writer.wait_running().run("echo canary > /data/file && sync -f /data")
         snapshot = Snapshot.create(namespace, of=source).wait_ready()
-        writer.run("echo later > /data/file && sync")
+        writer.run("echo later > /data/file && sync -f /data")
 
         same, larger = (
             Claim.create(namespace, name, size=size, storage_class=made, snapshot=snapshot.name)
@@ -68,7 +68,7 @@ def test_source_snapshot_and_restored_volume_go_in_any_order(
 def test_a_snapshot_made_elsewhere_can_be_adopted_and_restored(namespace: Namespace) -> None:
     source = Claim.create(namespace, "source")
     writer = Pod.create(namespace, "writer", mounts={"/data": source}).wait_running()
-    writer.run("echo canary > /data/file && sync")
+    writer.run("echo canary > /data/file && sync -f /data")
     original = Snapshot.create(namespace, of=source).wait_ready()
 
     adopted = Snapshot.adopt(namespace, "adopted", handle=original.handle).wait_ready()  # S18

@@ -32,7 +32,7 @@ def test_every_pod_finds_its_own_canary_after_scaling(namespace: Namespace) -> N
     stateful_set.scale(_PODS)
     for ordinal in range(_PODS):
         pod = stateful_set.pod(ordinal).wait_running()
-        pod.run(f"echo {pod.name} > /data/canary && sync")
+        pod.run(f"echo {pod.name} > /data/canary && sync -f /data")
 
     stateful_set.scale(1)
     stateful_set.wait_pods_gone(range(1, _PODS))

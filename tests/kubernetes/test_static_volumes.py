@@ -18,7 +18,7 @@ def test_data_of_a_retained_volume_is_there_in_a_new_claim(
 ) -> None:
     retained = Claim.create(namespace, "retained", storage_class="exoscale-sbs-retain")
     writer = Pod.create(namespace, "writer", mounts={"/data": retained}).wait_running()
-    writer.run("echo canary > /data/file && sync")
+    writer.run("echo canary > /data/file && sync -f /data")
     bound = retained.wait_bound()
     writer.delete()
     retained.delete()

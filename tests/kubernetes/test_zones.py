@@ -72,7 +72,7 @@ def test_a_restore_ends_in_the_zone_of_its_snapshot_though_its_pod_began_elsewhe
 ) -> None:
     source = Claim.create(namespace, "source")
     writer = Pod.create(namespace, "writer", mounts={"/data": source}).wait_running()
-    writer.run("echo canary > /data/file && sync")
+    writer.run("echo canary > /data/file && sync -f /data")
     snapshot = Snapshot.create(namespace, of=source).wait_ready()
 
     with node_object(namespace.cluster.api, cloud, "elsewhere", OTHER_ZONE):
