@@ -106,6 +106,9 @@ class Timing:
     shutdown_timeout: float = seconds(30.0, "running calls finish before SIGTERM ends the process")
     livez_timeout: float = seconds(5.0, "a Probe that takes longer counts as a miss (N14)")
     livez_interval: float = seconds(10.0, "kubelet's own default period (N14)")
+    http_patience: float = seconds(
+        10.0, "whoever connects to the HTTP endpoint asks at once, and kubelet waits for 1 s"
+    )
 
     # the demo
     demo_process: float = seconds(
@@ -126,12 +129,15 @@ class ServerSettings:
 
     Attributes:
         socket_path: The CSI socket.
-        http_address: Host (perhaps empty: all) and port of the probes, `None` for none.
+        http_address: Host (perhaps empty: all) and port of probes and metrics, `None` for none.
+        http_identity: Files with certificate and key; with them it speaks TLS.
     """
 
     driver_name: str = DEFAULT_DRIVER_NAME
     socket_path: Path = Path("/csi/csi.sock")
     http_address: tuple[str, int] | None = None
+    http_identity: tuple[Path, Path] | None = None
+    metrics_path: str = "/metrics"
     grpc_workers: int = 200
     timing: Timing = Timing()
 

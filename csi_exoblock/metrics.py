@@ -5,7 +5,7 @@ Labels come from small closed sets, never a volume id (F7).
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from csi_exoblock.collectors import Counter, Gauge, Histogram, Registry
 
 # kubernetes-csi's own buckets, so that its dashboards fit (component-base's csi_operations_seconds)
 _RPC_BUCKETS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 25, 50, 120, 300, 600)
@@ -16,7 +16,7 @@ _COMMAND_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 15, 60, 300)
 class Metrics:
     """The driver's collectors, one attribute each."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    def __init__(self, registry: Registry) -> None:
         self.registry = registry
         self.rpc_seconds = Histogram(
             "csi_plugin_operations_seconds",
@@ -26,7 +26,7 @@ class Metrics:
             registry=registry,
         )
         self.unexpected_errors = Counter(
-            "csi_exoblock_unexpected_errors",
+            "csi_exoblock_unexpected_errors_total",
             "Exceptions that no rule foresaw; each is logged with its trace.",
             ("method_name",),
             registry=registry,
@@ -59,13 +59,13 @@ class Metrics:
             registry=registry,
         )
         self.format_refused = Counter(
-            "csi_exoblock_format_refused",
+            "csi_exoblock_format_refused_total",
             "Disks that were not formatted because they may hold data.",
             ("reason",),
             registry=registry,
         )
         self.device_link_repaired = Counter(
-            "csi_exoblock_device_link_repaired",
+            "csi_exoblock_device_link_repaired_total",
             "Disks found by their serial because the link was absent or wrong.",
             registry=registry,
         )

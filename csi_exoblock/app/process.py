@@ -8,11 +8,10 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry
-
 from csi_exoblock import __version__
 from csi_exoblock._build import COMMIT
 from csi_exoblock.app.part import Part
+from csi_exoblock.collectors import Registry
 from csi_exoblock.config import (
     ApiSettings,
     ControllerSettings,
@@ -25,6 +24,7 @@ from csi_exoblock.csi.liveness import SelfProbe
 from csi_exoblock.csi.server import Server
 from csi_exoblock.metrics import Metrics
 from csi_exoblock.probes import Liveness, Probes
+from csi_exoblock.web import WebServer
 
 if TYPE_CHECKING:
     from csi_exoblock.csi.controller import Controller
@@ -58,7 +58,7 @@ def run(
     ending = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ending.set())
-    metrics = Metrics(CollectorRegistry())
+    metrics = Metrics(Registry())
     metrics.build_info.labels(__version__, COMMIT).set(1)
     control: Part[Controller] | None = None
     host: Part[Node] | None = None
@@ -86,7 +86,7 @@ def run(
     )
     server.start()
     if settings.http_address:
-        _probes(settings, settings.http_address, is_ready, metrics).start()
+        _show(settings, settings.http_address, is_ready, metrics)
     for part in parts:
         part.start()
     log.info("serving", extra={"socket": str(settings.socket_path), "version": __version__})
@@ -98,14 +98,24 @@ def run(
     log.info("stopped")
 
 
-def _probes(
+def _show(
     settings: ServerSettings,
     address: tuple[str, int],
     is_ready: Callable[[], bool],
     metrics: Metrics,
-) -> Probes:
-    probe = SelfProbe(
-        socket_path=settings.socket_path, timeout_seconds=settings.timing.livez_timeout
+) -> None:
+    """Serve probes and metrics until the process ends, so also while running calls finish."""
+    timing = settings.timing
+    probe = SelfProbe(socket_path=settings.socket_path, timeout_seconds=timing.livez_timeout)
+    liveness = Liveness(probe=probe, timing=timing)
+    probes = Probes(
+        liveness=liveness, ready=is_ready, metrics=metrics, metrics_path=settings.metrics_path
     )
-    liveness = Liveness(probe=probe, timing=settings.timing)
-    return Probes(address=address, liveness=liveness, ready=is_ready, metrics=metrics)
+    server = WebServer(
+        address=address,
+        answer=probes.answer,
+        identity=settings.http_identity,
+        patience_seconds=timing.http_patience,
+    )
+    server.start()
+    liveness.start()

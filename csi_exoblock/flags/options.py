@@ -51,6 +51,16 @@ def server(*, workers: int) -> _Decorator:
             None,
             "Address of probes and metrics, such as :8080.",
         ),
+        _option(
+            "--metrics-path", Read("path", types.http_path), "/metrics", "Where the metrics are."
+        ),
+        _option(
+            "--metrics-cert-file",
+            _PATH,
+            None,
+            "Certificate of that address, which then speaks TLS, to kubelet's probes too.",
+        ),
+        _option("--metrics-key-file", _PATH, None, "Its key; goes with --metrics-cert-file."),
         _option("--grpc-workers", click.IntRange(2, 10_000), workers, "Calls served at once."),
         _option("--log-format", click.Choice(["json", "text"]), "json", "Form of log lines."),
         _option("--log-level", click.Choice(_LEVELS), "info", "The least level that is logged."),

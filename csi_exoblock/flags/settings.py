@@ -41,11 +41,17 @@ def timing_of(given: Given) -> Timing:
 
 
 def server_settings(given: Given) -> ServerSettings:
-    """Return what every service needs."""
+    """Return what every service needs.
+
+    Raises:
+        click.UsageError: Certificate and key of the HTTP endpoint don't make a pair.
+    """
     return ServerSettings(
         driver_name=given["driver_name"],
         socket_path=given["endpoint"],
         http_address=given["http_endpoint"],
+        http_identity=_identity(given["metrics_cert_file"], given["metrics_key_file"]),
+        metrics_path=given["metrics_path"],
         grpc_workers=given["grpc_workers"],
         timing=timing_of(given),
     )
@@ -129,6 +135,21 @@ def node_settings(given: Given) -> NodeSettings:
         require_zeroed_device=given["require_zeroed_device"],
         max_concurrent_format=given["max_concurrent_format"],
     )
+
+
+def _identity(certificate: Path | None, key: Path | None) -> tuple[Path, Path] | None:
+    if certificate is None and key is None:
+        return None
+    if certificate is None or key is None:
+        raise click.UsageError("--metrics-cert-file and --metrics-key-file go together")
+    try:
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(certificate, key)
+    except OSError as error:
+        raise click.UsageError(
+            f"--metrics-cert-file {certificate}, --metrics-key-file {key}: "
+            f"{error.strerror or error}"
+        ) from None
+    return certificate, key
 
 
 def _credentials(file: Path | None, environment: Mapping[str, str]) -> Credentials:

@@ -89,6 +89,13 @@ def absolute_path(text: str) -> Path:
     return path
 
 
+def http_path(text: str) -> str:
+    """Read a path of the HTTP endpoint that is not taken."""
+    if not re.fullmatch(r"/[A-Za-z0-9._~/-]+", text, re.ASCII) or text in ("/livez", "/readyz"):
+        raise ValueError(f"{text!r} is no free path such as /metrics")
+    return text
+
+
 def address(text: str) -> tuple[str, int]:
     """Read `:8080`, `127.0.0.1:8080` or `[::1]:8080`."""
     match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([^:\[\]/ ]*)):([0-9]{1,5})", text, re.ASCII)

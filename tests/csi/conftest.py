@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
-from collections.abc import Iterator
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import grpc
@@ -14,6 +18,10 @@ from tests.driver_process import DriverProcess
 from tests.simulator_process import SimulatorProcess
 
 INSTANCE = "5e0f6d1c-93f4-4f0e-8d0b-0c8f6b5d2a10"
+
+LIMIT_SECONDS = 30.0
+
+Start = Callable[..., DriverProcess]
 
 SERVICES = {
     name: csi_pb2.DESCRIPTOR.services_by_name[name] for name in ("Identity", "Controller", "Node")
@@ -70,6 +78,57 @@ def driver(
         yield Driver(process, shared_cloud, folder)
 
 
+@pytest.fixture
+def start(shared_cloud: SimulatorProcess, tmp_path: pathlib.Path) -> Iterator[Start]:
+    """Start drivers that end with the test."""
+    with ExitStack() as running:
+
+        def start(
+            command: str,
+            *flags: str,
+            folder: pathlib.Path | None = None,
+            ready: bool = True,
+            wrapper: tuple[str, ...] = (),
+            **environment: str,
+        ) -> DriverProcess:
+            folder = folder or tmp_path / str(len(os.listdir(tmp_path)))
+            folder.mkdir(exist_ok=True)
+            return running.enter_context(
+                DriverProcess.start(
+                    command,
+                    *flags,
+                    folder=folder,
+                    ready=ready,
+                    wrapper=wrapper,
+                    environment={
+                        **shared_cloud.environment,
+                        "CSI_EXOBLOCK_API_ENDPOINT": shared_cloud.api_endpoint,
+                        "CSI_EXOBLOCK_DEFAULT_ZONE": shared_cloud.zones[0],
+                        "CSI_EXOBLOCK_TIME_SCALE": "0.1",
+                        **environment,
+                    },
+                )
+            )
+
+        yield start
+
+
 def stub_of(service: str, channel: grpc.Channel) -> object:
     """Return the stub of a service by its name."""
     return getattr(csi_pb2_grpc, f"{service}Stub")(channel)
+
+
+def free_port() -> int:
+    with socket.socket() as probing:
+        probing.bind(("127.0.0.1", 0))
+        port: int = probing.getsockname()[1]
+        return port
+
+
+def wait_until(question: Callable[[], bool]) -> None:
+    pause = threading.Event()
+    for _ in range(int(LIMIT_SECONDS / 0.05)):
+        if question():
+            return
+        pause.wait(0.05)
+    raise AssertionError("it did not come to be")

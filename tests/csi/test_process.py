@@ -7,12 +7,8 @@ import os
 import pathlib
 import re
 import signal
-import socket
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from typing import cast
 
 import grpc
@@ -20,52 +16,15 @@ import pytest
 import requests
 
 from csi_exoblock.pb import csi_pb2, csi_pb2_grpc
+from tests.csi.conftest import LIMIT_SECONDS, Start, free_port, wait_until
 from tests.driver_process import DriverProcess
 from tests.grpc_errors import refused
 from tests.simulator_process import SimulatorProcess
 
 INSTANCE = "5e0f6d1c-93f4-4f0e-8d0b-0c8f6b5d2a10"
-LIMIT_SECONDS = 30.0
 MAIN = "csi_exoblock.__main__"
 
 KEY = {"EXOSCALE_API_KEY": "k", "EXOSCALE_API_SECRET": "s"}
-
-Start = Callable[..., DriverProcess]
-
-
-@pytest.fixture
-def start(shared_cloud: SimulatorProcess, tmp_path: pathlib.Path) -> Iterator[Start]:
-    """Start drivers that end with the test."""
-    with ExitStack() as running:
-
-        def start(
-            command: str,
-            *flags: str,
-            folder: pathlib.Path | None = None,
-            ready: bool = True,
-            wrapper: tuple[str, ...] = (),
-            **environment: str,
-        ) -> DriverProcess:
-            folder = folder or tmp_path / str(len(os.listdir(tmp_path)))
-            folder.mkdir(exist_ok=True)
-            return running.enter_context(
-                DriverProcess.start(
-                    command,
-                    *flags,
-                    folder=folder,
-                    ready=ready,
-                    wrapper=wrapper,
-                    environment={
-                        **shared_cloud.environment,
-                        "CSI_EXOBLOCK_API_ENDPOINT": shared_cloud.api_endpoint,
-                        "CSI_EXOBLOCK_DEFAULT_ZONE": shared_cloud.zones[0],
-                        "CSI_EXOBLOCK_TIME_SCALE": "0.1",
-                        **environment,
-                    },
-                )
-            )
-
-        yield start
 
 
 @pytest.mark.parametrize(
@@ -293,53 +252,6 @@ def test_sigterm_lets_running_calls_finish(
     assert driver.stop() == 0
 
 
-def test_probes_tell_alive_from_ready(start: Start, shared_cloud: SimulatorProcess) -> None:  # N14
-    port = free_port()
-    fault = shared_cloud.add_fault(fault="refuse", status=503)
-    driver = start("controller", "--http-endpoint", f"127.0.0.1:{port}", ready=False)
-    wait_until(lambda: get(port, "/livez") == 200)
-
-    assert get(port, "/readyz") == 503
-    shared_cloud.remove_fault(fault)
-    driver.wait_until_ready()
-    assert get(port, "/readyz") == 200
-    fault = shared_cloud.add_fault(fault="refuse", status=503)
-    again = (get(port, "/livez"), get(port, "/readyz"), probe(driver).ready.value)
-    shared_cloud.remove_fault(fault)
-
-    assert again == (200, 200, True)  # an outage later changes neither
-    assert get(port, "/metrics") == 200
-    assert get(port, "/nonsense") == 404
-
-
-def test_a_process_whose_pool_is_stuck_is_not_alive(
-    start: Start, tmp_path: pathlib.Path
-) -> None:  # N14: kubelet restarts it then
-    port = free_port()
-    flags = ("--http-endpoint", f"127.0.0.1:{port}", "--metadata-sources", "cdrom")
-    driver = start("node", *flags, "--grpc-workers", "2", ready=False)
-    wait_until(lambda: get(port, "/livez") == 200)
-    ask = csi_pb2_grpc.NodeStub(driver.channel).NodeGetInfo
-
-    stuck = [ask.future(csi_pb2.NodeGetInfoRequest()) for _ in range(2)]  # who it is comes never
-    wait_until(lambda: get(port, "/livez") == 503)
-    for call in stuck:
-        call.cancel()
-    wait_until(lambda: get(port, "/livez") == 200)
-
-
-def test_a_node_that_does_not_know_itself_yet_is_alive_and_not_ready(
-    start: Start, tmp_path: pathlib.Path
-) -> None:  # S10, N14: it needs neither the API nor any metadata to start
-    port = free_port()
-    flags = ("--http-endpoint", f"127.0.0.1:{port}", "--metadata-sources", "cdrom")
-    start("node", "--device-dir", str(tmp_path), *flags, ready=False)
-
-    wait_until(lambda: get(port, "/livez") == 200)
-
-    assert get(port, "/readyz") == 503
-
-
 def test_log_lines_are_json_with_rpc_and_ids(start: Start) -> None:
     driver = start("controller")
     controller = csi_pb2_grpc.ControllerStub(driver.channel)
@@ -483,30 +395,6 @@ def run(*arguments: str, before: str = "", **environment: str) -> subprocess.Com
 
 def probe(driver: DriverProcess) -> csi_pb2.ProbeResponse:
     return csi_pb2_grpc.IdentityStub(driver.channel).Probe(csi_pb2.ProbeRequest())
-
-
-def get(port: int, path: str) -> int:
-    """Return the status of an HTTP endpoint, 0 while nobody listens."""
-    try:
-        return requests.get(f"http://127.0.0.1:{port}{path}", timeout=LIMIT_SECONDS).status_code
-    except requests.ConnectionError:
-        return 0
-
-
-def free_port() -> int:
-    with socket.socket() as probing:
-        probing.bind(("127.0.0.1", 0))
-        port: int = probing.getsockname()[1]
-        return port
-
-
-def wait_until(question: Callable[[], bool]) -> None:
-    pause = threading.Event()
-    for _ in range(int(LIMIT_SECONDS / 0.05)):
-        if question():
-            return
-        pause.wait(0.05)
-    raise AssertionError("it did not come to be")
 
 
 def wait_for_create(cloud: SimulatorProcess) -> None:

@@ -10,7 +10,7 @@ import grpc
 import pytest
 
 from csi_exoblock.pb import pluginregistration_pb2, pluginregistration_pb2_grpc
-from tests.csi.test_process import INSTANCE, wait_until
+from tests.csi.conftest import INSTANCE, wait_until
 from tests.driver_process import DriverProcess
 
 NAME = "exoblock.csi.exoscale.com"

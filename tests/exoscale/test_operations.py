@@ -19,6 +19,7 @@ from csi_exoblock.metrics import Metrics
 from csi_exoblock.model import FailureReason, Operation, OperationState, ZoneName
 from tests.asking import LONG_SECONDS, Asking
 from tests.exoscale.conftest import QUICK
+from tests.metrics import value
 from tests.simulator_process import SimulatorProcess
 
 CREATE, POLL = "create-block-storage-volume", "get-operation"
@@ -50,9 +51,8 @@ def begin(zone: ZoneClient) -> Operation:
 
 def waits(metrics: Metrics, outcome: str) -> float | None:
     """Return how many waits ended so."""
-    return metrics.registry.get_sample_value(
-        "csi_exoblock_operation_wait_seconds_count", {"operation": CREATE, "outcome": outcome}
-    )
+    name = "csi_exoblock_operation_wait_seconds_count"
+    return value(metrics.registry.text(), name, {"operation": CREATE, "outcome": outcome})
 
 
 def poller_of(operation: Operation) -> threading.Thread:

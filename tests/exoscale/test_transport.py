@@ -40,6 +40,7 @@ from tests.exoscale.scripted_server import (
     Step,
     Trickle,
 )
+from tests.metrics import value
 from tests.simulator_process import API_SECRET
 
 SHORT_SECONDS = 0.1
@@ -440,6 +441,6 @@ def test_requests_are_measured(
     for status in ("503", "none", "200"):
         labels = {"operation": "get-block-storage-volume", "zone": "ch-gva-2", "status": status}
         name = "csi_exoblock_api_request_seconds_count"
-        assert metrics.registry.get_sample_value(name, labels) == 1
+        assert value(metrics.registry.text(), name, labels) == 1
     in_flight = "csi_exoblock_api_requests_in_flight"
-    assert metrics.registry.get_sample_value(in_flight, {"zone": "ch-gva-2"}) == 0
+    assert value(metrics.registry.text(), in_flight, {"zone": "ch-gva-2"}) == 0

@@ -9,13 +9,14 @@ import pathlib
 from uuid import UUID
 
 import pytest
-from prometheus_client import CollectorRegistry
 
+from csi_exoblock.collectors import Registry
 from csi_exoblock.concurrency import Deadline
 from csi_exoblock.config import Timing
 from csi_exoblock.errors import HostError, WrongState
 from csi_exoblock.host.devices import Devices
 from csi_exoblock.metrics import Metrics
+from tests.metrics import value
 
 MINE = UUID("0a1b2c3d-4e5f-4789-abcd-000000000001")
 OTHER = UUID("ffffffff-4e5f-4789-abcd-000000000002")
@@ -31,7 +32,7 @@ class Host:
         self._blocks = folder / "sys" / "class" / "block"
         for path in (self._links, self._blocks, folder / "sys" / "dev" / "block"):
             path.mkdir(parents=True)
-        self.registry = CollectorRegistry()
+        self.registry = Registry()
         self.devices = Devices(
             link_dir=self._links,
             timing=Timing().scaled(SOON),
@@ -58,9 +59,9 @@ class Host:
         """Return the name of the disk that is found for my volume."""
         return self.devices.find(MINE, Deadline(10.0)).name
 
-    def repaired(self) -> float | None:
+    def repaired(self) -> float:
         """Return how often a link was found to be absent or wrong."""
-        return self.registry.get_sample_value("csi_exoblock_device_link_repaired_total")
+        return value(self.registry.text(), "csi_exoblock_device_link_repaired_total") or 0.0
 
 
 @pytest.fixture

@@ -1,0 +1,226 @@
+"""The HTTP endpoint: alive is not ready, and metrics perhaps over TLS (N14, F7)."""
+
+from __future__ import annotations
+
+import pathlib
+import socket
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+import requests
+
+from csi_exoblock.pb import csi_pb2, csi_pb2_grpc
+from tests.controller.requests import create_volume
+from tests.csi.conftest import LIMIT_SECONDS, Start, free_port, wait_until
+from tests.driver_process import DriverProcess
+from tests.metrics import value
+from tests.simulator_process import SimulatorProcess
+from tests.tls.tunnels import AUTHORITY, SERVER
+
+# What the sidecars run as the chart sets them up: provisioner 100, attacher 50, the others 10 each.
+SIDECAR_WORKERS = 170
+
+# Kubelet would have asked for ten minutes; the driver asks itself that often.
+LONG_PROBES = 60
+
+
+class Endpoint:
+    """A driver's HTTP endpoint; nobody serves it yet."""
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self.flags = ("--http-endpoint", f"127.0.0.1:{self.port}")
+
+    def get(self, path: str) -> int:
+        """Return a status, 0 while nobody listens."""
+        try:
+            return self.read(path).status_code
+        except requests.ConnectionError:
+            return 0
+
+    def read(self, path: str) -> requests.Response:
+        """Return an answer."""
+        return requests.get(f"http://127.0.0.1:{self.port}{path}", timeout=LIMIT_SECONDS)
+
+    def probes(self) -> float:
+        """Return how often the driver has asked itself, or was asked, and answered."""
+        labels = {
+            "driver_name": "exoblock.csi.exoscale.com",
+            "method_name": "/csi.v1.Identity/Probe",
+            "grpc_status_code": "OK",
+        }
+        name = "csi_plugin_operations_seconds_count"
+        return value(self.read("/metrics").text, name, labels) or 0
+
+
+@pytest.fixture
+def endpoint() -> Endpoint:
+    return Endpoint()
+
+
+def test_probes_tell_alive_from_ready(
+    start: Start, shared_cloud: SimulatorProcess, endpoint: Endpoint
+) -> None:  # N14
+    fault = shared_cloud.add_fault(fault="refuse", status=503)
+    driver = start("controller", *endpoint.flags, ready=False)
+    wait_until(lambda: endpoint.get("/livez") == 200)
+
+    assert endpoint.get("/readyz") == 503
+    shared_cloud.remove_fault(fault)
+    driver.wait_until_ready()
+    assert endpoint.get("/readyz") == 200
+    assert endpoint.get("/metrics") == 200
+    assert endpoint.get("/nonsense") == 404
+
+
+def test_an_api_that_is_dead_for_long_changes_nothing(
+    start: Start, endpoint: Endpoint
+) -> None:  # N14: nor does a storm of calls that all fail
+    with SimulatorProcess.start("--latency", "0s", "--local-instance", "none") as cloud:
+        driver = start(
+            "controller",
+            *endpoint.flags,
+            CSI_EXOBLOCK_API_ENDPOINT=cloud.api_endpoint,
+            CSI_EXOBLOCK_TIME_SCALE="0.05",
+        )
+        cloud.kill()
+        with calls_under_way(driver, 20):
+            until = endpoint.probes() + LONG_PROBES
+            wait_until(lambda: endpoint.probes() >= until)
+
+    assert endpoint.get("/livez") == 200
+    assert endpoint.get("/readyz") == 200
+    assert probe(driver).ready.value
+
+
+def test_a_pool_whose_threads_are_all_stuck_is_not_alive(
+    start: Start, shared_cloud: SimulatorProcess, endpoint: Endpoint
+) -> None:  # N14
+    hanging = shared_cloud.add_fault(fault="hang", operation="create-block-storage-volume")
+    flags = ("--grpc-workers", "2", "--create-timeout", "1h")
+    driver = start("controller", *endpoint.flags, *flags)
+    assert endpoint.get("/livez") == 200
+
+    with calls_under_way(driver, 2):
+        wait_until(lambda: endpoint.get("/livez") == 503)
+        assert endpoint.get("/readyz") == 200  # that is another question
+
+    shared_cloud.remove_fault(hanging)
+    wait_until(lambda: endpoint.get("/livez") == 200)
+
+
+def test_a_node_whose_pool_is_stuck_is_not_alive(
+    start: Start, endpoint: Endpoint
+) -> None:  # N14: kubelet restarts it then
+    flags = ("--metadata-sources", "cdrom", "--grpc-workers", "2")
+    driver = start("node", *endpoint.flags, *flags, ready=False)
+    wait_until(lambda: endpoint.get("/livez") == 200)
+    ask = csi_pb2_grpc.NodeStub(driver.channel).NodeGetInfo
+
+    stuck = [ask.future(csi_pb2.NodeGetInfoRequest()) for _ in range(2)]  # who it is comes never
+    wait_until(lambda: endpoint.get("/livez") == 503)
+    for call in stuck:
+        call.cancel()
+    wait_until(lambda: endpoint.get("/livez") == 200)
+
+
+def test_as_many_calls_as_the_sidecars_have_workers_leave_probe_its_answer(
+    start: Start, shared_cloud: SimulatorProcess, endpoint: Endpoint
+) -> None:  # N14, S21
+    hanging = shared_cloud.add_fault(fault="hang", operation="create-block-storage-volume")
+    driver = start("controller", *endpoint.flags)
+
+    with calls_under_way(driver, SIDECAR_WORKERS):
+        until = endpoint.probes() + 5
+        wait_until(lambda: endpoint.probes() >= until)
+        alive, answer = endpoint.get("/livez"), probe(driver)
+
+    shared_cloud.remove_fault(hanging)
+    assert alive == 200
+    assert answer.ready.value
+
+
+def test_a_node_that_does_not_know_itself_yet_is_alive_and_not_ready(
+    start: Start, tmp_path: pathlib.Path, endpoint: Endpoint
+) -> None:  # S10, N14: it needs neither the API nor any metadata to start
+    sources = ("--metadata-sources", "cdrom")
+    start("node", "--device-dir", str(tmp_path), *endpoint.flags, *sources, ready=False)
+
+    wait_until(lambda: endpoint.get("/livez") == 200)
+
+    assert endpoint.get("/readyz") == 503
+
+
+def test_the_metrics_are_where_they_are_wanted(start: Start, endpoint: Endpoint) -> None:
+    start("controller", *endpoint.flags, "--metrics-path", "/secret/metrics")
+
+    assert endpoint.get("/secret/metrics?name[]=x") == 200
+    assert endpoint.get("/metrics") == 404
+
+
+def test_with_a_certificate_the_endpoint_speaks_tls_only(start: Start, endpoint: Endpoint) -> None:
+    files = ("--metrics-cert-file", str(SERVER), "--metrics-key-file", str(SERVER))
+    start("controller", *endpoint.flags, *files)
+
+    for path in ("metrics", "livez", "readyz"):
+        url = f"https://localhost:{endpoint.port}/{path}"
+        assert requests.get(url, verify=str(AUTHORITY), timeout=LIMIT_SECONDS).status_code == 200
+    assert endpoint.get("/metrics") == 0
+
+
+def test_a_client_that_says_nothing_holds_up_nobody(start: Start, endpoint: Endpoint) -> None:
+    files = ("--metrics-cert-file", str(SERVER), "--metrics-key-file", str(SERVER))
+    start("controller", *endpoint.flags, *files)
+    context = ssl.create_default_context(cafile=AUTHORITY)
+
+    silent = [socket.create_connection(("127.0.0.1", endpoint.port)) for _ in range(20)]
+    half = context.wrap_socket(silent.pop(), server_hostname="localhost")
+    half.sendall(b"GET /livez")
+    url = f"https://localhost:{endpoint.port}/livez"
+    status = requests.get(url, verify=str(AUTHORITY), timeout=LIMIT_SECONDS).status_code
+
+    assert status == 200
+    for each in (half, *silent):  # all of them are shown the door after a while
+        each.settimeout(LIMIT_SECONDS)
+        assert each.recv(1) == b""
+        each.close()
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (b"POST /metrics HTTP/1.1\r\n\r\n", b"405"),
+        (b"GET /livez HTTP/1.0\r\n\r\n", b"200"),
+        (b"GET\r\n\r\n", b"400"),
+        (b"\x00\xff nonsense\r\n\r\n", b"400"),
+        (b"GET /" + b"x" * 10_000 + b" HTTP/1.1\r\n\r\n", b"400"),
+    ],
+)
+def test_what_is_no_get_is_refused(
+    start: Start, endpoint: Endpoint, request_: bytes, status: bytes
+) -> None:
+    start("controller", *endpoint.flags)
+
+    with socket.create_connection(("127.0.0.1", endpoint.port), LIMIT_SECONDS) as client:
+        client.sendall(request_)
+        answer = client.recv(1000)
+
+    assert answer.split()[1] == status
+
+
+@contextmanager
+def calls_under_way(driver: DriverProcess, count: int) -> Iterator[None]:
+    """Have so many creates under way for the length of the block."""
+    create = csi_pb2_grpc.ControllerStub(driver.channel).CreateVolume
+    running = [create.future(create_volume(f"busy-{n}")) for n in range(count)]
+    try:
+        yield
+    finally:
+        for each in running:
+            each.cancel()
+
+
+def probe(driver: DriverProcess) -> csi_pb2.ProbeResponse:
+    return csi_pb2_grpc.IdentityStub(driver.channel).Probe(csi_pb2.ProbeRequest())

@@ -1,0 +1,40 @@
+"""Read metrics as Prometheus does: by its own parser, which knows nothing of our collectors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from prometheus_client.parser import text_string_to_metric_families
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Family:
+    """A metric.
+
+    Attributes:
+        labels: Names of its labels, that of a histogram's buckets aside.
+    """
+
+    name: str
+    kind: str
+    labels: frozenset[str]
+
+
+def families(text: str) -> dict[str, Family]:
+    """Return the metrics of a scrape by their full names."""
+    found = {}
+    for each in text_string_to_metric_families(text):
+        name = f"{each.name}_total" if each.type == "counter" else each.name
+        labels = frozenset(label for sample in each.samples for label in sample.labels)
+        found[name] = Family(name=name, kind=each.type, labels=labels - {"le"})
+    return found
+
+
+def value(text: str, name: str, labels: Mapping[str, str] | None = None) -> float | None:
+    """Return a sample by its name and all its labels, `None` if there is none."""
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            if sample.name == name and sample.labels == dict(labels or {}):
+                return float(sample.value)
+    return None
