@@ -25,13 +25,20 @@ class Registry:
 
     def __init__(self) -> None:
         self._families: list[Callable[[], Iterator[str]]] = []
+        self._updates: list[Callable[[], None]] = []
 
     def add(self, lines: Callable[[], Iterator[str]]) -> None:
         """Show from now on what yields these lines."""
         self._families.append(lines)
 
+    def update_by(self, update: Callable[[], None]) -> None:
+        """Have something done before anything is read; it must not take long."""
+        self._updates.append(update)
+
     def text(self) -> str:
         """Return what there is to read now."""
+        for update in self._updates:
+            update()
         return "".join(line for lines in self._families for line in lines())
 
 
@@ -152,6 +159,8 @@ class Counter(_Family[Value]):
     def __init__(
         self, name: str, text: str, labels: Sequence[str] = (), *, registry: Registry
     ) -> None:
+        if not name.endswith("_total"):
+            raise ValueError(f"{name} must end in _total")
         super().__init__(name, text, labels, kind="counter", make=Value, registry=registry)
 
 

@@ -67,6 +67,12 @@ class Timing:
         300.0, "the resizer asks every few minutes; each time a write would be one too many (N1)"
     )
 
+    detach_given_up: float = seconds(
+        900.0, "the attacher asks at least every minute; a detach that nobody asks for is over (F7)"
+    )
+    survey_interval: float = seconds(
+        300.0, "quotas and pending growth change slowly; two calls then tell of them (N3)"
+    )
     sweep_interval: float = seconds(3600.0, "temporary snapshots cost little in an hour (N6)")
     clone_snapshot_age: float = seconds(
         3600.0, "a clone takes minutes; what is older was left by a process that died (N6)"
@@ -91,6 +97,9 @@ class Timing:
     )
     users_search: float = seconds(
         20.0, "a busy host has thousands of processes; beyond this a message names none (D6)"
+    )
+    health_finding_age: float = seconds(
+        600.0, "kubelet asks every minute or so; a volume that it asks about no more has left (N7)"
     )
     write_back: float = seconds(
         30.0, "cached data reaches a working disk by then; the write goes on beyond it (D6)"

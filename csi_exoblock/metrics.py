@@ -5,6 +5,8 @@ Labels come from small closed sets, never a volume id (F7).
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 from csi_exoblock.collectors import Counter, Gauge, Histogram, Registry
 
 # kubernetes-csi's own buckets, so that its dashboards fit (component-base's csi_operations_seconds)
@@ -69,9 +71,82 @@ class Metrics:
             "Disks found by their serial because the link was absent or wrong.",
             registry=registry,
         )
+        self.lock_oldest = Gauge(
+            "csi_exoblock_lock_oldest_seconds",
+            "Age of the oldest lock of a volume or name, 0 while there is none.",
+            registry=registry,
+        )
+        self.unhealthy_volumes = Gauge(
+            "csi_exoblock_unhealthy_volumes",
+            "Volumes that the cloud, or this node when it was last asked, found unwell.",
+            ("status", "reason"),
+            registry=registry,
+        )
+        self.detach_pending_oldest = Gauge(
+            "csi_exoblock_detach_pending_oldest_seconds",
+            "How long the oldest unfinished detach has been asked for, 0 while there is none.",
+            registry=registry,
+        )
+        self.resize_pending_volumes = Gauge(
+            "csi_exoblock_resize_pending_volumes",
+            "Volumes that wait for their next attach to grow.",
+            registry=registry,
+        )
+        self.resize_pending_oldest = Gauge(
+            "csi_exoblock_resize_pending_oldest_seconds",
+            "How long the oldest of them has been seen to wait, 0 while there is none.",
+            registry=registry,
+        )
+        self.quota_limit = Gauge(
+            "csi_exoblock_quota_limit",
+            "What the organisation may have of a resource; +Inf is unlimited.",
+            ("resource",),
+            registry=registry,
+        )
+        self.quota_usage = Gauge(
+            "csi_exoblock_quota_usage",
+            "What the organisation has of a resource.",
+            ("resource",),
+            registry=registry,
+        )
+        self.attach_limit = Gauge(
+            "csi_exoblock_attach_limit",
+            "Volumes that the orchestrator may have attached here.",
+            registry=registry,
+        )
+        self.attached_volumes = Gauge(
+            "csi_exoblock_attached_volumes",
+            "Volumes that are attached here, whoever attached them.",
+            registry=registry,
+        )
+        self.foreign_attachments = Gauge(
+            "csi_exoblock_foreign_attachments",
+            "Those of them that are not in use below kubelet's folder.",
+            registry=registry,
+        )
         self.build_info = Gauge(
             "csi_exoblock_build_info",
             "Always 1; the labels say what is running.",
             ("version", "commit"),
             registry=registry,
         )
+        self._oldest_holds: list[Callable[[], float]] = []
+
+    def watch_holds(self, oldest_seconds: Callable[[], float]) -> None:
+        """Show the age of the oldest hold, of all that are watched in this process."""
+        self._oldest_holds.append(oldest_seconds)
+        self.lock_oldest.labels().set_function(lambda: max(age() for age in self._oldest_holds))
+
+
+class Tally:
+    """A gauge that is counted anew each time, so that what is no more falls to 0."""
+
+    def __init__(self, gauge: Gauge) -> None:
+        self._gauge = gauge
+        self._known: set[tuple[str, ...]] = set()
+
+    def show(self, counts: Mapping[tuple[str, ...], int]) -> None:
+        """Show how many there are by their labels; all that is not named is 0."""
+        self._known |= counts.keys()
+        for labels in self._known:
+            self._gauge.labels(*labels).set(counts.get(labels, 0))

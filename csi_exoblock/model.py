@@ -281,3 +281,8 @@ class Ailment:
     reason: str
     message: str
     usable: bool = False
+
+    @property
+    def status(self) -> str:
+        """What it makes of the volume, in CSI's word."""
+        return "DEGRADED" if self.usable else "INACCESSIBLE"

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import pathlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from prometheus_client.parser import text_string_to_metric_families
+
+TABLE = pathlib.Path(__file__).parent.parent / "docs" / "metrics.md"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,3 +42,15 @@ def value(text: str, name: str, labels: Mapping[str, str] | None = None) -> floa
             if sample.name == name and sample.labels == dict(labels or {}):
                 return float(sample.value)
     return None
+
+
+def documented() -> dict[str, tuple[Family, str]]:
+    """Return the rows of the table for users: each metric, and whose it is."""
+    found = {}
+    for line in TABLE.read_text().splitlines():
+        names, *cells = (cell.strip() for cell in line.strip("|").split("|"))
+        for name in re.findall(r"`(csi_\w+)`", names) if len(cells) == 4 else ():
+            kind, labels, whose, _ = cells
+            family = Family(name=name, kind=kind, labels=frozenset(re.findall(r"`(\w+)`", labels)))
+            found[name] = (family, whose)
+    return found

@@ -9,6 +9,7 @@ from csi_exoblock.controller.adoption import Adoption
 from csi_exoblock.controller.attachments import Attachments
 from csi_exoblock.controller.availability import Availability
 from csi_exoblock.controller.clones import Clones
+from csi_exoblock.controller.detaching import PendingDetaches
 from csi_exoblock.controller.growth import Growth
 from csi_exoblock.controller.labels import Labels
 from csi_exoblock.controller.ledger import Ledger
@@ -20,6 +21,7 @@ from csi_exoblock.controller.readiness import Readiness
 from csi_exoblock.controller.reading import VolumeReader
 from csi_exoblock.controller.relabelling import LabelWriter, Modification
 from csi_exoblock.controller.snapshots import Snapshots
+from csi_exoblock.controller.survey import Survey
 from csi_exoblock.controller.sweeping import Sweeper
 from csi_exoblock.controller.taking import SnapshotTaker
 from csi_exoblock.controller.volumes import Volumes
@@ -96,6 +98,10 @@ def build_controller(
     readiness = Readiness(
         cloud=cloud, volumes=volume_lookup, snapshots=snapshot_lookup, timing=timing
     )
+    detaches = PendingDetaches(timing=timing)
+    survey = Survey(cloud=cloud, labels=labels, metrics=metrics, timing=timing)
+    metrics.watch_holds(ledger.oldest_hold_seconds)
+    metrics.detach_pending_oldest.labels().set_function(detaches.oldest_seconds)
     growth = Growth(
         cloud=cloud,
         ledger=ledger,
@@ -109,6 +115,12 @@ def build_controller(
     def start() -> None:
         readiness.start()
         sweeper.start()
+        if server.http_address:  # else nobody would see it
+            survey.start()
+
+    def stop() -> None:
+        sweeper.stop()
+        survey.stop()
 
     service = Controller(
         volumes=volumes,
@@ -118,6 +130,7 @@ def build_controller(
             reader=reader,
             growth=growth,
             turns=Turns() if settings.serialize_attach else None,
+            detaches=detaches,
             timing=timing,
         ),
         growth=growth,
@@ -140,4 +153,4 @@ def build_controller(
         may_clone=settings.clone_by_snapshot,
         knows_capacity=settings.capacity_from_quota,
     )
-    return Part(service=service, is_ready=readiness.is_ready, start=start, stop=sweeper.stop)
+    return Part(service=service, is_ready=readiness.is_ready, start=start, stop=stop)

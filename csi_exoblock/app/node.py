@@ -28,10 +28,12 @@ from csi_exoblock.host.propagation import check_propagation
 from csi_exoblock.host.twins import Twins
 from csi_exoblock.host.workers import Workers
 from csi_exoblock.host.writeback import WriteBack
-from csi_exoblock.metrics import Metrics
+from csi_exoblock.metrics import Metrics, Tally
+from csi_exoblock.node.findings import Findings
 from csi_exoblock.node.growth import Growth
 from csi_exoblock.node.health import Health
 from csi_exoblock.node.mounting import VolumeMounter
+from csi_exoblock.node.occupancy import Occupancy
 from csi_exoblock.node.publishing import Publishing
 from csi_exoblock.node.release import Release
 from csi_exoblock.node.staging import Staging
@@ -69,6 +71,15 @@ def build_node(server: ServerSettings, settings: NodeSettings, metrics: Metrics)
         devices=devices, mounts=mounts, checker=checker, grower=grower, twins=Twins()
     )
     liveness = MountLiveness(workers=Workers(patience_seconds=timing.statfs_timeout))
+    occupancy = Occupancy(devices=devices, mounts=mounts, kubelet_path=settings.kubelet_path)
+    attach_limit = max(1, settings.attach_limit - settings.reserved_attachments)
+    findings = Findings(unhealthy=Tally(metrics.unhealthy_volumes), timing=timing)
+    metrics.registry.update_by(findings.show)
+    metrics.watch_holds(holds.oldest_seconds)
+    metrics.device_link_repaired.labels()
+    metrics.attach_limit.labels().set(attach_limit)
+    metrics.attached_volumes.labels().set_function(occupancy.attached)
+    metrics.foreign_attachments.labels().set_function(occupancy.foreign)
     release = Release(
         devices=devices,
         mounts=mounts,
@@ -114,9 +125,10 @@ def build_node(server: ServerSettings, settings: NodeSettings, metrics: Metrics)
             mounts=mounts,
             liveness=MountLiveness(workers=Workers(patience_seconds=timing.health_timeout)),
             grower=grower,
+            findings=findings,
         ),
         identity=instance,
-        attach_limit=max(1, settings.attach_limit - settings.reserved_attachments),
+        attach_limit=attach_limit,
         topology_key=server.topology_key,
     )
     return _part(service, instance, server, settings)

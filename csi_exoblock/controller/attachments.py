@@ -10,6 +10,7 @@ from functools import partial
 from csi_exoblock import logs
 from csi_exoblock.concurrency import Deadline, Turns
 from csi_exoblock.config import Timing
+from csi_exoblock.controller.detaching import PendingDetaches
 from csi_exoblock.controller.growth import Growth
 from csi_exoblock.controller.ledger import Entry, Ledger
 from csi_exoblock.controller.quotas import ATTACHMENTS, read_quotas
@@ -46,10 +47,12 @@ class Attachments:
         reader: VolumeReader,
         growth: Growth,
         turns: Turns | None,
+        detaches: PendingDetaches,
         timing: Timing,
     ) -> None:
         """Attach to all instances at once, or to each in turns, where there are any."""
         self._cloud = cloud
+        self._detaches = detaches
         self._growth = growth
         self._ledger = ledger
         self._reader = reader
@@ -88,7 +91,8 @@ class Attachments:
             DriverError: The volume still names the instance; never a final class (S2).
         """
         deadline = deadline.within(self._timing.detach_timeout)
-        with self._ledger.hold(f"volume {volume_id}") as entry:
+        held = self._ledger.hold(f"volume {volume_id}")
+        with self._detaches.pending(volume_id), held as entry:
             try:
                 volume = self._reader.read(volume_id, entry, deadline)
                 volume = self._reader.leave(volume, _UNDER_WAY, deadline)

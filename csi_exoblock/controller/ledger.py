@@ -147,6 +147,10 @@ class Ledger:
                 if not entry.has_pending():
                     del self._entries[thing]
 
+    def oldest_hold_seconds(self) -> float:
+        """Return the age of the oldest hold, 0.0 while nothing is held."""
+        return self._holds.oldest_seconds()
+
     @contextmanager
     def hold_name(self, thing: str) -> Iterator[Entry]:
         """Hold a name under which something is to be created.

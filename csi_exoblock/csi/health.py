@@ -18,7 +18,7 @@ def volume_health(volume_id: VolumeId, ailments: tuple[Ailment, ...]) -> csi_pb2
         volume_id=str(volume_id),
         health_statuses=[
             csi_pb2.VolumeHealth.VolumeHealthEntry(
-                status=csi_pb2.DEGRADED if each.usable else csi_pb2.INACCESSIBLE,
+                status=csi_pb2.VolumeHealthErrorType.Value(each.status),
                 reason=each.reason,
                 message=each.message[:_MESSAGE_CHARACTERS],
             )

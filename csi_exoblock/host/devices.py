@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,8 @@ _SYSFS_BLOCK_BYTES = 512
 _ATTRIBUTE_BYTES = 4096
 # virtio-blk carries so much of the volume's id.
 _SERIAL_CHARACTERS = 20
+# The beginning of a UUID; boot and local disks may have serials of other forms (S9).
+_VOLUME_LIKE = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]", re.ASCII)
 
 
 class DeviceNumber(NamedTuple):
@@ -143,6 +146,16 @@ class Devices:
         if linked is not None and self._has_no_serial(linked):
             return self._describe(linked)
         return None
+
+    def volumes(self) -> tuple[BlockDevice, ...]:
+        """Return the disks that look like volumes: by serial, or by link where they have none."""
+        names = {name for name, serial in self._serials() if _VOLUME_LIKE.fullmatch(serial)}
+        for link in self._link_dir.glob("virtio-*"):
+            serial = link.name.removeprefix("virtio-")
+            linked = self._linked(serial) if _VOLUME_LIKE.fullmatch(serial) else None
+            if linked is not None and self._has_no_serial(linked):
+                names.add(linked)
+        return tuple(filter(None, map(self._describe, sorted(names))))
 
     def partition(self, disk: BlockDevice, number: int) -> BlockDevice:
         """Return a partition of a disk.

@@ -93,6 +93,11 @@ class Mounts:
         number = str(superblock)
         return self._table(lambda line: line.number == number)
 
+    def below(self, folder: Path) -> tuple[Mount, ...]:
+        """Return every mount in a folder, at any depth."""
+        top = Path(os.path.realpath(folder))
+        return self._table(lambda line: Path(_unescape(line.target)).is_relative_to(top))
+
     def around(self, path: Path) -> Mount:
         """Return the mount that a path lies in."""
         real = Path(os.path.realpath(path))

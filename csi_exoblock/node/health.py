@@ -12,18 +12,26 @@ from csi_exoblock.host.growing import Grower
 from csi_exoblock.host.liveness import Liveness, Trouble
 from csi_exoblock.host.mounts import Mount, Mounts
 from csi_exoblock.model import Ailment, VolumeId
+from csi_exoblock.node.findings import Findings
 
 
 class Health:
     """Examines mounted volumes, without taking their lock or changing anything."""
 
     def __init__(
-        self, *, devices: Devices, mounts: Mounts, liveness: Liveness, grower: Grower
+        self,
+        *,
+        devices: Devices,
+        mounts: Mounts,
+        liveness: Liveness,
+        grower: Grower,
+        findings: Findings,
     ) -> None:
         self._devices = devices
         self._mounts = mounts
         self._liveness = liveness
         self._grower = grower
+        self._findings = findings
 
     def ailments(
         self, volume_id: VolumeId, paths: tuple[Path, ...], deadline: Deadline
@@ -41,6 +49,11 @@ class Health:
             DeadlineExceeded: The deadline came first.
         """
         deadline.check()
+        found = self._examine(volume_id, paths)
+        self._findings.note(volume_id, found)
+        return found
+
+    def _examine(self, volume_id: VolumeId, paths: tuple[Path, ...]) -> tuple[Ailment, ...]:
         disk = self._devices.look(volume_id.uuid)
         seen = self._seen(disk, paths)
         if disk is None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import pathlib
-import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -116,13 +115,6 @@ def start(shared_cloud: SimulatorProcess, tmp_path: pathlib.Path) -> Iterator[St
 def stub_of(service: str, channel: grpc.Channel) -> object:
     """Return the stub of a service by its name."""
     return getattr(csi_pb2_grpc, f"{service}Stub")(channel)
-
-
-def free_port() -> int:
-    with socket.socket() as probing:
-        probing.bind(("127.0.0.1", 0))
-        port: int = probing.getsockname()[1]
-        return port
 
 
 def wait_until(question: Callable[[], bool]) -> None:

@@ -13,9 +13,9 @@ import requests
 
 from csi_exoblock.pb import csi_pb2, csi_pb2_grpc
 from tests.controller.requests import create_volume
-from tests.csi.conftest import LIMIT_SECONDS, Start, free_port, wait_until
+from tests.csi.conftest import LIMIT_SECONDS, Start, wait_until
 from tests.driver_process import DriverProcess
-from tests.metrics import value
+from tests.endpoint import Endpoint
 from tests.simulator_process import SimulatorProcess
 from tests.tls.tunnels import AUTHORITY, SERVER
 
@@ -24,35 +24,6 @@ SIDECAR_WORKERS = 170
 
 # Kubelet would have asked for ten minutes; the driver asks itself that often.
 LONG_PROBES = 60
-
-
-class Endpoint:
-    """A driver's HTTP endpoint; nobody serves it yet."""
-
-    def __init__(self) -> None:
-        self.port = free_port()
-        self.flags = ("--http-endpoint", f"127.0.0.1:{self.port}")
-
-    def get(self, path: str) -> int:
-        """Return a status, 0 while nobody listens."""
-        try:
-            return self.read(path).status_code
-        except requests.ConnectionError:
-            return 0
-
-    def read(self, path: str) -> requests.Response:
-        """Return an answer."""
-        return requests.get(f"http://127.0.0.1:{self.port}{path}", timeout=LIMIT_SECONDS)
-
-    def probes(self) -> float:
-        """Return how often the driver has asked itself, or was asked, and answered."""
-        labels = {
-            "driver_name": "exoblock.csi.exoscale.com",
-            "method_name": "/csi.v1.Identity/Probe",
-            "grpc_status_code": "OK",
-        }
-        name = "csi_plugin_operations_seconds_count"
-        return value(self.read("/metrics").text, name, labels) or 0
 
 
 @pytest.fixture

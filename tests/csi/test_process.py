@@ -13,11 +13,11 @@ from typing import cast
 
 import grpc
 import pytest
-import requests
 
 from csi_exoblock.pb import csi_pb2, csi_pb2_grpc
-from tests.csi.conftest import LIMIT_SECONDS, Start, free_port, wait_until
+from tests.csi.conftest import LIMIT_SECONDS, Start, wait_until
 from tests.driver_process import DriverProcess
+from tests.endpoint import Endpoint
 from tests.grpc_errors import refused
 from tests.simulator_process import SimulatorProcess
 
@@ -289,9 +289,8 @@ def test_an_unexpected_error_is_unavailable_counted_and_leaves_its_trace(
     start: Start, tmp_path: pathlib.Path
 ) -> None:  # section 7: any exception without a row
     (tmp_path / "sitecustomize.py").write_text(BREAKS_DELETE)
-    port = free_port()
-    flags = ("--http-endpoint", f"127.0.0.1:{port}")
-    driver = start("controller", *flags, PYTHONPATH=str(tmp_path))
+    endpoint = Endpoint()
+    driver = start("controller", *endpoint.flags, PYTHONPATH=str(tmp_path))
     controller = csi_pb2_grpc.ControllerStub(driver.channel)
     volume = controller.CreateVolume(create_volume("undeletable")).volume.volume_id
 
@@ -300,7 +299,7 @@ def test_an_unexpected_error_is_unavailable_counted_and_leaves_its_trace(
 
     lines = [json.loads(line) for line in driver.log.read_text().splitlines()]
     (trace,) = [line for line in lines if "trace" in line]
-    metrics = requests.get(f"http://127.0.0.1:{port}/metrics", timeout=LIMIT_SECONDS).text
+    metrics = endpoint.scrape()
     assert "broken on purpose" in trace["trace"]
     assert (trace["rpc"], trace["volume_id"]) == ("DeleteVolume", volume)
     assert re.search(r"unexpected_errors_total\{.*/DeleteVolume.*\} 1\.0", metrics)

@@ -1,0 +1,212 @@
+"""What a controller's metrics tell, and that they are those of the table (F7, N3)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import grpc
+import pytest
+
+from csi_exoblock.pb import csi_pb2
+from tests.controller.conftest import Controller, StartController
+from tests.controller.requests import create_volume, expand, publish, unpublish
+from tests.controller.waiting import wait_until, wait_until_called
+from tests.driver_process import DriverProcess
+from tests.endpoint import Endpoint
+from tests.grpc_errors import refused
+from tests.metrics import documented, families
+from tests.simulator_process import SimulatorProcess
+
+DETACH = "detach-block-storage-volume"
+GROWING = "csi_exoblock_resize_pending_volumes"
+LOCK = "csi_exoblock_lock_oldest_seconds"
+DETACHING = "csi_exoblock_detach_pending_oldest_seconds"
+
+
+@pytest.fixture
+def endpoint() -> Endpoint:
+    return Endpoint()
+
+
+@pytest.fixture
+def watched(
+    start_controller: StartController, cloud: SimulatorProcess, endpoint: Endpoint
+) -> Iterator[DriverProcess]:
+    """A controller that has surveyed the cloud once, and won't again within the test."""
+    started = start_controller(*endpoint.flags)
+    wait_until_called(cloud, "list-quotas")
+    wait_until(lambda: endpoint.value(GROWING) is not None)
+    yield started
+    started.stop()
+
+
+@pytest.fixture
+def growing(controller: Controller, volume: str, node: str) -> str:
+    """A volume that waits for its next attach to grow."""
+    controller.ControllerPublishVolume(publish(volume, node))
+    with refused(grpc.StatusCode.FAILED_PRECONDITION):
+        controller.ControllerExpandVolume(expand(volume, 3))
+    return volume
+
+
+@pytest.fixture
+def unwell(cloud: SimulatorProcess, controller: Controller, name: str) -> str:
+    """A volume in state error."""
+    made = controller.CreateVolume(create_volume(f"{name}-unwell")).volume.volume_id
+    zone, _, uuid = made.partition("/")
+    cloud.set_volume_state(zone, uuid, "error")
+    return made
+
+
+def test_the_metrics_are_those_of_the_table(
+    growing: str, unwell: str, node: str, watched: DriverProcess, endpoint: Endpoint
+) -> None:
+    Controller(watched.channel).ControllerUnpublishVolume(unpublish(growing, node))
+    promised = {
+        name: family
+        for name, (family, whose) in documented().items()
+        if whose in ("both", "controller") and name not in NEVER
+    }
+
+    wait_until(lambda: endpoint.value(UNWELL, **API_ERROR) is not None)
+
+    seen = families(endpoint.scrape())
+    assert seen == promised
+
+
+UNWELL = "csi_exoblock_unhealthy_volumes"
+API_ERROR = {"status": "INACCESSIBLE", "reason": "ApiError"}
+NEVER = {"csi_exoblock_unexpected_errors_total"}  # there would have to be a mistake of ours
+
+
+def test_growth_that_waits_is_counted_and_its_age_shown(
+    growing: str, watched: DriverProcess, endpoint: Endpoint
+) -> None:  # N3
+    wait_until(lambda: (endpoint.value(GROWING) or 0) >= 1)  # others may have left theirs
+
+    before = endpoint.value("csi_exoblock_resize_pending_oldest_seconds") or 0
+    after = endpoint.value("csi_exoblock_resize_pending_oldest_seconds") or 0
+
+    assert 0 < before < after
+
+
+def test_a_volume_in_state_error_is_counted(
+    unwell: str, watched: DriverProcess, cloud: SimulatorProcess, endpoint: Endpoint
+) -> None:
+    broken = [volume for volume in cloud.volumes() if volume["state"] == "error"]
+
+    wait_until(lambda: endpoint.value(UNWELL, **API_ERROR) == len(broken))
+
+
+def test_the_quota_is_shown_with_its_use(
+    volume: str, cloud: SimulatorProcess, start_controller: StartController, endpoint: Endpoint
+) -> None:  # N3
+    cloud.set_quota("block-storage-snapshot", -1)
+
+    start_controller(*endpoint.flags)
+    wait_until(lambda: quota(endpoint, "usage", "block-storage-volume") is not None)
+
+    assert quota(endpoint, "usage", "block-storage-volume") == len(cloud.volumes())
+    assert quota(endpoint, "usage", "block-storage") == sum(
+        volume["size"] for volume in cloud.volumes()
+    )
+    assert (
+        quota(endpoint, "limit", "block-storage-volume") == cloud.quotas()["block-storage-volume"]
+    )
+    assert quota(endpoint, "limit", "block-storage-snapshot") == math.inf
+
+
+def test_nothing_is_read_for_metrics_that_nobody_can_see(
+    driver: DriverProcess, cloud: SimulatorProcess, start_controller: StartController
+) -> None:  # S20
+    cloud.clear_calls()
+    start_controller()
+
+    wait_until_called(cloud, "list-block-storage-snapshots", times=len(cloud.zones))
+
+    assert "list-quotas" not in cloud.operations_called()
+
+
+def test_a_scrape_calls_nobody(
+    watched: DriverProcess, cloud: SimulatorProcess, endpoint: Endpoint
+) -> None:  # N3: quotas are never in a scrape's way
+    wait_until(lambda: quota(endpoint, "usage", "block-storage") is not None)
+    wait_until_called(cloud, "list-block-storage-volumes", times=2 * len(cloud.zones))
+    cloud.clear_calls()
+
+    for _ in range(5):
+        endpoint.scrape()
+
+    assert cloud.operations_called() == []
+
+
+def test_a_lock_and_its_age_are_seen(
+    watched: DriverProcess, cloud: SimulatorProcess, name: str, endpoint: Endpoint
+) -> None:
+    hanging = cloud.add_fault(fault="hang", operation="create-block-storage-volume")
+    assert endpoint.value(LOCK) == 0
+
+    creating = Controller(watched.channel).CreateVolume.future(create_volume(name))
+    wait_until(lambda: (endpoint.value(LOCK) or 0) > 0)
+    creating.cancel()
+    wait_until(lambda: endpoint.value(LOCK) == 0)
+
+    cloud.remove_fault(hanging)
+
+
+def test_a_detach_is_pending_from_the_first_call_to_the_one_that_ends_it(
+    watched: DriverProcess,
+    cloud: SimulatorProcess,
+    volume: str,
+    node: str,
+    endpoint: Endpoint,
+) -> None:
+    controller = Controller(watched.channel)
+    controller.ControllerPublishVolume(publish(volume, node))
+    cloud.add_fault(fault="refuse", status=409, operation=DETACH, count=2)
+    assert endpoint.value(DETACHING) == 0
+
+    ages = []
+    for _ in range(2):
+        with pytest.raises(grpc.RpcError):
+            controller.ControllerUnpublishVolume(unpublish(volume, node))
+        ages.append(endpoint.value(DETACHING) or 0)
+    controller.ControllerUnpublishVolume(unpublish(volume, node))
+
+    assert 0 < ages[0] < ages[1]
+    assert endpoint.value(DETACHING) == 0
+
+
+def test_a_detach_that_nobody_asks_for_any_more_is_not_pending(
+    start_controller: StartController,
+    cloud: SimulatorProcess,
+    volume: str,
+    node: str,
+    endpoint: Endpoint,
+) -> None:
+    hurried = start_controller(*endpoint.flags, "--time-scale", "0.002")  # given up after 1.8 s
+    controller = Controller(hurried.channel)
+    cloud.add_fault(fault="refuse", status=503)
+    with pytest.raises(grpc.RpcError):
+        controller.ControllerUnpublishVolume(unpublish(volume, node))
+    assert (endpoint.value(DETACHING) or 0) > 0
+
+    wait_until(lambda: endpoint.value(DETACHING) == 0)
+
+
+def quota(endpoint: Endpoint, what: str, resource: str) -> float | None:
+    return endpoint.value(f"csi_exoblock_quota_{what}", resource=resource)
+
+
+def test_a_call_is_counted_by_its_code(watched: DriverProcess, endpoint: Endpoint) -> None:
+    with pytest.raises(grpc.RpcError):
+        Controller(watched.channel).CreateVolume(csi_pb2.CreateVolumeRequest())
+
+    count = endpoint.value(
+        "csi_plugin_operations_seconds_count",
+        driver_name="exoblock.csi.exoscale.com",
+        method_name="/csi.v1.Controller/CreateVolume",
+        grpc_status_code="InvalidArgument",
+    )
+    assert count == 1

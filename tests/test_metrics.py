@@ -1,0 +1,25 @@
+"""The table of metrics that users read is what the driver has, name by name (F7)."""
+
+from __future__ import annotations
+
+from csi_exoblock.collectors import Counter, Gauge, Histogram, Registry
+from csi_exoblock.metrics import Metrics
+from tests.metrics import Family, documented
+
+
+def test_the_table_names_every_metric_with_its_type_and_labels() -> None:
+    declared = [
+        Family(name=each.name, kind=each.kind, labels=frozenset(each.label_names))
+        for each in vars(Metrics(Registry())).values()
+        if isinstance(each, Counter | Gauge | Histogram)
+    ]
+
+    assert {each.name: each for each in declared} == {
+        name: family for name, (family, _) in documented().items()
+    }
+
+
+def test_no_label_can_hold_an_id() -> None:
+    labels = {label for family, _ in documented().values() for label in family.labels}
+
+    assert not {label for label in labels if "volume" in label or "node" in label or "id" in label}
