@@ -24,6 +24,7 @@ from csi_exoblock.simulator.control import Control
 from csi_exoblock.simulator.disks import LoopDisks
 from csi_exoblock.simulator.faults import Faults
 from csi_exoblock.simulator.gateway import Gateway
+from csi_exoblock.simulator.inventory import Inventory
 from csi_exoblock.simulator.persistence import StateFile
 from csi_exoblock.simulator.runner import Runner
 from csi_exoblock.simulator.settings import LocalInstance, Settings
@@ -143,7 +144,7 @@ def _build_app(
     control = Control(
         cloud=cloud,
         runner=runner,
-        disks=disks,
+        inventory=Inventory(cloud=cloud, runner=runner, disks=disks),
         faults=faults,
         calls=calls,
         credentials=credentials,

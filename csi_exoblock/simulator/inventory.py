@@ -1,0 +1,158 @@
+"""Let tests and people see what the cloud really holds, and change it from behind."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from aiohttp import web
+
+from csi_exoblock.simulator import refusals, wire
+from csi_exoblock.simulator.attachments import Attachments
+from csi_exoblock.simulator.body import parse_id
+from csi_exoblock.simulator.cloud import Cloud, Zone
+from csi_exoblock.simulator.content import Disks, NoDisks
+from csi_exoblock.simulator.resources import (
+    InstanceState,
+    SnapshotState,
+    Volume,
+    VolumeState,
+)
+from csi_exoblock.simulator.runner import Runner
+
+Handler = Callable[[web.Request], Awaitable[Any]]
+
+Table = tuple[tuple[str, str, Handler], ...]
+"""Method, path and handler of each route; the handlers' docstrings describe them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inventory:
+    """Instances, volumes, snapshots and operations of all zones."""
+
+    cloud: Cloud
+    runner: Runner
+    disks: Disks
+
+    def table(self) -> Table:
+        """Return every route."""
+        instance = "/instances/{zone}/{id}"
+        return (
+            ("GET", "/instances", self._get_instances),
+            ("POST", "/instances/{zone}", self._add_instance),
+            ("PUT", instance, self._set_instance_state),
+            ("DELETE", instance, self._remove_instance),
+            ("GET", "/volumes", self._get_volumes),
+            ("POST", "/volumes/{zone}", self._add_volumes),
+            ("PUT", "/volumes/{zone}/{id}", self._set_volume_state),
+            ("GET", "/snapshots", self._get_snapshots),
+            ("PUT", "/snapshots/{zone}/{id}", self._set_snapshot_state),
+            ("GET", "/operations", self._get_operations),
+            ("POST", "/operations/{zone}/{id}", self._finish_operation),
+        )
+
+    def _zone(self, request: web.Request) -> Zone:
+        return self.cloud.zone(request.match_info["zone"])
+
+    async def _get_instances(self, request: web.Request) -> list[wire.Json]:
+        """List the instances of all zones; local ones are this host."""
+        return [
+            {**wire.instance(each), "zone": zone.name, "local": each.is_local}
+            for zone in self.cloud.zones.values()
+            for each in zone.instances.values()
+        ]
+
+    async def _add_instance(self, request: web.Request) -> wire.Json:
+        """Add a running instance to a zone: {"name": "...", "local": false}, both optional."""
+        body = await request.json() if request.can_read_body else {}
+        if body.get("local") and isinstance(self.disks, NoDisks):
+            raise refusals.conflict("no devices: started without a local instance, or without root")
+        instance = self.cloud.add_instance(
+            self._zone(request), name=body.get("name", ""), is_local=bool(body.get("local"))
+        )
+        return wire.instance(instance)
+
+    async def _set_instance_state(self, request: web.Request) -> None:
+        """Change the state of an instance: {"state": "stopped"}."""
+        state = InstanceState((await request.json())["state"])
+        freed = Attachments(self.cloud).set_instance_state(self._zone(request), _id(request), state)
+        await self.runner.disconnect(freed)
+
+    async def _remove_instance(self, request: web.Request) -> None:
+        """Forget an instance: it then does not exist."""
+        freed = Attachments(self.cloud).remove_instance(self._zone(request), _id(request))
+        await self.runner.disconnect(freed)
+
+    async def _get_volumes(self, request: web.Request) -> list[wire.Json]:
+        """List the volumes of all zones as they are, with source, device and use at detach."""
+        devices, pulled = self.disks.devices(), self.disks.pulled()
+        return [
+            {
+                **wire.volume(each),
+                "zone": zone.name,
+                "source": str(each.source) if each.source else None,
+                "device": devices.get(each.id),
+                "detached-in-use": each.id in pulled,
+            }
+            for zone in self.cloud.zones.values()
+            for each in zone.volumes.values()
+        ]
+
+    async def _add_volumes(self, request: web.Request) -> None:
+        """Fill a zone with detached volumes, beyond all quotas: {"count": 9, "prefix": "old-"}."""
+        body = await request.json()
+        zone = self._zone(request)
+        for number in range(body["count"]):
+            volume = Volume(
+                id=self.cloud.new_id(),
+                name=f"{body.get('prefix', 'volume-')}{number}",
+                size_gib=1,
+                state=VolumeState.DETACHED,
+                labels={},
+                created_at=self.cloud.clock(),
+            )
+            zone.put(volume)
+
+    async def _set_volume_state(self, request: web.Request) -> None:
+        """Put a volume into a state, as if it came to that by itself: {"state": "error"}."""
+        zone = self._zone(request)
+        state = VolumeState((await request.json())["state"])
+        zone.put(replace(zone.volume(_id(request)), state=state))
+
+    async def _get_snapshots(self, request: web.Request) -> list[wire.Json]:
+        """List the snapshots of all zones."""
+        return [
+            {**wire.snapshot(each), "zone": zone.name}
+            for zone in self.cloud.zones.values()
+            for each in zone.snapshots.values()
+        ]
+
+    async def _set_snapshot_state(self, request: web.Request) -> None:
+        """Put a snapshot into a state, as if it came to that by itself: {"state": "error"}."""
+        zone = self._zone(request)
+        state = SnapshotState((await request.json())["state"])
+        zone.put(replace(zone.snapshot(_id(request)), state=state))
+
+    async def _get_operations(self, request: web.Request) -> list[wire.Json]:
+        """List the operations with kind, new name, and seconds, which is the cloud's own time."""
+        return [
+            {
+                **wire.operation(each),
+                "zone": each.zone,
+                "kind": each.kind,
+                "name": each.change.name,
+                "started-at": each.started_at,
+                "seconds": each.finished_at - each.started_at if each.finished_at else None,
+            }
+            for each in self.cloud.operations.values()
+        ]
+
+    async def _finish_operation(self, request: web.Request) -> None:
+        """End an operation that hangs, successfully."""
+        operation = self.cloud.operation(self._zone(request), _id(request))
+        await self.runner.finish_now(operation)
+
+
+def _id(request: web.Request) -> Any:
+    return parse_id(request.match_info["id"])
