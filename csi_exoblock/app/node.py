@@ -36,6 +36,7 @@ from csi_exoblock.node.mounting import VolumeMounter
 from csi_exoblock.node.occupancy import Occupancy
 from csi_exoblock.node.publishing import Publishing
 from csi_exoblock.node.release import Release
+from csi_exoblock.node.repair import Repair
 from csi_exoblock.node.staging import Staging
 from csi_exoblock.node.usage import Usage
 
@@ -87,6 +88,9 @@ def build_node(server: ServerSettings, settings: NodeSettings, metrics: Metrics)
         write_back=WriteBack(workers=Workers(patience_seconds=timing.write_back)),
         timing=timing,
     )
+    repair = Repair(
+        devices=devices, mounts=mounts, mounter=mounter, liveness=liveness, release=release
+    )
     service = Node(
         staging=Staging(
             holds=holds,
@@ -106,15 +110,14 @@ def build_node(server: ServerSettings, settings: NodeSettings, metrics: Metrics)
             mounter=mounter,
             liveness=liveness,
             release=release,
+            repair=repair,
         ),
         publishing=Publishing(
             holds=holds,
             jobs=jobs,
             devices=devices,
             mounts=mounts,
-            mounter=mounter,
-            liveness=liveness,
-            release=release,
+            repair=repair,
         ),
         growth=Growth(holds=holds, jobs=jobs, devices=devices, mounts=mounts, mounter=mounter),
         usage=Usage(

@@ -10,13 +10,12 @@ from csi_exoblock.concurrency import Deadline, Holds
 from csi_exoblock.errors import HostError, Mismatch, WrongState
 from csi_exoblock.host.devices import BlockDevice, DeviceNumber, Devices
 from csi_exoblock.host.jobs import Jobs
-from csi_exoblock.host.liveness import Liveness
 from csi_exoblock.host.mountpoints import make_file, make_folder, remove
 from csi_exoblock.host.mounts import Mount, Mounts, real_path
 from csi_exoblock.host.readonly import is_read_only, set_read_only
 from csi_exoblock.model import Access, AccessMode, BlockAccess, MountAccess, VolumeId
-from csi_exoblock.node.mounting import VolumeMounter, wants_read_only
-from csi_exoblock.node.release import Release
+from csi_exoblock.node.mounting import wants_read_only
+from csi_exoblock.node.repair import Repair
 
 log = logging.getLogger(__name__)
 
@@ -31,17 +30,13 @@ class Publishing:
         jobs: Jobs,
         devices: Devices,
         mounts: Mounts,
-        mounter: VolumeMounter,
-        liveness: Liveness,
-        release: Release,
+        repair: Repair,
     ) -> None:
         self._holds = holds
         self._jobs = jobs
         self._devices = devices
         self._mounts = mounts
-        self._mounter = mounter
-        self._liveness = liveness
-        self._release = release
+        self._repair = repair
 
     def publish(
         self,
@@ -72,7 +67,9 @@ class Publishing:
                 self._publish_device(volume_id, device, target_path, access, read_only, deadline)
             else:
                 read_only = read_only or wants_read_only(access)
-                staged = self._staged(volume_id, device, staging_path, access, deadline)
+                staged = self._repair.working_mount(
+                    volume_id, device, staging_path, access, deadline
+                )
                 self._publish_folder(volume_id, staged, target_path, access, read_only, deadline)
 
     def unpublish(self, volume_id: VolumeId | None, target_path: Path, deadline: Deadline) -> None:
@@ -92,45 +89,6 @@ class Publishing:
             self._mounts.unmount(target_path, deadline)
             logs.step("unpublish: removing the target")
             remove(target_path)
-
-    def _staged(
-        self,
-        volume_id: VolumeId,
-        disk: BlockDevice,
-        path: Path,
-        access: MountAccess,
-        deadline: Deadline,
-    ) -> Mount:
-        """Return the staging mount, which works; one repair is tried for one that doesn't (D7).
-
-        Raises:
-            WrongState: There is none, or it can't be repaired now.
-        """
-        logs.step("publish: looking at the staging path")
-        mount = self._staging_mount(volume_id, disk, path)
-        writing = not wants_read_only(access)
-        broken = self._liveness.why_unusable(mount, writing=writing)
-        if broken is None or mount.device is None:
-            return mount
-        self._release.clear_broken(volume_id, mount, broken, deadline)
-        device = self._devices.at(mount.device)
-        self._mounter.mount(volume_id, device, path, access, deadline, check=True, grow=False)
-        mount = self._staging_mount(volume_id, disk, path)
-        if broken := self._liveness.why_unusable(mount, writing=writing):
-            raise WrongState(
-                f"volume {volume_id}: its file system at {path} doesn't work, not even after it "
-                f"was mounted again: {broken}"
-            )
-        return mount
-
-    def _staging_mount(self, volume_id: VolumeId, disk: BlockDevice, path: Path) -> Mount:
-        layers = self._mounts.at(path)
-        if not layers or layers[-1].device not in self._devices.numbers(disk):
-            raise WrongState(
-                f"volume {volume_id}: it is not staged at {path}; its device {disk.number} must be "
-                "mounted there first"
-            )
-        return layers[-1]
 
     def _publish_folder(
         self,

@@ -17,6 +17,7 @@ from csi_exoblock.host.mounts import Mount, Mounts
 from csi_exoblock.model import Access, BlockAccess, MountAccess, VolumeId
 from csi_exoblock.node.mounting import VolumeMounter, flags_of, wants_read_only
 from csi_exoblock.node.release import Release
+from csi_exoblock.node.repair import Repair
 from csi_exoblock.options import FormatPolicy, FsckPolicy, VolumeContext
 
 log = logging.getLogger(__name__)
@@ -37,6 +38,7 @@ class Staging:
         mounter: VolumeMounter,
         liveness: Liveness,
         release: Release,
+        repair: Repair,
     ) -> None:
         self._holds = holds
         self._jobs = jobs
@@ -47,6 +49,7 @@ class Staging:
         self._mounter = mounter
         self._liveness = liveness
         self._release = release
+        self._repair = repair
 
     def stage(
         self,
@@ -72,6 +75,7 @@ class Staging:
         volume = f"volume {volume_id}"
         with self._holds.hold(volume):
             self._jobs.check(volume)
+            self._repair.forget(volume_id)
             try:
                 self._stage(volume_id, staging_path, access, context, deadline)
             except (WrongState, ForeignContent) as error:
@@ -97,6 +101,7 @@ class Staging:
         volume = f"volume {volume_id}"
         with self._holds.hold(volume):
             self._jobs.check(volume)
+            self._repair.forget(volume_id)
             self._release.release(volume_id, staging_path, deadline)
 
     def _stage(

@@ -105,6 +105,7 @@ class Volume:
         *,
         capability: csi_pb2.VolumeCapability | None = None,
         readonly: bool = False,
+        seconds: float | None = None,
     ) -> pathlib.Path:
         """Publish it to a pod and return where."""
         target = self.target(pod)
@@ -116,7 +117,8 @@ class Volume:
                 target_path=str(target),
                 volume_capability=capability or mount_capability("ext4"),
                 readonly=readonly,
-            )
+            ),
+            timeout=seconds,
         )
         return target
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import pathlib
 from collections.abc import Callable
 
 import grpc
 import pytest
 
-from tests.grpc_errors import refused
+from tests.grpc_errors import outcome, refused
+from tests.kubernetes.cluster.polling import wait_until
 from tests.node.conftest import Tools, Volume, mount_capability
 from tests.node.disks import mounts_of, run
 
@@ -75,6 +77,45 @@ def test_a_file_system_that_can_t_be_repaired_is_not_handed_out(
         volume.publish()
 
     (tools.folder / "e2fsck").unlink()
+    assert mounts_of(volume.disk.path) == []
+
+
+def test_a_repair_that_outlasts_its_call_is_finished_by_the_retry(
+    volume: Volume, tools: Tools, tmp_path: pathlib.Path
+) -> None:
+    """D10: kubelet has staged the volume, and won't do so again before its pods have gone."""
+    leave = tmp_path / "leave"
+    volume.stage()
+    make_read_only(volume)
+    waiting = f"while ! test -e {leave}; do sleep 0.02; done"
+    tools.replace("e2fsck", f'{waiting}; exec /usr/sbin/e2fsck "$@"')
+
+    with refused(grpc.StatusCode.DEADLINE_EXCEEDED):
+        volume.publish(seconds=1.0)
+    wait_until(lambda: "not interrupted" in outcome(volume.publish)[1], "the end of the call")
+    leave.touch()
+    wait_until(lambda: outcome(volume.publish)[0] != "ABORTED", "the end of e2fsck")
+    target = volume.publish()
+
+    (tools.folder / "e2fsck").unlink()
+    (target / "file").write_text("works again")
+
+
+def test_a_repair_that_failed_is_tried_again_until_the_volume_leaves(
+    volume: Volume, tools: Tools
+) -> None:
+    volume.stage()
+    make_read_only(volume)
+    tools.replace("e2fsck", "echo INCONSISTENCY; exit 4")
+
+    for _ in range(2):
+        with refused(grpc.StatusCode.FAILED_PRECONDITION, "INCONSISTENCY"):
+            volume.publish()
+    (tools.folder / "e2fsck").unlink()
+    volume.unstage()
+
+    with refused(grpc.StatusCode.FAILED_PRECONDITION, "not staged"):
+        volume.publish()
     assert mounts_of(volume.disk.path) == []
 
 

@@ -17,8 +17,8 @@ from csi_exoblock.host.filesystems import Blank, Content, Filesystems
 from csi_exoblock.host.formatting import Formatter
 from csi_exoblock.host.mounts import Mount, Mounts
 from csi_exoblock.model import VolumeId
-from csi_exoblock.node.publishing import Publishing
 from csi_exoblock.node.release import Release
+from csi_exoblock.node.repair import Repair
 from csi_exoblock.node.staging import Staging
 
 _SERIAL_CHARACTERS = 20
@@ -50,7 +50,7 @@ def trust_the_link() -> None:
 def compare_mounts_by_path() -> None:
     """Take whatever is mounted at the path for the volume (D4, S14)."""
 
-    def staging_mount(self: Publishing, volume_id: VolumeId, disk: Any, path: Path) -> Mount:
+    def staging_mount(self: Repair, volume_id: VolumeId, disk: Any, path: Path) -> Mount:
         if not (layers := self._mounts.at(path)):
             raise WrongState(f"volume {volume_id}: it is not staged at {path}")
         return layers[-1]
@@ -59,7 +59,7 @@ def compare_mounts_by_path() -> None:
         return bool(self._mounts.at(path))
 
     Staging._is_staged = is_staged  # type: ignore[method-assign, assignment] # the rest is no matter
-    Publishing._staging_mount = staging_mount  # type: ignore[method-assign]
+    Repair._staging_mount = staging_mount  # type: ignore[method-assign]
 
 
 def unstage_by_device_presence() -> None:

@@ -1,0 +1,97 @@
+"""Hand out staging mounts that work; one that doesn't is checked and mounted anew first (D7)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from csi_exoblock import logs
+from csi_exoblock.concurrency import Deadline
+from csi_exoblock.errors import WrongState
+from csi_exoblock.host.devices import BlockDevice, DeviceNumber, Devices
+from csi_exoblock.host.liveness import Liveness
+from csi_exoblock.host.mounts import Mount, Mounts
+from csi_exoblock.model import MountAccess, VolumeId
+from csi_exoblock.node.mounting import VolumeMounter, wants_read_only
+from csi_exoblock.node.release import Release
+
+
+class Repair:
+    """Repairs staged file systems, and goes on where an earlier call had to leave off.
+
+    Kubelet stages a volume once for all its pods. What a repair has unmounted and could not mount
+    again is remembered here, until that succeeds or the volume is staged anew or unstaged.
+    """
+
+    def __init__(
+        self,
+        *,
+        devices: Devices,
+        mounts: Mounts,
+        mounter: VolumeMounter,
+        liveness: Liveness,
+        release: Release,
+    ) -> None:
+        self._devices = devices
+        self._mounts = mounts
+        self._mounter = mounter
+        self._liveness = liveness
+        self._release = release
+        self._under_way: dict[VolumeId, tuple[Path, DeviceNumber]] = {}
+
+    def working_mount(
+        self,
+        volume_id: VolumeId,
+        disk: BlockDevice,
+        path: Path,
+        access: MountAccess,
+        deadline: Deadline,
+    ) -> Mount:
+        """Return the staging mount, which works; one repair is tried for one that doesn't.
+
+        Raises:
+            WrongState: There is none, or it can't be repaired now.
+            OperationPending: The check of an earlier repair goes on.
+            HostError: A command failed; the repair is worth a retry.
+            DeadlineExceeded: The deadline came first; a check that had begun goes on.
+        """
+        logs.step("publish: looking at the staging path")
+        writing = not wants_read_only(access)
+        device = self._unmounted(volume_id, disk, path)
+        if device is None:
+            mount = self._staging_mount(volume_id, disk, path)
+            broken = self._liveness.why_unusable(mount, writing=writing)
+            if broken is None or mount.device is None:
+                return mount
+            device = mount.device
+            self._release.clear_broken(volume_id, mount, broken, deadline)
+            self._under_way[volume_id] = (path, device)
+        found = self._devices.at(device)
+        self._mounter.mount(volume_id, found, path, access, deadline, check=True, grow=False)
+        self.forget(volume_id)
+        mount = self._staging_mount(volume_id, disk, path)
+        if broken := self._liveness.why_unusable(mount, writing=writing):
+            raise WrongState(
+                f"volume {volume_id}: its file system at {path} doesn't work, not even after it "
+                f"was mounted again: {broken}"
+            )
+        return mount
+
+    def forget(self, volume_id: VolumeId) -> None:
+        """Give up a repair of the volume: somebody else decides now what is mounted."""
+        self._under_way.pop(volume_id, None)
+
+    def _unmounted(self, volume_id: VolumeId, disk: BlockDevice, path: Path) -> DeviceNumber | None:
+        """Return the device that an earlier repair unmounted here and that isn't mounted again."""
+        where, device = self._under_way.get(volume_id, (None, None))
+        if where != path or device not in self._devices.numbers(disk) or self._mounts.at(path):
+            return None
+        return device
+
+    def _staging_mount(self, volume_id: VolumeId, disk: BlockDevice, path: Path) -> Mount:
+        layers = self._mounts.at(path)
+        if not layers or layers[-1].device not in self._devices.numbers(disk):
+            raise WrongState(
+                f"volume {volume_id}: it is not staged at {path}; its device {disk.number} must be "
+                "mounted there first"
+            )
+        return layers[-1]
