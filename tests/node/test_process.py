@@ -80,7 +80,7 @@ def test_a_process_whose_pool_is_stuck_is_not_alive(
     port = free_port()
     driver = start_node(
         *("--grpc-workers", "2", "--http-endpoint", f"127.0.0.1:{port}"),
-        *("--device-wait-timeout", "600m"),
+        *("--time-scale", "0.05", "--device-wait-timeout", "600m"),
     )
     volumes = [make_volume(make_disk(), driver) for _ in range(2)]
     for volume in volumes:

@@ -25,17 +25,9 @@ WORKERS = 16
 MakeVolume = Callable[..., Volume]
 
 
-@pytest.fixture(scope="module")
-def patient(start_node: Callable[..., DriverProcess]) -> DriverProcess:
-    """A driver that a file system on a busy machine still answers in time."""
-    return start_node("--time-scale", "0.2")
-
-
 @pytest.fixture
-def make(
-    make_volume: MakeVolume, make_disk: MakeDisk, patient: DriverProcess
-) -> Callable[[], Volume]:
-    return lambda: make_volume(make_disk(), patient)
+def make(make_volume: MakeVolume, make_disk: MakeDisk) -> Callable[[], Volume]:
+    return lambda: make_volume(make_disk())
 
 
 @pytest.mark.parametrize("filesystem", ["ext4", "xfs", "btrfs"])
@@ -87,16 +79,16 @@ def test_a_path_that_is_not_the_volumes_is_not_found(
 
 
 def test_a_file_system_that_hangs_holds_up_nobody_but_who_asks_about_it(
-    make: Callable[[], Volume], patient: DriverProcess
+    make: Callable[[], Volume], driver: DriverProcess
 ) -> None:
     hung, healthy = make(), make()
     healthy.stage()
     healthy.usage(healthy.staging)
-    before = threads_of(patient)
+    before = threads_of(driver)
 
     with hanging(hung.disk.path, hung.staging):
         codes = {outcome(lambda: hung.usage(hung.staging))[0] for _ in range(1000)}
-        during = threads_of(patient)
+        during = threads_of(driver)
         total = healthy.usage(healthy.staging)[BYTES].total
 
     assert codes == {"UNAVAILABLE"}
