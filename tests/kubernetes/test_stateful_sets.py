@@ -22,9 +22,12 @@ _QUOTA = "block-storage-volume-attachments"
 @pytest.fixture
 def small_node(installation: Installation, cloud: Cloud) -> Iterator[None]:
     """Let the node have as many volumes as the platform grants by default."""
-    _set_limit(installation, _SMALL_LIMIT)
-    yield
-    _set_limit(installation, ATTACH_LIMIT)
+    with cloud.limited(_QUOTA, _SMALL_LIMIT):
+        try:
+            _set_limit(installation, _SMALL_LIMIT)
+            yield
+        finally:
+            _set_limit(installation, ATTACH_LIMIT)
 
 
 def test_every_pod_finds_its_own_canary_after_scaling(namespace: Namespace) -> None:
@@ -60,7 +63,6 @@ def test_a_pod_beyond_the_nodes_limit_waits_and_comes_when_one_goes(namespace: N
 
 
 def _set_limit(installation: Installation, limit: int) -> None:
-    installation.cloud.set_quota(_QUOTA, limit)
     installation.node.stop()
     installation.node = node_plugin(limit)
     installation.node.start()
