@@ -54,7 +54,7 @@ def build_controller(
     waiter = OperationWaiter(cloud=cloud, timing=timing, metrics=metrics)
     ledger = Ledger(waiter=waiter, timing=timing)
     labels = Labels(settings)
-    writer = LabelWriter(cloud=cloud, waiter=waiter)
+    writer = LabelWriter(cloud=cloud, ledger=ledger)
     reader = VolumeReader(cloud=cloud, ledger=ledger, timing=timing)
     volume_lookup = Lookup(
         lambda zone, deadline: cloud.zone(zone).list_volumes(deadline),

@@ -134,7 +134,7 @@ class Adoption:
             return
         logs.step("repairing the volume's labels")
         try:
-            self._writer.write(volume, wanted, deadline)
+            self._writer.write(volume, wanted, Entry(), deadline)
         except DriverError as error:  # labels are for people; the volume is good without (C4)
             log.warning("labels not repaired", extra={"volume": volume.id, "error": str(error)})
 

@@ -81,9 +81,9 @@ class Growth:
         with self._ledger.hold(f"volume {volume_id}") as entry:
             volume = self._reader.read(volume_id, entry, deadline)
             if volume.size_gib >= size_gib:
-                self._forget(volume, deadline)
+                self._forget(volume, entry, deadline)
             elif volume.attached_to and not self._is_stopped(volume, deadline):
-                self._defer(volume, size_gib, deadline)
+                self._defer(volume, size_gib, entry, deadline)
             else:
                 volume = self._resize(volume, size_gib, entry, deadline)
             if not wanted.allows(volume.size_gib):
@@ -107,7 +107,7 @@ class Growth:
                 self._resize(volume, pending.size_gib, entry, deadline)
             except DriverError as error:
                 log.warning("deferred growth failed", extra={"error": str(error)})
-        self._forget(volume, deadline)
+        self._forget(volume, entry, deadline)
 
     def _is_stopped(self, volume: Volume, deadline: Deadline) -> bool:
         """Tell whether the instance that has the volume is stopped or gone (N2)."""
@@ -121,7 +121,7 @@ class Growth:
             return True
         return instance.state is InstanceState.STOPPED
 
-    def _defer(self, volume: Volume, size_gib: int, deadline: Deadline) -> NoReturn:
+    def _defer(self, volume: Volume, size_gib: int, entry: Entry, deadline: Deadline) -> NoReturn:
         """Have the volume grow before it is attached the next time.
 
         Raises:
@@ -141,24 +141,26 @@ class Growth:
             logs.step("noting the growth for the next attach")
             pending = PendingSize(size_gib=size_gib, since=int(time.time()))
             labels = self._labels.with_pending_size(volume.labels, pending)
-            self._write_labels(volume, labels, deadline)
+            self._write_labels(volume, labels, entry, deadline)
         raise WrongState(f"{what}; stop or replace the pods that use it, and it grows")
 
-    def _forget(self, volume: Volume, deadline: Deadline) -> None:
+    def _forget(self, volume: Volume, entry: Entry, deadline: Deadline) -> None:
         """Remove the note of a growth, if there is one."""
         if self._labels.pending_size(volume.labels) is None:
             return
         logs.step("removing the note of a growth")
         without = self._labels.without_pending_size(volume.labels)
-        self._write_labels(volume, without, deadline)
+        self._write_labels(volume, without, entry, deadline)
 
-    def _write_labels(self, volume: Volume, labels: Mapping[str, str], deadline: Deadline) -> None:
+    def _write_labels(
+        self, volume: Volume, labels: Mapping[str, str], entry: Entry, deadline: Deadline
+    ) -> None:
         """Write the whole label map, if the API lets us.
 
         Nothing hangs on a label: without it the resizer's own retries finish the growth (N1).
         """
         try:
-            self._writer.write(volume, labels, deadline)
+            self._writer.write(volume, labels, entry, deadline)
         except DriverError as error:
             log.warning("label of a pending growth not written", extra={"error": str(error)})
 
@@ -171,7 +173,7 @@ class Growth:
             with entry.sending(shown_by=lambda seen: seen.size_gib >= size_gib):
                 resized = client.resize_volume(volume.id.uuid, size_gib, deadline)
         except (ApiRejected, ApiDenied) as error:
-            return self._look_again(error, volume, size_gib, deadline)
+            return self._look_again(error, volume, size_gib, entry, deadline)
         if resized.size_gib < size_gib:
             resized = client.get_volume(volume.id.uuid, deadline)
         if resized.size_gib < size_gib:
@@ -182,7 +184,12 @@ class Growth:
         return resized
 
     def _look_again(
-        self, error: ApiRejected | ApiDenied, volume: Volume, size_gib: int, deadline: Deadline
+        self,
+        error: ApiRejected | ApiDenied,
+        volume: Volume,
+        size_gib: int,
+        entry: Entry,
+        deadline: Deadline,
     ) -> Volume:
         """Return the volume if it is as large as wanted though its resize was refused.
 
@@ -197,7 +204,7 @@ class Growth:
         if seen.size_gib >= size_gib:
             return seen
         if seen.attached_to:
-            self._defer(seen, size_gib, deadline)
+            self._defer(seen, size_gib, entry, deadline)
         what = f"volume {volume.id} was not resized to {size_gib} GiB"
         quotas = read_quotas(client, deadline)
         more = {GIBIBYTES: size_gib - volume.size_gib}

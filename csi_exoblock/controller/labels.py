@@ -42,8 +42,8 @@ class PendingSize:
         return f"{self.size_gib}-{self.since}"
 
     def seconds(self) -> float:
-        """Return how long ago it was asked for last."""
-        return time.time() - self.since
+        """Return how long ago it was asked for last, by clocks that may differ a little."""
+        return abs(time.time() - self.since)
 
 
 class Labels:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 from csi_exoblock import logs
 from csi_exoblock.concurrency import Deadline
 from csi_exoblock.config import Timing
 from csi_exoblock.controller.labels import Labels
-from csi_exoblock.controller.ledger import Ledger
+from csi_exoblock.controller.ledger import Entry, Ledger
 from csi_exoblock.controller.reading import VolumeReader
 from csi_exoblock.controller.refusals import failed, refused
 from csi_exoblock.controller.specs import VolumeChanges
@@ -20,21 +21,21 @@ from csi_exoblock.errors import (
     WrongState,
 )
 from csi_exoblock.exoscale.client import Cloud
-from csi_exoblock.exoscale.operations import OperationWaiter
 from csi_exoblock.model import OperationState, Snapshot, Volume, VolumeId, VolumeState
 
 
 class LabelWriter:
     """Writes whole label maps, right whether the API replaces the old map or merges into it."""
 
-    def __init__(self, *, cloud: Cloud, waiter: OperationWaiter) -> None:
+    def __init__(self, *, cloud: Cloud, ledger: Ledger) -> None:
         self._cloud = cloud
-        self._waiter = waiter
+        self._ledger = ledger
 
     def write(
         self,
         volume: Volume,
         labels: Mapping[str, str],
+        entry: Entry,
         deadline: Deadline,
         *,
         name: str | None = None,
@@ -44,16 +45,18 @@ class LabelWriter:
         A key that survives its removal gets an empty value, which counts as absent.
 
         Args:
+            entry: The volume's; it keeps a write whose answer is lost, or that goes on (S5).
             name: The volume's new name, `None` to leave it.
 
         Raises:
             ApiRejected: The API refuses the labels, or any change of them just now.
             OperationFailed: The API took the change, and it failed.
         """
-        seen = self._update(volume, labels, deadline, name=name)
+        seen = self._update(volume, labels, entry, deadline, name=name)
         survivors = _present(seen.labels).keys() - labels.keys()
         if survivors:
-            seen = self._update(volume, {**labels, **dict.fromkeys(survivors, "")}, deadline)
+            emptied = {**labels, **dict.fromkeys(survivors, "")}
+            seen = self._update(volume, emptied, entry, deadline)
         return seen
 
     def write_to_snapshot(
@@ -66,8 +69,8 @@ class LabelWriter:
             OperationFailed: The API took the change, and it failed.
         """
         client = self._cloud.zone(snapshot.id.zone)
-        update = client.update_snapshot(snapshot.id.uuid, labels=labels, deadline=deadline)
-        ended = self._waiter.wait(update, deadline)
+        update = partial(client.update_snapshot, snapshot.id.uuid, labels=labels, deadline=deadline)
+        ended = self._ledger.send(Entry(), update, deadline)
         if ended.state is not OperationState.SUCCESS:
             raise failed(f"snapshot {snapshot.id} was not relabelled", ended)
 
@@ -75,16 +78,21 @@ class LabelWriter:
         self,
         volume: Volume,
         labels: Mapping[str, str],
+        entry: Entry,
         deadline: Deadline,
         *,
         name: str | None = None,
     ) -> Volume:
+        def shows(seen: Volume) -> bool:
+            return _present(labels).items() <= seen.labels.items() and name in (None, seen.name)
+
         client = self._cloud.zone(volume.id.zone)
-        update = client.update_volume(volume.id.uuid, labels=labels, name=name, deadline=deadline)
-        ended = self._waiter.wait(update, deadline)
+        update = partial(
+            client.update_volume, volume.id.uuid, labels=labels, name=name, deadline=deadline
+        )
+        ended = self._ledger.send(entry, update, deadline, shown_by=shows)
         seen = client.get_volume(volume.id.uuid, deadline)
-        shows = _present(labels).items() <= seen.labels.items() and name in (None, seen.name)
-        if ended.state is not OperationState.SUCCESS and not shows:
+        if ended.state is not OperationState.SUCCESS and not shows(seen):
             raise failed(f"volume {volume.id} was not relabelled", ended)
         return seen
 
@@ -124,7 +132,7 @@ class Modification:
                 return
             logs.step("changing name and labels")
             try:
-                self._writer.write(volume, labels, deadline, name=name)
+                self._writer.write(volume, labels, entry, deadline, name=name)
             except (ApiRejected, ApiDenied) as error:
                 raise _why_refused(error, volume) from error
 

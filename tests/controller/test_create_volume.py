@@ -9,6 +9,7 @@ from typing import Any
 import grpc
 import pytest
 
+from tests.controller.administrator import Administrator
 from tests.controller.conftest import Controller, StartController
 from tests.controller.requests import (
     GIB,
@@ -194,6 +195,51 @@ def test_a_volume_without_labels_is_adopted_and_labelled(
     assert answer.volume.volume_id.endswith(volume["id"])
     (adopted,) = volumes_named(cloud, volume["name"])
     assert adopted["labels"]["exoblock/name"] == volume["name"]
+
+
+def test_a_volume_without_labels_that_somebody_uses_is_not_adopted(
+    controller: Controller,
+    cloud: SimulatorProcess,
+    administrator: Administrator,
+    name: str,
+    node: str,
+) -> None:  # D11
+    cloud.add_volumes(cloud.zones[0], 1, prefix=name)
+    (volume,) = volumes_named(cloud, f"{name}0")
+    administrator.attach_volume(f"{volume['zone']}/{volume['id']}", node)
+
+    with refused(grpc.StatusCode.ALREADY_EXISTS, "no label of ours", node.split("/")[1]):
+        controller.CreateVolume(create_volume(f"{name}0"))
+
+    assert volumes_named(cloud, f"{name}0")[0]["labels"] == {}
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        {"exoblock/driver": "exoblock.csi.exoscale.com"},
+        {"exoblock/driver": "exoblock.csi.exoscale.com", "exoblock/cluster-id": "another"},
+        {"exoblock/driver": "csi.exoscale.com", "exoblock/cluster-id": ""},
+    ],
+    ids=["of no cluster", "of another cluster", "of another driver"],
+)
+def test_a_cluster_with_an_id_adopts_only_what_carries_it(
+    start_controller: StartController,
+    cloud: SimulatorProcess,
+    administrator: Administrator,
+    name: str,
+    labels: dict[str, str],
+) -> None:  # D11
+    ours = Controller(start_controller("--cluster-id", "ours").channel)
+    cloud.add_volumes(cloud.zones[0], 2, prefix=name)
+    (foreign,) = volumes_named(cloud, f"{name}0")
+    administrator.label_volume(f"{foreign['zone']}/{foreign['id']}", labels)
+
+    with refused(grpc.StatusCode.ALREADY_EXISTS, "another cluster or driver"):
+        ours.CreateVolume(create_volume(f"{name}0"))
+    ours.CreateVolume(create_volume(f"{name}1"))
+
+    assert volumes_named(cloud, f"{name}1")[0]["labels"]["exoblock/cluster-id"] == "ours"
 
 
 def test_a_volume_without_labels_that_is_smaller_than_the_source_is_no_restore_of_it(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import grpc
@@ -101,14 +102,35 @@ def test_a_request_that_was_taken_back_does_not_grow(
     assert not truth(cloud, volume)["labels"].get(LABEL)
 
 
+def test_a_request_that_goes_on_is_noted_anew_after_a_while(
+    controller: Controller,
+    cloud: SimulatorProcess,
+    volume: str,
+    node: str,
+    administrator: Administrator,
+) -> None:  # or it would be taken for one that nobody repeats
+    controller.ControllerPublishVolume(publish(volume, node))
+    noted = int(time.time()) - 40  # 400 s as fast as this driver lives
+    administrator.label_volume(volume, {LABEL: f"2-{noted}"})
+
+    with refused(grpc.StatusCode.FAILED_PRECONDITION):
+        controller.ControllerExpandVolume(expand(volume, 2))
+
+    size, _, since = truth(cloud, volume)["labels"][LABEL].partition("-")
+    assert size == "2"
+    assert int(since) > noted
+
+
+@pytest.mark.parametrize("since", ["1000000000", "9999999999"])
 def test_a_request_that_nobody_repeated_is_forgotten(
     controller: Controller,
     cloud: SimulatorProcess,
     volume: str,
     node: str,
     administrator: Administrator,
+    since: str,
 ) -> None:
-    administrator.label_volume(volume, {LABEL: "7-1000000000"})
+    administrator.label_volume(volume, {LABEL: f"7-{since}"})
 
     controller.ControllerPublishVolume(publish(volume, node))
 
@@ -142,6 +164,23 @@ def test_without_the_label_expansion_still_works_by_retries(
     controller.ControllerExpandVolume(expand(volume, 2))
 
     assert truth(cloud, volume)["size"] == 2
+
+
+def test_a_note_whose_answer_is_lost_comes_before_the_next_call(
+    controller: Controller, cloud: SimulatorProcess, volume: str, node: str
+) -> None:  # S5: or it would come after the request was taken back, and grow the volume
+    controller.ControllerPublishVolume(publish(volume, node))
+    cloud.set_latency("update", 0.3)
+    cloud.add_fault(fault="drop", operation=UPDATE, when="after", count=1)
+    with refused(grpc.StatusCode.UNAVAILABLE, "outcome not known yet"):
+        controller.ControllerExpandVolume(expand(volume, 3))
+    controller.ControllerExpandVolume(expand(volume, 1))
+    cloud.set_latency("update", 0.05)
+    controller.ControllerUnpublishVolume(unpublish(volume, node))
+
+    controller.ControllerPublishVolume(publish(volume, node))
+
+    assert truth(cloud, volume)["size"] == 1
 
 
 def test_deferral_can_be_switched_off(
