@@ -4,22 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 
+from tests.chaos.faults import FAULTS, OPERATION_OF, is_possible
 from tests.chaos.grid import Cells, Grid
-from tests.chaos.plan import FAULTS, LEAVES_ERROR, OF_OPERATIONS
 from tests.chaos.world import World
 
-RPCS = (
-    "CreateVolume",
-    "DeleteVolume",
-    "ControllerPublishVolume",
-    "ControllerUnpublishVolume",
-    "ControllerExpandVolume",
-    "ControllerModifyVolume",
-    "CreateSnapshot",
-    "DeleteSnapshot",
-    "ListVolumes",
-    "ListSnapshots",
-)
+RPCS = tuple(OPERATION_OF)
 _OF_KIND = {
     "create": "CreateVolume",
     "delete": "DeleteVolume",
@@ -32,14 +21,7 @@ _OF_KIND = {
 PROCESS_FAULTS = ("killed", "cancelled")
 KINDS = (*FAULTS, *PROCESS_FAULTS)
 
-_CREATIONS = ("CreateVolume", "CreateSnapshot")
-# Lists begin no operation, so none of theirs can fail; only creations leave something broken.
-IMPOSSIBLE = frozenset(
-    (kind, rpc)
-    for kind in OF_OPERATIONS
-    for rpc in RPCS
-    if rpc.startswith("List") or (kind == LEAVES_ERROR and rpc not in _CREATIONS)
-)
+IMPOSSIBLE = frozenset((kind, rpc) for kind in KINDS for rpc in RPCS if not is_possible(kind, rpc))
 GRID = Grid(kinds=KINDS, columns=RPCS, impossible=IMPOSSIBLE, prefix="Controller")
 
 
@@ -49,7 +31,7 @@ def cells_of(world: World) -> Cells:
     cells: Cells = Counter()
     rules = {
         (fault.operation, str(FAULTS[fault.kind]["fault"])): fault.kind
-        for fault in world.plan.faults
+        for fault in reversed(world.plan.faults)  # of two that look alike the first came first
     }
     for call in world.cloud.calls():
         kind = call.fault and rules.get((call.operation, call.fault))

@@ -8,85 +8,34 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from csi_exoblock.simulator.modes import Question
+from tests.chaos.faults import (
+    CELLS,
+    CREATE,
+    FAULTS,
+    LISTS,
+    LOST_ANSWERS,
+    OF_OPERATIONS,
+    OPERATION_OF,
+    READS,
+    WRITES,
+    Fault,
+    fits,
+)
 
 ZONES = ("ch-gva-2", "de-fra-1", "at-vie-1")
 
-# How each fault of the report is given to the simulator.
-FAULTS: Mapping[str, Mapping[str, Any]] = {
-    "refused 4xx": {"fault": "refuse", "status": 409},
-    "bad request": {"fault": "refuse", "status": 400},
-    "denied": {"fault": "refuse", "status": 403},
-    "refused 5xx": {"fault": "refuse", "status": 503},
-    "5xx after": {"fault": "refuse", "status": 502, "when": "after"},
-    "throttled": {"fault": "refuse", "status": 429, "retry_after": 0.02},
-    "drop before": {"fault": "drop", "when": "before"},
-    "drop after": {"fault": "drop", "when": "after"},
-    "delay before": {"fault": "delay", "when": "before", "seconds": 3.0},
-    "delay after": {"fault": "delay", "when": "after", "seconds": 3.0},
-    "garbage": {"fault": "garbage", "when": "after"},
-    "fails": {"fault": "fail", "reason": "fault"},
-    "fails busy": {"fault": "fail", "reason": "busy"},
-    "fails, left": {"fault": "fail", "reason": "partial", "leaves": "error"},
-    "fails, done": {"fault": "fail", "reason": "unknown", "leaves": "done"},
-    "times out": {"fault": "time-out"},
-    "times out, done": {"fault": "time-out", "leaves": "done"},
-    "hangs": {"fault": "hang", "calls": 40},  # a driver that waits sends so many in a second
+_DEED_OF: Mapping[str, str] = {
+    "ControllerPublishVolume": "attach",
+    "ControllerUnpublishVolume": "attach",
+    "ControllerExpandVolume": "expand",
+    "ControllerModifyVolume": "modify",
+    "CreateSnapshot": "snapshot",
+    "DeleteSnapshot": "snapshot",
 }
-
-WRITES = (
-    "create-block-storage-volume",
-    "delete-block-storage-volume",
-    "attach-block-storage-volume-to-instance",
-    "detach-block-storage-volume",
-    "resize-block-storage-volume",
-    "update-block-storage-volume",
-    "create-block-storage-snapshot",
-    "delete-block-storage-snapshot",
-)
-READS = (
-    "list-block-storage-volumes",
-    "list-block-storage-volumes",  # which every create begins with, and lists come later
-    "list-block-storage-snapshots",
-    "get-block-storage-volume",
-    "get-block-storage-snapshot",
-    "get-operation",
-    "get-instance",
-    "list-quotas",
-)
-# These befall an operation, and only a write that begins one can have them.
-OF_OPERATIONS = frozenset(
-    {"fails", "fails busy", "fails, left", "fails, done", "times out", "times out, done", "hangs"}
-)
-LEAVES_ERROR = "fails, left"
-CREATE = "create-block-storage-volume"  # what costs most when it goes wrong, so it does oftener
-_LOST_ANSWERS = ("drop after", "5xx after", "garbage")
-RESIZE = "resize-block-storage-volume"  # the one write that begins none
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fault:
-    """One thing that goes wrong with the API.
-
-    Attributes:
-        kind: A key of `FAULTS`.
-        operation: Which calls it is about.
-        skip: How many such calls are spared first.
-        count: How many it befalls.
-    """
-
-    kind: str
-    operation: str
-    skip: int
-    count: int
-
-    def rule(self) -> dict[str, Any]:
-        """Return the simulator's rule for it."""
-        where = {"operation": self.operation, "skip": self.skip, "count": self.count}
-        return {**FAULTS[self.kind], **where}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,25 +95,50 @@ def plan_of(seed: int) -> Plan:
         if chance.random() < 0.35
     }
     minimum = int(modes.get("minimum-size", "1"))
+    kind, rpc = CELLS[seed % len(CELLS)]
     return Plan(
         seed=seed,
         zones=zones,
         modes=modes,
-        faults=tuple(_fault(chance) for _ in range(chance.choice((0, 1, 2, 3, 4, 6)))),
+        faults=(
+            _fault_of(kind, rpc, wandering),
+            *(_fault(chance) for _ in range(chance.choice((0, 1, 2, 3, 4, 6)))),
+        ),
         kills=tuple(chance.randint(1, 60) for _ in range(chance.choice((0, 0, 0, 1, 1, 2)))),
         leader_changes=frozenset(
             chance.randint(2, 25) for _ in range(chance.choice((0, 0, 0, 1, 2)))
         ),
         cancels=frozenset(chance.randint(1, 25) for _ in range(chance.choice((0, 0, 1, 2)))),
-        lives=tuple(_lives(chance, wandering, minimum)),
+        lives=_with(_deed_of(kind, rpc), _lives(chance, wandering, minimum)),
     )
+
+
+def _fault_of(kind: str, rpc: str, chance: random.Random) -> Fault:
+    operation = OPERATION_OF[rpc]
+    if not fits(kind, operation):  # the note of a growth is what an expand begins an operation for
+        operation = "update-block-storage-volume"
+    skip = chance.randint(3, 9) if rpc in LISTS else chance.choice((0, 0, 1))
+    return Fault(kind=kind, operation=operation, skip=skip, count=3)
+
+
+def _deed_of(kind: str, rpc: str) -> str:
+    if rpc == "ControllerExpandVolume" and not fits(kind, OPERATION_OF[rpc]):
+        return "expand in use"
+    return _DEED_OF.get(rpc, "")
+
+
+def _with(deed: str, lives: list[Life]) -> tuple[Life, ...]:
+    """Have the last life come to a deed."""
+    *others, last = lives
+    deeds = (*filter(None, [deed]), *(each for each in last.deeds if each != deed))
+    return (*others, replace(last, deeds=deeds, impatient=0, stranger=False))
 
 
 def _fault(chance: random.Random) -> Fault:
     if chance.random() < 0.1:  # what leaks in drivers of this kind
-        kind = chance.choice(_LOST_ANSWERS)
+        kind = chance.choice(LOST_ANSWERS)
         return Fault(kind=kind, operation=CREATE, skip=chance.choice((0, 1, 2)), count=1)
-    kind = chance.choice((*FAULTS, *_LOST_ANSWERS))
+    kind = chance.choice((*FAULTS, *LOST_ANSWERS))
     operations = WRITES if kind in OF_OPERATIONS or chance.random() < 0.65 else READS
     fitting = [each for each in operations if fits(kind, each)]
     operation = chance.choices(fitting, [3 if each == CREATE else 1 for each in fitting])[0]
@@ -174,16 +148,6 @@ def _fault(chance: random.Random) -> Fault:
         skip=chance.choice((0, 0, 0, 1, 2, 4, 7)),
         count=chance.choice((1, 1, 1, 2, 3)),
     )
-
-
-def fits(kind: str, operation: str) -> bool:
-    """Tell whether that can go wrong with that operation of the API.
-
-    A volume that an attach leaves in state error is a case for support: no driver can mend it.
-    """
-    if kind == LEAVES_ERROR:
-        return operation.startswith("create-")
-    return kind not in OF_OPERATIONS or (operation in WRITES and operation != RESIZE)
 
 
 _DEEDS = (
