@@ -31,10 +31,11 @@ _OPTIONS = [
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kill:
-    """Where a driver dies by SIGKILL.
+    """Where a driver dies by SIGKILL, or stops until it is told to go on.
 
     Attributes:
-        at: `step`, `request` (sent, not answered), `answer`, or empty for never.
+        at: `step`, `request` (sent, not answered), `answer`, or empty for never; `pause` is at a
+            step, where it only stops.
         name: Which step; empty counts every step.
         ordinal: The how-manieth of them, from 1.
     """
@@ -77,6 +78,18 @@ class Driver:
         except ProcessLookupError:
             return False
         return True
+
+    def is_stopped(self) -> bool:
+        """Tell whether the process has stopped itself."""
+        try:
+            state = pathlib.Path(f"/proc/{self.pid}/stat").read_text().rpartition(") ")[2]
+        except FileNotFoundError:
+            return False
+        return state.startswith("T")
+
+    def go_on(self) -> None:
+        """Let the process go on where it stopped itself."""
+        os.kill(self.pid, signal.SIGCONT)
 
     def end(self, *, gracefully: bool = False) -> None:
         """End the process, by SIGTERM or at once; who waits for its answers learns it himself."""

@@ -1,150 +1,146 @@
-"""Kill the driver once at every step and at every API call of every RPC: the replay converges."""
+"""Kill the driver once at every step and at every API call of every RPC: the replay converges.
+
+So does a call that is cancelled there, and it leaves nothing held.
+"""
 
 from __future__ import annotations
 
+import ast
+import pathlib
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import grpc
 
-from csi_exoblock.pb import csi_pb2
+from csi_exoblock import controller
 from tests.chaos.batch import stage
 from tests.chaos.fleet import NEVER, Driver, Fleet, Kill
 from tests.chaos.plan import ZONES
+from tests.chaos.scenes import SCENES, Cast, Scene
 from tests.chaos.world import CALL_SECONDS, TIME_SCALE
-from tests.controller import requests as csi
 from tests.simulator_process import SimulatorProcess
 
 _ATTEMPTS = 100
 _PAUSE_SECONDS = 1 * TIME_SCALE
-
-Call = tuple[str, Any]
-"""A method and its request."""
+_LOOK_SECONDS = 0.002
 
 
-@dataclass(slots=True)
-class Cast:
-    """What the calls of a scene refer to, filled in as they are answered."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Findings:
+    """What a scene showed.
 
-    node: str
-    volume: str = ""
-    snapshot: str = ""
+    Attributes:
+        killed: At which steps the driver died or was cancelled.
+        broken: What was then not as without a kill.
+    """
 
-
-def _create(_: Cast) -> Call:
-    return "CreateVolume", csi.create_volume("source", 2)
-
-
-def _take(cast: Cast) -> Call:
-    return "CreateSnapshot", csi.create_snapshot("snapshot", cast.volume)
+    scene: str
+    killed: tuple[str, ...]
+    broken: tuple[str, ...]
 
 
-def _attach(cast: Cast) -> Call:
-    return "ControllerPublishVolume", csi.publish(cast.volume, cast.node)
+def named_steps() -> set[str]:
+    """Return the steps that the controller's code names; a name made up of parts by its first."""
+    folder = pathlib.Path(controller.__path__[0])
+    return {
+        name
+        for path in folder.glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "logs.step"
+        for name in (_literal(node.args[0]),)
+    }
 
 
-def _restore(cast: Cast) -> Call:
-    return "CreateVolume", csi.create_volume("copy", 3, snapshot_id=cast.snapshot)
+def _literal(argument: ast.expr) -> str:
+    first = argument.values[0] if isinstance(argument, ast.JoinedStr) else argument
+    return str(ast.literal_eval(first))
 
 
-def _clone(cast: Cast) -> Call:
-    request = csi.create_volume("copy", 3)
-    request.volume_content_source.volume.volume_id = cast.volume
-    return "CreateVolume", request
-
-
-def _delete(cast: Cast) -> Call:
-    return "DeleteVolume", csi.delete_volume(cast.volume)
-
-
-def _detach(cast: Cast) -> Call:
-    return "ControllerUnpublishVolume", csi.unpublish(cast.volume, cast.node)
-
-
-def _expand(cast: Cast) -> Call:
-    return "ControllerExpandVolume", csi.expand(cast.volume, 4)
-
-
-def _modify(cast: Cast) -> Call:
-    parameters = {"labels": "tier=gold"}
-    return "ControllerModifyVolume", csi_pb2.ControllerModifyVolumeRequest(
-        volume_id=cast.volume, mutable_parameters=parameters
-    )
-
-
-def _delete_snapshot(cast: Cast) -> Call:
-    return "DeleteSnapshot", csi.delete_snapshot(cast.snapshot)
-
-
-SCENES: Mapping[str, tuple[Callable[[Cast], Call], ...]] = {
-    "create": (_create,),
-    "delete": (_create, _delete),
-    "attach": (_create, _attach),
-    "detach": (_create, _attach, _detach),
-    "expand": (_create, _expand),
-    "modify": (_create, _modify),
-    "snapshot": (_create, _take),
-    "delete a snapshot": (_create, _take, _delete_snapshot),
-    "delete a clone": (_create, _clone, _delete),
-    "restore": (_create, _take, _restore),
-    "clone": (_create, _clone),
-}
-"""By name: calls that nobody disturbs, and last the one in which the driver dies."""
-
-
-def findings_of(name: str) -> tuple[str, list[str]]:
-    """Kill the driver at every point of a scene; return what is then not as without a kill."""
-    return name, list(_findings(name))
-
-
-def _findings(name: str) -> Iterator[str]:
-    with stage() as (cloud, fleet), tempfile.NamedTemporaryFile("r") as steps:
-        wanted = _play(name, cloud, fleet, steps=steps.name)
-        points = [Kill(at="step", name=step) for step in dict.fromkeys(steps.read().splitlines())]
-        for ordinal in range(1, len(cloud.calls()) + 1):
+def findings_of(name: str) -> Findings:
+    """Kill the driver, and cancel the call, at every point of a scene."""
+    scene = SCENES[name]
+    with stage() as (cloud, fleet), tempfile.NamedTemporaryFile("r") as file:
+        wanted = _play(scene, cloud, fleet, steps=file.name)
+        seen = tuple(dict.fromkeys(file.read().splitlines()))
+        steps = tuple(each for each in seen if not scene.only or each in scene.only)
+        points = [Kill(at=at, name=step) for step in steps for at in ("step", "pause")]
+        for ordinal in () if scene.only else range(1, len(cloud.calls()) + 1):
             points += [Kill(at=at, ordinal=ordinal) for at in ("request", "answer")]
-        for kill in points:
-            if (seen := _play(name, cloud, fleet, kill=kill)) != wanted:
-                yield f"{name}, killed at {kill}: {seen} instead of {wanted}"
+        broken = tuple(
+            f"{name}, {kill}: {left} instead of {wanted}"
+            for kill in points
+            if (left := _play(scene, cloud, fleet, kill=kill)) != wanted
+        )
+    return Findings(scene=name, killed=steps, broken=broken)
 
 
 def _play(
-    name: str, cloud: SimulatorProcess, fleet: Fleet, *, kill: Kill = NEVER, steps: str = ""
+    scene: Scene, cloud: SimulatorProcess, fleet: Fleet, *, kill: Kill = NEVER, steps: str = ""
 ) -> object:
     """Play a scene, repeat its last call when the driver dies in it, and say what is left."""
-    *before, last = SCENES[name]
+    *before, last = scene.calls
     cloud.clear()
-    cast = Cast(node=f"{ZONES[0]}/{cloud.add_instance(ZONES[0])}")
+    for question, answer in scene.modes.items():
+        cloud.set_mode(question, answer)
+    zone = ZONES[0]
+    cast = Cast(*(f"{zone}/{cloud.add_instance(zone)}" for _ in range(2)))
     helper = fleet.start()
     for each in before:
-        answer = _until_ok(helper, *each(cast))
+        answer = _until_done(helper, *each(cast))
         cast.volume = (getattr(answer, "volume", None) and answer.volume.volume_id) or cast.volume
         cast.snapshot = (getattr(answer, "snapshot", None) and answer.snapshot.snapshot_id) or ""
     helper.kill()
+    for kind, seconds in scene.latencies.items():
+        cloud.set_latency(kind, seconds)
+    if scene.fault:
+        cloud.add_fault(**scene.fault)
     cloud.clear_calls()
     for death in (kill, NEVER):
-        driver = fleet.start(kill=death, steps=steps)
-        answer = _until_ok(driver, *last(cast))
+        driver = fleet.start(kill=death, steps=steps, flags=scene.flags)
+        if death.at == "pause":
+            _cancel_when_it_pauses(driver, *last(cast), seconds=scene.call_seconds)
+        answer = _until_done(driver, *last(cast), seconds=scene.call_seconds)
         driver.kill()
-        if answer is not None and death is kill:
+        if answer is not None:
             break
     return _truth(cloud)
 
 
-def _until_ok(driver: Driver, method: str, request: Any) -> Any:
-    """Repeat a call as a sidecar does; None if the driver dies."""
+def _cancel_when_it_pauses(driver: Driver, method: str, request: Any, seconds: float) -> None:
+    """Send a call, and give it up when it has come to where the process stops itself.
+
+    Where that is a wait, it may be over before the call comes there: then the call is answered.
+    """
+    for _ in range(_ATTEMPTS):
+        future = getattr(driver.controller, method).future(request, timeout=seconds)
+        while not (driver.is_stopped() or future.done()):
+            time.sleep(_LOOK_SECONDS)
+        if driver.is_stopped():
+            future.cancel()
+            driver.go_on()
+        if future.cancelled() or future.exception() is None:
+            return
+        time.sleep(_PAUSE_SECONDS)
+    raise AssertionError(f"{method} never comes to where it was to be cancelled")
+
+
+def _until_done(driver: Driver, method: str, request: Any, *, seconds: float = CALL_SECONDS) -> Any:
+    """Repeat a call as a sidecar does until its answer is final; None if the driver dies."""
     last: grpc.RpcError | None = None
     for _ in range(_ATTEMPTS):
         try:
-            return getattr(driver.controller, method)(request, timeout=CALL_SECONDS)
+            answer = getattr(driver.controller, method)(request, timeout=seconds)
+            if method != "CreateSnapshot" or answer.snapshot.ready_to_use:
+                return answer
         except grpc.RpcError as error:
             if not driver.is_alive():
                 return None
             last = error
-            time.sleep(_PAUSE_SECONDS)
+            if error.code() is grpc.StatusCode.FAILED_PRECONDITION:
+                return error
+        time.sleep(_PAUSE_SECONDS)
     raise AssertionError(f"{method} never succeeds: {last}")
 
 

@@ -14,21 +14,22 @@ from csi_exoblock import logs
 from csi_exoblock.concurrency import Deadline, SharedCall
 from tests.chaos.mutants import MUTANTS
 
+_AT_STEP = {"step": signal.SIGKILL, "pause": signal.SIGSTOP}
 _SENDING_SECONDS = 0.002  # by then a request is on its way, and its answer is not back
 
 
 def prepare(order: dict[str, Any]) -> None:
     """Change this process, which is about to become a driver, as the order says.
 
-    It has one of the mutants, dies at the n-th of its steps or requests, and names the call behind
-    each API request.
+    It has one of the mutants, dies or stops at the n-th of its steps or requests, and names the
+    call behind each API request.
     """
     if order["mutant"]:
         MUTANTS[order["mutant"]]()
     _name_the_call_behind_each_request()
     kill = order["kill"]
-    if kill["at"] == "step":
-        _die_at_step(kill["name"], kill["ordinal"])
+    if kill["at"] in _AT_STEP:
+        _end_at_step(kill["name"], kill["ordinal"], _AT_STEP[kill["at"]])
     elif kill["at"]:
         _die_at_request(kill["ordinal"], after=kill["at"] == "answer")
     _record_steps(order["steps"])
@@ -70,8 +71,8 @@ def _die_at_request(ordinal: int, *, after: bool) -> None:
     requests.Session.request = request  # type: ignore[method-assign, assignment] # from outside
 
 
-def _die_at_step(step: str, ordinal: int) -> None:
-    """Kill the process when the step of that name (any, if empty) comes for the n-th time."""
+def _end_at_step(step: str, ordinal: int, number: signal.Signals) -> None:
+    """Send a signal to the process when the step (any, if empty) comes for the n-th time."""
     original = logs.step
     lock = threading.Lock()
     seen = 0
@@ -83,7 +84,7 @@ def _die_at_step(step: str, ordinal: int) -> None:
             with lock:
                 seen += 1
                 if seen == ordinal:
-                    os.kill(os.getpid(), signal.SIGKILL)
+                    os.kill(os.getpid(), number)
 
     logs.step = counted
 
