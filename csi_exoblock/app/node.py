@@ -25,6 +25,7 @@ from csi_exoblock.host.liveness import Liveness as MountLiveness
 from csi_exoblock.host.markers import Markers
 from csi_exoblock.host.mounts import Mounts
 from csi_exoblock.host.propagation import check_propagation
+from csi_exoblock.host.repairs import Repairs
 from csi_exoblock.host.twins import Twins
 from csi_exoblock.host.workers import Workers
 from csi_exoblock.host.writeback import WriteBack
@@ -89,7 +90,12 @@ def build_node(server: ServerSettings, settings: NodeSettings, metrics: Metrics)
         timing=timing,
     )
     repair = Repair(
-        devices=devices, mounts=mounts, mounter=mounter, liveness=liveness, release=release
+        devices=devices,
+        mounts=mounts,
+        mounter=mounter,
+        liveness=liveness,
+        release=release,
+        repairs=Repairs(folder=plugin_path / "repairing"),
     )
     service = Node(
         staging=Staging(

@@ -11,7 +11,7 @@ from csi_exoblock.host.checking import Checker, how_to_repair
 from csi_exoblock.host.devices import BlockDevice, Devices
 from csi_exoblock.host.growing import Grower
 from csi_exoblock.host.mountpoints import make_folder
-from csi_exoblock.host.mounts import Mounts
+from csi_exoblock.host.mounts import Mounts, real_path
 from csi_exoblock.host.twins import Twins
 from csi_exoblock.model import AccessMode, Filesystem, MountAccess, VolumeId
 from csi_exoblock.options import mount_flags
@@ -63,13 +63,33 @@ class VolumeMounter:
         if check and writing:
             self._checker.check(volume_id, device, access.filesystem, deadline)
         self._mount(volume_id, device, path, access, deadline)
-        if not (grow and writing):
+        if grow and writing:
+            self.fill(volume_id, device, path, access, deadline)
+
+    def fill(
+        self,
+        volume_id: VolumeId,
+        device: BlockDevice,
+        path: Path,
+        access: MountAccess,
+        deadline: Deadline,
+    ) -> None:
+        """Let a staged file system fill its device, unmounted where the kernel wants it so (S8).
+
+        One that pods have is not taken from them: it grows at the next stage.
+
+        Raises:
+            HostError: A command failed; the mount may be gone then, and a retry brings it back.
+            WrongState: The file system is damaged; it is no longer mounted.
+        """
+        if self.grow(volume_id, device, access.filesystem, path, deadline):
             return
-        if not self.grow(volume_id, device, access.filesystem, path, deadline):
-            logs.step("stage: unmounting to grow")
-            self._unmount(path, deadline)
-            self._grower.grow_unmounted(volume_id, device, deadline)
-            self._mount(volume_id, device, path, access, deadline)
+        if any(mount.target != real_path(path) for mount in self._mounts.of(device.number)):
+            return
+        logs.step("stage: unmounting to grow")
+        self._unmount(path, deadline)
+        self._grower.grow_unmounted(volume_id, device, deadline)
+        self._mount(volume_id, device, path, access, deadline)
 
     def grow(
         self,

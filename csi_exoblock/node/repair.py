@@ -10,6 +10,7 @@ from csi_exoblock.errors import WrongState
 from csi_exoblock.host.devices import BlockDevice, DeviceNumber, Devices
 from csi_exoblock.host.liveness import Liveness
 from csi_exoblock.host.mounts import Mount, Mounts
+from csi_exoblock.host.repairs import Repairs
 from csi_exoblock.model import MountAccess, VolumeId
 from csi_exoblock.node.mounting import VolumeMounter, wants_read_only
 from csi_exoblock.node.release import Release
@@ -18,8 +19,8 @@ from csi_exoblock.node.release import Release
 class Repair:
     """Repairs staged file systems, and goes on where an earlier call had to leave off.
 
-    Kubelet stages a volume once for all its pods. What a repair has unmounted and could not mount
-    again is remembered here, until that succeeds or the volume is staged anew or unstaged.
+    Kubelet stages a volume once for all its pods. What a repair unmounts is remembered, also when
+    the driver dies in it, until it is mounted again or the volume is staged anew or unstaged.
     """
 
     def __init__(
@@ -30,13 +31,14 @@ class Repair:
         mounter: VolumeMounter,
         liveness: Liveness,
         release: Release,
+        repairs: Repairs,
     ) -> None:
         self._devices = devices
         self._mounts = mounts
         self._mounter = mounter
         self._liveness = liveness
         self._release = release
-        self._under_way: dict[VolumeId, tuple[Path, DeviceNumber]] = {}
+        self._repairs = repairs
 
     def working_mount(
         self,
@@ -63,8 +65,8 @@ class Repair:
             if broken is None or mount.device is None:
                 return mount
             device = mount.device
+            self._repairs.begin(volume_id, path, device)
             self._release.clear_broken(volume_id, mount, broken, deadline)
-            self._under_way[volume_id] = (path, device)
         found = self._devices.at(device)
         self._mounter.mount(volume_id, found, path, access, deadline, check=True, grow=False)
         self.forget(volume_id)
@@ -78,11 +80,11 @@ class Repair:
 
     def forget(self, volume_id: VolumeId) -> None:
         """Give up a repair of the volume: somebody else decides now what is mounted."""
-        self._under_way.pop(volume_id, None)
+        self._repairs.end(volume_id)
 
     def _unmounted(self, volume_id: VolumeId, disk: BlockDevice, path: Path) -> DeviceNumber | None:
         """Return the device that an earlier repair unmounted here and that isn't mounted again."""
-        where, device = self._under_way.get(volume_id, (None, None))
+        device, where = self._repairs.unfinished(volume_id) or (None, None)
         if where != path or device not in self._devices.numbers(disk) or self._mounts.at(path):
             return None
         return device

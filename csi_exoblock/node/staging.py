@@ -218,9 +218,9 @@ class Staging:
         context: VolumeContext,
         deadline: Deadline,
     ) -> None:
-        """Finish the growth that an earlier call may have begun."""
+        """Finish the growth that an earlier call may have begun, or was killed before (S8)."""
         if context.partition is None and not wants_read_only(access):
-            self._mounter.grow(volume_id, device, access.filesystem, path, deadline)
+            self._mounter.fill(volume_id, device, path, access, deadline)
 
 
 def _compare(volume_id: VolumeId, mount: Mount, device: BlockDevice, access: MountAccess) -> None:

@@ -21,6 +21,12 @@ TIME_SCALE = "0.2"
 # It gives up after 3 s where it would wait for 60, and after 1.6 s where it would wait for 30.
 PATIENCE = ("--device-wait-timeout", "15s", "--device-in-use-timeout", "8s")
 FORMAT = {"format": "ifBlank"}
+# A resize2fs as on kernels that won't grow a mounted ext4 without CAP_SYS_RESOURCE.
+ONLY_UNMOUNTED = (
+    'for last; do :; done; if grep -q "^$last " /proc/mounts; then '
+    'echo "resize2fs: Permission denied to resize filesystem" >&2; exit 1; fi; '
+    'PATH=/usr/sbin:/sbin exec resize2fs "$@"'
+)
 
 _ROW = "row of a table"
 

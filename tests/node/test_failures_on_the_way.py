@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
 import subprocess
 import threading
@@ -10,9 +11,11 @@ from collections.abc import Callable, Iterator
 import grpc
 import pytest
 
+from csi_exoblock.pb import csi_pb2_grpc
+from tests.driver_process import DriverProcess
 from tests.grpc_errors import refused
-from tests.node.conftest import Tools, Volume
-from tests.node.disks import mounts_of, run
+from tests.node.conftest import ONLY_UNMOUNTED, Tools, Volume, mount_capability
+from tests.node.disks import GIB, Disk, mounts_of, run
 
 pytestmark = pytest.mark.root
 
@@ -20,11 +23,11 @@ pytestmark = pytest.mark.root
 @pytest.fixture
 def replace(tools: Tools) -> Iterator[Callable[[str, str], None]]:
     """Replace a command until the test ends."""
-    replaced = []
+    replaced = set()
 
     def have(name: str, script: str) -> None:
         tools.replace(name, script)
-        replaced.append(name)
+        replaced.add(name)
 
     yield have
     for name in replaced:
@@ -48,6 +51,68 @@ def test_a_dead_file_system_that_is_in_use_does_not_end_a_stage_for_good(
     volume.stage("xfs")
     assert mounts_of(volume.disk.path) == [str(volume.staging)]
     (volume.staging / "file").write_text("works again")
+
+
+def test_a_repair_in_which_the_driver_died_is_finished_by_the_next_one(
+    start_node: Callable[..., DriverProcess],
+    make_volume: Callable[..., Volume],
+    disk: Disk,
+    replace: Callable[[str, str], None],
+) -> None:  # D7, S15: kubelet thinks that the volume is staged, and won't stage it again
+    first = start_node()
+    volume = make_volume(disk, first)
+    volume.stage("xfs")
+    (volume.staging / "file").write_text("written before")
+    run("sync", "--file-system", str(volume.staging))
+    run("xfs_io", "-x", "-c", "shutdown", str(volume.staging))
+    replace("mount", "echo out of order >&2; exit 32")
+    with refused(grpc.StatusCode.UNAVAILABLE, "out of order"):
+        volume.publish(capability=mount_capability("xfs"))
+    first.kill()
+    replace("mount", 'exec /usr/bin/mount "$@"')
+    second = csi_pb2_grpc.NodeStub(start_node().channel)
+
+    target = Volume(disk, second, volume.staging, volume.folder).publish(
+        capability=mount_capability("xfs")
+    )
+
+    assert (target / "file").read_text() == "written before"
+
+
+def test_what_was_unstaged_is_not_repaired(
+    volume: Volume, replace: Callable[[str, str], None]
+) -> None:  # D6, D7: a publish that comes late would mount a disk that is about to be detached
+    volume.stage("xfs")
+    run("xfs_io", "-x", "-c", "shutdown", str(volume.staging))
+    replace("mount", "exit 32")
+    with refused(grpc.StatusCode.UNAVAILABLE, "mounting"):
+        volume.publish(capability=mount_capability("xfs"))
+    replace("mount", 'exec /usr/bin/mount "$@"')
+    volume.unstage()
+
+    with refused(grpc.StatusCode.FAILED_PRECONDITION, "not staged"):
+        volume.publish(capability=mount_capability("xfs"))
+
+    assert mounts_of(volume.disk.path) == []
+
+
+@pytest.mark.parametrize("has_pods", [False, True])
+def test_a_stage_that_died_before_it_grew_the_file_system_is_finished_by_the_next(
+    volume: Volume, replace: Callable[[str, str], None], has_pods: bool
+) -> None:  # S8: the mount is there, and the kernel won't grow it as it is
+    replace("resize2fs", ONLY_UNMOUNTED)
+    volume.stage()
+    volume.unstage()
+    volume.disk.grow(2)
+    run("mount", str(volume.disk.path), str(volume.staging))
+    if has_pods:
+        volume.publish()
+
+    volume.stage()
+
+    usage = os.statvfs(volume.staging)
+    assert (usage.f_blocks * usage.f_frsize > 1.8 * GIB) is not has_pods
+    assert len(mounts_of(volume.disk.path)) == 1 + has_pods
 
 
 def test_an_umount_that_lies_is_not_believed(
