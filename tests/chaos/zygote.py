@@ -9,6 +9,7 @@ which a module with a function `prepare` says.
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import json
 import os
@@ -19,6 +20,8 @@ from typing import Any
 
 # Imported before the first fork, so that no driver spends its first second on it.
 from csi_exoblock import __main__ as command_line
+
+_PR_SET_PDEATHSIG = 1
 
 Prepare = Callable[[dict[str, Any]], None]
 
@@ -37,6 +40,7 @@ def main(module: str) -> None:
 
 def _become_driver(order: dict[str, Any], prepare: Prepare) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # it must not outlive the harness
     log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     nothing = os.open(os.devnull, os.O_RDONLY)
     for source, target in ((nothing, 0), (log, 1), (log, 2)):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pathlib
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,8 +17,17 @@ from tests.chaos.node.volumes import Volume
 from tests.chaos.node.world import World
 from tests.node.disks import run
 
+_CHECKS = {
+    "ext4": ("e2fsck", "-f", "-n"),
+    "ext3": ("e2fsck", "-f", "-n"),
+    "xfs": ("xfs_repair", "-n"),
+    "btrfs": ("btrfs", "check", "--readonly"),
+}
+
 _JUNK = b"data of somebody that begins with no signature "
 _JUNK_AT = 8192
+# Source: Linux, fs/xfs/libxfs/xfs_fs.h and fs/ext4/ext4.h: _IOR('X', 125, __u32).
+_GOING_DOWN = 0x8004587D
 _FULL = 0.8  # of its disk a file system fills more, and one that did not grow less
 
 
@@ -190,6 +201,8 @@ class Lives:
             case "fail":
                 volume.disk.fail()
                 self._kubelet.look(volume, plan.HEALTH, volume.health(target))
+            case "shut down" if volume.plan.filesystem in ("ext4", "xfs"):
+                self._shut_down(volume)
             case plan.BUSY:
                 with self._losing_disk(volume, "what is handed out works"):
                     volume.use(target)
@@ -198,6 +211,20 @@ class Lives:
                     volume.use(volume.staging)
             case plan.ELSEWHERE if not volume.is_block:
                 volume.use_elsewhere()
+
+    def _shut_down(self, volume: Volume) -> None:
+        """Have the kernel give the file system up; its pods are replaced, without unstaging."""
+        with self._losing_disk(volume, "what is handed out works"):
+            file = os.open(volume.targets[0], os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                fcntl.ioctl(file, _GOING_DOWN, bytes(4))
+            finally:
+                os.close(file)
+        for path in tuple(volume.guests):
+            volume.stop_using(path)
+        for target in tuple(volume.targets):
+            self._kubelet.unpublish(volume, target)
+        self._meet(volume, "pod")
 
     def _end(self, volume: Volume) -> None:
         """Bring the volume to a last pod, in peace."""
@@ -212,7 +239,19 @@ class Lives:
             self._kubelet.is_refused(volume)
         elif self._come(volume, quiet):
             self._require_full(volume)
-        self._go(volume)
+        self._kubelet.leave(volume)
+        self._require_sound(volume)
+        volume.disk.unplug()
+
+    def _require_sound(self, volume: Volume) -> None:
+        """D8, S8: whatever happened to it, the file system is one without errors."""
+        if volume.is_block or not volume.plan.can_be_staged:
+            return
+        check = (*_CHECKS[volume.plan.filesystem], str(volume.disk.path))
+        done = subprocess.run(check, check=False, capture_output=True, text=True)
+        if done.returncode:
+            what = f"{volume.plan}: {done.returncode} {done.stdout[-500:]} {done.stderr[-500:]}"
+            self._world.story.breach("a file system is sound", what)
 
     def _require_full(self, volume: Volume) -> None:
         """S8: after a stage in peace the file system fills its disk."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 FILESYSTEMS = ("ext4", "xfs", "btrfs", "ext3")
 BLOCK = "block"
@@ -125,8 +125,11 @@ class Plan:
 # What a pod's life may consist of. `force` pulls the disk out, as a forced detach does.
 DEEDS = (
     "write", "stats", "health", "stage again", "publish again", "second pod", "expand", "restart",
-    "stop", "force", "fail", BUSY, "in use while staged", ELSEWHERE, "wrong type",
+    "stop", "force", "fail", "shut down", BUSY, "in use while staged", ELSEWHERE, "wrong type",
 )  # fmt: skip
+
+
+_ASKS = {EXPAND: "expand", STATS: "stats", HEALTH: "health"}
 
 
 def plan_of(seed: int) -> Plan:
@@ -136,15 +139,28 @@ def plan_of(seed: int) -> Plan:
     volumes: list[VolumePlan] = []
     for number in range(chance.choice((1, 2, 2, 3))):
         volumes.append(_volume(chance, number, volumes))
+    faults = tuple(_fault(chance, volumes) for _ in range(chance.choice((0, 1, 2, 3, 4, 6))))
+    deeds = tuple(
+        _deed(chance, volumes, with_serials) for _ in range(chance.choice((0, 0, 1, 2, 3)))
+    )
+    asked = {(each.volume, each.rpc) for each in faults} | {
+        (each.volume, each.rpc) for each in deeds
+    }
     return Plan(
         seed=seed,
         with_serials=with_serials,
-        volumes=tuple(volumes),
-        faults=tuple(_fault(chance, volumes) for _ in range(chance.choice((0, 1, 2, 3, 4, 6)))),
-        deeds=tuple(
-            _deed(chance, volumes, with_serials) for _ in range(chance.choice((0, 0, 1, 2, 3)))
-        ),
+        volumes=tuple(_asking(each, asked) for each in volumes),
+        faults=faults,
+        deeds=deeds,
     )
+
+
+def _asking(volume: VolumePlan, asked: set[tuple[int, str]]) -> VolumePlan:
+    """Have the first pod make the calls to which something is to happen."""
+    wanted = tuple(deed for rpc, deed in _ASKS.items() if (volume.number, rpc) in asked)
+    first, *others = volume.rounds
+    first = replace(first, impatient=0, deeds=(*wanted, *first.deeds)) if wanted else first
+    return replace(volume, rounds=(first, *others))
 
 
 def _volume(chance: random.Random, number: int, before: list[VolumePlan]) -> VolumePlan:
@@ -181,7 +197,7 @@ def _fault(chance: random.Random, volumes: list[VolumePlan]) -> CommandFault:
         tool = _GROWS_WITH.get(volume.filesystem, "resize2fs")
     kind = chance.choice((*COMMAND_FAULTS, GARBAGE) if tool == "blkid" else COMMAND_FAULTS)
     return CommandFault(
-        volume=volume.number, rpc=rpc, tool=tool, run=chance.choice((1, 1, 1, 2, 3)), kind=kind
+        volume=volume.number, rpc=rpc, tool=tool, run=chance.choice((1, 1, 1, 1, 2, 3)), kind=kind
     )
 
 

@@ -67,6 +67,7 @@ class Volume:
     """A volume of a schedule.
 
     Attributes:
+        kubelet: Kubelet's folder.
         copied: Set when it may begin its life, if it is a copy of another one.
         targets: Where it is published, as far as kubelet knows.
         staged: Whether kubelet thinks that it is, or may be, staged.
@@ -79,6 +80,7 @@ class Volume:
         self.disk = Disk(host, mib=MIB_AT_FIRST, sector_bytes=plan.sector_bytes)
         self.uuid = str(self.disk.uuid)
         self.id = f"{ZONE}/{self.uuid}"
+        self.kubelet = kubelet
         self.canary = Canary(f"volume-{plan.number}")
         self.copied = threading.Event()
         self.staging = kubelet / "plugins/kubernetes.io/csi/exoblock" / self.uuid / "globalmount"
