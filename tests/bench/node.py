@@ -5,9 +5,9 @@ from __future__ import annotations
 import pathlib
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import requests
 from prometheus_client.parser import text_string_to_metric_families
@@ -42,7 +42,7 @@ class Row:
 
     Attributes:
         commands: What it runs on the host, and how often each time.
-        command_seconds: How long they take, each time.
+        command_seconds: How long these take together, on average, in lives that were not timed.
     """
 
     rpc: str
@@ -85,17 +85,8 @@ class Node:
         return {}
 
 
-class Calls:
-    """Times the RPCs of one file system, and reads from the driver's metrics what each runs."""
-
-    def __init__(self, driver: DriverProcess, metrics_url: str) -> None:
-        self._node = csi_pb2_grpc.NodeStub(driver.channel)
-        self._identity = csi_pb2_grpc.IdentityStub(driver.channel)
-        self._metrics_url = metrics_url
-        self._session = requests.Session()
-        self._session.trust_env = False
-        self._seconds: dict[str, list[float]] = {}
-        self._commands: dict[str, Counter[tuple[str, str]]] = {}
+class Calls(Protocol):
+    """What makes the calls of a life, and looks at them."""
 
     def call(self, rpc: str, request: Any, *, name: str = "") -> None:
         """Make a call.
@@ -103,34 +94,56 @@ class Calls:
         Args:
             name: Under which it counts, if not its own.
         """
-        before = self._commands_run()
-        service = self._identity if rpc == "Probe" else self._node
-        send: Callable[[Any], Any] = getattr(service, rpc)
+
+
+class Times:
+    """How long each RPC takes."""
+
+    def __init__(self, driver: DriverProcess) -> None:
+        self._services = _Services(driver)
+        self.seconds: dict[str, list[float]] = {}
+
+    def call(self, rpc: str, request: Any, *, name: str = "") -> None:
+        """Make a call, and time it."""
+        send = self._services.sender(rpc)
         began = time.perf_counter()
         send(request)
-        self._seconds.setdefault(name or rpc, []).append(time.perf_counter() - began)
-        after = self._commands_run()
+        self.seconds.setdefault(name or rpc, []).append(time.perf_counter() - began)
+
+
+class Commands:
+    """What each RPC runs on the host, by the driver's metrics; to read them slows the next call."""
+
+    def __init__(self, driver: DriverProcess, metrics_url: str) -> None:
+        self._services = _Services(driver)
+        self._metrics_url = metrics_url
+        self._session = requests.Session()
+        self._session.trust_env = False
+        self._calls: Counter[str] = Counter()
+        self._found: dict[str, Counter[tuple[str, str]]] = {}
+
+    def call(self, rpc: str, request: Any, *, name: str = "") -> None:
+        """Make a call, and find out what it ran."""
+        before = self._so_far()
+        self._services.sender(rpc)(request)
+        after = self._so_far()
         after.subtract(before)
-        self._commands.setdefault(name or rpc, Counter()).update(after)
+        self._calls[name or rpc] += 1
+        self._found.setdefault(name or rpc, Counter()).update(after)
 
-    def rows(self, filesystem: str) -> Iterator[Row]:
-        """Summarise the calls."""
-        for rpc, seconds in self._seconds.items():
-            each = {key: value / len(seconds) for key, value in self._commands[rpc].items()}
-            yield Row(
-                rpc=rpc,
-                filesystem=filesystem,
-                seconds=Spread.of(seconds),
-                commands={
-                    name: count for (name, what), count in each.items() if what == "count" and count
-                },
-                command_seconds=sum(
-                    microseconds for (_, what), microseconds in each.items() if what == "sum"
-                )
-                / 1e6,
-            )
+    def counts(self, rpc: str) -> dict[str, float]:
+        """Return how often an RPC runs each command, on average."""
+        return {command: each for (command, _), each in self._average(rpc, "count") if each}
 
-    def _commands_run(self) -> Counter[tuple[str, str]]:
+    def seconds(self, rpc: str) -> float:
+        """Return how long the commands of an RPC take together, on average."""
+        return sum(each for _, each in self._average(rpc, "sum")) / _UNITS["sum"]
+
+    def _average(self, rpc: str, what: str) -> list[tuple[tuple[str, str], float]]:
+        calls = self._calls[rpc]
+        return [(key, each / calls) for key, each in self._found[rpc].items() if key[1] == what]
+
+    def _so_far(self) -> Counter[tuple[str, str]]:
         """Return how often each command ran so far, and for how many microseconds all in all."""
         found: Counter[tuple[str, str]] = Counter()
         text = self._session.get(self._metrics_url, timeout=30).text
@@ -142,20 +155,47 @@ class Calls:
         return found
 
 
+class _Services:
+    def __init__(self, driver: DriverProcess) -> None:
+        self._node = csi_pb2_grpc.NodeStub(driver.channel)
+        self._identity = csi_pb2_grpc.IdentityStub(driver.channel)
+
+    def sender(self, rpc: str) -> Callable[[Any], Any]:
+        send: Callable[[Any], Any] = getattr(self._identity if rpc == "Probe" else self._node, rpc)
+        return send
+
+
 def measure(stage: Stage) -> Node:
     """Let volumes come to the node and leave it, with each file system in turn."""
     folder, port = stage.new_folder(), free_port()
     stage.say(f"node: {stage.plan.node_lives} lives with {' and '.join(FILESYSTEMS)}")
     with stage.node(folder, "--http-endpoint", f"127.0.0.1:{port}") as driver:
-        url = f"http://127.0.0.1:{port}/metrics"
-        calls = {filesystem: Calls(driver, url) for filesystem in FILESYSTEMS}
-        live(Calls(driver, url), folder, "ext4")  # doesn't count: the first one loads modules
-        for _ in range(stage.plan.node_lives):
-            for filesystem in FILESYSTEMS:
-                live(calls[filesystem], folder, filesystem)
+        times = {each: Times(driver) for each in FILESYSTEMS}
+        commands = {
+            each: Commands(driver, f"http://127.0.0.1:{port}/metrics") for each in FILESYSTEMS
+        }
+        # These come first: the first life of all loads modules, and counts for no time.
+        _live_all(commands, folder, stage.plan.node_lives_watched)
+        _live_all(times, folder, stage.plan.node_lives)
     return Node(
-        rows=tuple(row for name, each in calls.items() for row in each.rows(name)),
+        rows=tuple(
+            Row(
+                rpc=rpc,
+                filesystem=each,
+                seconds=Spread.of(seconds),
+                commands=commands[each].counts(rpc),
+                command_seconds=commands[each].seconds(rpc),
+            )
+            for each in FILESYSTEMS
+            for rpc, seconds in times[each].seconds.items()
+        )
     )
+
+
+def _live_all(calls: Mapping[str, Calls], folder: pathlib.Path, times: int) -> None:
+    for _ in range(times):
+        for filesystem, each in calls.items():
+            live(each, folder, filesystem)
 
 
 def live(calls: Calls, folder: pathlib.Path, filesystem: str) -> None:

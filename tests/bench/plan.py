@@ -16,7 +16,8 @@ class Plan:
         burst_size, storm_size: Creates at once; claims at once, through the sidecars' workers.
         zone_sizes: Volumes that the zone of a burst holds, growing.
         throttled: Claims at once for each limit of API calls a second.
-        node_lives: Lives of a volume on the node, for each file system.
+        node_lives, node_lives_watched: Lives of a volume on the node, for each file system, that
+            are timed, and that are looked at more closely.
         node_volumes: After how many volumes the node's memory is read.
         churn_hours, churn_time_scale: How long churn lasts, in the driver's own time.
     """
@@ -32,6 +33,7 @@ class Plan:
     throttled: tuple[tuple[float, int], ...] = ((10.0, 100), (20.0, 500))
     starts: int = 7
     node_lives: int = 25
+    node_lives_watched: int = 5
     node_volumes: tuple[int, int] = (100, 1000)
     churn_hours: float = 1.0
     churn_time_scale: float = 1 / 60
@@ -57,6 +59,7 @@ QUICK = Plan(
     throttled=((200.0, 4),),
     starts=1,
     node_lives=1,
+    node_lives_watched=1,
     node_volumes=(1, 2),
     churn_hours=0.02,
     churn_claims=2,
