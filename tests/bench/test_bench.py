@@ -18,8 +18,11 @@ import pytest
 
 from tests.bench.run import SECTIONS
 
-LIMIT_SECONDS = 110.0
+# A quarter of a minute, but for a machine that is busy with other things.
+LIMIT_SECONDS = 500.0
 PAUSE_SECONDS = 0.05
+
+pytestmark = pytest.mark.timeout(LIMIT_SECONDS + 60)
 
 
 @contextmanager
@@ -35,8 +38,7 @@ def benchmark(*arguments: str) -> Iterator[subprocess.Popen[str]]:
     try:
         yield process
     finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
+        process.terminate()  # it cleans up; killed, it would leave mounts and devices
         process.communicate()
 
 
