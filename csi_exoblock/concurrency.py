@@ -58,7 +58,7 @@ class Deadline:
         Raises:
             DeadlineExceeded: The time was over first, or the call was cancelled.
         """
-        self._pause(threading.Event(), seconds)
+        self.pause(threading.Event(), seconds)
         self.check()
 
     def result(self, future: Future[T]) -> T:
@@ -70,10 +70,11 @@ class Deadline:
         done = threading.Event()
         future.add_done_callback(lambda _: done.set())
         while not future.done():
-            self._pause(done, self.check())
+            self.pause(done, self.check())
         return future.result()
 
-    def _pause(self, waker: threading.Event, seconds: float) -> None:
+    def pause(self, waker: threading.Event, seconds: float) -> None:
+        """Let at most so many seconds pass, fewer if the event comes or the call ends."""
         with self._cancellation.waking(waker):
             waker.wait(min(seconds, self.remaining()))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -30,6 +31,19 @@ class Timing:
     )
     api_retry_initial: float = seconds(0.2, "first pause before a failed GET is repeated")
     api_retry_max: float = seconds(3.0, "a GET's pauses double up to this")
+    pace_recovery: float = seconds(
+        16.0, "by then a zone that refused a request is asked as fast as before it did (S20)"
+    )
+    pace_sample: float = seconds(
+        1.0, "what a zone takes is counted over this long: most grant what one second may bring"
+    )
+    pace_crowd: float = seconds(
+        0.1, "a request under way for longer no longer keeps others waiting: it may hang"
+    )
+    pace_slip: float = seconds(0.05, "a thread that wakes late may make up for so much")
+    pace_closed_max: float = seconds(
+        300.0, "a zone that wants to be left alone for longer than any call waits is asked anyway"
+    )
     poll_initial: float = seconds(
         0.2, "least time before an operation is polled first; later learnt per kind"
     )
@@ -168,6 +182,7 @@ class ApiSettings:
         no_proxy: What is reached without it, as the variable of this name says it.
         ca_file: Who alone vouches for the API's servers; the system's authorities if `None`.
         zones: Zones in scope; empty means all that the API lists.
+        max_qps: Requests a second that no zone gets more of, infinite for no limit.
     """
 
     endpoint: str = "https://api-{zone}.exoscale.com/v2"
@@ -178,6 +193,7 @@ class ApiSettings:
     ca_file: Path | None = None
     zones: tuple[ZoneName, ...] = ()
     default_zone: ZoneName | None = None
+    max_qps: float = math.inf
     user_agent: str
 
 

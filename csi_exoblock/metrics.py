@@ -46,6 +46,18 @@ class Metrics:
             ("zone",),
             registry=registry,
         )
+        self.api_throttled = Counter(
+            "csi_exoblock_api_throttled_total",
+            "Requests that the API refused for their rate (server), or that waited first (client).",
+            ("operation", "by"),
+            registry=registry,
+        )
+        self.api_up = Gauge(
+            "csi_exoblock_api_up",
+            "Whether the API answered the last request, and not with a failure of its own.",
+            ("zone",),
+            registry=registry,
+        )
         self.operation_wait_seconds = Histogram(
             "csi_exoblock_operation_wait_seconds",
             "Time from an operation's answer to its end, as we learnt of it.",

@@ -32,6 +32,7 @@ from csi_exoblock.csi.responses import ControllerResponses
 from csi_exoblock.exoscale.client import Cloud
 from csi_exoblock.exoscale.keyring import Keyring
 from csi_exoblock.exoscale.operations import OperationWaiter
+from csi_exoblock.exoscale.pace import Paces
 from csi_exoblock.exoscale.proxy import Proxy
 from csi_exoblock.exoscale.session import open_session
 from csi_exoblock.exoscale.transport import Transport
@@ -47,6 +48,7 @@ def build_controller(
         session=open_session(user_agent=api.user_agent, ca_file=api.ca_file),
         keyring=Keyring(api.credentials, api.credentials_file),
         proxy=Proxy(api.proxy, api.no_proxy),
+        paces=Paces(timing=timing, most_per_second=api.max_qps),
         timing=timing,
         metrics=metrics,
     )

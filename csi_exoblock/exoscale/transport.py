@@ -1,7 +1,8 @@
-"""Requests to the cloud's API over HTTP: signed, pooled, timed, and their failures named.
+"""Requests to the cloud's API over HTTP: paced, signed, pooled, timed, and their failures named.
 
 Reads are repeated here; a write never is, for only its caller can tell whether it took effect. But
-what the API turned away unread, because of its key, is sent again once with the key's successor.
+what the API turned away unread is sent again: because of its key, once with the key's successor;
+because of too many requests, when the pace allows.
 """
 
 from __future__ import annotations
@@ -21,12 +22,21 @@ import urllib3
 import urllib3.exceptions
 from exoscale_auth import ExoscaleV2Auth
 
+from csi_exoblock import logs
 from csi_exoblock.concurrency import Deadline, pauses
 from csi_exoblock.config import Timing
 from csi_exoblock.credentials import Credentials
-from csi_exoblock.errors import ApiDenied, ApiRejected, ApiUnavailable, DriverError, NotFound
+from csi_exoblock.errors import (
+    ApiDenied,
+    ApiRejected,
+    ApiUnavailable,
+    DeadlineExceeded,
+    DriverError,
+    NotFound,
+)
 from csi_exoblock.exoscale import wire
 from csi_exoblock.exoscale.keyring import Keyring
+from csi_exoblock.exoscale.pace import Paces
 from csi_exoblock.exoscale.proxy import Proxy
 from csi_exoblock.metrics import Metrics
 
@@ -35,6 +45,7 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 _DENIED = (401, 403)
+_SHARED = "shared"  # the kind of work that polls and lists are, for which many calls wait
 _BACKOFF = 2.0
 _CHUNK_BYTES = 65536
 _CAUSE_LENGTH = 200
@@ -85,19 +96,22 @@ class Transport:
         session: requests.Session,
         keyring: Keyring,
         proxy: Proxy,
+        paces: Paces,
         timing: Timing,
         metrics: Metrics,
     ) -> None:
         self._session = session
         self._keyring = keyring
         self._proxy = proxy
+        self._paces = paces
         self._timing = timing
         self._metrics = metrics
 
     def send(self, request: Request, read: Callable[[object], T], deadline: Deadline) -> T:
         """Send the request and return what `read` makes of the answer's JSON.
 
-        A GET is repeated until the deadline while the API is unavailable. A write that has begun is
+        It is sent when the zone's pace allows, and anew if the zone then turns it away unread. A
+        GET is repeated until the deadline while the API is unavailable. A write that has begun is
         waited for up to `Timing.api_timeout`, whatever the deadline: to give up earlier would only
         lose the answer.
 
@@ -109,8 +123,7 @@ class Transport:
             DeadlineExceeded: There was no time to send the request, so it had no effect.
         """
         if request.method != "GET":
-            deadline.check()
-            return self._exchange(request, read, self._timing.api_timeout)
+            return self._exchange(request, read, deadline)
         for pause in pauses(
             self._timing.api_retry_initial, self._timing.api_retry_max, growth=_BACKOFF
         ):
@@ -126,14 +139,14 @@ class Transport:
 
     def send_once(self, request: Request, read: Callable[[object], T], deadline: Deadline) -> T:
         """Send a read as `send` does, but leave the repeating to the caller."""
-        return self._exchange(request, read, min(self._timing.api_timeout, deadline.check()))
+        return self._exchange(request, read, deadline)
 
     def close(self) -> None:
         """Close the connections that no request is using."""
         self._session.close()
 
-    def _exchange(self, request: Request, read: Callable[[object], T], timeout_seconds: float) -> T:
-        answer = self._answer(request, timeout_seconds)
+    def _exchange(self, request: Request, read: Callable[[object], T], deadline: Deadline) -> T:
+        answer = self._paced(request, deadline)
         if not 200 <= answer.status < 300:
             raise _refusal(request, answer)
         try:
@@ -141,6 +154,30 @@ class Transport:
         except wire.UNREADABLE as error:
             cause = wire.shorten(f"{type(error).__name__}: {error}", _CAUSE_LENGTH)
             raise ApiUnavailable(f"{request}: the answer can't be understood: {cause}") from error
+
+    def _paced(self, request: Request, deadline: Deadline) -> _Answer:
+        """Send the request when it is its turn, until it is not one too many (S20)."""
+        pace, throttled = self._paces.of(request.zone), self._metrics.api_throttled
+        call = logs.current()
+        refusal: DriverError | None = None
+        while True:
+            try:
+                with pace.turn(call.name if call else _SHARED, deadline) as turn:
+                    if turn.held_back:
+                        throttled.labels(request.operation, "client").inc()
+                    answer = self._answer(request, self._timeout(request, deadline))
+                    if answer.status != HTTPStatus.TOO_MANY_REQUESTS:
+                        pace.taken()
+                        return answer
+                    throttled.labels(request.operation, "server").inc()
+                    pace.refused(turn, _seconds(answer.retry_after))
+                    refusal = _refusal(request, answer)
+            except DeadlineExceeded as error:
+                raise refusal or error from error
+
+    def _timeout(self, request: Request, deadline: Deadline) -> float:
+        longest = self._timing.api_timeout
+        return min(longest, deadline.check()) if request.method == "GET" else longest
 
     def _answer(self, request: Request, timeout_seconds: float) -> _Answer:
         """Send the request, and again if it was denied and there is another key by now (F1)."""
@@ -154,15 +191,16 @@ class Transport:
     def _measured(
         self, request: Request, credentials: Credentials, timeout_seconds: float
     ) -> _Answer:
-        began = time.monotonic()
-        status = "none"
+        began, status, is_up = time.monotonic(), "none", False
         with self._metrics.api_requests_in_flight.labels(request.zone).track_inprogress():
             try:
                 answer = self._ask(request, credentials, timeout_seconds)
                 status = str(answer.status)
+                is_up = answer.status < HTTPStatus.INTERNAL_SERVER_ERROR
             except (OSError, urllib3.exceptions.HTTPError) as error:
                 raise _not_answered(request, error) from error
             finally:
+                self._metrics.api_up.labels(request.zone).set(is_up)
                 self._metrics.api_request_seconds.labels(
                     request.operation, request.zone, status
                 ).observe(time.monotonic() - began)

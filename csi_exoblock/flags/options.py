@@ -118,6 +118,12 @@ def cloud() -> _Decorator:
             "Added to the User-Agent of requests.",
         ),
         _option(
+            "--api-max-qps",
+            Read("rate", types.rate),
+            None,
+            "Requests a second that no zone gets more of; the pace is learnt.",
+        ),
+        _option(
             "--cluster-id",
             Read("id", types.cluster_id),
             None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import ssl
 from collections.abc import Mapping
@@ -82,6 +83,7 @@ def api_settings(given: Given, *, environment: Mapping[str, str], user_agent: st
         ca_file=_authorities(given["ca_file"]),
         zones=given["zones"],
         default_zone=given["default_zone"],
+        max_qps=given["api_max_qps"] or math.inf,
         user_agent=" ".join(filter(None, [user_agent, given["user_agent_extra"]])),
     )
 

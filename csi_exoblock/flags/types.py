@@ -66,6 +66,14 @@ def scale(text: str) -> float:
     return factor
 
 
+def rate(text: str) -> float:
+    """Read how many a second, above zero."""
+    number = float(text) if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text, re.ASCII) else 0.0
+    if not number:
+        raise ValueError(f"{text!r} is no number a second, such as 20 or 0.5")
+    return number
+
+
 def gib(text: str) -> int:
     """Read a size in GiB whose bytes fit into CSI's 64 bits."""
     if not (re.fullmatch(r"[0-9]{1,10}", text, re.ASCII) and 0 < int(text) < 2**33):

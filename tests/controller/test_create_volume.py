@@ -388,13 +388,27 @@ def test_an_exhausted_quota_is_named_with_limit_and_use(
     assert not volumes_named(cloud, name)
 
 
-def test_throttling_is_not_a_lack_of_space(
+def test_create_that_is_one_too_many_is_sent_again(
     controller: Controller, cloud: SimulatorProcess, name: str
-) -> None:  # C2
-    cloud.add_fault(fault="refuse", operation=CREATE, status=429, count=1)
+) -> None:  # C2, S20
+    cloud.add_fault(fault="refuse", operation=CREATE, status=429, count=2)
 
-    with refused(grpc.StatusCode.UNAVAILABLE):
+    controller.CreateVolume(create_volume(name))
+
+    assert len(volumes_named(cloud, name)) == 1
+    assert cloud.operations_called().count(CREATE) == 3
+    assert cloud.operations_called().count(LIST) == 1
+
+
+def test_throttling_that_outlasts_a_call_is_not_a_lack_of_space(
+    start_controller: StartController, cloud: SimulatorProcess, name: str
+) -> None:  # C2
+    controller = Controller(start_controller("--create-timeout", "30s").channel)
+    rule = cloud.add_fault(fault="refuse", operation=CREATE, status=429)
+
+    with refused(grpc.StatusCode.UNAVAILABLE, "HTTP 429"):
         controller.CreateVolume(create_volume(name))
+    cloud.remove_fault(rule)
     controller.CreateVolume(create_volume(name))
 
     assert len(volumes_named(cloud, name)) == 1

@@ -41,6 +41,7 @@ KEY = {"EXOSCALE_API_KEY": "k", "EXOSCALE_API_SECRET": "s"}
         (["controller", "--max-volume-size-gib", "9999999999"], "9999999999"),
         (["controller", "--api-timeout", "0s"], "0s"),
         (["controller", "--shutdown-timeout", "25h"], "25h"),
+        (["controller", "--api-max-qps", "0"], "'0' is no number a second"),
         (["controller", "--time-scale", "0"], "'0'"),
         (["controller", "--time-scale", "1001"], "1001"),
         (["controller", "--api-endpoint", "http://{zone}:65536/v2"], "65536"),

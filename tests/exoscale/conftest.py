@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -13,6 +14,7 @@ from csi_exoblock.config import ApiSettings, Timing
 from csi_exoblock.credentials import Credentials
 from csi_exoblock.exoscale.client import Cloud
 from csi_exoblock.exoscale.keyring import Keyring
+from csi_exoblock.exoscale.pace import Paces
 from csi_exoblock.exoscale.proxy import Proxy
 from csi_exoblock.exoscale.session import open_session
 from csi_exoblock.exoscale.transport import Transport
@@ -56,12 +58,17 @@ def make_transport(metrics: Metrics) -> Iterator[MakeTransport]:
     made: list[Transport] = []
 
     def make(
-        *, timing: Timing = QUICK, keyring: Keyring | None = None, proxy: Proxy | None = None
+        *,
+        timing: Timing = QUICK,
+        keyring: Keyring | None = None,
+        proxy: Proxy | None = None,
+        paces: Paces | None = None,
     ) -> Transport:
         transport = Transport(
             session=open_session(user_agent=USER_AGENT, ca_file=None),
             keyring=keyring or Keyring(CREDENTIALS, None),
             proxy=proxy or Proxy(None, ""),
+            paces=paces or Paces(timing=timing, most_per_second=math.inf),
             timing=timing,
             metrics=metrics,
         )

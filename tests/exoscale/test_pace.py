@@ -1,0 +1,230 @@
+"""The pace of a zone's requests, over HTTP: learnt, obeyed, fair (S20, C2)."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
+from dataclasses import replace
+
+import pytest
+
+from csi_exoblock import logs
+from csi_exoblock.concurrency import Deadline
+from csi_exoblock.errors import DeadlineExceeded, DriverError
+from csi_exoblock.exoscale.client import ZoneClient
+from csi_exoblock.exoscale.pace import Paces
+from csi_exoblock.exoscale.transport import Request
+from csi_exoblock.metrics import Metrics
+from csi_exoblock.model import ZoneName
+from tests.asking import LONG_SECONDS
+from tests.exoscale.conftest import QUICK, MakeCloud, MakeTransport
+from tests.exoscale.scripted_server import Answer, Drop, Hold, ScriptedServer, Step
+from tests.metrics import value
+from tests.simulator_process import SimulatorProcess
+
+CROWD = 16
+PATIENT = replace(QUICK, pace_crowd=LONG_SECONDS)  # whoever is under way counts, however long
+# Twenty times as fast as in a cluster, for a limit of 100 requests a second.
+FAST = replace(QUICK, pace_recovery=0.6, pace_sample=0.05)
+
+Send = Callable[[str, str], Future[object]]
+
+
+@pytest.fixture
+def send(server: ScriptedServer, make_transport: MakeTransport) -> Send:
+    """Send a request in a thread of its own, given the path and the call that it is part of."""
+    transport = make_transport(timing=PATIENT)
+
+    def send(path: str, call: str = "CreateVolume") -> Future[object]:
+        answer: Future[object] = Future()
+
+        def run() -> None:
+            with logs.call(call):
+                answer.set_result(transport.send(request(server, path), repr, Deadline(60.0)))
+
+        threading.Thread(target=run, daemon=True).start()
+        return answer
+
+    return send
+
+
+def request(server: ScriptedServer, path: str = "", zone: str = "ch-gva-2") -> Request:
+    return Request(
+        operation="get-block-storage-volume",
+        method="GET",
+        url=f"{server.url}/{path}",
+        zone=zone,
+        subject="volume",
+    )
+
+
+def sample(metrics: Metrics, name: str, **labels: str) -> float | None:
+    return value(metrics.registry.text(), f"csi_exoblock_{name}", labels)
+
+
+def fill(server: ScriptedServer, send: Send) -> threading.Event:
+    """Have as many requests under way as may be, and return what has them all answered."""
+    gate = threading.Event()
+    server.script += [Hold(gate)] * CROWD
+    for _ in range(CROWD):
+        send("crowd", "CreateVolume")
+    for _ in range(CROWD):
+        server.arrived.acquire()
+    return gate
+
+
+def wait_in_line(send: Send, count: int, call: str) -> list[Future[object]]:
+    """Have so many requests of a kind wait for their turn."""
+    return [send(call, call) for _ in range(count)]
+
+
+def test_zone_that_never_refused_is_asked_by_a_crowd_at_once(
+    server: ScriptedServer, send: Send
+) -> None:
+    gate = fill(server, send)
+    late = send("late", "CreateVolume")
+
+    assert not server.arrived.acquire(timeout=0.2)  # were it sent, it would arrive in a moment
+    gate.set()
+
+    late.result()
+    assert [each.path for each in server.received].index("/late") == CROWD
+
+
+def test_requests_that_hang_hold_nobody_up_for_long(
+    server: ScriptedServer, make_transport: MakeTransport, threads: ThreadPoolExecutor
+) -> None:
+    transport = make_transport(timing=replace(PATIENT, pace_crowd=0.001))
+    server.script += [Hold(threading.Event())] * CROWD
+    for _ in range(CROWD):
+        threads.submit(transport.send, request(server), repr, Deadline(60.0))
+        server.arrived.acquire()
+
+    assert transport.send(request(server), repr, Deadline(60.0)) == "{}"
+
+
+def test_storm_of_creates_does_not_starve_a_detach(server: ScriptedServer, send: Send) -> None:
+    gate = fill(server, send)
+    storm = wait_in_line(send, 60, "CreateVolume")
+    assert not server.arrived.acquire(timeout=0.2)
+    (detach,) = wait_in_line(send, 1, "ControllerUnpublishVolume")
+    assert not server.arrived.acquire(timeout=0.2)
+
+    gate.set()
+
+    for each in (*storm, detach):
+        each.result()
+    arrived = [each.path for each in server.received][CROWD:]
+    assert arrived.index("/ControllerUnpublishVolume") < CROWD  # sent second; threads may race
+
+
+def test_call_that_is_cancelled_leaves_the_line_at_once(
+    server: ScriptedServer, make_transport: MakeTransport, threads: ThreadPoolExecutor
+) -> None:  # S5
+    transport = make_transport(timing=PATIENT)
+    gate = threading.Event()
+    server.script += [Hold(gate)] * CROWD
+    crowd = [
+        threads.submit(transport.send, request(server, "crowd"), repr, Deadline(60.0))
+        for _ in range(CROWD)
+    ]
+    for _ in range(CROWD):
+        server.arrived.acquire()
+    deadlines = [Deadline(LONG_SECONDS) for _ in range(3)]
+    waiting = [
+        threads.submit(transport.send, request(server, "given-up"), repr, each)
+        for each in deadlines
+    ]
+
+    for each in deadlines:
+        each.cancel()
+
+    for future in waiting:
+        with pytest.raises(DeadlineExceeded, match="cancelled"):
+            future.result()
+    gate.set()
+    assert {future.result() for future in crowd} == {"{}"}
+    assert transport.send(request(server, "next"), repr, Deadline(60.0)) == "{}"
+    assert "/given-up" not in [each.path for each in server.received]
+
+
+def test_no_zone_is_asked_more_often_than_allowed(
+    server: ScriptedServer, make_transport: MakeTransport, metrics: Metrics
+) -> None:
+    transport = make_transport(paces=Paces(timing=QUICK, most_per_second=4.0))
+    began = time.monotonic()
+
+    for _ in range(4):
+        transport.send(request(server), repr, Deadline(60.0))
+
+    assert time.monotonic() - began >= 3 / 4.0
+    held_back = sample(
+        metrics, "api_throttled_total", operation="get-block-storage-volume", by="client"
+    )
+    assert held_back is not None
+    assert 1 <= held_back <= 3
+
+
+@pytest.fixture
+def limited(simulator: SimulatorProcess, make_cloud: MakeCloud) -> ZoneClient:
+    """A zone that takes 100 calls a second."""
+    simulator.limit_calls(100.0)
+    return make_cloud(simulator.api_endpoint, timing=FAST).zone(ZoneName(simulator.zones[0]))
+
+
+def ask_often(zone: ZoneClient, threads: ThreadPoolExecutor, times: int) -> None:
+    """Ask the zone so many times, with many threads at once."""
+    for asked in [threads.submit(zone.list_quotas, Deadline(60.0)) for _ in range(times)]:
+        asked.result()
+
+
+def test_limit_of_a_zone_is_learnt_and_seldom_exceeded(
+    simulator: SimulatorProcess, limited: ZoneClient, threads: ThreadPoolExecutor, metrics: Metrics
+) -> None:
+    ask_often(limited, threads, 600)
+
+    statuses = [call.status for call in simulator.calls()]
+    assert statuses.count(200) == 600
+    refused = statuses.count(429)
+    assert 0 < refused < 60  # the first crowd, then about one for each time the rate recovers
+    assert sample(metrics, "api_throttled_total", operation="list-quotas", by="server") == refused
+
+
+def test_rate_falls_while_everything_is_refused_and_recovers(
+    simulator: SimulatorProcess, make_cloud: MakeCloud, threads: ThreadPoolExecutor
+) -> None:
+    timing = replace(FAST, pace_recovery=0.3)
+    zone = make_cloud(simulator.api_endpoint, timing=timing).zone(ZoneName(simulator.zones[0]))
+    ask_often(zone, threads, 50)
+    rule = simulator.add_fault(fault="refuse", status=429)
+    asking = [threads.submit(zone.list_quotas, Deadline(60.0)) for _ in range(300)]
+    refused_for = 4.0
+    threading.Event().wait(refused_for)
+
+    simulator.remove_fault(rule)
+    for each in asking:
+        each.result()
+
+    refusals = [call.at for call in simulator.calls() if call.status == 429]
+    assert len(refusals) < CROWD + 5 * refused_for  # 300 wait; it ends at one in two seconds
+    answers = [call.at for call in simulator.calls() if call.status == 200][50:]
+    assert len(answers) == 300
+    first, last = answers[:5], answers[-50:]
+    assert (last[-1] - last[0]) / len(last) < (first[-1] - first[0]) / len(first)
+
+
+@pytest.mark.parametrize(
+    ("step", "is_up"), [(Answer(200), 1), (Answer(404), 1), (Answer(503), 0), (Drop(), 0)], ids=repr
+)
+def test_metric_tells_whether_the_api_is_up(
+    server: ScriptedServer, make_transport: MakeTransport, metrics: Metrics, step: Step, is_up: int
+) -> None:  # F7
+    server.script += [step]
+
+    with nullcontext() if step == Answer(200) else pytest.raises(DriverError):
+        make_transport().send_once(request(server), repr, Deadline(60.0))
+
+    assert sample(metrics, "api_up", zone="ch-gva-2") == is_up
