@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import threading
 import time
@@ -123,11 +124,22 @@ class SharedCall(Generic[T]):
 
     A run that is under way when the question comes may have looked too early for the asker, so it
     is never joined: the asker waits for the next one, with everybody else who came meanwhile.
+
+    Args:
+        seconds_between: How far apart runs begin at least, for more to share each of them.
     """
 
-    def __init__(self, call: Callable[[], T], *, name: str) -> None:
+    def __init__(
+        self,
+        call: Callable[[], T],
+        *,
+        name: str,
+        seconds_between: Callable[[], float] = lambda: 0.0,
+    ) -> None:
         self._call = call
         self._name = name
+        self._seconds_between = seconds_between
+        self._began = -math.inf
         self._lock = threading.Lock()
         self._next: Future[T] | None = None
         self._running = False
@@ -148,11 +160,19 @@ class SharedCall(Generic[T]):
         return deadline.result(answer)
 
     def _run(self) -> None:
-        while (answer := self._take()) is not None:
+        while True:
+            self._keep_apart()
+            if (answer := self._take()) is None:
+                break
             try:
                 answer.set_result(self._call())
             except Exception as error:  # the top of a thread: whoever asked gets to see it
                 answer.set_exception(error)
+
+    def _keep_apart(self) -> None:
+        since = time.monotonic() - self._began
+        threading.Event().wait(max(0.0, self._seconds_between() - since))
+        self._began = time.monotonic()
 
     def _take(self) -> Future[T] | None:
         with self._lock:

@@ -38,16 +38,26 @@ class Timing:
         1.0, "what a zone takes is counted over this long: most grant what one second may bring"
     )
     pace_crowd: float = seconds(
-        0.1, "a request under way for longer no longer keeps others waiting: it may hang"
+        0.05, "a request under way for longer no longer keeps others waiting: it may hang"
     )
     pace_slip: float = seconds(0.05, "a thread that wakes late may make up for so much")
     pace_closed_max: float = seconds(
         300.0, "a zone that wants to be left alone for longer than any call waits is asked anyway"
     )
-    poll_initial: float = seconds(
-        0.2, "least time before an operation is polled first; later learnt per kind"
+    lists_apart: float = seconds(
+        0.02, "shared lists begin no sooner after each other: more calls share each (S20)"
     )
+    poll_initial: float = seconds(
+        0.2, "least time before an operation is polled first; beyond it that is learnt per kind"
+    )
+    poll_again: float = seconds(0.02, "least pause between two polls, a few requests long")
     poll_max: float = seconds(3.0, "the pauses between polls grow up to this")
+    poll_together: float = seconds(
+        0.05, "an operation that is due waits this long for others to share a list with (S20)"
+    )
+    poll_doubt: float = seconds(
+        15.0, "what lists show under way for so long after it was due is asked for by itself"
+    )
     operation_stalled: float = seconds(
         90.0, "an operation pending for so long is judged by its resource instead (S3)"
     )

@@ -6,8 +6,9 @@ Values only: nothing here calls the API, reads the host or knows how JSON or pro
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import NewType, Self
@@ -191,6 +192,9 @@ class Operation:
         reference: The resource that the operation works on or makes, where the API names it.
         reason: Why it failed; `None` unless the state is `failure`.
         message: The API's own words, perhaps empty.
+        about: The volume or snapshot that it is to make or change, `None` where nobody said.
+        instance: What an attach attaches to, `None` of every other kind.
+        begun_at: When we learnt that it began, in seconds of the monotonic clock.
     """
 
     id: UUID
@@ -200,6 +204,9 @@ class Operation:
     reference: UUID | None
     reason: FailureReason | None
     message: str
+    about: UUID | None = None
+    instance: UUID | None = None
+    begun_at: float = field(default_factory=time.monotonic, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -61,13 +61,13 @@ def build_controller(
     volume_lookup = Lookup(
         lambda zone, deadline: cloud.zone(zone).list_volumes(deadline),
         lambda zone, uuid, deadline: cloud.zone(zone).get_volume(uuid, deadline),
-        names_of=labels.names_of,
+        labels=labels,
         timing=timing,
     )
     snapshot_lookup = Lookup(
         lambda zone, deadline: cloud.zone(zone).list_snapshots(deadline),
         lambda zone, uuid, deadline: cloud.zone(zone).get_snapshot(uuid, deadline),
-        names_of=labels.names_of,
+        labels=labels,
         timing=timing,
     )
     snapshots = Snapshots(

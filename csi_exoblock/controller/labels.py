@@ -56,6 +56,11 @@ class Labels:
         self._driver = self._value(settings.driver_name)
         self._cluster = self._value(settings.cluster_id) if settings.cluster_id else None
 
+    @property
+    def name_label(self) -> str:
+        """The label whose value is the name that CSI gave."""
+        return self._prefix + "name"
+
     def of_volume(self, spec: VolumeSpec) -> dict[str, str]:
         """Return the whole label map of a new volume."""
         return self._make(spec, spec.source.uuid if spec.source else None)
@@ -70,7 +75,7 @@ class Labels:
         Our label says which create made it, whatever people call it since; the name in the cloud
         counts where the label is missing.
         """
-        return frozenset({thing.labels.get(self._prefix + "name") or thing.name})
+        return frozenset({thing.labels.get(self.name_label) or thing.name})
 
     def names_for(self, spec: VolumeSpec | SnapshotSpec) -> frozenset[str]:
         """Return the names under which an earlier create of the spec may have left its thing."""

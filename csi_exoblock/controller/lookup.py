@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
@@ -19,8 +19,10 @@ from uuid import UUID
 from csi_exoblock import logs
 from csi_exoblock.concurrency import Deadline
 from csi_exoblock.config import Timing
+from csi_exoblock.controller.labels import Labels
 from csi_exoblock.controller.ledger import Entry
 from csi_exoblock.errors import ApiDenied, ApiUnavailable, DeadlineExceeded, NotFound
+from csi_exoblock.exoscale.listed import Listed
 from csi_exoblock.model import Snapshot, Volume, ZoneName
 
 log = logging.getLogger(__name__)
@@ -34,7 +36,7 @@ class _Sight:
 
     first_look: float | None = None
     last_try: float = float("-inf")
-    ids: dict[str, UUID] = field(default_factory=dict)
+    ids_by_name: Mapping[str, Collection[str]] = field(default_factory=dict)
 
 
 class Lookup(Generic[T]):
@@ -42,21 +44,21 @@ class Lookup(Generic[T]):
 
     def __init__(
         self,
-        list_all: Callable[[ZoneName, Deadline], Sequence[T]],
+        list_all: Callable[[ZoneName, Deadline], Listed[T]],
         get_one: Callable[[ZoneName, UUID, Deadline], T],
         *,
-        names_of: Callable[[T], frozenset[str]],
+        labels: Labels,
         timing: Timing,
     ) -> None:
         self._list_all = list_all
         self._get_one = get_one
-        self._names_of = names_of
+        self._labels = labels
         self._timing = timing
         self._sights: defaultdict[ZoneName, _Sight] = defaultdict(_Sight)
         self._lock = threading.Lock()
         self._own: OrderedDict[str, tuple[float, ZoneName, UUID]] = OrderedDict()
 
-    def look(self, zone: ZoneName, deadline: Deadline) -> Sequence[T]:
+    def look(self, zone: ZoneName, deadline: Deadline) -> Listed[T]:
         """Return the whole list of a zone, never older than this call.
 
         Called once at start, it lets the names of the first creates settle sooner.
@@ -65,7 +67,7 @@ class Lookup(Generic[T]):
         sight.last_try = began = time.monotonic()
         everything = self._list_all(zone, deadline)
         sight.first_look = sight.first_look or began
-        sight.ids = {name: each.id.uuid for each in everything for name in self._names_of(each)}
+        sight.ids_by_name = everything.ids_by_name(self._labels.name_label)
         return everything
 
     def remember(self, names: Collection[str], zone: ZoneName, uuid: UUID) -> None:
@@ -90,8 +92,11 @@ class Lookup(Generic[T]):
         while True:
             logs.step("looking for the name")
             looked_at = time.monotonic()
-            everything = self.look_everywhere(zones, deadline)
-            found = [each for each in everything if self._has_name(each, names)]
+            found = [
+                each
+                for one in self._look_everywhere(zones, deadline)
+                for each in one.named(names, self._labels.name_label)
+            ]
             found = found or self._own_in(zones, names, deadline)
             certain_at = max(self._certain_at(zone, entry, looked_at) for zone in zones)
             if found or looked_at >= certain_at:
@@ -99,14 +104,6 @@ class Lookup(Generic[T]):
                 return found
             logs.step("waiting until the name is surely absent")
             deadline.wait(certain_at - time.monotonic())
-
-    def look_everywhere(self, zones: Collection[ZoneName], deadline: Deadline) -> list[T]:
-        """Return the whole lists of several zones, read at once."""
-        if len(zones) == 1:
-            return [each for zone in zones for each in self.look(zone, deadline)]
-        with ThreadPoolExecutor(len(zones)) as pool:
-            lists = pool.map(lambda zone: self.look(zone, deadline), zones)
-            return [each for one in lists for each in one]
 
     def find_elsewhere(
         self, zones: Collection[ZoneName], names: Collection[str], deadline: Deadline
@@ -122,11 +119,22 @@ class Lookup(Generic[T]):
             logs.step("looking for the name in other zones")
             with ThreadPoolExecutor(len(stale)) as pool:
                 list(pool.map(lambda zone: self._try_to_look(zone, deadline), stale))
-        known = {zone: self._sights[zone].ids for zone in zones}
-        seen = {(zone, ids[name]) for zone, ids in known.items() for name in names if name in ids}
-        found = [each for zone, uuid in sorted(seen) for each in self._get(zone, uuid, deadline)]
+        seen = {
+            (zone, id)
+            for zone in zones
+            for name in names
+            for id in self._sights[zone].ids_by_name.get(name, ())
+        }
+        found = [each for zone, id in sorted(seen) for each in self._get(zone, UUID(id), deadline)]
         found = found or self._own_in(zones, names, deadline)
         return [each for each in found if self._has_name(each, names)]
+
+    def _look_everywhere(self, zones: Collection[ZoneName], deadline: Deadline) -> list[Listed[T]]:
+        """Return the whole lists of several zones, read at once."""
+        if len(zones) == 1:
+            return [self.look(zone, deadline) for zone in zones]
+        with ThreadPoolExecutor(len(zones)) as pool:
+            return list(pool.map(lambda zone: self.look(zone, deadline), zones))
 
     def _own_in(
         self, zones: Collection[ZoneName], names: Collection[str], deadline: Deadline
@@ -145,7 +153,7 @@ class Lookup(Generic[T]):
             return []
 
     def _has_name(self, thing: T, names: Collection[str]) -> bool:
-        return not self._names_of(thing).isdisjoint(names)
+        return not self._labels.names_of(thing).isdisjoint(names)
 
     def _try_to_look(self, zone: ZoneName, deadline: Deadline) -> None:
         try:

@@ -69,7 +69,8 @@ class Survey:
         self._look_at_quotas(zones)
         for zone in zones:
             try:
-                volumes = self._cloud.zone(zone).list_volumes(Deadline(self._timing.api_timeout))
+                listed = self._cloud.zone(zone).list_volumes(Deadline(self._timing.api_timeout))
+                volumes = list(listed)
             except DriverError as error:
                 log.info("zone not surveyed", extra={"zone": zone, "error": str(error)})
             else:

@@ -15,6 +15,7 @@ from csi_exoblock.concurrency import Deadline, SharedCall
 from csi_exoblock.config import ApiSettings, Timing
 from csi_exoblock.errors import ApiUnavailable, NotFound
 from csi_exoblock.exoscale import wire
+from csi_exoblock.exoscale.listed import Listed
 from csi_exoblock.exoscale.routes import OPERATIONS
 from csi_exoblock.exoscale.transport import Request, Transport
 from csi_exoblock.model import Instance, Operation, Quota, Snapshot, Volume, ZoneName
@@ -23,6 +24,7 @@ T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
+_CALLS_A_LIST = 20  # that a limit lets through: lists are to take a small part of them
 _SOME_ZONES = (ZoneName("ch-gva-2"), ZoneName("de-fra-1"))  # every zone's endpoint lists them all
 
 
@@ -119,8 +121,19 @@ class ZoneClient:
         self._endpoint = endpoint.rstrip("/")
         self._transport = transport
         self._timing = timing
-        self._volumes = SharedCall(self._read_volumes, name=f"volumes-{zone}")
-        self._snapshots = SharedCall(self._read_snapshots, name=f"snapshots-{zone}")
+        between = self.seconds_between_lists
+        self._volumes = SharedCall(
+            self._read_volumes, name=f"volumes-{zone}", seconds_between=between
+        )
+        self._snapshots = SharedCall(
+            self._read_snapshots, name=f"snapshots-{zone}", seconds_between=between
+        )
+
+    def seconds_between_lists(self) -> float:
+        """Return how far apart shared lists are kept: further, where the zone has a limit."""
+        return max(
+            self._timing.lists_apart, _CALLS_A_LIST * self._transport.seconds_between(self.zone)
+        )
 
     def list_zones(self, deadline: Deadline) -> tuple[ZoneName, ...]:
         """Return all zones that exist; asked once only, for another zone can tell as well."""
@@ -136,14 +149,18 @@ class ZoneClient:
         return self._call(wire.instance, "get-instance", deadline, instance_id)
 
     def get_operation(self, operation_id: UUID, deadline: Deadline) -> Operation:
-        """Return an operation as it stands; `kind` is empty, for the API does not tell."""
-        return self._call(wire.operation, "get-operation", deadline, operation_id)
+        """Return an operation as it stands; `kind` is empty, for the API does not tell.
 
-    def list_volumes(self, deadline: Deadline) -> tuple[Volume, ...]:
+        Asked once only: who waits for an operation asks again anyway.
+        """
+        request = self._request("get-operation", operation_id)
+        return self._transport.send_once(request, partial(wire.operation, self.zone), deadline)
+
+    def list_volumes(self, deadline: Deadline) -> Listed[Volume]:
         """Return all volumes, as of a moment after this call began; concurrent calls share it."""
         return self._volumes.get(deadline)
 
-    def list_volumes_of(self, instance_id: UUID, deadline: Deadline) -> tuple[Volume, ...]:
+    def list_volumes_of(self, instance_id: UUID, deadline: Deadline) -> Listed[Volume]:
         """Return the volumes that are attached to an instance."""
         return self._call(
             wire.volumes,
@@ -175,7 +192,7 @@ class ZoneClient:
             NotFound: The snapshot does not exist.
         """
         body = wire.creation(name=name, labels=labels, size_gib=size_gib, source=snapshot_id)
-        return self._begin("create-block-storage-volume", deadline, snapshot_id, body=body)
+        return self._begin_to_make("create-block-storage-volume", deadline, snapshot_id, body)
 
     def update_volume(
         self,
@@ -200,9 +217,8 @@ class ZoneClient:
             NotFound: The volume or the instance does not exist.
         """
         body = wire.attaching(instance_id)
-        return self._begin(
-            "attach-block-storage-volume-to-instance", deadline, volume_id, body=body
-        )
+        kind = "attach-block-storage-volume-to-instance"
+        return replace(self._begin(kind, deadline, volume_id, body=body), instance=instance_id)
 
     def detach_volume(self, volume_id: UUID, deadline: Deadline) -> Operation:
         """Begin to detach a volume from whichever instance has it: the API asks for none."""
@@ -219,7 +235,7 @@ class ZoneClient:
             wire.volume, "resize-block-storage-volume", deadline, volume_id, body=body
         )
 
-    def list_snapshots(self, deadline: Deadline) -> tuple[Snapshot, ...]:
+    def list_snapshots(self, deadline: Deadline) -> Listed[Snapshot]:
         """Return all snapshots, as of a moment after this call began; concurrent calls share it."""
         return self._snapshots.get(deadline)
 
@@ -236,7 +252,7 @@ class ZoneClient:
             NotFound: The volume does not exist.
         """
         body = wire.creation(name=name, labels=labels)
-        return self._begin("create-block-storage-snapshot", deadline, volume_id, body=body)
+        return self._begin_to_make("create-block-storage-snapshot", deadline, volume_id, body)
 
     def update_snapshot(
         self, snapshot_id: UUID, *, labels: Mapping[str, str], deadline: Deadline
@@ -249,24 +265,31 @@ class ZoneClient:
         """Begin to delete a snapshot and its data."""
         return self._begin("delete-block-storage-snapshot", deadline, snapshot_id)
 
-    def _read_volumes(self) -> tuple[Volume, ...]:
+    def _read_volumes(self) -> Listed[Volume]:
         deadline = Deadline(self._timing.api_timeout)
         return self._call(wire.volumes, "list-block-storage-volumes", deadline)
 
-    def _read_snapshots(self) -> tuple[Snapshot, ...]:
+    def _read_snapshots(self) -> Listed[Snapshot]:
         deadline = Deadline(self._timing.api_timeout)
         return self._call(wire.snapshots, "list-block-storage-snapshots", deadline)
 
+    def _begin_to_make(
+        self, kind: str, deadline: Deadline, source: UUID | None, body: Mapping[str, object]
+    ) -> Operation:
+        """Begin to make what only the answer names."""
+        begun = self._begin(kind, deadline, source, body=body)
+        return replace(begun, about=begun.reference)
+
     def _begin(
         self,
-        operation: str,
+        kind: str,
         deadline: Deadline,
         id: UUID | None = None,
         *,
         body: Mapping[str, object] | None = None,
     ) -> Operation:
-        begun = self._call(wire.operation, operation, deadline, id, body=body)
-        return replace(begun, kind=operation)
+        begun = self._call(wire.operation, kind, deadline, id, body=body)
+        return replace(begun, kind=kind, about=id)
 
     def _call(
         self,

@@ -15,7 +15,7 @@ from csi_exoblock.errors import ApiUnavailable, DriverError
 from csi_exoblock.exoscale.line import Line
 from csi_exoblock.exoscale.rate import Rate
 
-_CROWD = 16  # at once: enough for any network, and few if the zone turns out to refuse them all
+_CROWD = 8  # at once: enough for any network, and few if the zone turns out to refuse them all
 
 
 class Paces:

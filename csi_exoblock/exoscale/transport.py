@@ -141,6 +141,10 @@ class Transport:
         """Send a read as `send` does, but leave the repeating to the caller."""
         return self._exchange(request, read, deadline)
 
+    def seconds_between(self, zone: str) -> float:
+        """Return how far apart the requests to a zone are kept, 0.0 while it knows no limit."""
+        return self._paces.of(zone).seconds_between()
+
     def close(self) -> None:
         """Close the connections that no request is using."""
         self._session.close()

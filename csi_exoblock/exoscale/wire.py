@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 from uuid import UUID
 
+from csi_exoblock.errors import ApiUnavailable
+from csi_exoblock.exoscale.listed import Listed
 from csi_exoblock.model import (
     FailureReason,
     Instance,
@@ -24,6 +28,8 @@ from csi_exoblock.model import (
     VolumeState,
     ZoneName,
 )
+
+T = TypeVar("T")
 
 UNREADABLE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError)
 """What a function of this module, or of json before it, may raise on an answer that is garbage."""
@@ -48,9 +54,9 @@ def volume(zone: ZoneName, body: Any) -> Volume:
     )
 
 
-def volumes(zone: ZoneName, body: Any) -> tuple[Volume, ...]:
+def volumes(zone: ZoneName, body: Any) -> Listed[Volume]:
     """Read the answer of `list-block-storage-volumes`."""
-    return tuple(volume(zone, each) for each in body["block-storage-volumes"])
+    return _listed(partial(volume, zone), body["block-storage-volumes"])
 
 
 def snapshot(zone: ZoneName, body: Any) -> Snapshot:
@@ -67,9 +73,9 @@ def snapshot(zone: ZoneName, body: Any) -> Snapshot:
     )
 
 
-def snapshots(zone: ZoneName, body: Any) -> tuple[Snapshot, ...]:
+def snapshots(zone: ZoneName, body: Any) -> Listed[Snapshot]:
     """Read the answer of `list-block-storage-snapshots`."""
-    return tuple(snapshot(zone, each) for each in body["block-storage-snapshots"])
+    return _listed(partial(snapshot, zone), body["block-storage-snapshots"])
 
 
 def operation(zone: ZoneName, body: Any) -> Operation:
@@ -157,6 +163,35 @@ def resizing(size_gib: int) -> dict[str, object]:
 def of_instance(instance_id: UUID) -> dict[str, str]:
     """Write the query that restricts a list of volumes to an instance."""
     return {"instance-id": str(instance_id)}
+
+
+def _listed(read: Callable[[Any], T], entries: Any) -> Listed[T]:
+    """See that every entry has an id; all else is read when it is needed.
+
+    Raises:
+        ApiUnavailable: By the list, when it needs an entry that can't be understood.
+    """
+
+    def read_entry(entry: Any) -> T:
+        with _understanding():
+            return read(entry)
+
+    def names_of(entries: Iterable[Any], label: str) -> list[str]:
+        with _understanding():
+            return [
+                (each.get("labels") or {}).get(label) or each.get("name") or "" for each in entries
+            ]
+
+    return Listed({each["id"]: each for each in entries}, read=read_entry, names_of=names_of)
+
+
+@contextmanager
+def _understanding() -> Iterator[None]:
+    try:
+        yield
+    except UNREADABLE as error:
+        what = shorten(f"{type(error).__name__}: {error}", _WORDS_LENGTH)
+        raise ApiUnavailable(f"an entry of a list can't be understood: {what}") from error
 
 
 def _moment(text: str | None) -> datetime:

@@ -124,8 +124,8 @@ def test_volume_and_snapshot_live_their_lives(
     for id in (volume.id.uuid, restored.id.uuid):
         owner.done(zone.delete_volume(id, deadline))
     owner.done(zone.delete_snapshot(snapshot.id.uuid, deadline))
-    assert zone.list_volumes(deadline) == ()
-    assert zone.list_snapshots(deadline) == ()
+    assert not zone.list_volumes(deadline)
+    assert not zone.list_snapshots(deadline)
 
 
 def test_instance_and_quotas_are_read(
@@ -265,8 +265,8 @@ def test_lists_asked_for_together_are_one_call(
 
     gate.set()
 
-    assert early.result() == ()
-    assert {each.result() for each in lists} == {()}
+    assert list(early.result()) == []
+    assert {tuple(each.result()) for each in lists} == {()}
     assert len(server.received) == 2
 
 
@@ -359,7 +359,7 @@ def test_zone_out_of_scope_is_reached_for_what_is_there(
     cloud = make_cloud(simulator.api_endpoint, zones=(first,))
     cloud.zones(deadline)
 
-    assert cloud.zone(ZoneName(second)).list_volumes(deadline) == ()
+    assert cloud.zone(ZoneName(second)).list_volumes(deadline).ids() == frozenset()
 
 
 def test_endpoint_without_zone_serves_its_zone_only(
@@ -370,7 +370,7 @@ def test_endpoint_without_zone_serves_its_zone_only(
     cloud = make_cloud(endpoint, default_zone=first)
 
     assert cloud.zones(deadline) == (first,)
-    assert cloud.zone(ZoneName(first)).list_volumes(deadline) == ()
+    assert cloud.zone(ZoneName(first)).list_volumes(deadline).ids() == frozenset()
     with pytest.raises(ApiUnavailable, match=f"{second} can't be reached.* {first} only"):
         cloud.zone(ZoneName(second))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -55,10 +56,9 @@ def waits(metrics: Metrics, outcome: str) -> float | None:
     return value(metrics.registry.text(), name, {"operation": CREATE, "outcome": outcome})
 
 
-def poller_of(operation: Operation) -> threading.Thread:
-    """Return the thread that polls an operation."""
-    (found,) = (each for each in threading.enumerate() if str(operation.id) in each.name)
-    return found
+def watchers() -> list[threading.Thread]:
+    """Return the threads that watch operations."""
+    return [each for each in threading.enumerate() if each.name.startswith("operations-")]
 
 
 def test_success_is_returned_with_what_was_made(
@@ -110,7 +110,7 @@ def test_operation_that_has_ended_costs_no_call(
     assert simulator.calls() == []
 
 
-def test_all_who_wait_share_one_poller(
+def test_all_who_wait_share_the_same_looks(
     simulator: SimulatorProcess,
     zone: ZoneClient,
     waiter: OperationWaiter,
@@ -129,7 +129,7 @@ def test_all_who_wait_share_one_poller(
     assert waits(metrics, "success") == len({id(each.result()) for each in pending}) == 1
 
 
-def test_poller_outlives_the_call_and_is_joined_by_the_retry(
+def test_watching_outlives_the_call_and_is_joined_by_the_retry(
     simulator: SimulatorProcess,
     zone: ZoneClient,
     waiter: OperationWaiter,
@@ -143,16 +143,15 @@ def test_poller_outlives_the_call_and_is_joined_by_the_retry(
     cancelled.cancel()
     with pytest.raises(DeadlineExceeded):
         first.result()
-    poller = poller_of(begun)
 
     retry = threads.submit(waiter.wait, begun, patient)
     patient.asked.wait()
-    assert poller_of(begun) is poller
     simulator.finish_operation(begun.zone, str(begun.id))
 
     assert retry.result().state is OperationState.SUCCESS
     assert (waits(metrics, "deadline"), waits(metrics, "success")) == (1, 1)
-    poller.join()  # it ends by itself
+    for watcher in watchers():
+        watcher.join()  # it ends by itself
 
 
 def test_operation_that_is_stuck_is_given_up(
@@ -203,3 +202,15 @@ def test_operation_keeps_the_reference_that_it_began_with(
 
     assert isinstance(ended.reference, UUID)
     assert ended.reference == begun.reference
+
+
+def test_operation_that_ended_while_nobody_waited_costs_one_call(
+    simulator: SimulatorProcess, zone: ZoneClient, make_waiter: MakeWaiter
+) -> None:  # S3: it is as old as it is, however long ago anybody asked
+    waiter = make_waiter(replace(QUICK, poll_initial=0.3))
+    begun = replace(begin(zone), begun_at=time.monotonic() - LONG_SECONDS / 100)
+    while any(each["state"] == "pending" for each in simulator.operations()):
+        threading.Event().wait(0.01)
+
+    assert waiter.wait(begun, Deadline(LONG_SECONDS)).state is OperationState.SUCCESS
+    assert simulator.operations_called().count(POLL) == 1

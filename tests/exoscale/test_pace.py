@@ -25,7 +25,7 @@ from tests.exoscale.scripted_server import Answer, Drop, Hold, ScriptedServer, S
 from tests.metrics import value
 from tests.simulator_process import SimulatorProcess
 
-CROWD = 16
+CROWD = 8
 PATIENT = replace(QUICK, pace_crowd=LONG_SECONDS)  # whoever is under way counts, however long
 # Twenty times as fast as in a cluster, for a limit of 100 requests a second.
 FAST = replace(QUICK, pace_recovery=0.6, pace_sample=0.05)

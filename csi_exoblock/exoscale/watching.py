@@ -1,0 +1,232 @@
+"""Watching a zone's pending operations until each has ended, for all who wait for it (S3, S20)."""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import replace
+from uuid import UUID
+
+from csi_exoblock.concurrency import Deadline
+from csi_exoblock.config import Timing
+from csi_exoblock.errors import (
+    ApiDenied,
+    ApiRejected,
+    ApiUnavailable,
+    DeadlineExceeded,
+    DriverError,
+    NotFound,
+)
+from csi_exoblock.exoscale.client import ZoneClient
+from csi_exoblock.exoscale.learning import Expectation
+from csi_exoblock.exoscale.listed import Listed
+from csi_exoblock.exoscale.planning import Look, Watched, plan
+from csi_exoblock.exoscale.settling import Finding, Resource, find, resource_of
+from csi_exoblock.model import FailureReason, Operation, OperationState, Snapshot, Volume
+
+log = logging.getLogger(__name__)
+
+ENDED = (OperationState.SUCCESS, OperationState.FAILURE, OperationState.TIMEOUT)
+
+_FEWEST = 2  # operations for which one short list is better than a call for each
+_ENTRIES = 500  # of a list cost about as much as one more call
+_AT_ONCE = 8  # looks at single operations
+
+
+class ZoneWatch:
+    """The pending operations of one zone; its thread lives as long as there are any.
+
+    Args:
+        on_end: Called with every operation that has ended, and how many seconds that took.
+    """
+
+    def __init__(
+        self, client: ZoneClient, *, timing: Timing, on_end: Callable[[Operation, float], None]
+    ) -> None:
+        self._client = client
+        self._timing = timing
+        self._on_end = on_end
+        self._changed = threading.Condition()
+        self._watched: dict[UUID, Watched] = {}
+        self._looks: list[Look] = []
+        self._is_running = False
+        self._expectations: defaultdict[str, Expectation] = defaultdict(Expectation)
+        self._shown: dict[Resource, frozenset[str]] = dict.fromkeys(Resource, frozenset())
+
+    def follow(self, operation: Operation) -> Future[Operation]:
+        """Watch an operation, unless it is watched already; return its final state to come.
+
+        The state is `timeout` too for one that can't be read, or that is pending for longer than
+        `Timing.operation_stalled`: the resource itself must then tell.
+        """
+        with self._changed:
+            watched = self._watched.get(operation.id)
+            if watched is None:
+                watched = self._watched[operation.id] = self._begin(operation)
+                self._changed.notify()
+            if not self._is_running:
+                self._is_running = True
+                threading.Thread(
+                    target=self._run, name=f"operations-{self._client.zone}", daemon=True
+                ).start()
+            return watched.ended
+
+    def _begin(self, operation: Operation) -> Watched:
+        expected = self._expectations[operation.kind].first_look()
+        resource = resource_of(operation)
+        due = operation.begun_at + max(expected or 0.0, self._timing.poll_initial)
+        return Watched(
+            operation=operation,
+            first_due=due,
+            due=due,
+            resource=resource,
+            is_known=expected is not None,
+            was_shown=resource is not None and str(operation.about) in self._shown[resource],
+        )
+
+    def _run(self) -> None:
+        with self._changed:
+            while self._watched:
+                next_at = self._take_looks()
+                pause = None if next_at == math.inf else max(0.0, next_at - time.monotonic())
+                self._changed.wait(pause)
+            self._is_running = False
+
+    def _take_looks(self) -> float:
+        """Begin what is due, each look in a thread of its own, and say when to do so again."""
+        listed = {look.resource for look in self._looks}
+        looks, next_at = plan(
+            [
+                each
+                for each in self._watched.values()
+                if not each.is_looked_at and (each.resource is None or each.resource not in listed)
+            ],
+            time.monotonic(),
+            fewest={each: _FEWEST + len(self._shown[each]) // _ENTRIES for each in Resource},
+            patience_seconds=max(self._timing.poll_together, self._client.seconds_between_lists()),
+        )
+        for look in looks:
+            if look.resource or len(self._looks) < _AT_ONCE:
+                self._looks.append(look)
+                for each in look.at:
+                    each.is_looked_at = True
+                threading.Thread(target=self._look, args=(look,), name="look", daemon=True).start()
+        return next_at
+
+    def _look(self, look: Look) -> None:
+        try:
+            if look.resource:
+                self._look_at_list(look.resource, look.at)
+            else:
+                self._look_at_one(look.at[0])
+        except Exception as error:  # the top of a thread: whoever waits gets to see it
+            for each in look.at:
+                self._remove(each)
+                each.ended.set_exception(error)
+        finally:
+            with self._changed:
+                self._looks.remove(look)
+                for each in look.at:
+                    each.is_looked_at = False
+                self._changed.notify()
+
+    def _look_at_one(self, watched: Watched) -> None:
+        operation, looked_at = watched.operation, time.monotonic()
+        try:
+            seen = self._client.get_operation(operation.id, Deadline(self._timing.api_timeout))
+        except (ApiUnavailable, DeadlineExceeded) as error:
+            log.debug("poll failed", extra={"operation_id": operation.id, "error": str(error)})
+            self._go_on(watched)
+        except (NotFound, ApiDenied, ApiRejected) as error:
+            self._give_up(watched, str(error))
+        else:
+            if seen.state in ENDED:
+                self._learn(watched, seen.state, looked_at)
+                self._end(watched, state=seen.state, reason=seen.reason, message=seen.message)
+            else:
+                self._saw_pending(watched, looked_at)
+                self._go_on(watched)
+
+    def _look_at_list(self, resource: Resource, at: Sequence[Watched]) -> None:
+        looked_at = time.monotonic()
+        try:
+            listed = self._list(resource)
+        except DriverError as error:
+            log.debug("list failed", extra={"zone": self._client.zone, "error": str(error)})
+            is_refused = not isinstance(error, ApiUnavailable | DeadlineExceeded)
+            for each in at:
+                each.resource = None if is_refused else resource
+                self._go_on(each)
+            return
+        self._shown[resource] = listed.ids()
+        for each in at:
+            self._settle(each, listed.get(each.operation.about), looked_at)
+
+    def _list(self, resource: Resource) -> Listed[Volume] | Listed[Snapshot]:
+        deadline = Deadline(self._timing.api_timeout)
+        if resource is Resource.VOLUME:
+            return self._client.list_volumes(deadline)
+        return self._client.list_snapshots(deadline)
+
+    def _settle(self, watched: Watched, seen: Volume | Snapshot | None, looked_at: float) -> None:
+        """Take from a list what it tells; what it leaves unclear is asked for by itself."""
+        finding = find(watched.operation, seen, was_shown=watched.was_shown)
+        watched.was_shown = watched.was_shown or seen is not None
+        if finding is Finding.SUCCEEDED:
+            self._learn(watched, OperationState.SUCCESS, looked_at)
+            self._end(watched, state=OperationState.SUCCESS)
+        elif finding is Finding.UNDER_WAY:
+            self._saw_pending(watched, looked_at)
+            self._go_on(watched)
+        else:
+            watched.resource, watched.due = None, looked_at
+
+    def _saw_pending(self, watched: Watched, looked_at: float) -> None:
+        watched.seen_pending = watched.age(looked_at)
+
+    def _learn(self, watched: Watched, state: OperationState, looked_at: float) -> None:
+        if state is OperationState.SUCCESS:
+            with self._changed:
+                self._expectations[watched.operation.kind].ended(
+                    pending=watched.seen_pending, done=watched.age(looked_at)
+                )
+
+    def _go_on(self, watched: Watched) -> None:
+        now = time.monotonic()
+        if watched.age(now) >= self._timing.operation_stalled:
+            self._give_up(watched, "it is pending for too long")
+        else:
+            watched.look_again(now, self._timing)
+
+    def _give_up(self, watched: Watched, why: str) -> None:
+        log.warning(
+            "operation not followed to its end",
+            extra={
+                "operation_id": watched.operation.id,
+                "kind": watched.operation.kind,
+                "error": why,
+            },
+        )
+        self._end(watched, state=OperationState.TIMEOUT)
+
+    def _end(
+        self,
+        watched: Watched,
+        *,
+        state: OperationState,
+        reason: FailureReason | None = None,
+        message: str = "",
+    ) -> None:
+        ended = replace(watched.operation, state=state, reason=reason, message=message)
+        self._on_end(ended, watched.age(time.monotonic()))
+        self._remove(watched)
+        watched.ended.set_result(ended)
+
+    def _remove(self, watched: Watched) -> None:
+        with self._changed:
+            self._watched.pop(watched.operation.id, None)

@@ -1,0 +1,159 @@
+"""Which looks at pending operations are due: one list for many, a call for a few (S20)."""
+
+from __future__ import annotations
+
+import math
+from uuid import uuid4
+
+import pytest
+
+from csi_exoblock.config import Timing
+from csi_exoblock.exoscale.planning import Look, Watched, plan
+from csi_exoblock.exoscale.settling import Resource
+from csi_exoblock.model import Operation, OperationState, ZoneName
+
+NOW = 1000.0
+PATIENCE = 0.05
+FEWEST = {Resource.VOLUME: 3, Resource.SNAPSHOT: 3}
+TIMING = Timing()
+
+
+def watched(
+    due: float, *, resource: Resource | None = Resource.VOLUME, known: bool = True, age: float = 0.3
+) -> Watched:
+    """Return an operation that is due so many seconds from now, and so old then."""
+    operation = Operation(
+        id=uuid4(),
+        zone=ZoneName("ch-gva-2"),
+        state=OperationState.PENDING,
+        reference=None,
+        reason=None,
+        message="",
+        begun_at=NOW + due - age,
+    )
+    return Watched(
+        operation=operation,
+        first_due=NOW + due,
+        due=NOW + due,
+        resource=resource,
+        is_known=known,
+        was_shown=False,
+    )
+
+
+def planned(*waiting: Watched) -> tuple[list[Look], float]:
+    """Return the looks to take, and in how many seconds to plan anew."""
+    looks, next_at = plan(waiting, NOW, fewest=FEWEST, patience_seconds=PATIENCE)
+    return looks, round(next_at - NOW, 3)
+
+
+def test_nothing_is_looked_at_before_it_is_due() -> None:
+    assert planned(watched(0.2), watched(0.7)) == ([], 0.2)
+
+
+def test_nothing_is_left_to_wait_for_when_nothing_is_watched() -> None:
+    assert planned() == ([], math.inf)
+
+
+def test_a_few_are_asked_for_one_by_one() -> None:
+    one, two, later = watched(-0.01), watched(0.0), watched(3.0)
+
+    assert planned(one, two, later) == ([Look(None, (one,)), Look(None, (two,))], 3.0)
+
+
+def test_many_share_a_list() -> None:
+    many = [watched(-0.01) for _ in range(50)]
+
+    assert planned(*many) == ([Look(Resource.VOLUME, tuple(many))], math.inf)
+
+
+def test_volumes_and_snapshots_are_in_different_lists() -> None:
+    volumes = [watched(0.0) for _ in range(3)]
+    snapshots = [watched(0.0, resource=Resource.SNAPSHOT) for _ in range(3)]
+
+    looks, _ = planned(*volumes, *snapshots)
+
+    assert [look.resource for look in looks] == [Resource.VOLUME, Resource.SNAPSHOT]
+
+
+def test_what_no_list_can_settle_is_asked_for_by_itself() -> None:
+    labels = [watched(0.0, resource=None) for _ in range(5)]
+
+    looks, _ = planned(*labels)
+
+    assert [look.at for look in looks] == [(each,) for each in labels]
+
+
+def test_who_is_due_waits_a_moment_for_others_to_share_a_list_with() -> None:
+    many = [watched(-0.01), watched(0.01), watched(0.02), watched(0.5)]
+
+    assert planned(*many) == ([], 0.02)
+
+
+def test_nobody_waits_longer_than_its_patience() -> None:
+    many = [watched(-PATIENCE), *(watched(number / 100) for number in range(10))]
+
+    (look,), _ = planned(*many)
+
+    assert look.resource is Resource.VOLUME
+    assert len(look.at) == 7  # those too that are due a moment later: perhaps they are done
+
+
+def test_long_operations_wait_longer_for_each_other() -> None:
+    many = [watched(-2.0, age=60.0), watched(0.0, age=60.0), watched(0.9, age=60.0)]
+
+    assert planned(*many) == ([], 0.9)
+
+
+def test_longer_list_must_serve_more() -> None:
+    many = [watched(0.0) for _ in range(5)]
+
+    looks, _ = plan(many, NOW, fewest={Resource.VOLUME: 6}, patience_seconds=PATIENCE)
+
+    assert [look.resource for look in looks] == [None] * 5
+
+
+@pytest.mark.parametrize(("known", "share"), [(True, 0.04), (False, 0.25)])
+def test_step_is_short_where_the_end_is_near(known: bool, share: float) -> None:
+    late = watched(0.0, known=known, age=2.0)
+
+    late.look_again(NOW, TIMING)
+
+    assert late.due - NOW == pytest.approx(2.0 * share, rel=0.11)
+
+
+def test_steps_grow_up_to_the_longest() -> None:
+    late = watched(0.0, age=20.0)
+    steps = []
+    for _ in range(12):
+        now = late.due
+        late.look_again(now, TIMING)
+        steps.append(late.due - now)
+
+    assert steps[0] < steps[3]
+    assert max(steps) == pytest.approx(TIMING.poll_max, rel=0.11)
+
+
+def test_look_that_came_early_changes_nothing() -> None:
+    early = watched(0.02)
+
+    early.look_again(NOW, TIMING)
+
+    assert early.due == NOW + 0.02
+
+
+def test_what_lists_show_under_way_for_long_is_asked_for_by_itself() -> None:  # S3
+    late = watched(-TIMING.poll_doubt - 1.0)
+
+    late.look_again(NOW, TIMING)
+
+    assert late.resource is None
+
+
+def test_last_look_comes_when_patience_with_the_operation_ends() -> None:  # S3
+    stalled = watched(0.0, age=TIMING.operation_stalled - 1.0)
+    stalled.steps = 20
+
+    stalled.look_again(NOW, TIMING)
+
+    assert stalled.due == pytest.approx(NOW + 1.0)
