@@ -30,9 +30,28 @@ def alone_with(device: BlockDevice, *, writing: bool = False) -> Iterator[int]:
             raise OperationPending(f"device {device.path} is in use; retry") from error
         raise HostError(f"device {device.path} can't be opened: {error.strerror}") from error
     try:
-        status = os.fstat(file)
-        if not stat.S_ISBLK(status.st_mode) or DeviceNumber.of(status.st_rdev) != device.number:
-            raise HostError(f"{device.path} is no longer the device {device.number}; retry")
+        _require(device, file)
+        yield file
+    finally:
+        os.close(file)
+
+
+@contextmanager
+def holding(device: BlockDevice) -> Iterator[int]:
+    """Keep the device's name and number from going to another disk; yields its open file.
+
+    A disk may be pulled out at any time, but the kernel gives its name away only when nobody has it
+    open any more: until then a command that opens it by name finds this disk or none.
+
+    Raises:
+        HostError: It cannot be opened, or another disk has taken its place.
+    """
+    try:
+        file = os.open(device.path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise HostError(f"device {device.path} can't be opened: {error.strerror}") from error
+    try:
+        _require(device, file)
         yield file
     finally:
         os.close(file)
@@ -90,3 +109,9 @@ def wipe_start(device: BlockDevice) -> None:
             os.fsync(file)
         except OSError as error:
             raise HostError(f"{device.path}: wiping its start: {error.strerror}") from error
+
+
+def _require(device: BlockDevice, file: int) -> None:
+    status = os.fstat(file)
+    if not stat.S_ISBLK(status.st_mode) or DeviceNumber.of(status.st_rdev) != device.number:
+        raise HostError(f"{device.path} is no longer the device {device.number}; retry")

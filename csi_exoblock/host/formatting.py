@@ -6,10 +6,10 @@ import logging
 
 from csi_exoblock import logs
 from csi_exoblock.concurrency import Deadline
-from csi_exoblock.errors import ForeignContent
+from csi_exoblock.errors import ForeignContent, HostError
 from csi_exoblock.host.commands import Commands
 from csi_exoblock.host.devices import Devices
-from csi_exoblock.host.exclusive import wipe_start
+from csi_exoblock.host.exclusive import holding, wipe_start
 from csi_exoblock.host.filesystems import Blank, Content, Filesystems, Foreign, Formatted
 from csi_exoblock.host.jobs import Jobs
 from csi_exoblock.host.markers import Markers
@@ -126,16 +126,19 @@ class Formatter:
     def _make(self, volume_id: VolumeId, filesystem: Filesystem, options: FormatOptions) -> None:
         logs.step("stage: proving that the disk is blank")
         device = self._devices.present(volume_id.uuid)
-        content = self._filesystems.probe(device)
-        self.check(volume_id, content)
-        logs.step("stage: marking the disk as being formatted")
-        with self._markers.marking(volume_id) as lock:
-            if isinstance(content, Formatted):
-                logs.step("stage: wiping an unfinished file system")
-                wipe_start(device)
-            logs.step("stage: making the file system")
-            command = mkfs_command(filesystem, device.path, options)
-            self._commands.run_to_its_end(*command, inherited=(lock,))
+        with holding(device) as held:
+            if self._devices.present(volume_id.uuid) != device:
+                raise HostError(f"volume {volume_id}: its disk was swapped meanwhile; retry")
+            content = self._filesystems.probe(device)
+            self.check(volume_id, content)
+            logs.step("stage: marking the disk as being formatted")
+            with self._markers.marking(volume_id) as lock:
+                if isinstance(content, Formatted):
+                    logs.step("stage: wiping an unfinished file system")
+                    wipe_start(device)
+                logs.step("stage: making the file system")
+                command = mkfs_command(filesystem, device.path, options)
+                self._commands.run_to_its_end(*command, inherited=(lock, held))
         logs.step("stage: forgetting that the disk is being formatted")
         self._markers.clear(volume_id)
         log.info("disk formatted", extra={"filesystem": filesystem, "device": device.name})

@@ -21,11 +21,12 @@ class Disk:
     Attributes:
         volume_id: The volume that it is.
         path: Its device.
+        file: What it holds.
         link: The name by which the driver finds it.
     """
 
     def __init__(self, *, file: pathlib.Path, path: pathlib.Path, links: pathlib.Path) -> None:
-        self._file = file
+        self.file = file
         self._uuid = uuid.uuid4()
         self.path = path
         self.volume_id = f"ch-gva-2/{self._uuid}"
@@ -49,7 +50,7 @@ class Disk:
     def copy_to(self, other: Disk) -> None:
         """Make another disk the same, bit by bit, as a restore does."""
         run("blockdev", "--flushbufs", str(self.path))
-        with self._file.open("rb") as source, other._file.open("r+b") as target:
+        with self.file.open("rb") as source, other.file.open("r+b") as target:
             for begin, end in _extents(source.fileno()):
                 while begin < end:
                     begin += os.copy_file_range(
@@ -59,24 +60,24 @@ class Disk:
 
     def erase(self) -> None:
         """Make it blank again."""
-        size_bytes = self._file.stat().st_size
-        os.truncate(self._file, 0)
-        os.truncate(self._file, size_bytes)
+        size_bytes = self.file.stat().st_size
+        os.truncate(self.file, 0)
+        os.truncate(self.file, size_bytes)
         run("blockdev", "--flushbufs", str(self.path))
 
     def content(self) -> dict[int, bytes]:
         """Return every page that isn't zero, by its offset."""
         run("blockdev", "--flushbufs", str(self.path))
-        return content_of(self._file)
+        return content_of(self.file)
 
     def grow(self, gib: int) -> None:
         """Make it larger, as a resize in the cloud does."""
-        os.truncate(self._file, gib * GIB)
+        os.truncate(self.file, gib * GIB)
         run("losetup", "--set-capacity", str(self.path))
 
     def cut(self) -> None:
         """Take its content away, so that reads fail."""
-        os.truncate(self._file, 0)
+        os.truncate(self.file, 0)
 
 
 @contextmanager
@@ -95,7 +96,8 @@ def attached_disk(
         yield disk
     finally:
         _unmount_everywhere(path)
-        run("losetup", "--detach", str(path))
+        if run("losetup", "--associated", str(file)):  # a test may have pulled it out
+            run("losetup", "--detach", str(path))
         disk.link.unlink(missing_ok=True)
         file.unlink()
 
@@ -127,6 +129,11 @@ def run(*command: str) -> str:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{command}: {done.stderr}"
     return done.stdout
+
+
+def uuid_of(disk: Disk) -> str:
+    """Return the id of the file system on a disk."""
+    return run("blkid", "-p", "-s", "UUID", "-o", "value", str(disk.path))
 
 
 def mounts_of(path: pathlib.Path) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import struct
 import threading
 from collections.abc import Callable, Iterator
@@ -13,7 +14,7 @@ import pytest
 from tests.driver_process import DriverProcess
 from tests.grpc_errors import outcome
 from tests.node.conftest import FORMAT, MakeDisk, Mode, Table, Tools, Volume
-from tests.node.disks import GIB, Disk, run
+from tests.node.disks import GIB, Disk, run, uuid_of
 
 pytestmark = pytest.mark.root
 
@@ -218,6 +219,25 @@ def test_what_was_formatted_once_is_never_formatted_again(volume: Volume, tools:
 
     assert (volume.staging / "canary").read_text() == "mine"
     assert tools.count(*MKFS) == before
+
+
+def test_a_disk_that_takes_the_place_of_a_proven_one_is_not_formatted(
+    volume: Volume, make_disk: MakeDisk, tools: Tools
+) -> None:  # D1: between the last look at a disk and mkfs it is pulled out, and another plugged in
+    intruder = make_disk()
+    intruder.format("ext4")
+    before = uuid_of(intruder)
+    device = volume.disk.path
+    tools.replace(
+        "mkfs.ext4",
+        f"losetup --detach {device}; losetup --sector-size 4096 {device} {intruder.file}; "
+        f'exec {shutil.which("mkfs.ext4")} "$@"',
+    )
+
+    outcome(volume.stage)
+
+    tools.watch("mkfs.ext4")
+    assert uuid_of(intruder) == before
 
 
 def test_made_for_512_byte_sectors_is_refused_with_the_reason(

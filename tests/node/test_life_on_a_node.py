@@ -22,7 +22,7 @@ from tests.node.conftest import (
     block_capability,
     mount_capability,
 )
-from tests.node.disks import GIB, Disk, mounts_of, run
+from tests.node.disks import GIB, Disk, mounts_of, run, uuid_of
 
 pytestmark = pytest.mark.root
 
@@ -425,10 +425,6 @@ def test_mount_flags_are_in_force(volume: Volume) -> None:
     volume.stage(flags=("noatime", "nodiratime"), context=FORMAT)
 
     assert "noatime" in options_of(volume.staging)
-
-
-def uuid_of(disk: Disk) -> str:
-    return run("blkid", "-p", "-s", "UUID", "-o", "value", str(disk.path))
 
 
 def options_of(path: pathlib.Path) -> str:

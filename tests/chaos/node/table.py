@@ -28,7 +28,7 @@ def mounted_below(folder: pathlib.Path) -> list[Mounted]:
     Others use this machine too, and the same loop devices at other times.
     """
     lines = pathlib.Path("/proc/self/mountinfo").read_text().splitlines()
-    return [each for each in map(_parse, lines) if each.target.startswith(f"{folder}/")]
+    return [_parse(line) for line in lines if line.split(" ")[4].startswith(f"{folder}/")]
 
 
 def of_devices(table: list[Mounted], numbers: Collection[int]) -> list[str]:
