@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from contextlib import ExitStack
 
@@ -65,6 +66,9 @@ def test_a_read_only_mount_can_be_read_but_not_written(namespace: Namespace) -> 
     with pytest.raises(subprocess.CalledProcessError) as refusal:
         reader.run("touch /data/other")
     assert "Read-only file system" in refusal.value.stderr
+    # Kubelet makes the container's own mount read-only too; this one is the driver's.
+    published = reader.published_at(claim.wait_bound())
+    assert os.statvfs(published).f_flag & os.ST_RDONLY
 
 
 def test_mount_options_of_the_class_are_in_force(namespace: Namespace) -> None:

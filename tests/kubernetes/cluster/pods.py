@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Self
 
 from tests.kubernetes.cluster.api import POD, STATEFUL_SET
-from tests.kubernetes.cluster.claims import DEFAULT_CLASS, Claim
+from tests.kubernetes.cluster.claims import DEFAULT_CLASS, BoundVolume, Claim
 from tests.kubernetes.cluster.images import BUSYBOX
 from tests.kubernetes.cluster.namespace import Namespace
 from tests.kubernetes.cluster.node_objects import OBJECT_ONLY
+from tests.kubernetes.cluster.places import KUBELET
 
 _ZONE_LABEL = "topology.kubernetes.io/zone"
 # A shell as process 1 ignores TERM unless told otherwise, and its pod would end by a time-out.
@@ -125,6 +127,10 @@ class Pod:
     def uid(self) -> str:
         """What tells it from another pod of its name."""
         return self.namespace.get(POD, self.name).text("metadata", "uid")
+
+    def published_at(self, volume: BoundVolume) -> Path:
+        """Return where on the node the driver shows it a volume's file system."""
+        return KUBELET / "pods" / self.uid / "volumes/kubernetes.io~csi" / volume.name / "mount"
 
     @property
     def restarts(self) -> int:
