@@ -15,10 +15,10 @@ def keep_small() -> None:
     """Take one arena for all threads, and from the kernel what is large, for as long as it is used.
 
     By default glibc gives each thread an arena of its own, and after the first large block that was
-    freed keeps all later ones of that size for reuse: a list of the cloud's volumes, or the edges
-    of a disk that a stage reads, for every thread that ever had one. A node that had staged a
-    hundred volumes, one by one, had grown from 47.7 to 57.9 MiB without this, and to 49.1 with it.
-    Another C library has no such function, or no such habit.
+    freed keeps all later ones of that size for reuse, such as a list of the cloud's volumes, for
+    every thread that ever had one. After two bursts of 100 creates in a zone of 10,000 volumes a
+    controller has 113 MiB without this and 88 with it; after 500 claims at once 75 and 73. Another
+    C library has no such function, or no such habit.
 
     To be called before there are threads.
     """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 
 from csi_exoblock.pb import csi_pb2
@@ -10,6 +9,8 @@ from csi_exoblock.pb import csi_pb2
 
 def loggable(message: Message) -> dict[str, object]:
     """Return the fields that are set, at any depth, but those marked `csi_secret`."""
+    from google.protobuf.json_format import MessageToDict  # only who logs requests pays for it
+
     copy = type(message)()
     copy.CopyFrom(message)
     _clear_secrets(copy)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import re
 import socket
-import tempfile
 import threading
 from collections.abc import Mapping
 from concurrent.futures import Future
@@ -184,6 +183,8 @@ class CdRom:
         """
         if not self._device.exists():
             raise HostError(f"there is no {self._device}")
+        import tempfile  # half a MiB that most nodes never need
+
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
             self._commands.run("mount", "-o", "ro,nosuid,nodev", str(self._device), folder)
             try:

@@ -75,6 +75,18 @@ class Disk:
         os.truncate(self.file, gib * GIB)
         run("losetup", "--set-capacity", str(self.path))
 
+    def become_another(self) -> None:
+        """Be the blank disk of another volume from now on."""
+        size_bytes = self._file.stat().st_size
+        os.truncate(self._file, 0)
+        os.truncate(self._file, size_bytes)
+        run("blockdev", "--flushbufs", str(self.path))  # what was read of the old content
+        self.link.unlink()
+        self._uuid = uuid.uuid4()
+        self.volume_id = f"ch-gva-2/{self._uuid}"
+        self.link = self.link.with_name(f"virtio-{str(self._uuid)[:SERIAL_CHARACTERS]}")
+        self.attach()
+
     def cut(self) -> None:
         """Take its content away, so that reads fail."""
         os.truncate(self.file, 0)
