@@ -77,9 +77,9 @@ class Disk:
 
     def become_another(self) -> None:
         """Be the blank disk of another volume from now on."""
-        size_bytes = self._file.stat().st_size
-        os.truncate(self._file, 0)
-        os.truncate(self._file, size_bytes)
+        size_bytes = self.file.stat().st_size
+        os.truncate(self.file, 0)
+        os.truncate(self.file, size_bytes)
         run("blockdev", "--flushbufs", str(self.path))  # what was read of the old content
         self.link.unlink()
         self._uuid = uuid.uuid4()
