@@ -60,8 +60,14 @@ def unwell(cloud: SimulatorProcess, controller: Controller, name: str) -> str:
 
 
 def test_the_metrics_are_those_of_the_table(
-    growing: str, unwell: str, node: str, watched: DriverProcess, endpoint: Endpoint
+    growing: str,
+    unwell: str,
+    node: str,
+    watched: DriverProcess,
+    cloud: SimulatorProcess,
+    endpoint: Endpoint,
 ) -> None:
+    cloud.add_fault(fault="refuse", status=429, operation=DETACH, count=1)
     Controller(watched.channel).ControllerUnpublishVolume(unpublish(growing, node))
     promised = {
         name: family
