@@ -193,6 +193,16 @@ def test_limit_of_a_zone_is_learnt_and_seldom_exceeded(
     assert sample(metrics, "api_throttled_total", operation="list-quotas", by="server") == refused
 
 
+def test_lists_take_a_small_part_of_what_a_limit_lets_through(
+    limited: ZoneClient, threads: ThreadPoolExecutor
+) -> None:
+    before = limited.seconds_between_lists()
+    ask_often(limited, threads, 600)
+
+    assert before == FAST.lists_apart
+    assert limited.seconds_between_lists() > FAST.lists_apart  # 0.2 s at 100 calls a second
+
+
 def test_rate_falls_while_everything_is_refused_and_recovers(
     simulator: SimulatorProcess, make_cloud: MakeCloud, threads: ThreadPoolExecutor
 ) -> None:

@@ -2,6 +2,7 @@
 
 import itertools
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -177,6 +178,23 @@ def test_error_is_shared_and_the_next_question_runs_again(threads: ThreadPoolExe
     runs.fail = False
     runs.go_on[2].set()
     assert shared.get(Deadline(LONG_SECONDS)) == 2
+
+
+def apart() -> float:
+    return 0.3
+
+
+def test_runs_are_kept_apart_for_more_to_share_each(threads: ThreadPoolExecutor) -> None:  # S20
+    began: list[float] = []
+    shared = SharedCall(lambda: began.append(time.monotonic()), name="list", seconds_between=apart)
+    shared.get(Deadline(LONG_SECONDS))
+
+    asked_for = [threads.submit(shared.get, Deadline(LONG_SECONDS)) for _ in range(20)]
+    for each in asked_for:
+        each.result()
+
+    assert began[1] - began[0] >= apart()
+    assert len(began) < 20
 
 
 @contextmanager
