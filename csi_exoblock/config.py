@@ -32,7 +32,7 @@ class Timing:
     api_retry_initial: float = seconds(0.2, "first pause before a failed GET is repeated")
     api_retry_max: float = seconds(3.0, "a GET's pauses double up to this")
     pace_recovery: float = seconds(
-        16.0, "by then a zone that refused a request is asked as fast as before it did (S20)"
+        20.0, "by then a zone that refused a request is asked as fast as before it did (S20)"
     )
     pace_sample: float = seconds(
         1.0, "what a zone takes is counted over this long: most grant what one second may bring"
@@ -46,6 +46,9 @@ class Timing:
     )
     lists_apart: float = seconds(
         0.02, "shared lists begin no sooner after each other: more calls share each (S20)"
+    )
+    lists_apart_max: float = seconds(
+        2.0, "and no later, however few requests the zone takes: each create waits for one"
     )
     poll_initial: float = seconds(
         0.2, "least time before an operation is polled first; beyond it that is learnt per kind"

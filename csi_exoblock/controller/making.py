@@ -9,6 +9,7 @@ from functools import partial
 from csi_exoblock import logs
 from csi_exoblock.concurrency import Deadline
 from csi_exoblock.config import ControllerSettings
+from csi_exoblock.controller.keeping import LabelKeeping
 from csi_exoblock.controller.labels import Labels
 from csi_exoblock.controller.ledger import Entry, Ledger
 from csi_exoblock.controller.quotas import (
@@ -69,7 +70,7 @@ class VolumeMaker:
         self._reader = reader
         self._labels = labels
         self._settings = settings
-        self._keeping_labels: set[ZoneName] = set()
+        self._keeping = LabelKeeping(cloud=cloud, labels=labels)
 
     def make(
         self,
@@ -120,8 +121,9 @@ class VolumeMaker:
             volume_id = VolumeId(zone, ended.reference)
         else:
             volume_id = self._conclude(ended, spec, zone, entry, deadline).id
-        if spec.source or zone not in self._keeping_labels:
-            entry.created = volume_id
+        entry.created = volume_id
+        if not spec.source and self._keeping.has_labels(volume_id, deadline):
+            entry.created = None
         log.info("volume created", extra={"volume": volume_id, "size_gib": size_gib})
         return CreatedVolume(id=volume_id, size_gib=size_gib)
 
@@ -192,8 +194,6 @@ class VolumeMaker:
         entry.created = None
         if volume and volume.state is VolumeState.DELETED:
             volume = None
-        if volume and self._labels.are_ours(volume.labels):
-            self._keeping_labels.add(volume.id.zone)
         return volume
 
 

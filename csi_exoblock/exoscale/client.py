@@ -131,9 +131,8 @@ class ZoneClient:
 
     def seconds_between_lists(self) -> float:
         """Return how far apart shared lists are kept: further, where the zone has a limit."""
-        return max(
-            self._timing.lists_apart, _CALLS_A_LIST * self._transport.seconds_between(self.zone)
-        )
+        by_limit = _CALLS_A_LIST * self._transport.seconds_between(self.zone)
+        return max(self._timing.lists_apart, min(by_limit, self._timing.lists_apart_max))
 
     def list_zones(self, deadline: Deadline) -> tuple[ZoneName, ...]:
         """Return all zones that exist; asked once only, for another zone can tell as well."""

@@ -1,18 +1,36 @@
 """How long operations take, learnt from those that ended: when to look first (S20).
 
 Looking too early costs a call, too late costs the caller's time. What is learnt is a bracket: an
-age at which operations were still pending, and one at which they were done. The first look goes
-into the lower part of the bracket until that is so narrow that looking earlier would win less than
-it costs. Now and again it opens a little, should the cloud have become faster.
+age at which operations were still pending, and one at which they were done. A wide one is searched
+in small steps, which makes it narrow; then one look does, at its end. Now and again it opens a
+little, should the cloud have become faster.
 """
 
 from __future__ import annotations
 
-_NARROW = 0.04  # of the age: a bracket of this width is left alone
+from dataclasses import dataclass
+
+_NARROW = 0.04  # of the age: to search a bracket of this width costs more than it wins
+_STEPS = 6.0  # in which a wide one is searched at most
 _DOUBT = 0.06  # of the age: how far one opens that nothing has contradicted for long
 _MOST_DOUBT = 0.5
 _CALM = 16  # ends, all as expected, after which it opens
 _OUTLIER = 1.5  # times as long as expected: tells little about the next one
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forecast:
+    """When to look at an operation; all in seconds.
+
+    Attributes:
+        first: At what age to look first.
+        step: How long after a look that came too early to look again.
+        done: At what age it should be done; whatever takes longer is late.
+    """
+
+    first: float
+    step: float
+    done: float
 
 
 class Expectation:
@@ -24,12 +42,14 @@ class Expectation:
         self._calm = 0
         self._doubt = 0.0
 
-    def first_look(self) -> float | None:
-        """Return at what age to look first, `None` before any has ended."""
+    def forecast(self) -> Forecast | None:
+        """Return when to look at the next one, `None` before any has ended."""
         if self._done is None:
             return None
         width = self._done - self._pending
-        return self._done if width <= _NARROW * self._done else self._pending + width / 4.0
+        step = max(_NARROW * self._done, width / _STEPS)
+        first = self._done if width <= step else self._pending + step
+        return Forecast(first=first, step=step, done=self._done)
 
     def ended(self, *, pending: float, done: float) -> None:
         """Learn from one that has ended.

@@ -16,6 +16,7 @@ from csi_exoblock.exoscale.line import Line
 from csi_exoblock.exoscale.rate import Rate
 
 _CROWD = 8  # at once: enough for any network, and few if the zone turns out to refuse them all
+_TAKEN_FOR_ONE_MORE = 4  # requests: the crowd grows with what the zone is seen to take
 
 
 class Paces:
@@ -67,6 +68,7 @@ class Pace:
         self._lock = threading.Lock()
         self._line = Line[Turn]()
         self._rate = Rate(timing)
+        self._taken = 0
         self._under_way: dict[Turn, float] = {}
         self._next_at = -math.inf
         self._closed_until = -math.inf
@@ -96,6 +98,7 @@ class Pace:
         """Note that the zone took a request, whatever it answered."""
         with self._lock:
             self._rate.taken(time.monotonic())
+            self._taken += 1
 
     def refused(self, turn: Turn, retry_after_seconds: float) -> None:
         """Note that the zone turned a request away because it gets too many.
@@ -167,8 +170,9 @@ class Pace:
         return self._seconds_to_next(now) if self._line.first() is turn else remaining
 
     def _seconds_to_next(self, now: float) -> float:
-        crowd = list(islice(reversed(self._under_way.values()), _CROWD))
-        room_at = crowd[-1] + self._timing.pace_crowd if len(crowd) == _CROWD else now
+        most = min(_CROWD, 1 + self._taken // _TAKEN_FOR_ONE_MORE)
+        crowd = list(islice(reversed(self._under_way.values()), most))
+        room_at = crowd[-1] + self._timing.pace_crowd if len(crowd) == most else now
         return max(self._closed_until, self._next_at, room_at) - now
 
     def _seconds_between(self, now: float) -> float:

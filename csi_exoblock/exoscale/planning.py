@@ -13,11 +13,11 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from csi_exoblock.config import Timing
+from csi_exoblock.exoscale.learning import Forecast
 from csi_exoblock.exoscale.settling import Resource
 from csi_exoblock.model import Operation
 
 _UNKNOWN_STEP = 0.25  # of its age, until the next look at an operation of an unknown kind
-_LATE_STEP = 0.04  # of its age, until the next look at one that should have ended
 _GROWTH = 1.5
 _PATIENCE = 0.05  # of its age, for which one that is due may wait for others
 
@@ -29,7 +29,7 @@ class Watched:
     Attributes:
         due: When to look next, in monotonic seconds.
         resource: Of what a list may settle it, `None` if it has to be asked for by itself.
-        is_known: Whether operations of its kind have ended before.
+        forecast: What is known of its kind, `None` if none has ended yet.
         was_shown: Whether a list has shown what it is about.
         seen_pending: Its age when it was last seen pending, 0.0 before.
     """
@@ -38,10 +38,10 @@ class Watched:
     first_due: float
     due: float
     resource: Resource | None
-    is_known: bool
+    forecast: Forecast | None
     was_shown: bool
     seen_pending: float = 0.0
-    steps: int = 0
+    late_steps: int = 0
     is_looked_at: bool = False
     ended: Future[Operation] = field(default_factory=Future)
 
@@ -55,11 +55,19 @@ class Watched:
             return
         if now - self.first_due > timing.poll_doubt:
             self.resource = None
-        step = _LATE_STEP * _GROWTH**self.steps if self.is_known else _UNKNOWN_STEP
-        pause = min(max(step * self.age(now), timing.poll_again), timing.poll_max)
-        self.steps += 1
+        pause = min(max(self._step(now), timing.poll_again), timing.poll_max)
         spread = random.uniform(0.9, 1.1)  # noqa: S311 - spreads load, guards no secret
         self.due = min(now + pause * spread, self.operation.begun_at + timing.operation_stalled)
+
+    def _step(self, now: float) -> float:
+        """Return how long after this look to look again: longer and longer once it is late."""
+        age = self.age(now)
+        if self.forecast is None:
+            return _UNKNOWN_STEP * age
+        if age >= self.forecast.done:
+            self.late_steps += 1
+            return self.forecast.step * _GROWTH ** (self.late_steps - 1)
+        return min(self.forecast.step, self.forecast.done - age)
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,15 +77,16 @@ class ZoneWatch:
             return watched.ended
 
     def _begin(self, operation: Operation) -> Watched:
-        expected = self._expectations[operation.kind].first_look()
+        forecast = self._expectations[operation.kind].forecast()
         resource = resource_of(operation)
-        due = operation.begun_at + max(expected or 0.0, self._timing.poll_initial)
+        first = forecast.first if forecast else 0.0
+        due = operation.begun_at + max(first, self._timing.poll_initial)
         return Watched(
             operation=operation,
             first_due=due,
             due=due,
             resource=resource,
-            is_known=expected is not None,
+            forecast=forecast,
             was_shown=resource is not None and str(operation.about) in self._shown[resource],
         )
 

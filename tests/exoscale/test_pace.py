@@ -16,7 +16,7 @@ from csi_exoblock.concurrency import Deadline
 from csi_exoblock.errors import DeadlineExceeded, DriverError
 from csi_exoblock.exoscale.client import ZoneClient
 from csi_exoblock.exoscale.pace import Paces
-from csi_exoblock.exoscale.transport import Request
+from csi_exoblock.exoscale.transport import Request, Transport
 from csi_exoblock.metrics import Metrics
 from csi_exoblock.model import ZoneName
 from tests.asking import LONG_SECONDS
@@ -37,6 +37,7 @@ Send = Callable[[str, str], Future[object]]
 def send(server: ScriptedServer, make_transport: MakeTransport) -> Send:
     """Send a request in a thread of its own, given the path and the call that it is part of."""
     transport = make_transport(timing=PATIENT)
+    win_trust(server, transport)
 
     def send(path: str, call: str = "CreateVolume") -> Future[object]:
         answer: Future[object] = Future()
@@ -63,6 +64,14 @@ def request(server: ScriptedServer, path: str = "", zone: str = "ch-gva-2") -> R
 
 def sample(metrics: Metrics, name: str, **labels: str) -> float | None:
     return value(metrics.registry.text(), f"csi_exoblock_{name}", labels)
+
+
+def win_trust(server: ScriptedServer, transport: Transport) -> None:
+    """Have so many requests taken that a whole crowd may be under way at once."""
+    for _ in range(4 * CROWD):
+        transport.send(request(server), repr, Deadline(60.0))
+        server.arrived.acquire()
+    server.received.clear()
 
 
 def fill(server: ScriptedServer, send: Send) -> threading.Event:
@@ -92,6 +101,22 @@ def test_zone_that_never_refused_is_asked_by_a_crowd_at_once(
 
     late.result()
     assert [each.path for each in server.received].index("/late") == CROWD
+
+
+def test_crowd_grows_with_what_the_zone_takes(
+    server: ScriptedServer, make_transport: MakeTransport, threads: ThreadPoolExecutor
+) -> None:
+    """So few are refused by a zone that grants little."""
+    transport, gate = make_transport(timing=PATIENT), threading.Event()
+    server.script += [Hold(gate)]
+    asked = [
+        threads.submit(transport.send, request(server), repr, Deadline(60.0)) for _ in range(30)
+    ]
+    server.arrived.acquire()
+
+    assert not server.arrived.acquire(timeout=0.2)
+    gate.set()
+    assert {each.result() for each in asked} == {"{}"}
 
 
 def test_requests_that_hang_hold_nobody_up_for_long(
@@ -125,6 +150,7 @@ def test_call_that_is_cancelled_leaves_the_line_at_once(
     server: ScriptedServer, make_transport: MakeTransport, threads: ThreadPoolExecutor
 ) -> None:  # S5
     transport = make_transport(timing=PATIENT)
+    win_trust(server, transport)
     gate = threading.Event()
     server.script += [Hold(gate)] * CROWD
     crowd = [
@@ -194,13 +220,16 @@ def test_limit_of_a_zone_is_learnt_and_seldom_exceeded(
 
 
 def test_lists_take_a_small_part_of_what_a_limit_lets_through(
-    limited: ZoneClient, threads: ThreadPoolExecutor
+    simulator: SimulatorProcess, make_cloud: MakeCloud
 ) -> None:
-    before = limited.seconds_between_lists()
-    ask_often(limited, threads, 600)
+    zone = make_cloud(simulator.api_endpoint).zone(ZoneName(simulator.zones[0]))
+    before = zone.seconds_between_lists()
+    simulator.add_fault(fault="refuse", status=429, count=1)
 
-    assert before == FAST.lists_apart
-    assert limited.seconds_between_lists() > FAST.lists_apart  # 0.2 s at 100 calls a second
+    zone.list_quotas(Deadline(60.0))
+
+    assert before == QUICK.lists_apart
+    assert zone.seconds_between_lists() > 1.0  # eight calls a second, of which one in twenty
 
 
 def test_rate_falls_while_everything_is_refused_and_recovers(

@@ -8,6 +8,7 @@ from uuid import uuid4
 import pytest
 
 from csi_exoblock.config import Timing
+from csi_exoblock.exoscale.learning import Forecast
 from csi_exoblock.exoscale.planning import Look, Watched, plan
 from csi_exoblock.exoscale.settling import Resource
 from csi_exoblock.model import Operation, OperationState, ZoneName
@@ -19,7 +20,11 @@ TIMING = Timing()
 
 
 def watched(
-    due: float, *, resource: Resource | None = Resource.VOLUME, known: bool = True, age: float = 0.3
+    due: float,
+    *,
+    resource: Resource | None = Resource.VOLUME,
+    forecast: Forecast | None = None,
+    age: float = 0.3,
 ) -> Watched:
     """Return an operation that is due so many seconds from now, and so old then."""
     operation = Operation(
@@ -36,7 +41,7 @@ def watched(
         first_due=NOW + due,
         due=NOW + due,
         resource=resource,
-        is_known=known,
+        forecast=forecast,
         was_shown=False,
     )
 
@@ -113,25 +118,29 @@ def test_longer_list_must_serve_more() -> None:
     assert [look.resource for look in looks] == [None] * 5
 
 
-@pytest.mark.parametrize(("known", "share"), [(True, 0.04), (False, 0.25)])
-def test_step_is_short_where_the_end_is_near(known: bool, share: float) -> None:
-    late = watched(0.0, known=known, age=2.0)
-
-    late.look_again(NOW, TIMING)
-
-    assert late.due - NOW == pytest.approx(2.0 * share, rel=0.11)
-
-
-def test_steps_grow_up_to_the_longest() -> None:
-    late = watched(0.0, age=20.0)
+def steps_of(late: Watched, count: int) -> list[float]:
+    """Look so often at what is pending still, and return how long after each look the next is."""
     steps = []
-    for _ in range(12):
+    for _ in range(count):
         now = late.due
         late.look_again(now, TIMING)
         steps.append(late.due - now)
+    return steps
 
-    assert steps[0] < steps[3]
-    assert max(steps) == pytest.approx(TIMING.poll_max, rel=0.11)
+
+def test_step_after_an_operation_of_an_unknown_kind_grows_with_its_age() -> None:
+    assert steps_of(watched(0.0, age=2.0), 2) == pytest.approx([0.5, 0.625], rel=0.15)
+
+
+def test_steps_are_even_until_it_should_be_done_then_grow_up_to_the_longest() -> None:
+    forecast = Forecast(first=1.7, step=0.1, done=2.0)
+
+    steps = steps_of(watched(0.0, forecast=forecast, age=1.7), 15)
+
+    assert steps[:2] == pytest.approx([0.1, 0.1], rel=0.11)
+    assert steps[5] > 1.2 * steps[3]
+    assert steps[-1] == pytest.approx(TIMING.poll_max, rel=0.11)
+    assert max(steps) <= 1.1 * TIMING.poll_max
 
 
 def test_look_that_came_early_changes_nothing() -> None:
@@ -152,7 +161,6 @@ def test_what_lists_show_under_way_for_long_is_asked_for_by_itself() -> None:  #
 
 def test_last_look_comes_when_patience_with_the_operation_ends() -> None:  # S3
     stalled = watched(0.0, age=TIMING.operation_stalled - 1.0)
-    stalled.steps = 20
 
     stalled.look_again(NOW, TIMING)
 

@@ -50,11 +50,11 @@ def test_all_refusals_of_one_crowd_count_once(rate: Rate) -> None:
 
 
 def test_each_refusal_teaches_anew_what_the_zone_takes(rate: Rate) -> None:
-    take(rate, 19, since=110.0)
+    take(rate, 19, since=115.0)
 
-    rate.refused(sent_at=111.0, now=111.0)
+    rate.refused(sent_at=116.0, now=116.0)
 
-    assert rate.per_second(111.0) == 9.5
+    assert rate.per_second(116.0) == 9.5
 
 
 def test_rate_that_was_not_used_teaches_nothing(rate: Rate) -> None:
