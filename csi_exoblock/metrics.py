@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from csi_exoblock.collectors import Counter, Gauge, Histogram, Registry
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 # kubernetes-csi's own buckets, so that its dashboards fit (component-base's csi_operations_seconds)
 _RPC_BUCKETS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 25, 50, 120, 300, 600)
@@ -18,8 +18,10 @@ _COMMAND_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 15, 60, 300)
 class Metrics:
     """The driver's collectors, one attribute each."""
 
-    def __init__(self, registry: Registry) -> None:
-        self.registry = registry
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._registry = registry
+        self._updates: list[Callable[[], None]] = []
+        self._oldest_holds: list[Callable[[], float]] = []
         self.rpc_seconds = Histogram(
             "csi_plugin_operations_seconds",
             "Time that a CSI call took.",
@@ -81,12 +83,12 @@ class Metrics:
         self.device_link_repaired = Counter(
             "csi_exoblock_device_link_repaired_total",
             "Disks found by their serial because the link was absent or wrong.",
-            registry=registry,
+            registry=None,
         )
         self.lock_oldest = Gauge(
             "csi_exoblock_lock_oldest_seconds",
             "Age of the oldest lock of a volume or name, 0 while there is none.",
-            registry=registry,
+            registry=None,
         )
         self.unhealthy_volumes = Gauge(
             "csi_exoblock_unhealthy_volumes",
@@ -97,17 +99,17 @@ class Metrics:
         self.detach_pending_oldest = Gauge(
             "csi_exoblock_detach_pending_oldest_seconds",
             "How long the oldest unfinished detach has been asked for, 0 while there is none.",
-            registry=registry,
+            registry=None,
         )
         self.resize_pending_volumes = Gauge(
             "csi_exoblock_resize_pending_volumes",
             "Volumes that wait for their next attach to grow.",
-            registry=registry,
+            registry=None,
         )
         self.resize_pending_oldest = Gauge(
             "csi_exoblock_resize_pending_oldest_seconds",
             "How long the oldest of them has been seen to wait, 0 while there is none.",
-            registry=registry,
+            registry=None,
         )
         self.quota_limit = Gauge(
             "csi_exoblock_quota_limit",
@@ -124,17 +126,17 @@ class Metrics:
         self.attach_limit = Gauge(
             "csi_exoblock_attach_limit",
             "Volumes that the orchestrator may have attached here.",
-            registry=registry,
+            registry=None,
         )
         self.attached_volumes = Gauge(
             "csi_exoblock_attached_volumes",
             "Volumes that are attached here, whoever attached them.",
-            registry=registry,
+            registry=None,
         )
         self.foreign_attachments = Gauge(
             "csi_exoblock_foreign_attachments",
             "Those of them that are not in use below kubelet's folder.",
-            registry=registry,
+            registry=None,
         )
         self.build_info = Gauge(
             "csi_exoblock_build_info",
@@ -142,12 +144,32 @@ class Metrics:
             ("version", "commit"),
             registry=registry,
         )
-        self._oldest_holds: list[Callable[[], float]] = []
 
     def watch_holds(self, oldest_seconds: Callable[[], float]) -> None:
         """Show the age of the oldest hold, of all that are watched in this process."""
         self._oldest_holds.append(oldest_seconds)
-        self.lock_oldest.labels().set_function(lambda: max(age() for age in self._oldest_holds))
+        if len(self._oldest_holds) == 1:
+            self.show(self.lock_oldest, lambda: max(age() for age in self._oldest_holds))
+
+    def show(self, metric: Gauge | Counter, read: Callable[[], float] | None = None) -> None:
+        """Show a metric without labels from now on, for not every process has something to say.
+
+        Args:
+            read: Tells a gauge's value whenever somebody looks; that must not take long.
+        """
+        if isinstance(metric, Gauge) and read is not None:
+            metric.set_function(read)
+        self._registry.register(metric)
+
+    def update_by(self, update: Callable[[], None]) -> None:
+        """Have something done before anything is read; it must not take long."""
+        self._updates.append(update)
+
+    def text(self) -> str:
+        """Return what Prometheus reads now."""
+        for update in self._updates:
+            update()
+        return generate_latest(self._registry).decode()
 
 
 class Tally:

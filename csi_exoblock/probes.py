@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from http import HTTPStatus
 
-from csi_exoblock.collectors import CONTENT_TYPE
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
+
 from csi_exoblock.config import Timing
 from csi_exoblock.metrics import Metrics
 from csi_exoblock.web import Answer
@@ -15,8 +17,6 @@ log = logging.getLogger(__name__)
 
 _MISSES = 3
 """So many in a row, and the process counts as stuck."""
-
-_OK = "200 OK"
 
 
 class Liveness:
@@ -74,12 +74,12 @@ class Probes:
         if path == "/readyz":
             return _health(self._ready())
         if path == self._metrics_path:
-            return Answer(status=_OK, body=self._metrics.registry.text(), content_type=CONTENT_TYPE)
+            return Answer(body=self._metrics.text().encode(), content_type=CONTENT_TYPE_PLAIN_0_0_4)
         there = f"there is /livez, /readyz and {self._metrics_path}\n"
-        return Answer(status="404 Not Found", body=there)
+        return Answer(status=HTTPStatus.NOT_FOUND, body=there.encode())
 
 
 def _health(well: bool) -> Answer:
     if well:
-        return Answer(status=_OK, body="ok\n")
-    return Answer(status="503 Service Unavailable", body="not yet, or no longer\n")
+        return Answer(body=b"ok\n")
+    return Answer(status=HTTPStatus.SERVICE_UNAVAILABLE, body=b"not yet, or no longer\n")

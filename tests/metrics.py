@@ -1,4 +1,4 @@
-"""Read metrics as Prometheus does: by its own parser, which knows nothing of our collectors."""
+"""Read metrics as Prometheus does: by its own parser."""
 
 from __future__ import annotations
 
@@ -29,6 +29,8 @@ def families(text: str) -> dict[str, Family]:
     """Return the metrics of a scrape by their full names."""
     found = {}
     for each in text_string_to_metric_families(text):
+        if not each.samples:  # announced, but nothing of it has happened yet
+            continue
         name = f"{each.name}_total" if each.type == "counter" else each.name
         labels = frozenset(label for sample in each.samples for label in sample.labels)
         found[name] = Family(name=name, kind=each.type, labels=labels - {"le"})

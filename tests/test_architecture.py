@@ -81,7 +81,7 @@ def test_every_error_has_a_status() -> None:
         ("tools.doctor", "import google.protobuf.message", "must not use google.protobuf"),
         ("host.instance", "import requests", "must not use requests"),
         ("csi.server", "from requests.adapters import HTTPAdapter", "must not use requests"),
-        ("metrics", "import prometheus_client", "unlisted package prometheus_client"),
+        ("host.devices", "import prometheus_client", "must not use prometheus_client"),
         ("host.jobs", "import time\ntime.sleep(delay)", "must not use time.sleep"),
         ("simulator.cloud", "from time import sleep", "must not use time.sleep"),
         ("host.jobs", "import importlib\nimportlib.import_module('x')", "must not use importlib"),

@@ -103,7 +103,7 @@ def build_controller(
     detaches = PendingDetaches(timing=timing)
     survey = Survey(cloud=cloud, labels=labels, metrics=metrics, timing=timing)
     metrics.watch_holds(ledger.oldest_hold_seconds)
-    metrics.detach_pending_oldest.labels().set_function(detaches.oldest_seconds)
+    metrics.show(metrics.detach_pending_oldest, detaches.oldest_seconds)
     growth = Growth(
         cloud=cloud,
         ledger=ledger,

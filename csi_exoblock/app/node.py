@@ -76,12 +76,12 @@ def build_node(server: ServerSettings, settings: NodeSettings, metrics: Metrics)
     occupancy = Occupancy(devices=devices, mounts=mounts, kubelet_path=settings.kubelet_path)
     attach_limit = max(1, settings.attach_limit - settings.reserved_attachments)
     findings = Findings(unhealthy=Tally(metrics.unhealthy_volumes), timing=timing)
-    metrics.registry.update_by(findings.show)
+    metrics.update_by(findings.show)
     metrics.watch_holds(holds.oldest_seconds)
-    metrics.device_link_repaired.labels()
-    metrics.attach_limit.labels().set(attach_limit)
-    metrics.attached_volumes.labels().set_function(occupancy.attached)
-    metrics.foreign_attachments.labels().set_function(occupancy.foreign)
+    metrics.show(metrics.attach_limit, lambda: attach_limit)
+    metrics.show(metrics.attached_volumes, occupancy.attached)
+    metrics.show(metrics.foreign_attachments, occupancy.foreign)
+    metrics.show(metrics.device_link_repaired)
     release = Release(
         devices=devices,
         mounts=mounts,

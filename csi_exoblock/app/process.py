@@ -8,10 +8,11 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from prometheus_client import CollectorRegistry, disable_created_metrics
+
 from csi_exoblock import __version__
 from csi_exoblock._build import COMMIT
 from csi_exoblock.app.part import Part
-from csi_exoblock.collectors import Registry
 from csi_exoblock.config import (
     ApiSettings,
     ControllerSettings,
@@ -58,7 +59,8 @@ def run(
     ending = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ending.set())
-    metrics = Metrics(Registry())
+    disable_created_metrics()  # type: ignore[no-untyped-call] # of every histogram and counter: nobody asks when it began
+    metrics = Metrics(CollectorRegistry())
     metrics.build_info.labels(__version__, COMMIT).set(1)
     control: Part[Controller] | None = None
     host: Part[Node] | None = None

@@ -40,8 +40,8 @@ class Survey:
         self._stopped = threading.Event()
         self._ailing: dict[ZoneName, Counter[tuple[str, ...]]] = {}
         self._growing: dict[ZoneName, Mapping[VolumeId, float]] = {}
-        metrics.resize_pending_volumes.labels().set_function(lambda: len(self._growing_since()))
-        metrics.resize_pending_oldest.labels().set_function(self._oldest_growth_seconds)
+        metrics.show(metrics.resize_pending_volumes, lambda: len(self._growing_since()))
+        metrics.show(metrics.resize_pending_oldest, self._oldest_growth_seconds)
 
     def start(self) -> None:
         """Begin to look."""

@@ -137,7 +137,7 @@ class Devices:
             )
         if names:
             if linked != names[0]:
-                self._metrics.device_link_repaired.labels().inc()
+                self._metrics.device_link_repaired.inc()
                 log.warning(
                     "link absent or wrong, the serial decides",
                     extra={"device": names[0], "linked_device": linked},

@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
+from prometheus_client import CollectorRegistry
 
-from csi_exoblock.collectors import Registry
 from csi_exoblock.config import ApiSettings, Timing
 from csi_exoblock.credentials import Credentials
 from csi_exoblock.exoscale.client import Cloud
@@ -49,7 +49,7 @@ def server() -> Iterator[ScriptedServer]:
 
 @pytest.fixture
 def metrics() -> Metrics:
-    return Metrics(Registry())
+    return Metrics(CollectorRegistry())
 
 
 @pytest.fixture

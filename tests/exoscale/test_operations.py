@@ -53,7 +53,7 @@ def begin(zone: ZoneClient) -> Operation:
 def waits(metrics: Metrics, outcome: str) -> float | None:
     """Return how many waits ended so."""
     name = "csi_exoblock_operation_wait_seconds_count"
-    return value(metrics.registry.text(), name, {"operation": CREATE, "outcome": outcome})
+    return value(metrics.text(), name, {"operation": CREATE, "outcome": outcome})
 
 
 def watchers() -> list[threading.Thread]:

@@ -63,7 +63,7 @@ def request(server: ScriptedServer, path: str = "", zone: str = "ch-gva-2") -> R
 
 
 def sample(metrics: Metrics, name: str, **labels: str) -> float | None:
-    return value(metrics.registry.text(), f"csi_exoblock_{name}", labels)
+    return value(metrics.text(), f"csi_exoblock_{name}", labels)
 
 
 def win_trust(server: ScriptedServer, transport: Transport) -> None:

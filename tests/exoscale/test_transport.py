@@ -477,6 +477,6 @@ def test_requests_are_measured(
     for status in ("503", "none", "200"):
         labels = {"operation": "get-block-storage-volume", "zone": "ch-gva-2", "status": status}
         name = "csi_exoblock_api_request_seconds_count"
-        assert value(metrics.registry.text(), name, labels) == 1
+        assert value(metrics.text(), name, labels) == 1
     in_flight = "csi_exoblock_api_requests_in_flight"
-    assert value(metrics.registry.text(), in_flight, {"zone": "ch-gva-2"}) == 0
+    assert value(metrics.text(), in_flight, {"zone": "ch-gva-2"}) == 0

@@ -6,8 +6,8 @@ import errno
 import os
 
 import pytest
+from prometheus_client import CollectorRegistry
 
-from csi_exoblock.collectors import Registry
 from csi_exoblock.config import Timing
 from csi_exoblock.errors import CommandFailed
 from csi_exoblock.host.commands import Commands
@@ -20,7 +20,7 @@ def commands(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     if request.param == "no pidfd":
         monkeypatch.setattr(os, "pidfd_open", _refuse)
     timing = Timing(command_timeout=0.5)
-    return Commands(timing=timing, metrics=Metrics(Registry()))
+    return Commands(timing=timing, metrics=Metrics(CollectorRegistry()))
 
 
 def test_an_end_is_seen_with_its_code_and_its_words(commands: Commands) -> None:

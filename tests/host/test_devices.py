@@ -9,8 +9,8 @@ import pathlib
 from uuid import UUID
 
 import pytest
+from prometheus_client import CollectorRegistry
 
-from csi_exoblock.collectors import Registry
 from csi_exoblock.concurrency import Deadline
 from csi_exoblock.config import Timing
 from csi_exoblock.errors import HostError, WrongState
@@ -32,11 +32,12 @@ class Host:
         self._blocks = folder / "sys" / "class" / "block"
         for path in (self._links, self._blocks, folder / "sys" / "dev" / "block"):
             path.mkdir(parents=True)
-        self.registry = Registry()
+        self.metrics = Metrics(CollectorRegistry())
+        self.metrics.show(self.metrics.device_link_repaired)
         self.devices = Devices(
             link_dir=self._links,
             timing=Timing().scaled(SOON),
-            metrics=Metrics(self.registry),
+            metrics=self.metrics,
             sysfs=folder / "sys",
             dev=folder / "dev",
         )
@@ -61,7 +62,7 @@ class Host:
 
     def repaired(self) -> float:
         """Return how often a link was found to be absent or wrong."""
-        return value(self.registry.text(), "csi_exoblock_device_link_repaired_total") or 0.0
+        return value(self.metrics.text(), "csi_exoblock_device_link_repaired_total") or 0.0
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from prometheus_client import CollectorRegistry
 
-from csi_exoblock.collectors import Registry
 from csi_exoblock.concurrency import Deadline
 from csi_exoblock.config import Timing
 from csi_exoblock.errors import HostError
@@ -153,5 +153,5 @@ def cd_rom(folder: pathlib.Path, text: str) -> Iterator[CdRom]:
     (content / "meta-data").write_text(text)
     with attached_disk(folder, links) as disk:
         run("mkfs.ext4", "-q", "-L", "cidata", "-d", os.fspath(content), os.fspath(disk.path))
-        commands = Commands(timing=Timing(), metrics=Metrics(Registry()))
+        commands = Commands(timing=Timing(), metrics=Metrics(CollectorRegistry()))
         yield CdRom(commands=commands, device=disk.link)

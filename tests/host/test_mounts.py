@@ -6,8 +6,8 @@ import pathlib
 from collections.abc import Callable
 
 import pytest
+from prometheus_client import CollectorRegistry
 
-from csi_exoblock.collectors import Registry
 from csi_exoblock.config import Timing
 from csi_exoblock.errors import WrongState
 from csi_exoblock.host.commands import Commands
@@ -32,7 +32,7 @@ def mounts(tmp_path: pathlib.Path) -> Callable[..., Mounts]:
         (tmp_path / "self" / "mountinfo").write_text("".join(f"{line}\n" for line in lines))
         timing = Timing()
         return Mounts(
-            commands=Commands(timing=timing, metrics=Metrics(Registry())),
+            commands=Commands(timing=timing, metrics=Metrics(CollectorRegistry())),
             holders=Holders(workers=Workers(patience_seconds=1.0)),
             timing=timing,
             proc=tmp_path,
