@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -47,17 +49,20 @@ def test_a_pod_comes_up_though_the_controller_died_meanwhile(
     assert len(slow_cloud.volumes(namespace.name)) == 1  # C1
 
 
+@pytest.mark.parametrize("fate", [signal.SIGCONT, signal.SIGKILL], ids=["mkfs-lives", "mkfs-dies"])
 def test_a_pod_comes_up_though_the_node_plugin_died_while_formatting(
-    installation: Installation, namespace: Namespace
+    installation: Installation, namespace: Namespace, cloud: Cloud, fate: signal.Signals
 ) -> None:
     # ext3 writes all its inode tables at once, which takes long enough to be caught.
     with storage_class(namespace, {FSTYPE: "ext3"}) as made:
         claim = Claim.create(namespace, size="100Gi", storage_class=made)
         pod = Pod.create(namespace, mounts={"/data": claim})
-        namespace.wait(_is_formatting, "a file system is being made")
+        maker = namespace.wait(lambda: _mkfs_of(namespace, cloud), "a file system is being made")
+        os.kill(maker, signal.SIGSTOP)  # it shall not end before the plugin does
 
         installation.node.kill()
         installation.node.start()
+        os.kill(maker, fate)
 
         pod.wait_running()  # D10
         assert pod.run("echo canary > /data/file && cat /data/file") == "canary"
@@ -140,17 +145,21 @@ def test_another_replica_takes_over_in_the_middle_of_an_attach(
     assert len(slow_cloud.volumes(namespace.name)) == 1
 
 
-def _is_formatting() -> bool:
-    """Return whether a mkfs runs on one of our devices."""
-    commands = [_command(entry) for entry in Path("/proc").glob("[0-9]*/cmdline")]
-    return any(command.startswith("mkfs") and "loop" in command for command in commands)
+def _mkfs_of(namespace: Namespace, cloud: Cloud) -> int | None:
+    """Return the process that makes a file system on a device of the namespace, if there is one."""
+    devices = {volume.device for volume in cloud.volumes(namespace.name)} - {""}
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        program, *arguments = _command(entry)
+        if program.startswith("mkfs") and not devices.isdisjoint(arguments):
+            return int(entry.parent.name)
+    return None
 
 
-def _command(entry: Path) -> str:
+def _command(entry: Path) -> list[str]:
     try:
-        return entry.read_text().replace("\0", " ")
+        return entry.read_text().split("\0")
     except (FileNotFoundError, ProcessLookupError):
-        return ""  # ended meanwhile
+        return [""]  # ended meanwhile
 
 
 def _is_only_staged(volume: BoundVolume) -> bool:

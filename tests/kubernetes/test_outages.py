@@ -27,6 +27,9 @@ def test_a_minute_without_api_in_the_middle_of_everything_is_survived(
     doomed = _claim_that_was_used(namespace, "doomed")
     used = Claim.create(namespace, "used")
     leaving = Pod.create(namespace, "leaving", mounts={"/data": used}).wait_running()
+    unwanted = _claim_that_was_used(namespace, "unwanted")
+    kept = Claim.create(namespace, "kept")
+    stopping = Pod.create(namespace, "stopping", mounts={"/data": kept}).wait_running()
 
     with cloud.slowed(_SLOW_SECONDS):
         namespace.remove(POD, leaving.name)
@@ -41,14 +44,16 @@ def test_a_minute_without_api_in_the_middle_of_everything_is_survived(
             "one volume is in the middle of each operation",
         )
         cloud.add_fault(fault="drop")
+    namespace.remove(POD, stopping.name)  # what was begun may end by itself, this may not
+    namespace.remove(CLAIM, unwanted.name)
     time.sleep(_OUTAGE_SECONDS)
     cloud.heal()
 
     for pod in pods:
         pod.wait_running(seconds=180)
     namespace.wait(
-        lambda: _states(cloud, namespace) == ["attached", "attached", "detached"],
-        "one volume was made, one attached, one detached and one deleted",
+        lambda: _states(cloud, namespace) == ["attached", "attached", "detached", "detached"],
+        "one volume was made, one attached, two detached and two deleted",
     )
     assert pods[1].run("cat /data/file") == "attached"
 
