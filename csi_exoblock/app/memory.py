@@ -1,14 +1,17 @@
-"""Have the C library give memory back, so that the process stays as small as it can be."""
+"""Have the C library give memory back, and Python look for garbage only where there may be some."""
 
 from __future__ import annotations
 
 import ctypes
+import gc
 
 # Source: glibc, malloc.h.
 _M_MMAP_THRESHOLD = -3
 _M_ARENA_MAX = -8
 
 _LARGE_BYTES = 128 * 1024
+
+_NEW_OBJECTS = 50_000
 
 
 def keep_small() -> None:
@@ -26,3 +29,17 @@ def keep_small() -> None:
     if mallopt is not None:
         mallopt(_M_ARENA_MAX, 1)
         mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)
+
+
+def collect_seldom() -> None:
+    """Look for garbage after so many new objects, and never again among those of the start.
+
+    A list of 10,000 volumes is 30,000 objects. By default Python would look for garbage among them,
+    and now and then among all there are, 40 times while it reads one such list and finds none: 100
+    creates at once in that zone take 0.7 s of processor time without this and 0.5 with it.
+
+    To be called once everything is imported and built.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_NEW_OBJECTS)

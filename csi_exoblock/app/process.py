@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry, disable_created_metrics
 
 from csi_exoblock import __version__
 from csi_exoblock._build import COMMIT
+from csi_exoblock.app.memory import collect_seldom
 from csi_exoblock.app.part import Part
 from csi_exoblock.config import (
     ApiSettings,
@@ -92,6 +93,8 @@ def run(
     for part in parts:
         part.start()
     log.info("serving", extra={"socket": str(settings.socket_path), "version": __version__})
+    if control:
+        collect_seldom()
     ending.wait()
     log.info("stopping")
     server.stop(settings.timing.shutdown_timeout)
