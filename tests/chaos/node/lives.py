@@ -6,6 +6,7 @@ import fcntl
 import os
 import pathlib
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -28,6 +29,8 @@ _JUNK = b"data of somebody that begins with no signature "
 _JUNK_AT = 8192
 # Source: Linux, fs/xfs/libxfs/xfs_fs.h and fs/ext4/ext4.h: _IOR('X', 125, __u32).
 _GOING_DOWN = 0x8004587D
+# The log is written, and nothing is frozen before: a disk that fails meanwhile is never thawed.
+_WITH_LOG = (1).to_bytes(4, sys.byteorder)
 _FULL = 0.8  # of its disk a file system fills more, and one that did not grow less
 
 
@@ -217,7 +220,7 @@ class Lives:
         with self._losing_disk(volume, "what is handed out works"):
             file = os.open(volume.targets[0], os.O_RDONLY | os.O_CLOEXEC)
             try:
-                fcntl.ioctl(file, _GOING_DOWN, bytes(4))
+                fcntl.ioctl(file, _GOING_DOWN, _WITH_LOG)
             finally:
                 os.close(file)
         for path in tuple(volume.guests):
