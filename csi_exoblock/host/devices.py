@@ -212,9 +212,6 @@ class Devices:
 
     def _serials(self) -> Iterator[tuple[str, str]]:
         for name in os.listdir(self._blocks):
-            # Loop devices have none, and a host may keep hundreds of them.
-            if name.startswith("loop"):
-                continue
             if (serial := _read(f"{self._blocks}/{name}/serial")) is not None:
                 yield name, serial
 
