@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import signal
-import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -12,6 +10,7 @@ from prometheus_client import CollectorRegistry, disable_created_metrics
 
 from csi_exoblock import __version__
 from csi_exoblock._build import COMMIT
+from csi_exoblock.app.ending import Ending
 from csi_exoblock.app.memory import collect_seldom
 from csi_exoblock.app.part import Part
 from csi_exoblock.config import (
@@ -57,9 +56,7 @@ def run(
     Raises:
         OSError: The socket or the port can't be had.
     """
-    ending = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: ending.set())
+    ending = Ending()
     disable_created_metrics()  # type: ignore[no-untyped-call] # of every histogram and counter: nobody asks when it began
     metrics = Metrics(CollectorRegistry())
     metrics.build_info.labels(__version__, COMMIT).set(1)

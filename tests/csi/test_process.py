@@ -27,6 +27,30 @@ MAIN = "csi_exoblock.__main__"
 KEY = {"EXOSCALE_API_KEY": "k", "EXOSCALE_API_SECRET": "s"}
 
 
+# Ends again and again, a moment before, while or after the main thread goes to sleep.
+SIGNALS_AT_ANY_MOMENT = """
+import os, random, signal, sys, threading
+from csi_exoblock.app.ending import Ending
+
+asked = threading.Semaphore(0)
+
+def end() -> None:
+    while True:
+        asked.acquire()
+        for _ in range(random.randrange(60)):
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+
+sys.setswitchinterval(1e-6)
+threading.Thread(target=end, daemon=True).start()
+ending = Ending()
+for _ in range(5000):
+    asked.release()
+    ending.wait()
+print("all seen")
+"""
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -232,6 +256,20 @@ def test_what_is_no_socket_is_left_alone(tmp_path: pathlib.Path) -> None:
 
     assert done.returncode != 0
     assert file.read_text() == "data"
+
+
+def test_no_signal_is_missed_however_early_it_comes() -> None:  # S22
+    """A process that misses it is killed after kubelet's grace, in the middle of its calls."""
+    done = subprocess.run(
+        [sys.executable, "-c", SIGNALS_AT_ANY_MOMENT],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_SECONDS,
+        check=False,
+    )
+
+    assert (done.returncode, done.stdout) == (0, "all seen\n"), done.stderr
 
 
 def test_sigterm_lets_running_calls_finish(
