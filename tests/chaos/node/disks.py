@@ -24,6 +24,7 @@ _LOOP_MAJOR = 7
 _GET_FREE, _CONFIGURE, _CLEAR, _SET_CAPACITY = 0x4C82, 0x4C0A, 0x4C01, 0x4C07
 _CONFIG = struct.Struct("=II232x64x")
 _ADD_SEALS, _SEAL_GROW, _SEAL_WRITE = 1033, 0x4, 0x8
+_PREFIX = "vd"
 _PIECE = bytes(MIB)
 _ATTEMPTS = 1000
 
@@ -31,9 +32,12 @@ _ATTEMPTS = 1000
 class Host:
     """What a node sees of its disks: sysfs, the links that udev makes, and who is which device.
 
+    Loop devices have no serials, so here each has another name, like virtio's disks.
+
     Attributes:
         sysfs: Shows the disks of one schedule and no other, each with or without a serial.
-        links: The folder of the links.
+        nodes: The folder of their device nodes.
+        links: The folder of the links that udev makes.
         with_serials: Whether the disks say their serials, as virtio's do.
     """
 
@@ -41,38 +45,35 @@ class Host:
         self.with_serials = with_serials
         self.links = folder / "by-id"
         self.sysfs = folder / "sys"
+        self.nodes = folder / "dev"
         self._owners = folder / "disks"
         self._blocks = self.sysfs / "class" / "block"
         self._numbers = self.sysfs / "dev" / "block"
-        for each in (self.links, self._owners, self._blocks, self._numbers):
+        for each in (self.links, self.nodes, self._owners, self._blocks, self._numbers):
             each.mkdir(parents=True)
 
     def own(self, number: int, disk: Disk) -> None:
         """Note which disk a device is, for the commands that write down what they work on."""
-        (self._owners / f"loop{number}").write_text(f"{disk.uuid}\n")
-
-    def owner(self, number: int) -> str:
-        """Return which disk a device is or was last."""
-        try:
-            return (self._owners / f"loop{number}").read_text().strip()
-        except FileNotFoundError:
-            return ""
+        (self._owners / _name(number)).write_text(f"{disk.uuid}\n")
 
     def numbers_of(self, disk: Disk) -> list[int]:
         """Return the devices that a disk is or was, as far as no other has taken them since."""
         return [
-            int(each.name.removeprefix("loop"))
+            int(each.name.removeprefix(_PREFIX))
             for each in self._owners.iterdir()
             if each.read_text().strip() == str(disk.uuid)
         ]
 
     def show(self, number: int, disk: Disk) -> None:
         """Have the device appear, with its link."""
-        name = f"loop{number}"
+        name = _name(number)
+        node = self.nodes / name
+        if not node.is_symlink():
+            node.symlink_to(f"/dev/loop{number}")
         made = self._owners.parent / f"new-{name}"
         made.mkdir()
         for attribute in ("dev", "size", "queue", "diskseq"):
-            (made / attribute).symlink_to(f"/sys/class/block/{name}/{attribute}")
+            (made / attribute).symlink_to(f"/sys/class/block/loop{number}/{attribute}")
         if self.with_serials:
             (made / "serial").write_text(disk.serial)
         made.rename(self._blocks / name)
@@ -81,7 +82,7 @@ class Host:
 
     def hide(self, number: int, disk: Disk) -> None:
         """Have the device disappear."""
-        name = f"loop{number}"
+        name = _name(number)
         self.unlink(disk)
         (self._numbers / f"{_LOOP_MAJOR}:{number}").unlink(missing_ok=True)
         with contextlib.suppress(FileNotFoundError):
@@ -93,7 +94,7 @@ class Host:
     def link(self, disk: Disk, number: int) -> None:
         """Have a disk's link name a device, perhaps another disk's."""
         made = self.links / f".{uuid.uuid4()}"
-        made.symlink_to(f"/dev/loop{number}")
+        made.symlink_to(self.nodes / _name(number))
         made.rename(self.links / f"virtio-{disk.serial}")
 
     def unlink(self, disk: Disk) -> None:
@@ -126,12 +127,16 @@ class Disk:
         """Its device node."""
         return pathlib.Path(f"/dev/loop{self.number}")
 
-    def plug(self, *, visible: bool = True) -> None:
-        """Attach it as a device that nobody uses; first detach what is left of it."""
+    def plug(self, *, visible: bool = True, wanted: int | None = None) -> None:
+        """Attach it as a device that nobody uses; first detach what is left of it.
+
+        Args:
+            wanted: Its number, if the kernel has that free.
+        """
         with self._lock:
             self.unplug()
             self.lost = False
-            self.number = _attach(self._content, self.sector_bytes)
+            self.number = _attach(self._content, self.sector_bytes, wanted)
             self._host.own(self.number, self)
             if visible:
                 self.appear()
@@ -164,6 +169,14 @@ class Disk:
             if self.number is not None and not self.lost:
                 self._disappear()
                 self.fail()
+
+    def make_way(self) -> int | None:
+        """Be pulled out, and return the number that it had."""
+        with self._lock:
+            number = self.number
+            self.vanish()
+            self.unplug()
+            return number
 
     def fail(self) -> None:
         """Answer every read and write with EIO from now on; it can be seen as ever."""
@@ -198,6 +211,10 @@ class Disk:
         """Detach it for good."""
         self.unplug()
         os.close(self._content)
+
+
+def _name(number: int) -> str:
+    return f"{_PREFIX}{number}"
 
 
 def _new_content(size_bytes: int) -> int:
@@ -240,10 +257,11 @@ def _copy(source: int, target: int) -> None:
             offset += len(piece)
 
 
-def _attach(content: int, sector_bytes: int) -> int:
+def _attach(content: int, sector_bytes: int, wanted: int | None) -> int:
     with open("/dev/loop-control", "rb") as control:
         for _ in range(_ATTEMPTS):
-            number = fcntl.ioctl(control, _GET_FREE)
+            number = fcntl.ioctl(control, _GET_FREE) if wanted is None else wanted
+            wanted = None
             try:
                 with open(f"/dev/loop{number}", "r+b", buffering=0) as device:
                     fcntl.ioctl(device, _CONFIGURE, _CONFIG.pack(content, sector_bytes))

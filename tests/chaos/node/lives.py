@@ -121,6 +121,8 @@ class Lives:
         if volume.disk.number is None or volume.disk.lost:
             volume.appears_at = each.late
             volume.disk.plug(visible=not each.late)
+            if each.swapped and self._world.plan.with_serials:
+                self._world.swap_links(volume)
 
     def _come(self, volume: Volume, each: Round) -> bool:
         """Bring the volume to its pod; say whether that pod still wants it."""

@@ -28,7 +28,8 @@ GARBAGE = "talks garbage"  # blkid alone has anything to say
 # What may happen to the host at a step of a call.
 PULLED, FAILS, SWAPPED, UNLINKED = "disk vanishes", "disk fails", "links swap", "link goes"
 GROWS, KILLED, CANCELLED = "disk grows", "driver killed", "call cancelled"
-STEP_DEEDS = (PULLED, FAILS, SWAPPED, UNLINKED, GROWS, KILLED, CANCELLED)
+EXCHANGED = "disk exchanged"  # another one takes its place, and its name if the kernel allows
+STEP_DEEDS = (PULLED, EXCHANGED, FAILS, SWAPPED, UNLINKED, GROWS, KILLED, CANCELLED)
 
 # What happens beside the calls.
 LATE, BUSY, ELSEWHERE = "disk is late", "volume in use", "volume in use elsewhere"
@@ -76,12 +77,14 @@ class Round:
         late: At which stage, by ordinal, its disk appears; 0 for before all.
         impatient: After how many refusals the pod is deleted though it never ran, 0: never.
         deeds: What happens while it is published.
+        swapped: Whether its link names another disk's device from the beginning.
         lost: What is done when its disk is lost: it comes back before or after it was unstaged.
     """
 
     late: int = 0
     impatient: int = 0
     deeds: tuple[str, ...] = ()
+    swapped: bool = False
     lost: str = "after"
 
 
@@ -185,6 +188,7 @@ def _round(chance: random.Random) -> Round:
         late=chance.choice((0, 0, 0, 0, 1, 2)),
         impatient=chance.choice((0, 0, 0, 1, 2)),
         deeds=tuple(chance.sample(DEEDS, chance.randint(0, 4))),
+        swapped=chance.random() < 0.15,
         lost=chance.choice(("before", "after")),
     )
 

@@ -22,21 +22,21 @@ def prepare(order: dict[str, Any]) -> None:
     """Change this process, which is about to become a driver, as the order says."""
     if order["mutant"]:
         MUTANTS[order["mutant"]]()
-    _show_disks_of(pathlib.Path(order["environment"]["CHAOS_FOLDER"]) / "sys")
+    _show_disks_of(pathlib.Path(order["environment"]["CHAOS_FOLDER"]))
     _tell_each_command_its_call()
     if order["steps"]:
         _ask_at_each_step(order["steps"])
 
 
-def _show_disks_of(sysfs: pathlib.Path) -> None:
-    """Have the driver look for disks in a copy of sysfs, where they may come, go and have serials.
+def _show_disks_of(host: pathlib.Path) -> None:
+    """Have the driver look for disks in folders where they may come, go and have serials.
 
     Loop devices have no serial, and one that is mounted can't be taken away.
     """
     original = Devices.__init__
 
     def __init__(self: Devices, **given: Any) -> None:
-        original(self, **given, sysfs=sysfs)
+        original(self, **given, sysfs=host / "sys", dev=host / "dev")
 
     Devices.__init__ = __init__  # type: ignore[method-assign]
 

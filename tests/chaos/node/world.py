@@ -31,6 +31,7 @@ FLAGS = (
 _TEXT_CHARACTERS = 300
 _APPEARS_AFTER_SECONDS = 0.01
 _ANSWERS_UNTIL_A_HANG_ENDS = 2
+_JUNK = b"data of another volume that begins with no signature"
 _FINDING = "stage: finding the device"
 
 
@@ -142,6 +143,16 @@ class World:
         self._decoy.close()
         self._steps.on_step = lambda *_: True
 
+    def swap_links(self, volume: Volume) -> None:
+        """Have two disks' links name each other's device."""
+        self.story.tell(f"  {volume.plan.number} {plans.SWAPPED}")
+        others = [each.disk for each in self.volumes if each is not volume]
+        plugged = [each for each in (*others, self._decoy) if each.number is not None]
+        mine, other = volume.disk, plugged[0]
+        if mine.number is not None and other.number is not None and not mine.lost:
+            self.host.link(other, mine.number)
+            self.host.link(mine, other.number)
+
     def on_step(self, uuid: str, rpc: str, step: str) -> bool:
         """Do what is to happen at a step of the driver; say whether it survives that."""
         volume = self._by_uuid.get(uuid)
@@ -157,6 +168,8 @@ class World:
 
     def _prepare(self) -> None:
         self.story.tell(f"disks {'have serials' if self.plan.with_serials else 'have links only'}")
+        self._decoy.write(_JUNK)
+        self.tools.note_content(str(self._decoy.uuid), "the decoy's data")
         if self.plan.with_serials:
             self._decoy.plug()
         for volume in self.volumes:
@@ -218,10 +231,12 @@ class World:
         match deed.kind:
             case plans.PULLED:
                 volume.disk.vanish()
+            case plans.EXCHANGED:
+                self._decoy.plug(wanted=volume.disk.make_way())
             case plans.FAILS:
                 volume.disk.fail()
             case plans.SWAPPED:
-                self._swap_links(volume)
+                self.swap_links(volume)
             case plans.UNLINKED:
                 self.host.unlink(volume.disk)
             case plans.GROWS:
@@ -231,15 +246,6 @@ class World:
             case plans.KILLED:
                 return False
         return True
-
-    def _swap_links(self, volume: Volume) -> None:
-        """Have two disks' links name each other's device."""
-        others = [each.disk for each in self.volumes if each is not volume]
-        plugged = [each for each in (*others, self._decoy) if each.number is not None]
-        mine, other = volume.disk, plugged[0]
-        if mine.number is not None and other.number is not None and not mine.lost:
-            self.host.link(other, mine.number)
-            self.host.link(mine, other.number)
 
     def _make_appear(self, volume: Volume) -> None:
         volume.appears_at -= 1
