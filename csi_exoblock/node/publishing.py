@@ -198,10 +198,18 @@ class Publishing:
     def _prove(
         self, volume_id: VolumeId, device: DeviceNumber, target: Path, deadline: Deadline
     ) -> None:
-        """Return if the target shows the device, else take it away again (D2)."""
+        """Return if the target shows the device, and that is still the volume's (D2).
+
+        A device node that is bound shows whatever disk has its number by then.
+
+        Raises:
+            HostError: It doesn't, and is taken away again.
+        """
         logs.step("publish: proving what is mounted")
         layers = self._mounts.at(target)
-        if layers and layers[-1].device == device:
+        disk = self._devices.look(volume_id.uuid)
+        shown = layers[-1].device if layers else None
+        if shown == device and disk is not None and device in self._devices.numbers(disk):
             return
         try:
             self._mounts.unmount(target, deadline)

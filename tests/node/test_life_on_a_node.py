@@ -455,3 +455,18 @@ def test_a_disk_that_was_swapped_while_it_was_mounted_is_let_go(
     (tools.folder / "mount").unlink()
     assert mounts_of(volume.disk.path) == []
     assert mounts_of(intruder.path) == []
+
+
+def test_a_raw_disk_that_was_swapped_while_it_was_published_is_taken_away(
+    volume: Volume, make_disk: MakeDisk, tools: Tools
+) -> None:  # D2: a device node shows whatever disk has its number
+    raw = block_capability()
+    volume.stage_as(raw)
+    swap = f"ln --symbolic --force --no-dereference {make_disk().path} {volume.disk.link}"
+    tools.replace("mount", f'/usr/bin/mount "$@" && {swap}')
+
+    with refused(grpc.StatusCode.UNAVAILABLE, "retry"):
+        volume.publish(capability=raw)
+
+    (tools.folder / "mount").unlink()
+    assert mounts_of(volume.disk.path) == []
