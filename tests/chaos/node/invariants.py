@@ -89,5 +89,6 @@ def _check_gone(world: World, path: pathlib.Path, mounts: list[table.Mounted]) -
 
 
 def _check_not_in_use(world: World, seen: Seen) -> None:
-    if seen.target in seen.volume.guests:
+    gone = seen.volume.disk.lost and seen.volume.kept_elsewhere  # nobody can tell any more (D4)
+    if seen.target in seen.volume.guests and not gone:
         world.story.breach("nothing is taken from who uses it", f"{seen.target}")

@@ -134,6 +134,7 @@ class Kubelet:
                     self._world.fired[plan.BUSY, method] += 1
                     volume.stop_using(path)
                 continue
+            volume.stop_using(path)
             return
 
     def _call(

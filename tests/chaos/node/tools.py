@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 _MKFS = ("mkfs.ext4", "mkfs.ext3", "mkfs.xfs", "mkfs.btrfs")
+# What the driver kills when it hangs; if the driver dies first, its container ends with all in it.
+_SHORT = ("blkid", "mount", "umount")
 # With which exit code each fails.
 _FAILURES = {
     **dict.fromkeys(_MKFS, 1), "blkid": 4, "e2fsck": 8, "mount": 32, "umount": 32,
@@ -30,7 +32,12 @@ if [ -e "$CHAOS_FOLDER/faults/$key" ]; then read -r fault <"$CHAOS_FOLDER/faults
 say() {{ echo "$key $disk $*" >>"$CHAOS_FOLDER/log"; }}
 run_it() {{ {real} "$@"; code=$?; say ended $code; }}
 complain() {{ echo "{name}: out of order" >&2; exit {failure}; }}
-wait_at_gate() {{ while [ -e "$CHAOS_FOLDER/gates/$key" ]; do sleep 0.02; done; }}
+wait_at_gate() {{
+    while [ -e "$CHAOS_FOLDER/gates/$key" ]; do
+        if {ends_with_driver} && ! [ -d /proc/$PPID ]; then exit 1; fi
+        sleep 0.02
+    done
+}}
 if [ {kind} = mkfs ]; then
     for device; do :; done
     read -r disk <"$CHAOS_FOLDER/disks/${{device##*/}}"
@@ -66,6 +73,7 @@ def install(folder: pathlib.Path) -> None:
                 kind="mkfs" if name in _MKFS else name,
                 real=real,
                 failure=failure,
+                ends_with_driver="true" if name in _SHORT else "false",
                 lie=2 if name == "blkid" else 0,  # it says that there is nothing
             )
         )

@@ -72,6 +72,7 @@ class Volume:
         targets: Where it is published, as far as kubelet knows.
         staged: Whether kubelet thinks that it is, or may be, staged.
         guests: How to end the processes that have it in use, by the path that they keep.
+        kept_elsewhere: Whether one of them has it in a mount namespace of its own.
         appears_at: At which stage to come, by ordinal, its disk appears; 0 if it is there.
     """
 
@@ -88,6 +89,7 @@ class Volume:
         self.targets: list[pathlib.Path] = []
         self.staged = False
         self.guests: defaultdict[pathlib.Path, list[Callable[[], object]]] = defaultdict(list)
+        self.kept_elsewhere = False
         self.appears_at = 0
         self.grown = 0
 
@@ -200,12 +202,14 @@ class Volume:
         )
         assert keeper.stdout is not None
         keeper.stdout.readline()
+        self.kept_elsewhere = True
         self.guests[self.staging].append(keeper.communicate)
 
     def stop_using(self, path: pathlib.Path) -> None:
         """Have all processes end that keep a path."""
         for end in self.guests.pop(path, ()):
             end()
+        self.kept_elsewhere &= path != self.staging
 
     def grow(self) -> None:
         """Have its disk grow, as far as it goes."""
