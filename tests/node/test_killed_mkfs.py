@@ -63,6 +63,11 @@ class Interruptions:
         self._disks.append(disk)
         (self._folder / disk.path.name).write_text(f"signal={signal}:when={write}")
 
+    def plan_again(self, disk: Disk) -> None:
+        """Plan anew what a mkfs did not live to see."""
+        plan = self._folder / disk.path.name
+        plan.with_suffix(".used").rename(plan)
+
     def writes(self, disk: Disk) -> int:
         """Count the writes of a mkfs, of its busiest thread if it has several, as strace does."""
         begun = [line.split()[0] for line in self._trace(disk).splitlines() if f" {WRITE}(" in line]
@@ -148,7 +153,8 @@ def test_mkfs_that_was_killed_is_begun_anew(
         interruptions.plan(volume.disk, signal="KILL", write=point)
 
     with ThreadPoolExecutor(POINTS) as kubelet:
-        first = list(kubelet.map(lambda each: outcome(lambda: each.stage(filesystem)), volumes))
+        stage = partial(stage_once_begun, filesystem=filesystem, interruptions=interruptions)
+        first = list(kubelet.map(stage, volumes))
 
     assert {code for code, _ in first} == {"UNAVAILABLE"}
     assert all("was killed by SIGKILL" in message for _, message in first)
@@ -181,10 +187,13 @@ def test_mkfs_whose_driver_was_killed_is_begun_anew_or_comes_to_its_end(
         interruptions.plan(volume.disk, signal="STOP", write=point)
 
     with ThreadPoolExecutor(POINTS) as kubelet:
-        calls = [kubelet.submit(outcome, partial(each.stage, filesystem)) for each in volumes]
-        for volume in volumes:
-            interruptions.wait_until_stopped(volume.disk)
-        first_driver.kill()
+        stage = partial(stage_once_begun, filesystem=filesystem, interruptions=interruptions)
+        calls = [kubelet.submit(stage, each) for each in volumes]
+        try:
+            for volume in volumes:
+                interruptions.wait_until_stopped(volume.disk)
+        finally:
+            first_driver.kill()  # in any case, for until then its calls are waited for
         assert "OK" not in {call.result()[0] for call in calls}
     node = csi_pb2_grpc.NodeStub(start().channel)
     volumes = [replace(each, node=node) for each in volumes]
@@ -200,6 +209,19 @@ def test_mkfs_whose_driver_was_killed_is_begun_anew_or_comes_to_its_end(
     expect_all_sound(volumes, cases, filesystem, table)
     if number is signal.SIGCONT:
         assert tools.count(f"mkfs.{filesystem}") == begun
+
+
+def stage_once_begun(
+    volume: Volume, *, filesystem: str, interruptions: Interruptions
+) -> tuple[str, str]:
+    """Stage a volume, again if its disk was busy when mkfs began.
+
+    Who looks for a free loop device, as other tests do meanwhile, claims for a moment one that was
+    taken before he could have it.
+    """
+    while "resource busy" in (ended := outcome(partial(volume.stage, filesystem)))[1]:
+        interruptions.plan_again(volume.disk)
+    return ended
 
 
 def expect_all_sound(
