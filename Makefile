@@ -3,7 +3,8 @@
 .DEFAULT_GOAL := help
 SEEDS := 0:300
 BIN := .venv/bin
-PYTEST := $(BIN)/pytest --numprocesses 2 --dist loadfile --ignore tests/kubernetes --ignore tests/vm
+# Most tests wait for a process that waits: more of them than cores. The longest folders come first.
+PYTEST := $(BIN)/pytest --numprocesses 5 --dist loadfile --no-loadscope-reorder
 UV_VERSION := $(shell sed -n '/^name = "uv"$$/{n;s/version = "\(.*\)"/\1/p;}' uv.lock)
 
 help: ## list the targets
@@ -26,7 +27,10 @@ check: lint ## lint and the fast tests, in seconds
 	$(PYTEST) -m "not slow" --quiet
 
 test: setup ## the whole test suite, in minutes; as root also on loop devices
-	$(PYTEST)
+	$(PYTEST) -m "not kill_points"
+
+kill-points: setup ## the driver dies at every step and every request of every call, in minutes
+	$(BIN)/pytest -m kill_points
 
 test-kubernetes: setup ## every flow on a real Kubernetes; the first time builds it, in 15 minutes
 	$(BIN)/python -m tests.kubernetes test
@@ -56,4 +60,4 @@ demo: setup ## one volume through its whole life, on an embedded cloud
 clean: ## remove all that is not in the repository, .venv included
 	git clean --quiet -d --force -X
 
-.PHONY: help setup lint check test test-kubernetes test-vm chaos chaos-node chaos-prove bench kubernetes demo clean
+.PHONY: help setup lint check test kill-points test-kubernetes test-vm chaos chaos-node chaos-prove bench kubernetes demo clean

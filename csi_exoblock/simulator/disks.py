@@ -30,6 +30,10 @@ _COMMAND_SECONDS: Final = 600.0  # a copy of a full 10 GiB disk takes well under
 _GONE_LOOKS: Final = 25
 _GONE_PAUSE_SECONDS: Final = 0.02
 
+_SECTORS: Final = ("--sector-size", "4096")
+# Of two that find the same free device, one would claim it for a moment while the other uses it.
+_TURN: Final = ("flock", "/dev/loop-control")
+
 log = logging.getLogger(__name__)
 
 
@@ -49,7 +53,7 @@ class LoopDisks:
         self._keep = keep
         self._devices: dict[UUID, str] = {}
         self._pulled: list[UUID] = []
-        self._lock = threading.Lock()  # losetup --find of two threads may pick the same device
+        self._lock = threading.Lock()
         for directory in (self._volumes, self._snapshots, device_dir):
             directory.mkdir(parents=True, exist_ok=True)
         self._remove_devices_of_the_dead()
@@ -81,9 +85,7 @@ class LoopDisks:
         link = self._link(volume)
         link.unlink(missing_ok=True)  # first of all, for it fails where no link can be made
         with self._lock:
-            device = _run(
-                "losetup", "--find", "--show", "--sector-size", "4096", str(image)
-            ).strip()
+            device = _run(*_TURN, "losetup", "--find", "--show", *_SECTORS, str(image)).strip()
             self._devices[volume] = device
         link.symlink_to(device)
 

@@ -12,6 +12,7 @@ from tests.simulator_process import SimulatorProcess
 
 LIMIT_SECONDS = 20.0
 PAUSE_SECONDS = 0.01
+_QUIET_SECONDS = 0.5
 
 T = TypeVar("T")
 
@@ -41,6 +42,14 @@ def wait_until_called(cloud: SimulatorProcess, operation: str, times: int = 1) -
             return
         pause.wait(PAUSE_SECONDS)
     raise AssertionError(f"{operation} was not called; but {cloud.operations_called()} were")
+
+
+def wait_until_nobody_calls(cloud: SimulatorProcess) -> None:
+    """Return once the cloud was not called for a while."""
+    seen = -1
+    while (called := len(cloud.calls())) != seen:
+        seen = called
+        threading.Event().wait(_QUIET_SECONDS)
 
 
 def as_a_sidecar_would(call: Callable[[], T]) -> T:

@@ -100,8 +100,9 @@ def attached_disk(
     file = folder / f"{uuid.uuid4()}.img"
     file.touch()
     os.truncate(file, gib * GIB)
-    arguments = ("--find", "--show", f"--sector-size={sector_bytes}", str(file))
-    path = pathlib.Path(run("losetup", *arguments).strip())
+    find = ("losetup", "--find", "--show", f"--sector-size={sector_bytes}", str(file))
+    # Whoever finds a device that was just taken would claim it for a moment: others find it busy.
+    path = pathlib.Path(run("flock", "/dev/loop-control", *find).strip())
     disk = Disk(file=file, path=path, links=links)
     disk.attach()
     try:

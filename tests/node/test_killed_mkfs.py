@@ -63,11 +63,6 @@ class Interruptions:
         self._disks.append(disk)
         (self._folder / disk.path.name).write_text(f"signal={signal}:when={write}")
 
-    def plan_again(self, disk: Disk) -> None:
-        """Plan anew what a mkfs did not live to see."""
-        plan = self._folder / disk.path.name
-        plan.with_suffix(".used").rename(plan)
-
     def writes(self, disk: Disk) -> int:
         """Count the writes of a mkfs, of its busiest thread if it has several, as strace does."""
         begun = [line.split()[0] for line in self._trace(disk).splitlines() if f" {WRITE}(" in line]
@@ -153,11 +148,10 @@ def test_mkfs_that_was_killed_is_begun_anew(
         interruptions.plan(volume.disk, signal="KILL", write=point)
 
     with ThreadPoolExecutor(POINTS) as kubelet:
-        stage = partial(stage_once_begun, filesystem=filesystem, interruptions=interruptions)
-        first = list(kubelet.map(stage, volumes))
+        first = list(kubelet.map(lambda each: outcome(partial(each.stage, filesystem)), volumes))
 
     assert {code for code, _ in first} == {"UNAVAILABLE"}
-    assert all("was killed by SIGKILL" in message for _, message in first)
+    assert [message for _, message in first if "was killed by SIGKILL" not in message] == []
     cases = [f"{filesystem}, mkfs killed at write {point}" for point in points]
     expect_all_sound(volumes, cases, filesystem, table)
 
@@ -187,8 +181,7 @@ def test_mkfs_whose_driver_was_killed_is_begun_anew_or_comes_to_its_end(
         interruptions.plan(volume.disk, signal="STOP", write=point)
 
     with ThreadPoolExecutor(POINTS) as kubelet:
-        stage = partial(stage_once_begun, filesystem=filesystem, interruptions=interruptions)
-        calls = [kubelet.submit(stage, each) for each in volumes]
+        calls = [kubelet.submit(outcome, partial(each.stage, filesystem)) for each in volumes]
         try:
             for volume in volumes:
                 interruptions.wait_until_stopped(volume.disk)
@@ -203,25 +196,12 @@ def test_mkfs_whose_driver_was_killed_is_begun_anew_or_comes_to_its_end(
         interruptions.send(volume.disk, number)
 
     assert {code for code, _ in while_stopped} == {"ABORTED"}
-    assert all("not interrupted" in message for _, message in while_stopped)
+    assert [message for _, message in while_stopped if "not interrupted" not in message] == []
     end = "killed too" if number is signal.SIGKILL else "goes on"
     cases = [f"{filesystem}, driver killed at write {point}, mkfs {end}" for point in points]
     expect_all_sound(volumes, cases, filesystem, table)
     if number is signal.SIGCONT:
         assert tools.count(f"mkfs.{filesystem}") == begun
-
-
-def stage_once_begun(
-    volume: Volume, *, filesystem: str, interruptions: Interruptions
-) -> tuple[str, str]:
-    """Stage a volume, again if its disk was busy when mkfs began.
-
-    Who looks for a free loop device, as other tests do meanwhile, claims for a moment one that was
-    taken before he could have it.
-    """
-    while "resource busy" in (ended := outcome(partial(volume.stage, filesystem)))[1]:
-        interruptions.plan_again(volume.disk)
-    return ended
 
 
 def expect_all_sound(

@@ -259,6 +259,7 @@ def _copy(source: int, target: int) -> None:
 
 def _attach(content: int, sector_bytes: int, wanted: int | None) -> int:
     with open("/dev/loop-control", "rb") as control:
+        fcntl.flock(control, fcntl.LOCK_EX)  # others that look for a device take turns
         for _ in range(_ATTEMPTS):
             number = fcntl.ioctl(control, _GET_FREE) if wanted is None else wanted
             wanted = None

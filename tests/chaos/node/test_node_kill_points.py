@@ -12,7 +12,7 @@ import pytest
 import csi_exoblock
 from tests.chaos.node.killing import SCENES, findings_of
 
-pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.root, pytest.mark.timeout(240)]
 
 _PROCESSES = 2
 _STEP = re.compile(r'logs\.step\("([^"]+)"\)')
@@ -24,6 +24,7 @@ def findings() -> Iterator[Mapping[str, list[str]]]:
         yield dict(pool.imap_unordered(findings_of, SCENES))
 
 
+@pytest.mark.kill_points
 @pytest.mark.parametrize("scene", SCENES)
 def test_a_call_killed_at_any_step_is_completed_by_its_replay(
     findings: Mapping[str, list[str]], scene: str

@@ -21,13 +21,13 @@ pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.timeout(240)]
 _SEEDS = range(30)
 _PROCESSES = 2
 
-# Seeds by which each broken node is found.
+# Seeds by which each broken node is found, most times; the next is only run where none before did.
 PINNED = {
-    "format-on-exit-2-alone": (0,),
-    "trust-the-link": (7,),
-    "compare-mounts-by-path": (0,),
-    "unstage-by-device-presence": (4,),
-    "lazy-unmount": (3,),
+    "format-on-exit-2-alone": (0, 17, 16),
+    "trust-the-link": (51, 85, 50, 7, 9, 40),
+    "compare-mounts-by-path": (0, 20, 7),
+    "unstage-by-device-presence": (4, 16, 8),
+    "lazy-unmount": (12, 8, 21, 9, 3, 10),
 }
 
 
