@@ -32,6 +32,9 @@ test: setup ## the whole test suite, in minutes; as root also on loop devices
 kill-points: setup ## the driver dies at every step and every request of every call, in minutes
 	$(BIN)/pytest -m kill_points
 
+test-small-sectors: setup ## the node's tests once more, on disks of 512-byte sectors, as root
+	$(PYTEST) tests/node --sector-bytes 512
+
 test-kubernetes: setup ## every flow on a real Kubernetes; the first time builds it, in 15 minutes
 	$(BIN)/python -m tests.kubernetes test
 
@@ -60,4 +63,4 @@ demo: setup ## one volume through its whole life, on an embedded cloud
 clean: ## remove all that is not in the repository, .venv included
 	git clean --quiet -d --force -X
 
-.PHONY: help setup lint check test kill-points test-kubernetes test-vm chaos chaos-node chaos-prove bench kubernetes demo clean
+.PHONY: help setup lint check test kill-points test-small-sectors test-kubernetes test-vm chaos chaos-node chaos-prove bench kubernetes demo clean

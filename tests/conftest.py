@@ -14,6 +14,11 @@ FAST = {TESTS, TESTS / "unit"}
 os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "false"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the disks of the node's tests have other sectors than the platform's."""
+    parser.addoption("--sector-bytes", type=int, default=4096, choices=(512, 4096))
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what is slow by its folder, and skip what needs loop devices where there are none."""
     can_make_devices = os.geteuid() == 0 and pathlib.Path("/dev/loop-control").exists()

@@ -190,6 +190,20 @@ class Devices:
             raise HostError(f"device {number} is gone")
         return device
 
+    def is_volume(self, number: DeviceNumber, volume_uuid: UUID) -> bool:
+        """Tell whether the device with this number, or the disk that it is part of, is the volume.
+
+        No other disk is looked at: this is for one that was found by `find` and is mounted since.
+        """
+        try:
+            folders = os.readlink(self._sysfs / "dev" / "block" / str(number)).split("/")
+        except OSError:
+            return False
+        is_partition = (self._sysfs / "dev" / "block" / str(number) / "partition").exists()
+        disk = folders[-2] if is_partition else folders[-1]
+        own, wanted = _read(self._blocks / disk / "serial"), str(volume_uuid)[:_SERIAL_CHARACTERS]
+        return own == wanted if own is not None else self._linked(wanted) == disk
+
     def belongs_to_another(self, number: DeviceNumber, volume_uuid: UUID) -> bool:
         """Tell whether the disk that has this number now says that it is another volume."""
         serial = _read(self._sysfs / "dev" / "block" / str(number) / "serial")

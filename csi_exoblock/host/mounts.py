@@ -144,17 +144,20 @@ class Mounts:
             DeadlineExceeded: The caller's time ended first.
         """
         patience = deadline.within(self._timing.device_in_use)
-        while layers := self.at(path):
+        layers = self.at(path)
+        while layers:
             ended = self._commands.run("umount", str(layers[-1].target), allowed=(0, _MOUNT_FAILED))
-            if ended.exit_code == 0 and len(self.at(path)) < len(layers):
+            before, layers = layers, self.at(path)
+            if ended.exit_code == 0 and len(layers) < len(before):
                 continue
             if not patience.remaining():
                 deadline.check()
                 raise WrongState(
                     f"{path} can't be unmounted: {ended.complaint}; "
-                    f"in use by {self._holders.of_mount(layers[-1].target)}"
+                    f"in use by {self._holders.of_mount(before[-1].target)}"
                 )
             deadline.wait(min(self._timing.device_poll, patience.remaining()))
+            layers = self.at(path)
 
     def _table(self, wanted: Callable[[_Line], bool]) -> tuple[Mount, ...]:
         # A node with many pods has hundreds of lines: only those that matter are looked at closely.

@@ -56,7 +56,8 @@ class Usage:
         if not layers:
             raise NotFound(f"volume {volume_id}: nothing is mounted at {volume_path}")
         mount = layers[-1]
-        if mount.device not in self._devices.numbers(self._devices.present(volume_id.uuid)):
+        if mount.device is None or not self._devices.is_volume(mount.device, volume_id.uuid):
+            self._devices.present(volume_id.uuid)
             raise NotFound(f"volume {volume_id}: {volume_path} shows device {mount.device}")
         measure = _device_usage if mount.is_block else _file_system_usage
         try:

@@ -140,7 +140,7 @@ def demo(
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        preexec_fn=_heed_ctrl_c,
+        preexec_fn=_heed_its_terminal,
     )
     try:
         yield process
@@ -149,9 +149,10 @@ def demo(
         process.communicate(timeout=LIMIT_SECONDS)
 
 
-def _heed_ctrl_c() -> None:
-    """Be as a program is in a terminal: what a shell starts in the background ignores Ctrl-C."""
+def _heed_its_terminal() -> None:
+    """Be as a program in a terminal: in the background, or under nohup, one ignores these."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def wait_for(word: str, running: subprocess.Popen[str]) -> None:

@@ -228,11 +228,20 @@ def driver(start_node: Callable[..., DriverProcess]) -> DriverProcess:
 
 
 @pytest.fixture
-def make_disk(folder: pathlib.Path, tmp_path: pathlib.Path) -> Iterator[MakeDisk]:
+def sector_bytes(request: pytest.FixtureRequest) -> int:
+    """How large the sectors of disks are where a test doesn't care."""
+    return int(request.config.getoption("--sector-bytes"))
+
+
+@pytest.fixture
+def make_disk(
+    folder: pathlib.Path, tmp_path: pathlib.Path, sector_bytes: int
+) -> Iterator[MakeDisk]:
     """Attach further disks; all go with the test."""
+    usual = sector_bytes
     with ExitStack() as attached:
 
-        def make(*, gib: int = 1, sector_bytes: int = 4096) -> Disk:
+        def make(*, gib: int = 1, sector_bytes: int = usual) -> Disk:
             return attached.enter_context(
                 attached_disk(tmp_path, folder / "by-id", gib=gib, sector_bytes=sector_bytes)
             )

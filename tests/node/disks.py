@@ -115,6 +115,43 @@ def attached_disk(
         file.unlink()
 
 
+# Other tests' disks are none of its business.
+_KEEP = """
+grep '^/dev/loop' /proc/self/mounts | grep -v '^{device} ' | while read -r _ path _; do
+  umount --lazy "$(printf %b "$path")"
+done
+echo ready
+exec cat
+"""
+
+
+def keep_in_another_namespace(path: pathlib.Path) -> subprocess.Popen[bytes]:
+    """Begin a process whose mount namespace has the disk mounted, until its input is closed."""
+    unshare = ("unshare", "--mount", "--propagation", "private")
+    keeper = subprocess.Popen(
+        [*unshare, "sh", "-c", _KEEP.format(device=path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert keeper.stdout is not None
+    keeper.stdout.readline()
+    return keeper
+
+
+@contextmanager
+def kept_in_another_namespace(path: pathlib.Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Have the disk mounted in another mount namespace as well, for the length of the block."""
+    keeper = keep_in_another_namespace(path)
+    assert keeper.stdin is not None
+    assert keeper.stdout is not None
+    try:
+        yield keeper
+    finally:
+        keeper.stdin.close()
+        keeper.wait()
+        keeper.stdout.close()
+
+
 def content_of(path: pathlib.Path) -> dict[int, bytes]:
     """Return every page of a disk's file that isn't zero, by its offset."""
     with path.open("rb") as file:

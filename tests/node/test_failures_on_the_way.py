@@ -15,7 +15,7 @@ from csi_exoblock.pb import csi_pb2_grpc
 from tests.driver_process import DriverProcess
 from tests.grpc_errors import refused
 from tests.node.conftest import ONLY_UNMOUNTED, Tools, Volume, mount_capability
-from tests.node.disks import GIB, Disk, mounts_of, run
+from tests.node.disks import GIB, Disk, kept_in_another_namespace, mounts_of, run
 
 pytestmark = pytest.mark.root
 
@@ -140,22 +140,12 @@ def test_a_mount_that_lies_is_not_believed(
 
 def test_a_disk_that_is_let_go_late_is_waited_for(volume: Volume) -> None:  # D6
     volume.stage()
-    keeper = subprocess.Popen(
-        ["unshare", "--mount", "--propagation", "private", "sh", "-c", "echo ready; exec cat"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    )
-    assert keeper.stdin is not None
-    assert keeper.stdout is not None
-    keeper.stdout.readline()
-    leaving = threading.Timer(0.3, keeper.stdin.close)
-    leaving.start()
-    try:
+    with kept_in_another_namespace(volume.disk.path) as keeper:
+        assert keeper.stdin is not None
+        leaving = threading.Timer(0.3, keeper.stdin.close)
+        leaving.start()
         volume.unstage()
-    finally:
         leaving.join()
-        keeper.wait()
-        keeper.stdout.close()
 
     assert mounts_of(volume.disk.path) == []
 

@@ -222,7 +222,7 @@ def test_what_was_formatted_once_is_never_formatted_again(volume: Volume, tools:
 
 
 def test_a_disk_that_takes_the_place_of_a_proven_one_is_not_formatted(
-    volume: Volume, make_disk: MakeDisk, tools: Tools
+    volume: Volume, make_disk: MakeDisk, tools: Tools, sector_bytes: int
 ) -> None:  # D1: between the last look at a disk and mkfs it is pulled out, and another plugged in
     intruder = make_disk()
     intruder.format("ext4")
@@ -230,7 +230,8 @@ def test_a_disk_that_takes_the_place_of_a_proven_one_is_not_formatted(
     device = volume.disk.path
     tools.replace(
         "mkfs.ext4",
-        f"losetup --detach {device}; losetup --sector-size 4096 {device} {intruder.file}; "
+        f"losetup --detach {device}; "
+        f"losetup --sector-size {sector_bytes} {device} {intruder.file}; "
         f'exec {shutil.which("mkfs.ext4")} "$@"',
     )
 
@@ -241,8 +242,9 @@ def test_a_disk_that_takes_the_place_of_a_proven_one_is_not_formatted(
 
 
 def test_made_for_512_byte_sectors_is_refused_with_the_reason(
-    volume: Volume, make_disk: MakeDisk
+    make_volume: Callable[[Disk], Volume], make_disk: MakeDisk
 ) -> None:  # S25
+    volume = make_volume(make_disk(sector_bytes=4096))
     old = make_disk(sector_bytes=512)
     old.format("xfs", "-s", "size=512", "-m", "crc=1", "-b", "size=1024")
     old.copy_to(volume.disk)

@@ -22,7 +22,7 @@ from tests.node.conftest import (
     block_capability,
     mount_capability,
 )
-from tests.node.disks import GIB, Disk, mounts_of, run, uuid_of
+from tests.node.disks import GIB, Disk, kept_in_another_namespace, mounts_of, run, uuid_of
 
 pytestmark = pytest.mark.root
 
@@ -272,19 +272,11 @@ def test_unstage_is_refused_while_another_mount_namespace_has_the_disk(
     volume: Volume,
 ) -> None:  # D4
     volume.stage()
-    keeper = subprocess.Popen(
-        ["unshare", "--mount", "--propagation", "private", "sh", "-c", "echo ready; exec cat"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    )
-    assert keeper.stdin is not None
-    assert keeper.stdout is not None
-    try:
-        keeper.stdout.readline()
-        with refused(grpc.StatusCode.FAILED_PRECONDITION, "still in use"):
-            volume.unstage()
-    finally:
-        keeper.communicate()
+    with (
+        kept_in_another_namespace(volume.disk.path),
+        refused(grpc.StatusCode.FAILED_PRECONDITION, "still in use"),
+    ):
+        volume.unstage()
 
     volume.unstage()
 

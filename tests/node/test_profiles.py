@@ -16,7 +16,7 @@ pytestmark = pytest.mark.root
 
 EXT3 = "has_journal ext_attr resize_inode dir_index filetype sparse_super large_file"
 EXT4 = f"{EXT3} extent 64bit flex_bg huge_file dir_nlink extra_isize metadata_csum"
-# Of `lts_4.19`, with the sectors of the disks.
+# Of `lts_4.19`.
 XFS = (
     "isize=512 sectsz=4096 crc=1 finobt=1 sparse=1 rmapbt=0 reflink=0 bigtime=0 inobtcount=0"
     " nrext64=0 bsize=4096 ftype=1"
@@ -40,7 +40,7 @@ def test_ext_has_these_features_and_no_others(volume: Volume, filesystem: str, g
     ("compat", "other"), [({}, ""), ({"xfsCompat": "lts_5.15"}, "reflink=1 bigtime=1 inobtcount=1")]
 )
 def test_xfs_has_this_geometry(volume: Volume, compat: dict[str, str], other: str) -> None:
-    """N9: above all, its sectors are those of the disk."""
+    """N9: above all, its sectors are those of the platform's disks, which no other exceeds."""
     volume.stage("xfs", context={**FORMAT, **compat})
 
     found = dict(re.findall(r"(\w+)=(\w+)", run("xfs_info", str(volume.staging)).split("log ")[0]))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import pathlib
-import subprocess
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Mapping
@@ -14,6 +13,7 @@ from functools import partial
 from csi_exoblock.pb import csi_pb2
 from tests.chaos.node.disks import Disk, Host
 from tests.chaos.node.plan import BLOCK, VolumePlan
+from tests.node.disks import keep_in_another_namespace
 
 MIB_AT_FIRST, MIB_MORE = 320, 256  # xfs wants 300 at least
 ZONE = "ch-gva-2"
@@ -194,14 +194,7 @@ class Volume:
 
     def use_elsewhere(self) -> None:
         """Have a process that has it mounted in a mount namespace of its own."""
-        command = "echo ready; exec cat"
-        keeper = subprocess.Popen(
-            ["unshare", "--mount", "--propagation", "private", "sh", "-c", command],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )
-        assert keeper.stdout is not None
-        keeper.stdout.readline()
+        keeper = keep_in_another_namespace(self.disk.path)
         self.kept_elsewhere = True
         self.guests[self.staging].append(keeper.communicate)
 
