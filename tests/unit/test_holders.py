@@ -1,0 +1,68 @@
+"""Who uses a device, in a /proc saved from a host with a container that has it mounted (D4, D6)."""
+
+from __future__ import annotations
+
+import pathlib
+
+import pytest
+
+from csi_exoblock.host.devices import DeviceNumber
+from csi_exoblock.host.holders import Holders
+from csi_exoblock.host.workers import Workers
+
+DEVICE = DeviceNumber(253, 16)
+ROOT = "27 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw"
+MOUNTED = "612 540 253:16 / /data rw,relatime - ext4 /dev/vdb rw,stripe=16"
+# Its number only begins the same.
+OTHER = "613 540 253:160 / /other rw,relatime - ext4 /dev/vdk rw"
+
+
+@pytest.fixture
+def holders(tmp_path: pathlib.Path) -> Holders:
+    return Holders(workers=Workers(patience_seconds=5.0), proc=tmp_path)
+
+
+def add_process(proc: pathlib.Path, pid: int, name: str, *mounts: str) -> None:
+    folder = proc / str(pid)
+    (folder / "fd").mkdir(parents=True)
+    (folder / "comm").write_text(f"{name}\n")
+    (folder / "mountinfo").write_text("".join(f"{line}\n" for line in mounts))
+    (folder / "fd" / "0").symlink_to("/dev/null")
+    (folder / "fd" / "1").symlink_to("pipe:[4711]")
+
+
+def test_who_has_the_device_mounted_in_a_namespace_of_its_own_is_named(
+    holders: Holders, tmp_path: pathlib.Path
+) -> None:
+    add_process(tmp_path, 1, "systemd", ROOT, OTHER)
+    add_process(tmp_path, 4100, "postgres", ROOT, MOUNTED)
+    (tmp_path / "4101").mkdir()  # it ends while it is looked at
+    (tmp_path / "sys").mkdir()
+
+    assert holders.of_device(DEVICE) == "pid 4100 (postgres)"
+
+
+def test_who_has_a_file_of_the_file_system_open_is_named(
+    holders: Holders, tmp_path: pathlib.Path
+) -> None:
+    file_system = tmp_path / "mounted"
+    file_system.mkdir()
+    add_process(tmp_path, 1, "systemd")
+    (tmp_path / "1" / "fd" / "0").unlink()  # /dev/null is of another one anyway
+    add_process(tmp_path, 7, "tail")
+    (tmp_path / "7" / "fd" / "3").symlink_to(file_system)
+
+    assert holders.of_mount(file_system) == "pid 7 (tail)"
+
+
+def test_nobody_is_said_to_be_nobody(holders: Holders, tmp_path: pathlib.Path) -> None:
+    add_process(tmp_path, 1, "systemd", ROOT, OTHER)
+
+    assert holders.of_device(DEVICE) == "nobody that /proc shows"
+
+
+def test_of_many_eight_are_named(holders: Holders, tmp_path: pathlib.Path) -> None:
+    for pid in range(100, 120):
+        add_process(tmp_path, pid, "worker", MOUNTED)
+
+    assert holders.of_device(DEVICE).count("pid ") == 8
