@@ -77,8 +77,8 @@ class Snapshots:
                 snapshot = self._taker.follow(named, entry, deadline)
             else:
                 snapshot = self._find_or_take(spec, entry, deadline)
-            self._keep_in_mind(spec.name, snapshot)
         self._require_same(snapshot, spec)
+        self._keep_in_mind(spec.name, snapshot)
         self._repair_labels(snapshot, spec, deadline)
         return snapshot
 

@@ -8,6 +8,7 @@ import grpc
 import pytest
 
 from csi_exoblock.pb import csi_pb2
+from tests.controller.administrator import Administrator
 from tests.controller.conftest import Controller
 from tests.controller.requests import (
     GIB,
@@ -190,15 +191,24 @@ def test_a_list_that_lags_hides_no_snapshot_of_its_own_taking(
     assert cloud.operations_called().count(CREATE) == 1
 
 
-def test_a_snapshot_in_error_is_named(
-    controller: Controller, cloud: SimulatorProcess, volume: str, name: str
-) -> None:  # S18
+def test_a_snapshot_in_error_is_named_and_replaced_once_it_is_deleted(
+    controller: Controller,
+    cloud: SimulatorProcess,
+    administrator: Administrator,
+    volume: str,
+    name: str,
+) -> None:  # S18: its driver died before it was ready, so no answer has named it
     snapshot = controller.CreateSnapshot(create_snapshot(name, volume)).snapshot.snapshot_id
     zone, uuid = snapshot.split("/")
     cloud.set_snapshot_state(zone, uuid, "error")
 
     with refused(grpc.StatusCode.INTERNAL, snapshot):
         controller.CreateSnapshot(create_snapshot(name, volume))
+    administrator.delete_snapshot(snapshot)
+
+    other = as_a_sidecar_would(lambda: controller.CreateSnapshot(create_snapshot(name, volume)))
+    assert other.snapshot.ready_to_use
+    assert other.snapshot.snapshot_id != snapshot
 
 
 def test_a_snapshot_can_only_be_where_its_volume_is(
