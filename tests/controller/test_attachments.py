@@ -270,11 +270,12 @@ def test_attaches_to_one_instance_can_come_one_by_one(
     assert [instance_of(cloud, each) for each in volumes] == [None] * len(volumes)
 
 
+@pytest.mark.parametrize("status", [403, 404, 409, 422])
 def test_every_error_of_a_detach_is_worth_a_retry(
-    controller: Controller, cloud: SimulatorProcess, volume: str, node: str
-) -> None:  # S2: the volume still names the node
+    controller: Controller, cloud: SimulatorProcess, volume: str, node: str, status: int
+) -> None:  # S2: the volume still names the node; S1: 404 may be of an instance that is gone
     controller.ControllerPublishVolume(publish(volume, node))
-    rule = cloud.add_fault(fault="refuse", operation=DETACH, status=422)
+    rule = cloud.add_fault(fault="refuse", operation=DETACH, status=status)
 
     with refused(grpc.StatusCode.UNAVAILABLE, volume, node.split("/")[1]):
         controller.ControllerUnpublishVolume(unpublish(volume, node))
