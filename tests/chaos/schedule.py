@@ -47,6 +47,7 @@ def run(
         Lives(world, sidecars).run()
         cells = cells_of(world)
         _finish_what_hangs(world)
+        swept = world.sweep()
         orphans = invariants.check(world, sidecars)
     finally:
         world.close()
@@ -56,6 +57,7 @@ def run(
         cancels=len(world.cancels),
         mended_by_hand=world.mended,
         left_where_C3_allows_it=orphans,
+        left_to_the_sweeper=swept,
     )
     return Outcome(seed=seed, story=world.story, cells=cells, counts=counts)
 

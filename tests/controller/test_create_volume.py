@@ -417,6 +417,19 @@ def test_throttling_that_outlasts_a_call_is_not_a_lack_of_space(
     assert len(volumes_named(cloud, name)) == 1
 
 
+def test_a_driver_that_has_just_started_finds_what_its_predecessor_made_last(
+    controller: Controller, start_controller: StartController, cloud: SimulatorProcess, name: str
+) -> None:  # C1, F16: the first list that it sees may not show it yet
+    cloud.set_mode("list-lag", "yes")
+    successor = Controller(start_controller("--time-scale", "1").channel)
+    made = controller.CreateVolume(create_volume(name))
+
+    found = successor.CreateVolume(create_volume(name))
+
+    assert found == made
+    assert cloud.operations_called().count(CREATE) == 1
+
+
 def test_a_second_call_for_a_name_is_told_who_works_on_it(
     controller: Controller, cloud: SimulatorProcess, name: str
 ) -> None:  # S5

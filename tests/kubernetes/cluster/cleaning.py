@@ -59,7 +59,8 @@ def loop_devices_below(folder: Path) -> dict[str, str]:
     command = ["losetup", "--list", "--json", "--output", "NAME,BACK-FILE"]
     listed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     devices = json.loads(listed)["loopdevices"] if listed else []
-    disks = {device["name"]: device["back-file"] for device in devices}
+    # One that has just gone has no disk any more.
+    disks = {device["name"]: device["back-file"] or "" for device in devices}
     return {device: disk for device, disk in disks.items() if disk.startswith(f"{folder}/")}
 
 
