@@ -21,7 +21,7 @@ from csi_exoblock.concurrency import Deadline
 from csi_exoblock.config import Timing
 from csi_exoblock.controller.labels import Labels
 from csi_exoblock.controller.ledger import Entry
-from csi_exoblock.errors import ApiDenied, ApiUnavailable, DeadlineExceeded, NotFound
+from csi_exoblock.errors import ApiDenied, ApiRejected, ApiUnavailable, DeadlineExceeded, NotFound
 from csi_exoblock.exoscale.listed import Listed
 from csi_exoblock.model import Snapshot, Volume, ZoneName
 
@@ -87,6 +87,8 @@ class Lookup(Generic[T]):
 
         Raises:
             ApiUnavailable: One of the zones can't be read.
+            ApiRejected: The API refuses to tell; never for a name under which this process has made
+                something: a final answer would say that there is nothing.
             DeadlineExceeded: The call's time ended before the absence was certain.
         """
         while True:
@@ -94,7 +96,7 @@ class Lookup(Generic[T]):
             looked_at = time.monotonic()
             found = [
                 each
-                for one in self._look_everywhere(zones, deadline)
+                for one in self._lists_of(zones, names, deadline)
                 for each in one.named(names, self._labels.name_label)
             ]
             found = found or self._own_in(zones, names, deadline)
@@ -128,6 +130,16 @@ class Lookup(Generic[T]):
         found = [each for zone, id in sorted(seen) for each in self._get(zone, UUID(id), deadline)]
         found = found or self._own_in(zones, names, deadline)
         return [each for each in found if self._has_name(each, names)]
+
+    def _lists_of(
+        self, zones: Collection[ZoneName], names: Collection[str], deadline: Deadline
+    ) -> list[Listed[T]]:
+        try:
+            return self._look_everywhere(zones, deadline)
+        except (ApiDenied, ApiRejected) as error:
+            if self._own.keys() & names:
+                raise ApiUnavailable(f"what has this name can't be read: {error}") from error
+            raise
 
     def _look_everywhere(self, zones: Collection[ZoneName], deadline: Deadline) -> list[Listed[T]]:
         """Return the whole lists of several zones, read at once."""

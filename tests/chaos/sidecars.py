@@ -30,6 +30,9 @@ PATIENCE_SECONDS = 25.0
 
 _BROKEN = re.compile(r"(volume|snapshot) (\S+/\S+) .*state (?:is )?error.*delete it")
 
+# What a refused list comes to, where there is no other sign of what it would have shown.
+_REFUSED_READS = (grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.INVALID_ARGUMENT)
+
 Wanted = Callable[[], bool]
 
 
@@ -91,7 +94,7 @@ class Sidecars:
             try:
                 answer = self._world.call(PROVISIONER, "CreateVolume", request)
             except Refused as refused:
-                if refused.is_final and refused.code is not grpc.StatusCode.PERMISSION_DENIED:
+                if refused.is_final and not self._may_be_new_to(refused):
                     what = f"CreateVolume {request.name}: {refused.code.name} {refused}"
                     self._world.story.breach("the same request has the same answer", what)
                     return
@@ -186,6 +189,11 @@ class Sidecars:
                 raise GivenUp(" ".join(what.split()))
             time.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
+
+    def _may_be_new_to(self, refused: Refused) -> bool:
+        """Tell whether a list was refused to a process that knows nothing of the thing."""
+        is_new = self._world.restarts or self._world.leader_changes
+        return bool(is_new) and refused.code in _REFUSED_READS
 
     def _mend(self, refused: Refused) -> None:
         """Delete by hand what a create left broken, as its message asks for (D11, S18).

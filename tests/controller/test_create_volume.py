@@ -19,7 +19,7 @@ from tests.controller.requests import (
     delete_volume,
 )
 from tests.controller.waiting import as_a_sidecar_would, wait_until_called
-from tests.grpc_errors import refused
+from tests.grpc_errors import outcome, refused
 from tests.simulator_process import SimulatorProcess
 
 CREATE = "create-block-storage-volume"
@@ -415,6 +415,22 @@ def test_throttling_that_outlasts_a_call_is_not_a_lack_of_space(
     controller.CreateVolume(create_volume(name))
 
     assert len(volumes_named(cloud, name)) == 1
+
+
+@pytest.mark.parametrize("status", [400, 403])
+def test_a_refused_list_says_nothing_final_about_what_was_made(
+    controller: Controller, cloud: SimulatorProcess, name: str, status: int
+) -> None:  # C1: the provisioner may have lost the answer, and would believe that nothing is left
+    made = controller.CreateVolume(create_volume(name))
+    refusing = cloud.add_fault(fault="refuse", operation=LIST, status=status)
+
+    with refused(grpc.StatusCode.UNAVAILABLE, "can't be read"):
+        controller.CreateVolume(create_volume(name))
+    of_another, _ = outcome(lambda: controller.CreateVolume(create_volume(f"{name}-new")))
+    cloud.remove_fault(refusing)
+
+    assert of_another in {"INVALID_ARGUMENT", "PERMISSION_DENIED"}
+    assert controller.CreateVolume(create_volume(name)) == made
 
 
 def test_a_driver_that_has_just_started_finds_what_its_predecessor_made_last(
