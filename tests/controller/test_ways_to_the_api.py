@@ -66,6 +66,15 @@ def test_hosts_that_are_excepted_are_reached_directly(
     assert proxy.asked == []
 
 
+def test_what_the_environment_says_of_other_ways_is_ignored(
+    start_controller: StartController,
+) -> None:
+    nowhere = "http://127.0.0.1:9"
+    driver = start_controller(HTTP_PROXY=nowhere, http_proxy=nowhere, ALL_PROXY=nowhere)
+
+    Controller(driver.channel).CreateVolume(create_volume("direct"))
+
+
 def test_an_authority_that_is_not_the_system_s_must_be_named(
     start_controller: StartController, front: TlsServer
 ) -> None:
