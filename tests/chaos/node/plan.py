@@ -134,11 +134,19 @@ DEEDS = (
 
 _ASKS = {EXPAND: "expand", STATS: "stats", HEALTH: "health"}
 
+# What chance alone would bring about in one of a thousand schedules: each has one, in its turn.
+_SELDOM = (
+    *((kind, rpc) for kind in STEP_DEEDS for rpc in _ASKS),
+    *((kind, tool) for kind in COMMAND_FAULTS for tool in dict.fromkeys(_GROWS_WITH.values())),
+)
+_NEED_SERIALS = (SWAPPED, UNLINKED)
+
 
 def plan_of(seed: int) -> Plan:
     """Return what the seed decides."""
     chance = random.Random(seed)
-    with_serials = chance.random() < 0.6
+    seldom, where = _SELDOM[seed % len(_SELDOM)]
+    with_serials = chance.random() < 0.6 or seldom in _NEED_SERIALS
     volumes: list[VolumePlan] = []
     for number in range(chance.choice((1, 2, 2, 3))):
         volumes.append(_volume(chance, number, volumes))
@@ -146,6 +154,11 @@ def plan_of(seed: int) -> Plan:
     deeds = tuple(
         _deed(chance, volumes, with_serials) for _ in range(chance.choice((0, 0, 1, 2, 3)))
     )
+    if where in RPCS:
+        deeds += (_seldom_deed(len(volumes), where, seldom, seed),)
+    else:
+        faults += (CommandFault(volume=len(volumes), rpc=EXPAND, tool=where, run=1, kind=seldom),)
+    volumes.append(_volume_for(len(volumes), where))
     asked = {(each.volume, each.rpc) for each in faults} | {
         (each.volume, each.rpc) for each in deeds
     }
@@ -156,6 +169,19 @@ def plan_of(seed: int) -> Plan:
         faults=faults,
         deeds=deeds,
     )
+
+
+def _volume_for(number: int, where: str) -> VolumePlan:
+    """Return a volume to which what is seldom can happen."""
+    filesystem = next((each for each, tool in _GROWS_WITH.items() if tool == where), "ext4")
+    return VolumePlan(
+        number=number, filesystem=filesystem, origin="new", sector_bytes=4096, rounds=(Round(),)
+    )
+
+
+def _seldom_deed(volume: int, rpc: str, kind: str, seed: int) -> StepDeed:
+    steps = _STEPS.get(rpc, 0)
+    return StepDeed(volume=volume, rpc=rpc, step=steps and 1 + seed % steps, kind=kind)
 
 
 def _asking(volume: VolumePlan, asked: set[tuple[int, str]]) -> VolumePlan:
@@ -206,7 +232,7 @@ def _fault(chance: random.Random, volumes: list[VolumePlan]) -> CommandFault:
 
 
 def _deed(chance: random.Random, volumes: list[VolumePlan], with_serials: bool) -> StepDeed:
-    fitting = [each for each in STEP_DEEDS if with_serials or each not in (SWAPPED, UNLINKED)]
+    fitting = [each for each in STEP_DEEDS if with_serials or each not in _NEED_SERIALS]
     kind = chance.choice((*fitting, KILLED))
     rpc = chance.choices((*_STEPS, STATS, HEALTH), (8, 4, 3, 4, 2, 1, 1))[0]
     return StepDeed(
