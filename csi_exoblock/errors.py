@@ -46,6 +46,10 @@ class LimitReached(DriverError):
     """
 
 
+class WrongZone(LimitReached):
+    """What the request is about is in another zone than it allows: the pod has to move."""
+
+
 class OperationPending(DriverError):
     """Another call is working on the same volume; the caller should retry.
 

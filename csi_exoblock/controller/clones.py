@@ -15,7 +15,7 @@ from csi_exoblock.controller.ledger import NOT_FINAL
 from csi_exoblock.controller.lookup import Lookup
 from csi_exoblock.controller.snapshots import Snapshots
 from csi_exoblock.controller.specs import SnapshotSpec, VolumeSpec
-from csi_exoblock.errors import ApiUnavailable, DriverError
+from csi_exoblock.errors import ApiUnavailable, DriverError, WrongZone
 from csi_exoblock.exoscale.client import Cloud
 from csi_exoblock.model import Snapshot, SnapshotId, Volume, VolumeId, ZoneName
 
@@ -77,6 +77,10 @@ class Clones:
         try:
             yield
         except NOT_FINAL:
+            raise
+        except WrongZone:  # has to be said, also where a clone that was made keeps its snapshot
+            if isinstance(spec.source, VolumeId):
+                self._tidy_up(spec, deadline)
             raise
         except DriverError as error:
             if isinstance(spec.source, VolumeId) and (left := self._tidy_up(spec, deadline)):

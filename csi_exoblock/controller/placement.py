@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from csi_exoblock.concurrency import Deadline
 from csi_exoblock.controller.specs import VolumeSpec
-from csi_exoblock.errors import InvalidRequest, LimitReached
+from csi_exoblock.errors import InvalidRequest, WrongZone
 from csi_exoblock.exoscale.client import Cloud
 from csi_exoblock.model import ResourceId, ZoneName
 
@@ -23,7 +23,7 @@ class Placement:
 
         Raises:
             InvalidRequest: No zone is named, or none of those named is in scope.
-            LimitReached: The source is in none of the zones that the request allows.
+            WrongZone: The source is in none of the zones that the request allows.
         """
         if spec.source:
             require_accessible(spec.source, spec.zones)
@@ -67,10 +67,10 @@ def require_accessible(thing: ResourceId, accessible: Sequence[ZoneName]) -> Non
     """Return if what the request needs, or made before, is in a zone that it allows.
 
     Raises:
-        LimitReached: It is not; the orchestrator then moves the pod to another zone (S13, C3).
+        WrongZone: It is not; the orchestrator then moves the pod to another zone (S13, C3).
     """
     if accessible and thing.zone not in accessible:
-        raise LimitReached(
+        raise WrongZone(
             f"{thing.noun()} {thing} is in zone {thing.zone}, the request allows only "
             f"{', '.join(accessible)}; the pod must run in {thing.zone}"
         )

@@ -68,7 +68,7 @@ class Snapshots:
             NotFound: The volume does not exist.
             Mismatch: The name belongs to a snapshot of another volume, or not to us.
             WrongState: The volume has as many snapshots as it may have, or the quota is exhausted.
-            LimitReached: The snapshot may not be in the volume's zone.
+            WrongZone: The snapshot may not be in the volume's zone.
             OperationFailed: The snapshot came out broken.
         """
         require_accessible(spec.volume_id, spec.zones)

@@ -24,10 +24,10 @@ from csi_exoblock.errors import (
     ApiUnavailable,
     DriverError,
     InvalidRequest,
-    LimitReached,
     NotFound,
     OperationPending,
     WrongState,
+    WrongZone,
 )
 from csi_exoblock.exoscale.client import Cloud
 from csi_exoblock.model import OperationState, Volume, VolumeId, VolumeState, ZoneName
@@ -73,7 +73,8 @@ class Volumes:
         Raises:
             InvalidRequest: No zone in scope is asked for.
             SizeOutOfRange: No size satisfies the range, the source and the limits.
-            LimitReached: A quota is exhausted, or the source is in none of the zones.
+            LimitReached: A quota is exhausted.
+            WrongZone: The source, or the volume that exists, is in none of the zones.
             NotFound: The source does not exist.
             Mismatch: The name belongs to a volume that is not what the spec asks for.
             OperationPending: Another call works on the name, or the source is not ready.
@@ -125,7 +126,7 @@ class Volumes:
         """
         try:
             return self._placement.zone_for(spec, deadline)
-        except (InvalidRequest, LimitReached):
+        except (InvalidRequest, WrongZone):
             elsewhere = entry.zone or (spec.source and spec.source.zone)
             if elsewhere and (volume := self._take_up_or_find(spec, elsewhere, entry, deadline)):
                 self._adoption.adopt(volume, spec, entry, deadline)

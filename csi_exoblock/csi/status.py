@@ -24,6 +24,7 @@ CODES: Mapping[type[Exception], StatusCode] = {
     errors.Mismatch: StatusCode.ALREADY_EXISTS,
     errors.WrongState: StatusCode.FAILED_PRECONDITION,
     errors.LimitReached: StatusCode.RESOURCE_EXHAUSTED,
+    errors.WrongZone: StatusCode.RESOURCE_EXHAUSTED,
     errors.OperationPending: StatusCode.ABORTED,
     errors.InvalidToken: StatusCode.ABORTED,
     errors.DeadlineExceeded: StatusCode.DEADLINE_EXCEEDED,

@@ -17,23 +17,24 @@ _MAKING_AND_ENDING = (*_MAKING, "delete", "delete-snapshot")
 
 def check(world: World, sidecars: Sidecars) -> int:
     """Tell the story every breach; return how many volumes C3 allows to be left."""
-    orphans = 0
+    orphans: list[str] = []
     twins = _check_names(world)
     strangers = {each["id"] for each in world.strangers.values()}
     for volume in world.cloud.volumes():
         if volume["id"] in strangers:
             _check_stranger(world, volume)
         elif _may_be_left(world, sidecars, volume, twins):
-            orphans += 1
+            orphans.append(volume["name"])
         else:
             world.story.breach("no volume is left", _about(volume))
     for snapshot in world.cloud.snapshots():
-        world.story.breach("no snapshot is left", _about(snapshot))
+        if not any(snapshot["name"] == f"clone-{name}" for name in orphans):  # the clone keeps it
+            world.story.breach("no snapshot is left", _about(snapshot))
     present = {each["id"] for each in world.cloud.volumes()}
     for missing in strangers - present:
         world.story.breach("what is not ours is not touched", f"{missing} is gone")
     _check_calls(world, sidecars, strangers)
-    return orphans
+    return len(orphans)
 
 
 def _check_stranger(world: World, volume: dict[str, Any]) -> None:

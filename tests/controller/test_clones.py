@@ -175,6 +175,24 @@ def test_a_clone_goes_on_in_another_process(
     assert snapshots_of(cloud, volume) == []
 
 
+def test_a_pod_that_moved_is_told_where_its_clone_is_whatever_becomes_of_the_snapshot(
+    controller: Controller, cloud: SimulatorProcess, volume: str, name: str
+) -> None:  # N6, C3: the clone that was made keeps its snapshot
+    here, elsewhere = cloud.zones[:2]
+    cloud.set_mode("delete-restored-snapshot", "after-volume")
+    cloud.add_fault(fault="drop", operation=CREATE, when="after", count=1)
+    with refused(grpc.StatusCode.UNAVAILABLE):
+        controller.CreateVolume(clone(name, volume, zones=[here]))
+
+    with refused(grpc.StatusCode.RESOURCE_EXHAUSTED, here):
+        controller.CreateVolume(clone(name, volume, zones=[elsewhere]))
+    made = controller.CreateVolume(clone(name, volume, zones=[here])).volume
+
+    assert cloud.operations_called().count(CREATE) == 2  # the source, and one clone
+    controller.DeleteVolume(delete_volume(made.volume_id))
+    assert not snapshots_of(cloud, volume)
+
+
 @pytest.mark.parametrize("mode", ["after-restore", "after-volume"])
 def test_a_snapshot_that_may_not_go_yet_goes_with_the_clone(
     controller: Controller, cloud: SimulatorProcess, volume: str, name: str, mode: str
