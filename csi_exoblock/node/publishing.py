@@ -207,9 +207,8 @@ class Publishing:
         """
         logs.step("publish: proving what is mounted")
         layers = self._mounts.at(target)
-        disk = self._devices.look(volume_id.uuid)
         shown = layers[-1].device if layers else None
-        if shown == device and disk is not None and device in self._devices.numbers(disk):
+        if shown == device and self._devices.is_volume(device, volume_id.uuid):
             return
         try:
             self._mounts.unmount(target, deadline)
