@@ -130,10 +130,11 @@ def test_only_so_many_file_systems_are_made_at_once(
     with ThreadPoolExecutor() as kubelet, work:
         calls = [kubelet.submit(outcome, first.stage)]
         work.wait_until_begun()
-        calls.append(kubelet.submit(outcome, second.stage))
+        calls.append(kubelet.submit(wait_until, partial(unless_aborted, second.stage), "its turn"))
         waits = "(stage: formatting)"  # mkfs would be the step after the next one
-        wait_until(lambda: waits in outcome(second.stage)[1], "the second call", seconds=30)
-        seen = [outcome(second.stage)[1] for _ in range(10)]
+        # Asked by a call that never waits itself, should it come first.
+        wait_until(lambda: waits in outcome(second.unstage)[1], "the second call", seconds=30)
+        seen = [outcome(second.unstage)[1] for _ in range(10)]
         runs = work.runs()
         work.open()
         ended = [call.result() for call in calls]
