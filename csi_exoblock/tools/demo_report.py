@@ -13,6 +13,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from csi_exoblock.tools.demo_signals import end_if_interrupted
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Step:
@@ -33,6 +35,7 @@ class Report:
     @contextmanager
     def step(self, text: str, rpc: str) -> Iterator[None]:
         """Show the block as one step, with the RPC that it makes."""
+        end_if_interrupted()
         calls = self._count_calls()
         began = time.monotonic()
         try:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import signal
+import threading
 from types import FrameType
 
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_came = threading.Event()
 
 
 def interrupt_on_signals() -> None:
@@ -13,6 +15,12 @@ def interrupt_on_signals() -> None:
     for number in _ENDING:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _interrupt)
+
+
+def end_if_interrupted() -> None:
+    """Raise again what came where Python lets nothing be raised, as between fork and exec."""
+    if _came.is_set():
+        raise KeyboardInterrupt
 
 
 def ignore_signals() -> None:
@@ -24,4 +32,5 @@ def ignore_signals() -> None:
 def _interrupt(number: int, frame: FrameType | None) -> None:
     """Raise once, for a second one may come before anything that cleans up has begun."""
     ignore_signals()
+    _came.set()
     raise KeyboardInterrupt

@@ -103,6 +103,26 @@ def test_ctrl_c_while_the_simulator_starts_leaves_nothing(folder: pathlib.Path) 
     assert running.returncode == 130, shown
 
 
+def test_an_interruption_that_was_swallowed_comes_again_with_the_next_step() -> None:
+    script = """
+import signal
+from csi_exoblock.tools.demo_signals import end_if_interrupted, interrupt_on_signals
+interrupt_on_signals()
+end_if_interrupted()
+try:
+    signal.raise_signal(signal.SIGTERM)
+except KeyboardInterrupt:
+    pass  # as the interpreter does between fork and exec
+try:
+    end_if_interrupted()
+except KeyboardInterrupt:
+    print("again")
+"""
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+
+    assert ran.stdout == "again\n"
+
+
 def test_without_root_the_demo_says_what_it_skips_and_shows_the_cloud(
     folder: pathlib.Path,
 ) -> None:
