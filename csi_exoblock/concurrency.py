@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Generic, Self, TypeVar
 
 from csi_exoblock import logs
-from csi_exoblock.errors import DeadlineExceeded, OperationPending
+from csi_exoblock.errors import DeadlineExceeded, HostError, OperationPending
 
 T = TypeVar("T")
 
@@ -107,6 +107,20 @@ class _Cancellation:
                 self._sleepers.discard(sleeper)
 
 
+def begin_thread(run: Callable[[], object], *, name: str) -> None:
+    """Run something in a thread of its own, which ends with the process at the latest.
+
+    Raises:
+        HostError: The host has no thread left for the process, so nothing was begun.
+    """
+    try:
+        threading.Thread(target=run, name=name, daemon=True).start()
+    except RuntimeError as error:
+        raise HostError(
+            f"no thread for {name}: {error}; raise the limit on processes (pids), or retry later"
+        ) from error
+
+
 def pauses(first_seconds: float, longest_seconds: float, *, growth: float) -> Iterator[float]:
     """Yield, without end, how long to pause before each further attempt.
 
@@ -149,14 +163,15 @@ class SharedCall(Generic[T]):
 
         Raises:
             DeadlineExceeded: The deadline came first; the run goes on for the others.
+            HostError: There is no thread for a run; whoever asks next tries again.
         """
         with self._lock:
             if self._next is None:
                 self._next = Future()
             answer = self._next
             if not self._running:
+                begin_thread(self._run, name=self._name)
                 self._running = True
-                threading.Thread(target=self._run, name=self._name, daemon=True).start()
         return deadline.result(answer)
 
     def _run(self) -> None:

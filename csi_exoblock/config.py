@@ -53,6 +53,9 @@ class Timing:
     poll_initial: float = seconds(
         0.2, "least time before an operation is polled first; beyond it that is learnt per kind"
     )
+    poll_harmless: float = seconds(
+        2.0, "beyond this an operation is not waited for unseen because a few took as long (S20)"
+    )
     poll_again: float = seconds(0.02, "least pause between two polls, a few requests long")
     poll_max: float = seconds(3.0, "the pauses between polls grow up to this")
     poll_together: float = seconds(

@@ -17,7 +17,7 @@ from csi_exoblock.exoscale.learning import Forecast
 from csi_exoblock.exoscale.settling import Resource
 from csi_exoblock.model import Operation
 
-_UNKNOWN_STEP = 0.25  # of its age, until the next look at an operation of an unknown kind
+_SEARCH = 0.25  # of its age, until the next look at an operation that may take any time
 _GROWTH = 1.5
 _PATIENCE = 0.05  # of its age, for which one that is due may wait for others
 
@@ -27,7 +27,8 @@ class Watched:
     """A pending operation.
 
     Attributes:
-        due: When to look next, in monotonic seconds.
+        expected_at: When it should be done, in monotonic seconds.
+        due: When to look next, likewise.
         resource: Of what a list may settle it, `None` if it has to be asked for by itself.
         forecast: What is known of its kind, `None` if none has ended yet.
         was_shown: Whether a list has shown what it is about.
@@ -35,7 +36,7 @@ class Watched:
     """
 
     operation: Operation
-    first_due: float
+    expected_at: float
     due: float
     resource: Resource | None
     forecast: Forecast | None
@@ -53,7 +54,7 @@ class Watched:
         """Be due again after a step, unless a look that found nothing came before it was due."""
         if self.due > now:
             return
-        if now - self.first_due > timing.poll_doubt:
+        if now - self.expected_at > timing.poll_doubt:
             self.resource = None
         pause = min(max(self._step(now), timing.poll_again), timing.poll_max)
         spread = random.uniform(0.9, 1.1)  # noqa: S311 - spreads load, guards no secret
@@ -61,13 +62,15 @@ class Watched:
 
     def _step(self, now: float) -> float:
         """Return how long after this look to look again: longer and longer once it is late."""
-        age = self.age(now)
-        if self.forecast is None:
-            return _UNKNOWN_STEP * age
-        if age >= self.forecast.done:
-            self.late_steps += 1
-            return self.forecast.step * _GROWTH ** (self.late_steps - 1)
-        return min(self.forecast.step, self.forecast.done - age)
+        age, forecast = self.age(now), self.forecast
+        if forecast is None:
+            return _SEARCH * age
+        if age < forecast.likely:
+            return min(_SEARCH * age, forecast.likely - age)
+        if age < forecast.done:
+            return min(forecast.step, forecast.done - age)
+        self.late_steps += 1
+        return forecast.step * _GROWTH ** (self.late_steps - 1)
 
 
 @dataclass(frozen=True, slots=True)

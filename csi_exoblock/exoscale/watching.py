@@ -10,9 +10,10 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
+from functools import partial
 from uuid import UUID
 
-from csi_exoblock.concurrency import Deadline
+from csi_exoblock.concurrency import Deadline, begin_thread
 from csi_exoblock.config import Timing
 from csi_exoblock.errors import (
     ApiDenied,
@@ -20,6 +21,7 @@ from csi_exoblock.errors import (
     ApiUnavailable,
     DeadlineExceeded,
     DriverError,
+    HostError,
     NotFound,
 )
 from csi_exoblock.exoscale.client import ZoneClient
@@ -55,7 +57,9 @@ class ZoneWatch:
         self._watched: dict[UUID, Watched] = {}
         self._looks: list[Look] = []
         self._is_running = False
-        self._expectations: defaultdict[str, Expectation] = defaultdict(Expectation)
+        self._expectations: defaultdict[str, Expectation] = defaultdict(
+            lambda: Expectation(timing.poll_harmless)
+        )
         self._shown: dict[Resource, frozenset[str]] = dict.fromkeys(Resource, frozenset())
 
     def follow(self, operation: Operation) -> Future[Operation]:
@@ -63,6 +67,9 @@ class ZoneWatch:
 
         The state is `timeout` too for one that can't be read, or that is pending for longer than
         `Timing.operation_stalled`: the resource itself must then tell.
+
+        Raises:
+            HostError: There is no thread to watch it in; whoever follows the next one tries again.
         """
         with self._changed:
             watched = self._watched.get(operation.id)
@@ -70,20 +77,22 @@ class ZoneWatch:
                 watched = self._watched[operation.id] = self._begin(operation)
                 self._changed.notify()
             if not self._is_running:
+                begin_thread(self._run, name=f"operations-{self._client.zone}")
                 self._is_running = True
-                threading.Thread(
-                    target=self._run, name=f"operations-{self._client.zone}", daemon=True
-                ).start()
             return watched.ended
 
+    def expectation(self, kind: str) -> Expectation:
+        """Return what is known of a kind of operation in this zone."""
+        return self._expectations[kind]
+
     def _begin(self, operation: Operation) -> Watched:
-        forecast = self._expectations[operation.kind].forecast()
+        forecast = self.expectation(operation.kind).forecast()
         resource = resource_of(operation)
         first = forecast.first if forecast else 0.0
         due = operation.begun_at + max(first, self._timing.poll_initial)
         return Watched(
             operation=operation,
-            first_due=due,
+            expected_at=operation.begun_at + forecast.done if forecast else due,
             due=due,
             resource=resource,
             forecast=forecast,
@@ -113,10 +122,14 @@ class ZoneWatch:
         )
         for look in looks:
             if look.resource or len(self._looks) < _AT_ONCE:
+                try:
+                    begin_thread(partial(self._look, look), name="look")
+                except HostError as error:
+                    log.warning("nothing is looked at now", extra={"error": str(error)})
+                    return time.monotonic() + self._timing.poll_max
                 self._looks.append(look)
                 for each in look.at:
                     each.is_looked_at = True
-                threading.Thread(target=self._look, args=(look,), name="look", daemon=True).start()
         return next_at
 
     def _look(self, look: Look) -> None:
@@ -127,8 +140,7 @@ class ZoneWatch:
                 self._look_at_one(look.at[0])
         except Exception as error:  # the top of a thread: whoever waits gets to see it
             for each in look.at:
-                self._remove(each)
-                each.ended.set_exception(error)
+                self._fail(each, error)
         finally:
             with self._changed:
                 self._looks.remove(look)
@@ -166,7 +178,12 @@ class ZoneWatch:
             return
         self._shown[resource] = listed.ids()
         for each in at:
-            self._settle(each, listed.get(each.operation.about), looked_at)
+            try:
+                seen = listed.get(each.operation.about)
+            except DriverError:  # this entry can't be understood; what it is about may still end
+                self._ask_for_itself(each, looked_at)
+            else:
+                self._settle(each, seen, looked_at)
 
     def _list(self, resource: Resource) -> Listed[Volume] | Listed[Snapshot]:
         deadline = Deadline(self._timing.api_timeout)
@@ -185,17 +202,28 @@ class ZoneWatch:
             self._saw_pending(watched, looked_at)
             self._go_on(watched)
         else:
-            watched.resource, watched.due = None, looked_at
+            self._ask_for_itself(watched, looked_at)
+
+    def _ask_for_itself(self, watched: Watched, due: float) -> None:
+        watched.resource, watched.due = None, due
 
     def _saw_pending(self, watched: Watched, looked_at: float) -> None:
         watched.seen_pending = watched.age(looked_at)
 
     def _learn(self, watched: Watched, state: OperationState, looked_at: float) -> None:
-        if state is OperationState.SUCCESS:
-            with self._changed:
-                self._expectations[watched.operation.kind].ended(
-                    pending=watched.seen_pending, done=watched.age(looked_at)
-                )
+        if state is not OperationState.SUCCESS:
+            return
+        operation = watched.operation
+        with self._changed:
+            is_far_faster = self.expectation(operation.kind).ended(
+                begun_at=operation.begun_at,
+                pending=watched.seen_pending,
+                done=watched.age(looked_at),
+            )
+            if is_far_faster:  # then so may be the others
+                for each in self._watched.values():
+                    if each.operation.kind == operation.kind:
+                        each.due = min(each.due, time.monotonic())
 
     def _go_on(self, watched: Watched) -> None:
         now = time.monotonic()
@@ -227,6 +255,11 @@ class ZoneWatch:
         self._on_end(ended, watched.age(time.monotonic()))
         self._remove(watched)
         watched.ended.set_result(ended)
+
+    def _fail(self, watched: Watched, error: Exception) -> None:
+        self._remove(watched)
+        if not watched.ended.done():  # by this very look, before it failed
+            watched.ended.set_exception(error)
 
     def _remove(self, watched: Watched) -> None:
         with self._changed:

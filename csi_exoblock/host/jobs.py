@@ -9,10 +9,11 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
+from functools import partial
 from typing import TypeVar
 
-from csi_exoblock.concurrency import Deadline
-from csi_exoblock.errors import DeadlineExceeded, OperationPending
+from csi_exoblock.concurrency import Deadline, begin_thread
+from csi_exoblock.errors import DeadlineExceeded, HostError, OperationPending
 
 T = TypeVar("T")
 
@@ -59,6 +60,7 @@ class Jobs:
         Raises:
             OperationPending: Another job is under way for the volume.
             DeadlineExceeded: The deadline came first. Work that had begun goes on.
+            HostError: The host has no thread left to do it in.
         """
         job = _Job(name)
         with self._lock:
@@ -73,15 +75,22 @@ class Jobs:
                 raise
         result: Future[T] = Future()
 
-        def carry_out() -> None:
-            tell = _carry_out(work, result)
+        def end() -> None:
             if heavy:
                 self._turns.give_back()
             self._forget(volume, job)
+
+        def carry_out() -> None:
+            tell = _carry_out(work, result)
+            end()
             tell()
 
         context = contextvars.copy_context()  # what the job logs names the call that began it
-        threading.Thread(target=context.run, args=(carry_out,), name=name, daemon=True).start()
+        try:
+            begin_thread(partial(context.run, carry_out), name=name)
+        except HostError:
+            end()
+            raise
         try:
             return deadline.result(result)
         except DeadlineExceeded:

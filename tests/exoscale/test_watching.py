@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -12,13 +14,16 @@ from uuid import UUID
 import pytest
 
 from csi_exoblock.concurrency import Deadline
+from csi_exoblock.errors import HostError
 from csi_exoblock.exoscale.client import Cloud, ZoneClient
 from csi_exoblock.exoscale.operations import OperationWaiter
+from csi_exoblock.exoscale.watching import ZoneWatch
 from csi_exoblock.metrics import Metrics
 from csi_exoblock.model import FailureReason, Operation, OperationState, ZoneName
 from tests.asking import LONG_SECONDS
 from tests.exoscale.conftest import QUICK
 from tests.simulator_process import SimulatorProcess
+from tests.threads import without_threads
 
 CREATE, DELETE = "create-block-storage-volume", "delete-block-storage-volume"
 LIST, POLL = "list-block-storage-volumes", "get-operation"
@@ -181,6 +186,73 @@ def test_operations_that_cannot_be_read_are_settled_by_lists(
     simulator.set_mode("operations", "denied")
 
     assert states(wait(create())) == {OperationState.SUCCESS: MANY}
+
+
+def test_entry_that_cannot_be_understood_holds_up_nobody(
+    simulator: SimulatorProcess, create: Callable[[], list[Operation]], wait: Wait
+) -> None:
+    begun = create()
+    entries = [
+        {"id": str(each.about), "name": "a", "state": state, "labels": {}}
+        for each, state in zip(begun, [7, *["detached"] * (MANY - 1)], strict=True)
+    ]
+    body = json.dumps({"block-storage-volumes": entries})
+    simulator.add_fault(fault="garbage", operation=LIST, status=200, body=body)
+
+    ended = wait(begun)
+
+    assert states(ended) == {OperationState.SUCCESS: MANY}
+    assert calls(simulator)[POLL] == 1
+
+
+def test_zone_is_watched_again_after_there_was_no_thread_for_it(
+    create: Callable[[], list[Operation]], cloud: Cloud, metrics: Metrics
+) -> None:
+    waiter = OperationWaiter(cloud=cloud, timing=TOGETHER, metrics=metrics)
+    begun = create()
+    with without_threads(), pytest.raises(HostError, match="no thread for operations"):
+        waiter.wait(begun[0], Deadline(LONG_SECONDS))
+
+    ended = [waiter.wait(each, Deadline(LONG_SECONDS)) for each in begun]
+
+    assert states(ended) == {OperationState.SUCCESS: MANY}
+
+
+def test_looks_for_which_there_is_no_thread_are_taken_later(
+    create: Callable[[], list[Operation]],
+    cloud: Cloud,
+    metrics: Metrics,
+    threads: ThreadPoolExecutor,
+) -> None:
+    waiter = OperationWaiter(cloud=cloud, timing=TOGETHER, metrics=metrics)
+    begun = create()
+    waiting = [threads.submit(waiter.wait, each, Deadline(LONG_SECONDS)) for each in begun]
+    while not any(each.name.startswith("operations-") for each in threading.enumerate()):
+        threading.Event().wait(0.001)
+    with without_threads() as refused:
+        refused.acquire()  # a look was to be taken
+
+    assert states([each.result() for each in waiting]) == {OperationState.SUCCESS: MANY}
+
+
+def test_all_are_looked_at_when_one_was_far_faster_than_expected(
+    simulator: SimulatorProcess, create: Callable[[], list[Operation]], zone: ZoneClient
+) -> None:
+    timing = replace(QUICK, operation_stalled=LONG_SECONDS)
+    watch = ZoneWatch(zone, timing=timing, on_end=lambda _, __: None)
+    begun_at = 0.0
+    for _ in range(40):  # so many make it believed
+        watch.expectation(CREATE).ended(begun_at=begun_at, pending=990.0, done=1000.0)
+        begun_at += 1000.0
+    begun = create()
+    while any(each["state"] == "pending" for each in simulator.operations()):
+        threading.Event().wait(0.01)
+
+    old = time.monotonic() - 600.0  # of which half the time is over
+    followed = [watch.follow(replace(each, begun_at=old)) for each in begun]
+
+    ended = [each.result(timeout=100.0) for each in followed]
+    assert states(ended) == {OperationState.SUCCESS: MANY}
 
 
 def test_many_that_hang_are_all_given_up(

@@ -10,8 +10,9 @@ from contextlib import contextmanager
 import pytest
 
 from csi_exoblock.concurrency import Deadline, SharedCall, Turns, pauses
-from csi_exoblock.errors import DeadlineExceeded, DriverError, OperationPending
+from csi_exoblock.errors import DeadlineExceeded, DriverError, HostError, OperationPending
 from tests.asking import LONG_SECONDS, Asking
+from tests.threads import without_threads
 
 
 @pytest.fixture
@@ -233,6 +234,14 @@ def test_thread_of_a_shared_call_ends_when_nobody_asks(threads: ThreadPoolExecut
 
     thread.join()
     assert not runs.begun[1].is_set()
+
+
+def test_question_for_which_there_was_no_thread_holds_up_no_other() -> None:
+    shared = SharedCall(lambda: 1, name="run")
+    with without_threads(), pytest.raises(HostError, match="no thread for run"):
+        shared.get(Deadline(LONG_SECONDS))
+
+    assert shared.get(Deadline(LONG_SECONDS)) == 1
 
 
 # Turns

@@ -38,7 +38,7 @@ def watched(
     )
     return Watched(
         operation=operation,
-        first_due=NOW + due,
+        expected_at=NOW + due,
         due=NOW + due,
         resource=resource,
         forecast=forecast,
@@ -133,7 +133,7 @@ def test_step_after_an_operation_of_an_unknown_kind_grows_with_its_age() -> None
 
 
 def test_steps_are_even_until_it_should_be_done_then_grow_up_to_the_longest() -> None:
-    forecast = Forecast(first=1.7, step=0.1, done=2.0)
+    forecast = Forecast(first=1.7, likely=1.7, step=0.1, done=2.0)
 
     steps = steps_of(watched(0.0, forecast=forecast, age=1.7), 15)
 
@@ -141,6 +141,14 @@ def test_steps_are_even_until_it_should_be_done_then_grow_up_to_the_longest() ->
     assert steps[5] > 1.2 * steps[3]
     assert steps[-1] == pytest.approx(TIMING.poll_max, rel=0.11)
     assert max(steps) <= 1.1 * TIMING.poll_max
+
+
+def test_steps_grow_with_the_age_until_it_is_likely_done() -> None:
+    forecast = Forecast(first=1.0, likely=5.0, step=0.05, done=5.5)
+
+    steps = steps_of(watched(0.0, forecast=forecast, age=1.0), 3)
+
+    assert steps == pytest.approx([0.25, 0.31, 0.39], rel=0.2)
 
 
 def test_look_that_came_early_changes_nothing() -> None:

@@ -1,0 +1,20 @@
+"""D10: long work is one job for each volume, however badly a job begins or ends."""
+
+from __future__ import annotations
+
+import pytest
+
+from csi_exoblock.concurrency import Deadline
+from csi_exoblock.errors import HostError
+from csi_exoblock.host.jobs import Jobs
+from tests.asking import LONG_SECONDS
+from tests.threads import without_threads
+
+
+def test_job_for_which_there_is_no_thread_is_not_under_way() -> None:
+    jobs, deadline = Jobs(max_heavy=1), Deadline(LONG_SECONDS)
+    with without_threads(), pytest.raises(HostError, match="no thread for formatting"):
+        jobs.run("volume", "formatting", lambda: 1, deadline, heavy=True)
+
+    jobs.check("volume")
+    assert jobs.run("volume", "formatting", lambda: 1, deadline, heavy=True) == 1
