@@ -27,7 +27,7 @@ from csi_exoblock.host.mounts import Mounts
 from csi_exoblock.host.propagation import check_propagation
 from csi_exoblock.host.repairs import Repairs
 from csi_exoblock.host.twins import Twins
-from csi_exoblock.host.workers import Workers
+from csi_exoblock.host.workers import Room, Workers
 from csi_exoblock.host.writeback import WriteBack
 from csi_exoblock.metrics import Metrics, Tally
 from csi_exoblock.node.findings import Findings
@@ -62,7 +62,10 @@ def build_node(server: ServerSettings, settings: NodeSettings, metrics: Metrics)
     holds = Holds()
     devices = Devices(link_dir=settings.device_dir, timing=timing, metrics=metrics)
     filesystems = Filesystems(commands=commands)
-    holders = Holders(workers=Workers(patience_seconds=timing.users_search))
+    room = Room()
+    holders = Holders(
+        workers=Workers(room, patience_seconds=timing.users_search, only_informs=True)
+    )
     mounts = Mounts(commands=commands, holders=holders, timing=timing)
     check_propagation(mounts, settings.kubelet_path)
     if os.geteuid() != 0:
@@ -72,7 +75,9 @@ def build_node(server: ServerSettings, settings: NodeSettings, metrics: Metrics)
     mounter = VolumeMounter(
         devices=devices, mounts=mounts, checker=checker, grower=grower, twins=Twins()
     )
-    liveness = MountLiveness(workers=Workers(patience_seconds=timing.statfs_timeout))
+    liveness = MountLiveness(
+        workers=Workers(room, patience_seconds=timing.statfs_timeout, only_informs=False)
+    )
     occupancy = Occupancy(devices=devices, mounts=mounts, kubelet_path=settings.kubelet_path)
     attach_limit = max(1, settings.attach_limit - settings.reserved_attachments)
     findings = Findings(unhealthy=Tally(metrics.unhealthy_volumes), timing=timing)
@@ -86,7 +91,9 @@ def build_node(server: ServerSettings, settings: NodeSettings, metrics: Metrics)
         devices=devices,
         mounts=mounts,
         holders=holders,
-        write_back=WriteBack(workers=Workers(patience_seconds=timing.write_back)),
+        write_back=WriteBack(
+            workers=Workers(room, patience_seconds=timing.write_back, only_informs=False)
+        ),
         timing=timing,
     )
     repair = Repair(
@@ -127,12 +134,16 @@ def build_node(server: ServerSettings, settings: NodeSettings, metrics: Metrics)
         ),
         growth=Growth(holds=holds, jobs=jobs, devices=devices, mounts=mounts, mounter=mounter),
         usage=Usage(
-            devices=devices, mounts=mounts, workers=Workers(patience_seconds=timing.statfs_timeout)
+            devices=devices,
+            mounts=mounts,
+            workers=Workers(room, patience_seconds=timing.statfs_timeout, only_informs=True),
         ),
         health=Health(
             devices=devices,
             mounts=mounts,
-            liveness=MountLiveness(workers=Workers(patience_seconds=timing.health_timeout)),
+            liveness=MountLiveness(
+                workers=Workers(room, patience_seconds=timing.health_timeout, only_informs=True)
+            ),
             grower=grower,
             findings=findings,
         ),

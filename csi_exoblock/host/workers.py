@@ -5,28 +5,55 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from functools import partial
 from typing import Generic, TypeVar
 
-from csi_exoblock.concurrency import Deadline
+from csi_exoblock.concurrency import Deadline, begin_thread
 from csi_exoblock.errors import DeadlineExceeded, HostError
 
 T = TypeVar("T")
 
 _MOST_CALLS = 16
+_KEPT_FREE = 4  # by calls that only inform, for those that let a pod start or a volume leave
+
+
+class Room:
+    """Bounds the calls of the whole process that have not returned: sixteen."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._calls = 0
+
+    def enter(self, *, only_informs: bool) -> bool:
+        """Take the place of one more call, and return whether there was one."""
+        with self._lock:
+            most = _MOST_CALLS - _KEPT_FREE if only_informs else _MOST_CALLS
+            has_place = self._calls < most
+            self._calls += has_place
+            return has_place
+
+    def leave(self) -> None:
+        """Give the place back."""
+        with self._lock:
+            self._calls -= 1
 
 
 class Workers(Generic[T]):
-    """Makes one kind of call, each in a thread and with little time: one per key, sixteen in all.
+    """Makes one kind of call, each in a thread and with little time: one at a time for each key.
 
     Who asks what somebody else is asking already gets the same answer. Who asks what hangs is told
     so at once.
 
     Args:
+        room: Bounds how many are under way, of this and of every other kind.
         patience_seconds: How long a call may take before it counts as hung.
+        only_informs: Whether no pod waits for what it returns.
     """
 
-    def __init__(self, *, patience_seconds: float) -> None:
+    def __init__(self, room: Room, *, patience_seconds: float, only_informs: bool) -> None:
+        self._room = room
         self._patience_seconds = patience_seconds
+        self._only_informs = only_informs
         self._lock = threading.Lock()
         self._calls: dict[str, _Call[T]] = {}
 
@@ -47,10 +74,15 @@ class Workers(Generic[T]):
             raise HostError(f"{key} doesn't answer; its disk may be gone") from error
 
     def _begin(self, key: str, work: Callable[[], T]) -> _Call[T]:
-        if len(self._calls) >= _MOST_CALLS:
-            raise HostError(f"{key} isn't asked: {_MOST_CALLS} other calls have not returned")
-        call = self._calls[key] = _Call(Deadline(self._patience_seconds))
-        threading.Thread(target=self._work, args=(key, work, call), daemon=True).start()
+        if not self._room.enter(only_informs=self._only_informs):
+            raise HostError(f"{key} isn't asked: too many other calls have not returned")
+        call = _Call[T](Deadline(self._patience_seconds))
+        try:
+            begin_thread(partial(self._work, key, work, call), name=key)
+        except HostError:
+            self._room.leave()
+            raise
+        self._calls[key] = call
         return call
 
     def _work(self, key: str, work: Callable[[], T], call: _Call[T]) -> None:
@@ -58,6 +90,7 @@ class Workers(Generic[T]):
             call.answer.set_result(work())
         except Exception as error:  # the top of a thread: whoever asked gets to see it
             call.answer.set_exception(error)
+        self._room.leave()
         with self._lock:
             del self._calls[key]
 

@@ -15,7 +15,7 @@ from csi_exoblock.host.devices import DeviceNumber
 from csi_exoblock.host.holders import Holders
 from csi_exoblock.host.mounts import Mounts
 from csi_exoblock.host.propagation import check_propagation
-from csi_exoblock.host.workers import Workers
+from csi_exoblock.host.workers import Room, Workers
 from csi_exoblock.metrics import Metrics
 
 KUBELET = pathlib.Path("/var/lib/kubelet")
@@ -33,7 +33,7 @@ def mounts(tmp_path: pathlib.Path) -> Callable[..., Mounts]:
         timing = Timing()
         return Mounts(
             commands=Commands(timing=timing, metrics=Metrics(CollectorRegistry())),
-            holders=Holders(workers=Workers(patience_seconds=1.0)),
+            holders=Holders(workers=Workers(Room(), patience_seconds=1.0, only_informs=True)),
             timing=timing,
             proc=tmp_path,
         )

@@ -8,7 +8,7 @@ import pytest
 
 from csi_exoblock.host.devices import DeviceNumber
 from csi_exoblock.host.holders import Holders
-from csi_exoblock.host.workers import Workers
+from csi_exoblock.host.workers import Room, Workers
 
 DEVICE = DeviceNumber(253, 16)
 ROOT = "27 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw"
@@ -19,7 +19,7 @@ OTHER = "613 540 253:160 / /other rw,relatime - ext4 /dev/vdk rw"
 
 @pytest.fixture
 def holders(tmp_path: pathlib.Path) -> Holders:
-    return Holders(workers=Workers(patience_seconds=5.0), proc=tmp_path)
+    return Holders(workers=Workers(Room(), patience_seconds=5.0, only_informs=True), proc=tmp_path)
 
 
 def add_process(proc: pathlib.Path, pid: int, name: str, *mounts: str) -> None:

@@ -8,9 +8,11 @@ from collections.abc import Iterator
 import pytest
 
 from csi_exoblock.errors import HostError
-from csi_exoblock.host.workers import Workers
+from csi_exoblock.host.workers import Room, Workers
+from tests.threads import without_threads
 
 MOST = 16
+KEPT_FREE = 4
 
 
 @pytest.fixture
@@ -25,20 +27,56 @@ def hang(workers: Workers[bool], gate: threading.Event, key: str) -> None:
         workers.run(key, gate.wait)
 
 
-def test_sixteen_calls_hang_and_no_further_thread_is_begun(gate: threading.Event) -> None:
-    workers = Workers[bool](patience_seconds=0.01)
+def workers_in(room: Room, *, only_informs: bool = False) -> Workers[bool]:
+    return Workers(room, patience_seconds=0.01, only_informs=only_informs)
+
+
+def test_sixteen_calls_hang_whatever_they_are_and_no_further_thread_is_begun(
+    gate: threading.Event,
+) -> None:
+    room = Room()
+    kinds = [workers_in(room) for _ in range(4)]
     for number in range(MOST):
-        hang(workers, gate, f"volume {number}")
+        hang(kinds[number % 4], gate, f"volume {number}")
     before = threading.active_count()
 
-    with pytest.raises(HostError, match="16 other calls have not returned"):
-        workers.run("volume 17", lambda: True)
+    for kind in kinds:
+        with pytest.raises(HostError, match="too many other calls have not returned"):
+            kind.run("volume 17", lambda: True)
 
     assert threading.active_count() == before
 
 
+def test_calls_that_only_inform_leave_room_for_a_volume_to_leave(gate: threading.Event) -> None:
+    room = Room()
+    informing, leaving = workers_in(room, only_informs=True), workers_in(room)
+    for number in range(MOST - KEPT_FREE):
+        hang(informing, gate, f"volume {number}")
+    with pytest.raises(HostError, match="too many other calls"):
+        informing.run("volume 17", lambda: True)
+
+    assert leaving.run("volume 17", lambda: True)
+
+
+def test_calls_that_return_leave_room_for_others() -> None:
+    workers = workers_in(Room())
+
+    assert all(workers.run(f"volume {number}", lambda: True) for number in range(10 * MOST))
+
+
+def test_call_for_which_there_is_no_thread_is_tried_anew() -> None:
+    workers = workers_in(Room())
+
+    with without_threads():
+        for _ in range(2 * MOST):
+            with pytest.raises(HostError, match="no thread"):
+                workers.run("volume", lambda: True)
+
+    assert workers.run("volume", lambda: True)
+
+
 def test_who_asks_what_hangs_is_told_at_once_and_begins_nothing(gate: threading.Event) -> None:
-    workers = Workers[bool](patience_seconds=0.01)
+    workers = workers_in(Room())
     hang(workers, gate, "volume")
     begun = threading.Event()
 
@@ -53,7 +91,7 @@ def test_who_asks_what_hangs_is_told_at_once_and_begins_nothing(gate: threading.
 
 
 def test_what_has_answered_at_last_is_asked_anew(gate: threading.Event) -> None:
-    workers = Workers[bool](patience_seconds=0.01)
+    workers = workers_in(Room())
     returned = threading.Event()
 
     def late() -> bool:
