@@ -58,7 +58,7 @@ def start_controller(
 
 @pytest.fixture(scope="module")
 def driver(start_controller: StartController) -> DriverProcess:
-    """A controller old enough not to doubt names that it has not seen (C1)."""
+    """A controller that has read its zones, so that no test pays for its first looks."""
     started = start_controller()
     Controller(started.channel).CreateVolume(create_volume("first"))
     return started
