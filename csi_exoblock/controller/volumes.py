@@ -136,13 +136,13 @@ class Volumes:
         self, spec: VolumeSpec, zone: ZoneName, entry: Entry, deadline: Deadline
     ) -> Volume | None:
         volume = self._maker.take_up(spec, entry.zone or zone, entry, deadline)
+        volume = volume or self._find(spec, zone, entry, deadline)
         if volume:
             self._remember(spec, volume.id)
-            return volume
-        return self._find(spec, zone, entry, deadline)
+        return volume
 
     def _remember(self, spec: VolumeSpec, volume_id: VolumeId) -> None:
-        """Keep in mind what no list may show for a while yet."""
+        """Keep in mind what a list may not show yet, or not any more when it is refused."""
         self._lookup.remember(self._labels.names_for(spec), volume_id.zone, volume_id.uuid)
 
     def _find(

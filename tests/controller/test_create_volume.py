@@ -433,6 +433,19 @@ def test_a_refused_list_says_nothing_final_about_what_was_made(
     assert controller.CreateVolume(create_volume(name)) == made
 
 
+def test_a_refused_list_says_nothing_final_about_what_was_found(
+    controller: Controller, cloud: SimulatorProcess, name: str
+) -> None:  # C1: the same, where it was an earlier answer of the API that was lost
+    cloud.add_fault(fault="drop", operation=CREATE, when="after", count=1)
+    with refused(grpc.StatusCode.UNAVAILABLE):
+        controller.CreateVolume(create_volume(name))
+    controller.CreateVolume(create_volume(name))
+    cloud.add_fault(fault="refuse", operation=LIST, status=403)
+
+    with refused(grpc.StatusCode.UNAVAILABLE, "can't be read"):
+        controller.CreateVolume(create_volume(name))
+
+
 def test_a_driver_that_has_just_started_finds_what_its_predecessor_made_last(
     controller: Controller, start_controller: StartController, cloud: SimulatorProcess, name: str
 ) -> None:  # C1, F16: the first list that it sees may not show it yet
