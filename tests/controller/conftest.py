@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import threading
 from collections.abc import Callable, Iterator
 
 import pytest
 
+from csi_exoblock.config import Timing
 from csi_exoblock.pb import csi_pb2_grpc
 from tests.controller.administrator import Administrator
 from tests.controller.requests import create_volume
@@ -16,6 +18,8 @@ from tests.simulator_process import SimulatorProcess
 # The driver lives ten times as fast as in a cluster: names settle in 0.5 s, doubts end after 1 s.
 TIME_SCALE = "0.1"
 OPERATION_LATENCY = "0.05s"
+
+_YOUNG_SECONDS = float(TIME_SCALE) * Timing().startup_unsettled
 
 Controller = csi_pb2_grpc.ControllerStub
 StartController = Callable[..., DriverProcess]
@@ -58,8 +62,9 @@ def start_controller(
 
 @pytest.fixture(scope="module")
 def driver(start_controller: StartController) -> DriverProcess:
-    """A controller that has read its zones, so that no test pays for its first looks."""
+    """A controller old enough not to doubt names that it has not seen (C1)."""
     started = start_controller()
+    threading.Event().wait(_YOUNG_SECONDS)
     Controller(started.channel).CreateVolume(create_volume("first"))
     return started
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import threading
-
 import grpc
 import pytest
 
-from csi_exoblock.config import Timing
 from csi_exoblock.pb import csi_pb2
-from tests.controller.conftest import TIME_SCALE, Controller, StartController
+from tests.controller.conftest import Controller, StartController
 from tests.controller.requests import (
     TOPOLOGY_KEY,
     create_snapshot,
@@ -19,9 +16,6 @@ from tests.controller.requests import (
 from tests.controller.waiting import as_a_sidecar_would
 from tests.grpc_errors import refused
 from tests.simulator_process import SimulatorProcess
-
-# For so long a controller doubts names everywhere: a predecessor may just have used them (C1).
-YOUNG_SECONDS = float(TIME_SCALE) * Timing().startup_unsettled
 
 
 def test_the_preferred_zone_comes_first(
@@ -107,7 +101,6 @@ def test_a_restore_goes_where_its_snapshot_is(
 def test_a_dead_zone_disturbs_nobody_elsewhere(
     controller: Controller, cloud: SimulatorProcess, name: str, node: str
 ) -> None:
-    threading.Event().wait(YOUNG_SECONDS)
     cloud.add_fault(fault="refuse", zone=cloud.zones[1], status=503)
 
     created = controller.CreateVolume(create_volume(name, zones=[cloud.zones[0]]))
