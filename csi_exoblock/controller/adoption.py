@@ -10,10 +10,18 @@ from csi_exoblock.capacity import gib_ceil
 from csi_exoblock.concurrency import Deadline
 from csi_exoblock.controller.labels import Labels
 from csi_exoblock.controller.ledger import Entry
+from csi_exoblock.controller.placement import is_accessible
 from csi_exoblock.controller.reading import VolumeReader
 from csi_exoblock.controller.relabelling import LabelWriter
 from csi_exoblock.controller.specs import CreatedVolume, VolumeSpec
-from csi_exoblock.errors import ApiUnavailable, DriverError, Mismatch, NotFound
+from csi_exoblock.errors import (
+    ApiDenied,
+    ApiRejected,
+    ApiUnavailable,
+    DriverError,
+    Mismatch,
+    NotFound,
+)
 from csi_exoblock.exoscale.client import Cloud
 from csi_exoblock.model import SnapshotId, Volume, VolumeId, VolumeState
 
@@ -52,6 +60,7 @@ class Adoption:
 
         Raises:
             Mismatch: It is not what the spec asks for, or not ours; the message says why.
+            ApiUnavailable: It is in no zone that the spec allows, and has no labels yet.
         """
         logs.step("adopting the volume of that name")
         volume = self._reader.leave(volume, (VolumeState.CREATING,), deadline)
@@ -137,6 +146,11 @@ class Adoption:
             self._writer.write(volume, wanted, Entry(), deadline)
         except DriverError as error:  # labels are for people; the volume is good without (C4)
             log.warning("labels not repaired", extra={"volume": volume.id, "error": str(error)})
+            is_final = isinstance(error, ApiRejected | ApiDenied)
+            if not (is_final or is_accessible(volume.id, spec.zones)):
+                # The claim is about to be told so, and where it is deleted then, only the labels
+                # tell whose volume it leaves (C3).
+                raise ApiUnavailable(f"volume {volume.id} has no labels yet: {error}") from error
 
 
 def _unusable(volume: Volume) -> str:

@@ -63,13 +63,18 @@ def choose_zone(
     )
 
 
+def is_accessible(thing: ResourceId, accessible: Sequence[ZoneName]) -> bool:
+    """Tell whether something is in a zone that a request allows; none named means any."""
+    return not accessible or thing.zone in accessible
+
+
 def require_accessible(thing: ResourceId, accessible: Sequence[ZoneName]) -> None:
     """Return if what the request needs, or made before, is in a zone that it allows.
 
     Raises:
         WrongZone: It is not; the orchestrator then moves the pod to another zone (S13, C3).
     """
-    if accessible and thing.zone not in accessible:
+    if not is_accessible(thing, accessible):
         raise WrongZone(
             f"{thing.noun()} {thing} is in zone {thing.zone}, the request allows only "
             f"{', '.join(accessible)}; the pod must run in {thing.zone}"

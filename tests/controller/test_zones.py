@@ -160,6 +160,40 @@ def test_a_volume_in_another_zone_is_labelled_before_the_pod_is_sent_there(
     assert volume["labels"]["exoblock/name"] == name
 
 
+def test_the_pod_is_not_sent_to_a_volume_that_could_not_be_labelled(
+    controller: Controller, cloud: SimulatorProcess, name: str
+) -> None:  # C3, C4: for the same reason
+    first, second = cloud.zones[:2]
+    cloud.set_mode("create-labels", "dropped")
+    cloud.add_fault(fault="drop", operation="create-block-storage-volume", when="after", count=1)
+    with refused(grpc.StatusCode.UNAVAILABLE):
+        controller.CreateVolume(create_volume(name, zones=[first]))
+    cloud.add_fault(fault="fail", operation="update-block-storage-volume", count=1)
+
+    with refused(grpc.StatusCode.UNAVAILABLE, "no labels yet"):
+        controller.CreateVolume(create_volume(name, zones=[second]))
+    with refused(grpc.StatusCode.RESOURCE_EXHAUSTED, first):
+        controller.CreateVolume(create_volume(name, zones=[second]))
+
+    (volume,) = (each for each in cloud.volumes() if each["name"] == name)
+    assert volume["labels"]["exoblock/name"] == name
+
+
+@pytest.mark.parametrize("status", [400, 403])
+def test_the_pod_is_sent_to_a_volume_that_cannot_be_labelled(
+    controller: Controller, cloud: SimulatorProcess, name: str, status: int
+) -> None:  # C4, S13: what the role forbids would hold it up for ever
+    first, second = cloud.zones[:2]
+    cloud.set_mode("create-labels", "dropped")
+    cloud.add_fault(fault="drop", operation="create-block-storage-volume", when="after", count=1)
+    with refused(grpc.StatusCode.UNAVAILABLE):
+        controller.CreateVolume(create_volume(name, zones=[first]))
+    cloud.add_fault(fault="refuse", operation="update-block-storage-volume", status=status)
+
+    with refused(grpc.StatusCode.RESOURCE_EXHAUSTED, first):
+        controller.CreateVolume(create_volume(name, zones=[second]))
+
+
 def test_a_restore_that_was_lost_before_its_pod_moved_sends_the_pod_back(
     controller: Controller, cloud: SimulatorProcess, volume: str, name: str
 ) -> None:  # C3, S13: what no call can conclude any more would be refused for ever
