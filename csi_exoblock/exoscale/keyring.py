@@ -10,6 +10,8 @@ from csi_exoblock.credentials import KEY_VARIABLE, SECRET_VARIABLE, Credentials,
 
 log = logging.getLogger(__name__)
 
+_READS = 3  # before a key counts as refused: the file may change during one of them
+
 _State = tuple[tuple[int, int, int, int], ...]
 """What tells one content of a file from another: device, inode, time of change and size."""
 
@@ -36,16 +38,17 @@ class Keyring:
             self._read(self._path)
         return self._current
 
-    def successor_of(self, refused: Credentials) -> Credentials | None:
-        """Read the file again and return its key, `None` if that is the one refused.
+    def has_successor_of(self, refused: Credentials) -> bool:
+        """Read the file again, and tell whether its key is another one than the one refused.
 
         Read whatever its state says: one changed twice within a tick of the clock may look alike.
         """
         if self._path is not None:
-            self._read(self._path)
-        return self._current if self._current != refused else None
+            any(self._read(self._path) for _ in range(_READS))
+        return self._current != refused
 
-    def _read(self, path: Path) -> None:
+    def _read(self, path: Path) -> bool:
+        """Take over what the file holds, and tell whether it was all of one state."""
         state = _state_of(path)
         found, trouble = None, ""
         try:
@@ -53,7 +56,7 @@ class Keyring:
         except ValueError as error:
             trouble = str(error)
         if _state_of(path) != state:
-            return  # half of it may be new: the next request reads again
+            return False  # half of it may be new: the next request reads again
         with self._lock:
             is_news, self._seen = state != self._seen, state
             is_other = found is not None and found != self._current
@@ -62,12 +65,13 @@ class Keyring:
             log.info("API key changed", extra={"path": str(path)})
         elif is_news and trouble:
             log.error("credentials unreadable, the old key stays", extra={"error": trouble})
+        return True
 
 
 def _state_of(path: Path) -> _State:
     """Return the state of the file, or of the two in the folder; empty where there is nothing."""
-    files = [path / KEY_VARIABLE, path / SECRET_VARIABLE] if path.is_dir() else [path]
     try:
+        files = [path / KEY_VARIABLE, path / SECRET_VARIABLE] if path.is_dir() else [path]
         stats = [file.stat() for file in files]
     except OSError:
         return ()

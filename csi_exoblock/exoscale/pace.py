@@ -100,18 +100,18 @@ class Pace:
             self._rate.taken(time.monotonic())
             self._taken += 1
 
-    def refused(self, turn: Turn, retry_after_seconds: float) -> None:
-        """Note that the zone turned a request away because it gets too many.
-
-        Args:
-            retry_after_seconds: How long it asked to be left alone, 0.0 if it did not.
-        """
-        seconds = min(retry_after_seconds, self._timing.pace_closed_max)
+    def refused(self, turn: Turn) -> None:
+        """Note that the zone turned a request away because it gets too many."""
         with self._lock:
             now = time.monotonic()
-            self._closed_until = max(self._closed_until, now + seconds)
             if self._rate.refused(turn.sent_at or now, now):
                 self._next_at = now + self._seconds_between(now)
+
+    def close(self, seconds: float) -> None:
+        """Send nothing for so long: the zone asked for that."""
+        until = time.monotonic() + min(seconds, self._timing.pace_closed_max)
+        with self._lock:
+            self._closed_until = max(self._closed_until, until)
 
     def seconds_between(self) -> float:
         """Return how far apart requests are kept now, 0.0 while nothing is known of a limit."""
@@ -162,7 +162,7 @@ class Pace:
         closed = self._closed_until - now
         if closed > remaining:
             raise ApiUnavailable(
-                f"zone {self._zone}: the API got too many requests, wants none for {closed:.0f} s",
+                f"zone {self._zone}: the API asked to be left alone for {closed:.0f} s more",
                 may_have_effect=False,
                 retry_after_seconds=closed,
             )

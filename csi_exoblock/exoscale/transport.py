@@ -1,8 +1,8 @@
 """Requests to the cloud's API over HTTP: paced, signed, pooled, timed, and their failures named.
 
 Reads are repeated here; a write never is, for only its caller can tell whether it took effect. But
-what the API turned away unread is sent again: because of its key, once with the key's successor;
-because of too many requests, when the pace allows.
+what the API turned away unread is sent again, in a turn of its own: because of its key, once there
+is a successor; because of too many requests, when the pace allows.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import TypeVar
 
@@ -36,7 +37,7 @@ from csi_exoblock.errors import (
 )
 from csi_exoblock.exoscale import wire
 from csi_exoblock.exoscale.keyring import Keyring
-from csi_exoblock.exoscale.pace import Paces
+from csi_exoblock.exoscale.pace import Pace, Paces, Turn
 from csi_exoblock.exoscale.proxy import Proxy
 from csi_exoblock.metrics import Metrics
 
@@ -160,37 +161,41 @@ class Transport:
             raise ApiUnavailable(f"{request}: the answer can't be understood: {cause}") from error
 
     def _paced(self, request: Request, deadline: Deadline) -> _Answer:
-        """Send the request when it is its turn, until it is not one too many (S20)."""
-        pace, throttled = self._paces.of(request.zone), self._metrics.api_throttled
-        call = logs.current()
+        """Send the request when it is its turn, until it is not turned away unread.
+
+        It is so where it was one too many (S20), and where there is another key by now (F1).
+        """
+        pace, call = self._paces.of(request.zone), logs.current()
         refusal: DriverError | None = None
         while True:
             try:
                 with pace.turn(call.name if call else _SHARED, deadline) as turn:
                     if turn.held_back:
-                        throttled.labels(request.operation, "client").inc()
-                    answer = self._answer(request, self._timeout(request, deadline))
-                    if answer.status != HTTPStatus.TOO_MANY_REQUESTS:
-                        pace.taken()
-                        return answer
-                    throttled.labels(request.operation, "server").inc()
-                    pace.refused(turn, _seconds(answer.retry_after))
-                    refusal = _refusal(request, answer)
+                        self._metrics.api_throttled.labels(request.operation, "client").inc()
+                    credentials = self._keyring.current()
+                    answer = self._measured(request, credentials, self._timeout(request, deadline))
+                    self._tell(pace, turn, request, answer)
             except DeadlineExceeded as error:
                 raise refusal or error from error
+            if answer.status in _DENIED and self._keyring.has_successor_of(credentials):
+                log.info("sent again with the new key", extra={"operation": request.operation})
+            elif answer.status != HTTPStatus.TOO_MANY_REQUESTS:
+                return answer
+            refusal = _refusal(request, answer)
+
+    def _tell(self, pace: Pace, turn: Turn, request: Request, answer: _Answer) -> None:
+        """Let the pace know how the zone received a request, and what it asks for."""
+        if answer.status == HTTPStatus.TOO_MANY_REQUESTS:
+            self._metrics.api_throttled.labels(request.operation, "server").inc()
+            pace.refused(turn)
+        else:
+            pace.taken()
+        if seconds := _seconds(answer.retry_after):
+            pace.close(seconds)
 
     def _timeout(self, request: Request, deadline: Deadline) -> float:
         longest = self._timing.api_timeout
         return min(longest, deadline.check()) if request.method == "GET" else longest
-
-    def _answer(self, request: Request, timeout_seconds: float) -> _Answer:
-        """Send the request, and again if it was denied and there is another key by now (F1)."""
-        credentials, deadline = self._keyring.current(), Deadline(timeout_seconds)
-        answer = self._measured(request, credentials, timeout_seconds)
-        if answer.status in _DENIED and (successor := self._keyring.successor_of(credentials)):
-            log.info("request sent again with the new key", extra={"operation": request.operation})
-            answer = self._measured(request, successor, deadline.check())
-        return answer
 
     def _measured(
         self, request: Request, credentials: Credentials, timeout_seconds: float
@@ -283,9 +288,19 @@ def _phrase(status: int) -> str:
 
 
 def _seconds(retry_after: str) -> float:
-    """Read the header, 0.0 where it is absent or a date: then our own pauses do."""
+    """Read the header, seconds or a date; 0.0 where it names no time to come: our pauses do then.
+
+    Source: RFC 9110, section 10.2.3.
+    """
     try:
         seconds = float(retry_after)
     except ValueError:
+        seconds = _seconds_until(retry_after)
+    return max(0.0, seconds) if math.isfinite(seconds) else 0.0
+
+
+def _seconds_until(date: str) -> float:
+    try:
+        return parsedate_to_datetime(date).timestamp() - time.time()
+    except (ValueError, OverflowError):
         return 0.0
-    return seconds if math.isfinite(seconds) else 0.0

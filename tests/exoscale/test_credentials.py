@@ -11,7 +11,7 @@ import pytest
 
 from csi_exoblock.concurrency import Deadline
 from csi_exoblock.credentials import read_credentials
-from csi_exoblock.errors import ApiDenied
+from csi_exoblock.errors import ApiDenied, ApiUnavailable
 from csi_exoblock.exoscale.keyring import Keyring
 from csi_exoblock.exoscale.transport import Request, Transport
 from tests.asking import LONG_SECONDS
@@ -53,6 +53,22 @@ def test_request_under_way_is_sent_again_with_the_new_key(
     assert sending.result() == "done"
     assert [key_of(each) for each in server.received] == ["EXOold", "EXOnew"]
     assert server.received[0].body == server.received[1].body
+
+
+def test_request_is_sent_again_only_when_it_is_its_turn(
+    server: ScriptedServer, transport: Transport, threads: ThreadPoolExecutor, file: pathlib.Path
+) -> None:  # S20: it is one more for the zone, which here wants none for a while
+    gate = threading.Event()
+    server.script += [Hold(gate, Answer(401, headers={"Retry-After": "200"}))]
+    sending = threads.submit(transport.send, request(server, "PUT"), str, Deadline(100.0))
+    server.arrived.acquire()
+
+    write(file, "EXOnew")
+    gate.set()
+
+    with pytest.raises(ApiUnavailable, match="left alone"):
+        sending.result()
+    assert [key_of(each) for each in server.received] == ["EXOold"]
 
 
 def test_request_is_sent_again_once_only(

@@ -8,10 +8,12 @@ import logging
 import socket
 import ssl
 import threading
+import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
@@ -296,14 +298,31 @@ def pausing(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -
     return event
 
 
+def seconds_from_now(seconds: float) -> str:
+    return f"{seconds}"
+
+
+def date_from_now(seconds: float) -> str:
+    return formatdate(time.time() + seconds, usegmt=True)
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+@pytest.mark.parametrize("form", [seconds_from_now, date_from_now])
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_retry_after_is_obeyed_by_all_who_ask_the_zone(
-    server: ScriptedServer, transport: Transport, method: str
+    server: ScriptedServer,
+    transport: Transport,
+    method: str,
+    form: Callable[[float], str],
+    status: int,
 ) -> None:  # S20
-    server.script += [Answer(429, headers={"Retry-After": "200"})]
+    server.script += [Answer(status, headers={"Retry-After": form(200)})]
+    with pytest.raises(ApiUnavailable) as first:
+        transport.send(request(server, method), read_id, Deadline(100.0))
+    assert first.value.may_have_effect is (status != 429)
 
-    for which in (method, "GET", "POST"):
-        with pytest.raises(ApiUnavailable, match="zone ch-gva-2") as caught:
+    for which in ("GET", "POST"):
+        with pytest.raises(ApiUnavailable, match=r"zone ch-gva-2: .* left alone") as caught:
             transport.send(request(server, which), read_id, Deadline(100.0))
         assert 100.0 < caught.value.retry_after_seconds <= 200.0
         assert caught.value.may_have_effect is False
@@ -315,7 +334,19 @@ def test_retry_after_is_obeyed_by_all_who_ask_the_zone(
 
 
 @pytest.mark.parametrize(
-    "value", ["0", "0.01", "Wed, 21 Oct 2026 07:28:00 GMT", "nan", "inf", "-5", ""]
+    "value",
+    [
+        "0",
+        "0.01",
+        "Wed, 21 Oct 2015 07:28:00 GMT",
+        "Wed, 21 Oct 0000 07:28:00 GMT",
+        "Wed, 21 Oct 99999999999 07:28:00 GMT",
+        "tomorrow",
+        "nan",
+        "inf",
+        "-5",
+        "",
+    ],
 )
 def test_retry_after_that_names_no_time_leaves_the_pause_to_us(
     server: ScriptedServer, transport: Transport, value: str
