@@ -13,7 +13,7 @@ from uuid import UUID
 
 from csi_exoblock.concurrency import Deadline, SharedCall
 from csi_exoblock.config import ApiSettings, Timing
-from csi_exoblock.errors import ApiUnavailable, NotFound
+from csi_exoblock.errors import ApiUnavailable, DeadlineExceeded, NotFound
 from csi_exoblock.exoscale import wire
 from csi_exoblock.exoscale.listed import Listed
 from csi_exoblock.exoscale.routes import OPERATIONS
@@ -87,8 +87,7 @@ class Cloud:
         """
         for asked in self._zones_to_ask():
             try:
-                deadline = Deadline(self._timing.api_timeout)
-                self._existing = self.zone(asked).list_zones(deadline)
+                self._existing = self.zone(asked).list_zones()
                 break
             except (ApiUnavailable, NotFound) as error:
                 log.warning("zones not read", extra={"zone": asked, "error": str(error)})
@@ -134,10 +133,9 @@ class ZoneClient:
         by_limit = _CALLS_A_LIST * self._transport.seconds_between(self.zone)
         return max(self._timing.lists_apart, min(by_limit, self._timing.lists_apart_max))
 
-    def list_zones(self, deadline: Deadline) -> tuple[ZoneName, ...]:
+    def list_zones(self) -> tuple[ZoneName, ...]:
         """Return all zones that exist; asked once only, for another zone can tell as well."""
-        request = self._request("list-zones")
-        return self._transport.send_once(request, partial(wire.zones, self.zone), deadline)
+        return self._read_for_all(self._transport.send_once, wire.zones, "list-zones")
 
     def list_quotas(self, deadline: Deadline) -> tuple[Quota, ...]:
         """Return the organisation's quotas."""
@@ -265,12 +263,29 @@ class ZoneClient:
         return self._begin("delete-block-storage-snapshot", deadline, snapshot_id)
 
     def _read_volumes(self) -> Listed[Volume]:
-        deadline = Deadline(self._timing.api_timeout)
-        return self._call(wire.volumes, "list-block-storage-volumes", deadline)
+        send = self._transport.send
+        return self._read_for_all(send, wire.volumes, "list-block-storage-volumes")
 
     def _read_snapshots(self) -> Listed[Snapshot]:
-        deadline = Deadline(self._timing.api_timeout)
-        return self._call(wire.snapshots, "list-block-storage-snapshots", deadline)
+        send = self._transport.send
+        return self._read_for_all(send, wire.snapshots, "list-block-storage-snapshots")
+
+    def _read_for_all(
+        self,
+        send: Callable[[Request, Callable[[object], T], Deadline], T],
+        parse: Callable[[ZoneName, object], T],
+        operation: str,
+    ) -> T:
+        """Read what many may wait for, in a time of its own, whose end is not that of theirs."""
+        request, seconds = self._request(operation), self._timing.api_timeout
+        try:
+            return send(request, partial(parse, self.zone), Deadline(seconds))
+        except DeadlineExceeded as error:
+            raise ApiUnavailable(
+                f"{request}: its turn did not come within {seconds:g} s: too many requests wait "
+                "for what the zone's rate lets through",
+                may_have_effect=False,
+            ) from error
 
     def _begin_to_make(
         self, kind: str, deadline: Deadline, source: UUID | None, body: Mapping[str, object]

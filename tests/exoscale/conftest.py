@@ -103,6 +103,7 @@ def make_cloud(make_transport: MakeTransport) -> MakeCloud:
         zones: tuple[str, ...] = (),
         default_zone: str | None = None,
         timing: Timing = QUICK,
+        paces: Paces | None = None,
     ) -> Cloud:
         settings = ApiSettings(
             endpoint=endpoint,
@@ -111,7 +112,8 @@ def make_cloud(make_transport: MakeTransport) -> MakeCloud:
             default_zone=ZoneName(default_zone) if default_zone else None,
             user_agent=USER_AGENT,
         )
-        return Cloud(transport=make_transport(timing=timing), settings=settings, timing=timing)
+        transport = make_transport(timing=timing, paces=paces)
+        return Cloud(transport=transport, settings=settings, timing=timing)
 
     return make
 

@@ -15,6 +15,7 @@ from csi_exoblock.concurrency import Deadline
 from csi_exoblock.errors import ApiDenied, ApiRejected, ApiUnavailable, NotFound
 from csi_exoblock.exoscale.client import Cloud, ZoneClient
 from csi_exoblock.exoscale.operations import OperationWaiter
+from csi_exoblock.exoscale.pace import Paces
 from csi_exoblock.exoscale.routes import OPERATIONS
 from csi_exoblock.metrics import Metrics
 from csi_exoblock.model import (
@@ -270,6 +271,29 @@ def test_lists_asked_for_together_are_one_call(
     assert len(server.received) == 2
 
 
+def test_list_whose_turn_does_not_come_does_not_end_the_time_of_those_who_asked(
+    server: ScriptedServer, make_cloud: MakeCloud, deadline: Deadline
+) -> None:  # S20
+    timing, paces = replace(QUICK, api_timeout=0.05), nearly_still()
+    zone = make_cloud(server.url, timing=timing, paces=paces).zone(ZoneName("ch-gva-2"))
+    take_turn(paces, zone.zone)
+
+    for get in (zone.list_volumes, zone.list_snapshots):
+        with pytest.raises(ApiUnavailable, match=r"list-.* for zone ch-gva-2: .* within 0\.05 s"):
+            get(deadline)
+    assert server.received == []
+
+
+def nearly_still() -> Paces:
+    """Make paces that let one request through in each zone, and the next after minutes."""
+    return Paces(timing=QUICK, most_per_second=0.001)
+
+
+def take_turn(paces: Paces, zone: str) -> None:
+    with paces.of(zone).turn("another request", Deadline(LONG_SECONDS)):
+        pass
+
+
 # zones
 
 
@@ -306,6 +330,16 @@ def test_dead_zone_does_not_hide_the_others(
     simulator: SimulatorProcess, cloud: Cloud, deadline: Deadline
 ) -> None:  # S12
     simulator.add_fault(fault="drop", operation="*", zone=simulator.zones[0])
+
+    assert cloud.zones(deadline) == simulator.zones
+
+
+def test_zone_whose_turn_does_not_come_does_not_hide_the_others(
+    simulator: SimulatorProcess, make_cloud: MakeCloud, deadline: Deadline
+) -> None:  # S12
+    timing, paces = replace(QUICK, api_timeout=1.0), nearly_still()
+    cloud = make_cloud(simulator.api_endpoint, timing=timing, paces=paces)
+    take_turn(paces, simulator.zones[0])
 
     assert cloud.zones(deadline) == simulator.zones
 
