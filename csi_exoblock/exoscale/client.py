@@ -5,15 +5,22 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 from uuid import UUID
 
 from csi_exoblock.concurrency import Deadline, SharedCall
 from csi_exoblock.config import ApiSettings, Timing
-from csi_exoblock.errors import ApiUnavailable, DeadlineExceeded, NotFound
+from csi_exoblock.errors import (
+    ApiDenied,
+    ApiError,
+    ApiUnavailable,
+    DeadlineExceeded,
+    DriverError,
+    NotFound,
+)
 from csi_exoblock.exoscale import wire
 from csi_exoblock.exoscale.listed import Listed
 from csi_exoblock.exoscale.routes import OPERATIONS
@@ -48,6 +55,7 @@ class Cloud:
         An older answer serves where no zone gives a newer one.
 
         Raises:
+            ApiDenied: They were never read, and each zone refuses the key now.
             ApiUnavailable: They were never read and can't be read now.
         """
         if not self._existing or time.monotonic() - self._read_at > self._timing.zones_age:
@@ -83,18 +91,20 @@ class Cloud:
         """Ask one zone after the other which zones exist, so that a dead one hides no other (S12).
 
         Raises:
+            ApiDenied: Each refuses the key, and none ever took it.
             ApiUnavailable: None answers now, and none ever did.
         """
+        failures: list[DriverError] = []
         for asked in self._zones_to_ask():
             try:
                 self._existing = self.zone(asked).list_zones()
                 break
-            except (ApiUnavailable, NotFound) as error:
+            except (ApiError, NotFound) as error:
                 log.warning("zones not read", extra={"zone": asked, "error": str(error)})
-                failure = error
+                failures.append(error)
         else:
             if not self._existing:
-                raise ApiUnavailable(f"no zone tells which zones exist: {failure}") from failure
+                _give_up(failures)
         self._read_at = time.monotonic()
 
     def _zones_to_ask(self) -> tuple[ZoneName, ...]:
@@ -336,3 +346,11 @@ class ZoneClient:
             query=query or {},
             body=body,
         )
+
+
+def _give_up(failures: Sequence[DriverError]) -> NoReturn:
+    """Raise what all zones said together: the key is wrong only if each refuses it."""
+    last = failures[-1]
+    if all(isinstance(each, ApiDenied) for each in failures):
+        raise last
+    raise ApiUnavailable(f"no zone tells which zones exist: {last}") from last

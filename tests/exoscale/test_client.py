@@ -334,6 +334,15 @@ def test_dead_zone_does_not_hide_the_others(
     assert cloud.zones(deadline) == simulator.zones
 
 
+@pytest.mark.parametrize("status", [400, 403, 404, 503])
+def test_zone_that_refuses_does_not_hide_the_others(
+    simulator: SimulatorProcess, cloud: Cloud, deadline: Deadline, status: int
+) -> None:  # S12
+    simulator.add_fault(fault="refuse", operation="*", status=status, zone=simulator.zones[0])
+
+    assert cloud.zones(deadline) == simulator.zones
+
+
 def test_zone_whose_turn_does_not_come_does_not_hide_the_others(
     simulator: SimulatorProcess, make_cloud: MakeCloud, deadline: Deadline
 ) -> None:  # S12
@@ -342,6 +351,25 @@ def test_zone_whose_turn_does_not_come_does_not_hide_the_others(
     take_turn(paces, simulator.zones[0])
 
     assert cloud.zones(deadline) == simulator.zones
+
+
+def test_refused_key_is_told_by_what_every_zone_says(
+    simulator: SimulatorProcess, cloud: Cloud, deadline: Deadline
+) -> None:  # N14
+    simulator.add_fault(fault="refuse", operation="*", status=403)
+
+    with pytest.raises(ApiDenied, match="check the API key"):
+        cloud.zones(deadline)
+
+
+def test_key_that_one_zone_refuses_while_another_is_dead_may_be_good(
+    simulator: SimulatorProcess, cloud: Cloud, deadline: Deadline
+) -> None:  # S12
+    simulator.add_fault(fault="drop", operation="*", zone=simulator.zones[0])
+    simulator.add_fault(fault="refuse", operation="*", status=403, zone=simulator.zones[1])
+
+    with pytest.raises(ApiUnavailable, match="check the API key"):
+        cloud.zones(deadline)
 
 
 def test_zones_are_unavailable_while_none_answers(
