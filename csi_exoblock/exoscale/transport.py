@@ -46,7 +46,6 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 _DENIED = (401, 403)
-_SHARED = "shared"  # the kind of work that polls and lists are, for which many calls wait
 _BACKOFF = 2.0
 _CHUNK_BYTES = 65536
 _CAUSE_LENGTH = 200
@@ -166,10 +165,11 @@ class Transport:
         It is so where it was one too many (S20), and where there is another key by now (F1).
         """
         pace, call = self._paces.of(request.zone), logs.current()
+        work = call.name if call else request.operation  # many calls wait for a list or a poll
         refusal: DriverError | None = None
         while True:
             try:
-                with pace.turn(call.name if call else _SHARED, deadline) as turn:
+                with pace.turn(work, deadline) as turn:
                     if turn.held_back:
                         self._metrics.api_throttled.labels(request.operation, "client").inc()
                     credentials = self._keyring.current()

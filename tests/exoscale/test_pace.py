@@ -8,6 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -30,7 +31,7 @@ PATIENT = replace(QUICK, pace_crowd=LONG_SECONDS)  # whoever is under way counts
 # Twenty times as fast as in a cluster, for a limit of 100 requests a second.
 FAST = replace(QUICK, pace_recovery=0.6, pace_sample=0.05)
 
-Send = Callable[[str, str], Future[object]]
+Send = Callable[..., Future[object]]
 
 
 @pytest.fixture
@@ -39,12 +40,13 @@ def send(server: ScriptedServer, make_transport: MakeTransport) -> Send:
     transport = make_transport(timing=PATIENT)
     win_trust(server, transport)
 
-    def send(path: str, call: str = "CreateVolume") -> Future[object]:
+    def send(path: str, call: str | None = "CreateVolume", **changes: Any) -> Future[object]:
+        asked = replace(request(server, path), **changes)
         answer: Future[object] = Future()
 
         def run() -> None:
-            with logs.call(call):
-                answer.set_result(transport.send(request(server, path), repr, Deadline(60.0)))
+            with logs.call(call) if call else nullcontext():
+                answer.set_result(transport.send(asked, repr, Deadline(60.0)))
 
         threading.Thread(target=run, daemon=True).start()
         return answer
@@ -144,6 +146,21 @@ def test_storm_of_creates_does_not_starve_a_detach(server: ScriptedServer, send:
         each.result()
     arrived = [each.path for each in server.received][CROWD:]
     assert arrived.index("/ControllerUnpublishVolume") < CROWD  # sent second; threads may race
+
+
+def test_polls_do_not_starve_a_list(server: ScriptedServer, send: Send) -> None:
+    gate = fill(server, send)
+    polls = [send("poll", None, operation="get-operation") for _ in range(60)]
+    assert not server.arrived.acquire(timeout=0.2)
+    listed = send("list", None, operation="list-block-storage-volumes")
+    assert not server.arrived.acquire(timeout=0.2)
+
+    gate.set()
+
+    for each in (*polls, listed):
+        each.result()
+    arrived = [each.path for each in server.received][CROWD:]
+    assert arrived.index("/list") < CROWD  # sent second; threads may race
 
 
 def test_call_that_is_cancelled_leaves_the_line_at_once(
