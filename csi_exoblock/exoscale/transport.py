@@ -49,6 +49,7 @@ _DENIED = (401, 403)
 _BACKOFF = 2.0
 _CHUNK_BYTES = 65536
 _CAUSE_LENGTH = 200
+_ADDRESSES = 3  # of a name that may be silent: each is tried for a part of a request's time
 
 # Failures after which the request surely never reached the API. Not every SSLError: that one comes
 # also when TLS breaks while the answer is awaited.
@@ -224,7 +225,9 @@ class Transport:
             json=request.body,
             auth=ExoscaleV2Auth(credentials.key, credentials.secret),
             proxies=self._proxy.of(request.url),
-            timeout=urllib3.Timeout(total=timeout_seconds),  # type: ignore[arg-type] # stubs lack it
+            timeout=urllib3.Timeout(  # type: ignore[arg-type] # stubs lack it
+                connect=timeout_seconds / _ADDRESSES, total=timeout_seconds
+            ),
             allow_redirects=False,
             stream=True,
         ) as response:

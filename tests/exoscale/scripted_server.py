@@ -129,7 +129,12 @@ class ScriptedServer:
     @property
     def url(self) -> str:
         """Its address, such as `http://127.0.0.1:40123`."""
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+        return f"http://127.0.0.1:{self.address[1]}"
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Where it listens."""
+        return "127.0.0.1", self._server.server_address[1]
 
     def step(self) -> Step:
         """Take the next step of the script."""

@@ -215,6 +215,61 @@ def test_request_ends_within_its_timeout(
     assert caught.value.may_have_effect is True
 
 
+Address = tuple[str, int]
+
+
+@pytest.fixture
+def silent() -> Iterator[Address]:
+    """An address that answers no connection, as behind a firewall: its queue is full."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
+        address: Address = full.getsockname()
+        with socket.create_connection(address):
+            yield address
+
+
+@pytest.fixture
+def resolve(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Have every name stand for addresses."""
+
+    def resolve(*addresses: Address) -> None:
+        found = [(socket.AF_INET, socket.SOCK_STREAM, 0, "", each) for each in addresses]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_: found)
+
+    return resolve
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_name_of_which_one_address_is_silent_is_reached_at_another(
+    server: ScriptedServer,
+    make_transport: MakeTransport,
+    silent: Address,
+    resolve: Callable[..., None],
+    method: str,
+) -> None:  # S12
+    transport = make_transport(timing=replace(QUICK, api_timeout=3.0))
+    server.script += [Answer(body=b'{"id": "it"}')]
+    resolve(silent, server.address)
+
+    asked = request(server, method, url="http://api.example/v2")
+    assert transport.send(asked, read_id, Deadline(LONG_SECONDS)) == "it"
+
+
+def test_request_ends_within_its_timeout_though_a_name_has_several_addresses(
+    server: ScriptedServer,
+    make_transport: MakeTransport,
+    silent: Address,
+    resolve: Callable[..., None],
+) -> None:  # S5
+    transport = make_transport(timing=replace(QUICK, api_timeout=1.0))
+    resolve(*[silent] * 3)
+    began = time.monotonic()
+
+    with pytest.raises(ApiUnavailable, match="no connection"):
+        transport.send(request(server, "POST"), read_id, Deadline(LONG_SECONDS))
+
+    assert time.monotonic() - began < 2.0  # a second for each address would be three
+
+
 def test_write_that_has_begun_outlives_a_cancelled_call(
     server: ScriptedServer, transport: Transport, threads: ThreadPoolExecutor
 ) -> None:  # S5: nobody would know of its effect
