@@ -173,7 +173,10 @@ class Metrics:
 
 
 class Tally:
-    """A gauge that is counted anew each time, so that what is no more falls to 0."""
+    """A gauge that is counted anew each time, so that what is no more falls to 0.
+
+    Those who count for the same gauge leave each other's figures alone: their labels differ.
+    """
 
     def __init__(self, gauge: Gauge) -> None:
         self._gauge = gauge

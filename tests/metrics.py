@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from prometheus_client.parser import text_string_to_metric_families
 
+UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 TABLE = pathlib.Path(__file__).parent.parent / "docs" / "metrics.md"
 
 
@@ -35,6 +36,13 @@ def families(text: str) -> dict[str, Family]:
         labels = frozenset(label for sample in each.samples for label in sample.labels)
         found[name] = Family(name=name, kind=each.type, labels=labels - {"le"})
     return found
+
+
+def ids(text: str) -> set[str]:
+    """Return the label values of a scrape in which there is an id of the cloud's."""
+    samples = (sample for each in text_string_to_metric_families(text) for sample in each.samples)
+    values = {value for sample in samples for value in sample.labels.values()}
+    return {value for value in values if UUID.search(value)}
 
 
 def value(text: str, name: str, labels: Mapping[str, str] | None = None) -> float | None:

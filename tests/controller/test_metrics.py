@@ -15,7 +15,7 @@ from tests.controller.waiting import wait_until, wait_until_called, wait_until_n
 from tests.driver_process import DriverProcess
 from tests.endpoint import Endpoint
 from tests.grpc_errors import refused
-from tests.metrics import documented, families
+from tests.metrics import documented, families, ids
 from tests.simulator_process import SimulatorProcess
 
 DETACH = "detach-block-storage-volume"
@@ -77,8 +77,9 @@ def test_the_metrics_are_those_of_the_table(
 
     wait_until(lambda: endpoint.value(UNWELL, **API_ERROR) is not None)
 
-    seen = families(endpoint.scrape())
-    assert seen == promised
+    seen = endpoint.scrape()
+    assert families(seen) == promised
+    assert ids(seen) == set()
 
 
 UNWELL = "csi_exoblock_unhealthy_volumes"

@@ -202,10 +202,12 @@ def start_node(
     """Start further node processes for the same disks; all end with the file."""
     with ExitStack() as running:
 
-        def start(*flags: str, network: bool = True) -> DriverProcess:
+        def start(
+            *flags: str, command: str = "node", network: bool = True, **environment: str
+        ) -> DriverProcess:
             return running.enter_context(
                 DriverProcess.start(
-                    "node",
+                    command,
                     "--instance-id", INSTANCE,
                     "--zone", "ch-gva-2",
                     "--device-dir", str(folder / "by-id"),
@@ -214,7 +216,7 @@ def start_node(
                     *PATIENCE,
                     *flags,
                     folder=tmp_path_factory.mktemp("driver"),
-                    environment={"PATH": f"{tools.folder}:{os.environ['PATH']}"},
+                    environment={"PATH": f"{tools.folder}:{os.environ['PATH']}", **environment},
                     network=network,
                 )
             )  # fmt: skip

@@ -9,17 +9,20 @@ import grpc
 import pytest
 
 from csi_exoblock.pb import csi_pb2
+from tests.controller.waiting import wait_until
 from tests.driver_process import DriverProcess
 from tests.endpoint import Endpoint
 from tests.grpc_errors import refused
-from tests.metrics import documented, families
+from tests.metrics import documented, families, ids
 from tests.node.conftest import MakeDisk, Volume
 from tests.node.disks import Disk, run
+from tests.simulator_process import SimulatorProcess
 
 pytestmark = pytest.mark.root
 
 UNWELL = "csi_exoblock_unhealthy_volumes"
 SHUT_DOWN = {"status": "INACCESSIBLE", "reason": "FilesystemShutDown"}
+API_ERROR = {"status": "INACCESSIBLE", "reason": "ApiError"}
 NEVER = {"csi_exoblock_unexpected_errors_total"}  # there would have to be a mistake of ours
 
 
@@ -64,7 +67,9 @@ def test_the_metrics_are_those_of_the_table(
         if whose in ("both", "node") and name not in NEVER
     }
 
-    assert families(endpoint.scrape()) == promised
+    seen = endpoint.scrape()
+    assert families(seen) == promised
+    assert ids(seen) == set()
     assert endpoint.value("csi_exoblock_format_refused_total", reason="not-zeroed") == 1
     assert endpoint.value("csi_exoblock_device_link_repaired_total") == 0
 
@@ -89,6 +94,26 @@ def test_a_volume_is_unwell_until_it_is_found_well(volume: Volume, endpoint: End
 
     assert unwell == 1
     assert endpoint.value(UNWELL, **SHUT_DOWN) == 0
+
+
+def test_what_ails_in_the_cloud_and_on_the_node_is_counted_beside_each_other(
+    start_node: Callable[..., DriverProcess],
+    make_volume: Callable[..., Volume],
+    disk: Disk,
+    endpoint: Endpoint,
+) -> None:  # one process may be both
+    with SimulatorProcess.start("--latency", "0s", "--local-instance", "none") as cloud:
+        zone = cloud.zones[0]
+        cloud.add_volumes(zone, 1)
+        cloud.set_volume_state(zone, cloud.volumes()[0]["id"], "error")
+        flags = (*endpoint.flags, "--api-endpoint", cloud.api_endpoint)
+        both = start_node(*flags, command="all", **cloud.environment)
+        wait_until(lambda: endpoint.value(UNWELL, **API_ERROR) == 1)
+
+        shut_down(make_volume(disk, both))
+
+        assert endpoint.value(UNWELL, **SHUT_DOWN) == 1
+        assert endpoint.value(UNWELL, **API_ERROR) == 1
 
 
 def shut_down(volume: Volume) -> None:
