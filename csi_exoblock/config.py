@@ -31,6 +31,10 @@ class Timing:
     )
     api_retry_initial: float = seconds(0.2, "first pause before a failed GET is repeated")
     api_retry_max: float = seconds(3.0, "a GET's pauses double up to this")
+    credentials_wait: float = seconds(
+        1.0, "a key may be revoked so long before its file shows the next one (F1)"
+    )
+    credentials_poll: float = seconds(0.05, "reading a small file costs a fraction of that")
     pace_recovery: float = seconds(
         20.0, "by then a zone that refused a request is asked as fast as before it did (S20)"
     )

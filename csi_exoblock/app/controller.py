@@ -46,7 +46,7 @@ def build_controller(
     timing = server.timing
     transport = Transport(
         session=open_session(user_agent=api.user_agent, ca_file=api.ca_file),
-        keyring=Keyring(api.credentials, api.credentials_file),
+        keyring=Keyring(api.credentials, api.credentials_file, timing=timing),
         proxy=Proxy(api.proxy, api.no_proxy),
         paces=Paces(timing=timing, most_per_second=api.max_qps),
         timing=timing,

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from pathlib import Path
 
+from csi_exoblock.concurrency import Deadline
+from csi_exoblock.config import Timing
 from csi_exoblock.credentials import KEY_VARIABLE, SECRET_VARIABLE, Credentials, read_credentials
 
 log = logging.getLogger(__name__)
@@ -26,11 +29,14 @@ class Keyring:
         path: The file or folder where its successors will be; `None` for a key that never changes.
     """
 
-    def __init__(self, first: Credentials, path: Path | None) -> None:
+    def __init__(self, first: Credentials, path: Path | None, *, timing: Timing) -> None:
         self._path = path
+        self._timing = timing
         self._lock = threading.Lock()
         self._current = first
         self._seen: _State | None = None
+        self._refused: Credentials | None = None
+        self._refused_at = 0.0
 
     def current(self) -> Credentials:
         """Return the key to sign with."""
@@ -38,13 +44,29 @@ class Keyring:
             self._read(self._path)
         return self._current
 
-    def has_successor_of(self, refused: Credentials) -> bool:
+    def has_successor_of(self, refused: Credentials, deadline: Deadline) -> bool:
         """Read the file again, and tell whether its key is another one than the one refused.
 
         Read whatever its state says: one changed twice within a tick of the clock may look alike.
+        And again for the moment after a key's first refusal: its successor may be on its way.
         """
-        if self._path is not None:
-            any(self._read(self._path) for _ in range(_READS))
+        if self._path is None:
+            return False
+        patience = deadline.within(self._patience_with(refused))
+        while not self._read_successor_of(refused, self._path):
+            if not patience.remaining():
+                return False
+            patience.pause(threading.Event(), self._timing.credentials_poll)
+        return True
+
+    def _patience_with(self, refused: Credentials) -> float:
+        with self._lock:
+            if refused != self._refused:
+                self._refused, self._refused_at = refused, time.monotonic()
+            return self._refused_at + self._timing.credentials_wait - time.monotonic()
+
+    def _read_successor_of(self, refused: Credentials, path: Path) -> bool:
+        any(self._read(path) for _ in range(_READS))
         return self._current != refused
 
     def _read(self, path: Path) -> bool:

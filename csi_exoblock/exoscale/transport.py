@@ -178,11 +178,12 @@ class Transport:
                     self._tell(pace, turn, request, answer)
             except DeadlineExceeded as error:
                 raise refusal or error from error
-            if answer.status in _DENIED and self._keyring.has_successor_of(credentials):
+            if answer.status == HTTPStatus.TOO_MANY_REQUESTS:
+                refusal = _refusal(request, answer)
+            elif answer.status in _DENIED and self._keyring.has_successor_of(credentials, deadline):
                 log.info("sent again with the new key", extra={"operation": request.operation})
-            elif answer.status != HTTPStatus.TOO_MANY_REQUESTS:
+            else:
                 return answer
-            refusal = _refusal(request, answer)
 
     def _tell(self, pace: Pace, turn: Turn, request: Request, answer: _Answer) -> None:
         """Let the pace know how the zone received a request, and what it asks for."""

@@ -25,7 +25,12 @@ from tests.simulator_process import API_KEY, API_SECRET, SimulatorProcess
 
 # Pauses are short, patience is long: no test waits, and none fails on a busy machine.
 QUICK = replace(
-    Timing(), api_retry_initial=0.001, api_retry_max=0.01, poll_initial=0.001, poll_max=0.02
+    Timing(),
+    api_retry_initial=0.001,
+    api_retry_max=0.01,
+    credentials_wait=0.01,
+    poll_initial=0.001,
+    poll_max=0.02,
 )
 USER_AGENT = "csi-exoblock/tests"
 CREDENTIALS = Credentials(key=API_KEY, secret=API_SECRET)
@@ -66,7 +71,7 @@ def make_transport(metrics: Metrics) -> Iterator[MakeTransport]:
     ) -> Transport:
         transport = Transport(
             session=open_session(user_agent=USER_AGENT, ca_file=None),
-            keyring=keyring or Keyring(CREDENTIALS, None),
+            keyring=keyring or Keyring(CREDENTIALS, None, timing=timing),
             proxy=proxy or Proxy(None, ""),
             paces=paces or Paces(timing=timing, most_per_second=math.inf),
             timing=timing,

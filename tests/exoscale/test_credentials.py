@@ -11,11 +11,11 @@ import pytest
 
 from csi_exoblock.concurrency import Deadline
 from csi_exoblock.credentials import read_credentials
-from csi_exoblock.errors import ApiDenied, ApiUnavailable
+from csi_exoblock.errors import ApiDenied, ApiUnavailable, DeadlineExceeded
 from csi_exoblock.exoscale.keyring import Keyring
 from csi_exoblock.exoscale.transport import Request, Transport
 from tests.asking import LONG_SECONDS
-from tests.exoscale.conftest import MakeTransport
+from tests.exoscale.conftest import QUICK, MakeTransport
 from tests.exoscale.scripted_server import Answer, Hold, Received, ScriptedServer
 
 
@@ -28,7 +28,7 @@ def file(tmp_path: pathlib.Path) -> pathlib.Path:
 
 @pytest.fixture
 def transport(make_transport: MakeTransport, file: pathlib.Path) -> Transport:
-    return make_transport(keyring=Keyring(read_credentials(file), file))
+    return make_transport(keyring=Keyring(read_credentials(file), file, timing=QUICK))
 
 
 @pytest.mark.parametrize("status", [401, 403])
@@ -69,6 +69,22 @@ def test_request_is_sent_again_only_when_it_is_its_turn(
     with pytest.raises(ApiUnavailable, match="left alone"):
         sending.result()
     assert [key_of(each) for each in server.received] == ["EXOold"]
+
+
+def test_request_that_has_no_time_for_its_second_turn_was_not_denied(
+    server: ScriptedServer, transport: Transport, threads: ThreadPoolExecutor, file: pathlib.Path
+) -> None:  # its caller comes again, and the new key is tried then
+    gate, deadline = threading.Event(), Deadline(LONG_SECONDS)
+    server.script += [Hold(gate, Answer(401))]
+    sending = threads.submit(transport.send, request(server, "PUT"), str, deadline)
+    server.arrived.acquire()
+
+    write(file, "EXOnew")
+    deadline.cancel()
+    gate.set()
+
+    with pytest.raises(DeadlineExceeded):
+        sending.result()
 
 
 def test_request_is_sent_again_once_only(
