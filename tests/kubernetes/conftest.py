@@ -48,16 +48,29 @@ def cloud(installation: Installation) -> Iterator[Cloud]:
     installation.cloud.heal()
 
 
+@pytest.fixture(scope="session")
+def leaving(installation: Installation) -> Iterator[list[Namespace]]:
+    """The empty namespaces that nobody waited for; before the cluster ends they are gone too."""
+    namespaces: list[Namespace] = []
+    yield namespaces
+    for namespace in namespaces:
+        namespace.wait_gone()
+
+
 @pytest.fixture
-def namespace(installation: Installation, request: pytest.FixtureRequest) -> Iterator[Namespace]:
+def namespace(
+    installation: Installation, leaving: list[Namespace], request: pytest.FixtureRequest
+) -> Iterator[Namespace]:
     """A namespace of the test's own; afterwards nothing of it is left anywhere."""
     name = re.sub("[^a-z0-9]+", "-", request.node.name.removeprefix("test_").lower())
     unique = f"{zlib.crc32(name.encode()):08x}"  # a name has 63 characters at most, tests have more
     namespace = Namespace(installation.cluster, f"{name[:50].strip('-')}-{unique}")
     namespace.create()
     yield namespace
-    namespace.delete()
+    namespace.clear()
     assert_nothing_left(namespace, installation.cloud)
+    namespace.remove_itself()
+    leaving.append(namespace)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

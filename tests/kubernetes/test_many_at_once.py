@@ -30,7 +30,11 @@ def test_thirty_claims_and_pods_come_and_go_with_their_namespace(
     volumes = cloud.volumes(namespace.name)
     assert len(volumes) == _MANY  # C1
     assert {volume.instance for volume in volumes} == {INSTANCE}
-    # the namespace goes now, with everything in it: see its fixture
+
+    namespace.remove_itself()
+
+    namespace.wait_gone()
+    namespace.wait(lambda: not cloud.volumes(namespace.name), "the cloud has no volume of it")
 
 
 def test_the_volume_of_a_dead_node_is_freed_by_the_out_of_service_taint(

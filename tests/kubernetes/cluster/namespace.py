@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from tests.kubernetes.cluster.api import CLAIM, EVENT, NAMESPACE, POD, SERVICE_ACCOUNT, Kind
+from tests.kubernetes.cluster.api import (
+    CLAIM,
+    EVENT,
+    NAMESPACE,
+    POD,
+    SERVICE_ACCOUNT,
+    SNAPSHOT,
+    STATEFUL_SET,
+    Kind,
+)
 from tests.kubernetes.cluster.cluster import Cluster
 from tests.kubernetes.cluster.documents import Document, Json
 from tests.kubernetes.cluster.places import LOGS
@@ -14,6 +23,7 @@ from tests.kubernetes.cluster.polling import WAIT_SECONDS, wait_until
 T = TypeVar("T")
 
 _LOG_LINES = 25
+_CONTENT = (STATEFUL_SET, POD, SNAPSHOT, CLAIM)  # the owner first: it would make its pods anew
 
 
 class Namespace:
@@ -28,11 +38,18 @@ class Namespace:
         self.cluster.api.create(NAMESPACE, {"metadata": {"name": self.name}})
         self.wait(lambda: self.find(SERVICE_ACCOUNT, "default"), "a default service account")
 
-    def delete(self) -> None:
-        """Delete it with all that is in it and return when the last object is gone."""
-        api = self.cluster.api
-        api.delete(NAMESPACE, self.name)
-        self.wait(lambda: api.find(NAMESPACE, self.name) is None, "the namespace is gone")
+    def clear(self) -> None:
+        """Delete all that flows make in it, at once, and return when the last of it is gone."""
+        self.wait(lambda: not self._sweep(), "the namespace is empty")
+
+    def remove_itself(self) -> None:
+        """Ask for its deletion; the cluster begins with that after 5 seconds."""
+        self.cluster.api.delete(NAMESPACE, self.name)
+
+    def wait_gone(self) -> None:
+        """Return when it is gone, after the last object in it."""
+        find = self.cluster.api.find
+        self.wait(lambda: find(NAMESPACE, self.name) is None, "the namespace is gone")
 
     def add(self, kind: Kind, name: str, manifest: Json) -> None:
         """Create an object in it."""
@@ -85,6 +102,16 @@ class Namespace:
             return f"{explain()}\n{self._describe()}"
 
         return wait_until(question, promise, seconds=seconds, explain=explain_all)
+
+    def _sweep(self) -> list[Document]:
+        """Ask for the deletion of all that flows make, and return what is there still."""
+        left = []
+        for kind in _CONTENT:
+            for found in self.cluster.api.list(kind, self.name):
+                if not found.text("metadata", "deletionTimestamp"):
+                    self.remove(kind, found.text("metadata", "name"))
+                left.append(found)
+        return left
 
     def _describe(self) -> str:
         """Show what a person would look at: objects, events, the end of the driver's logs."""
