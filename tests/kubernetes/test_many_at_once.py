@@ -41,7 +41,7 @@ def test_the_volume_of_a_dead_node_is_freed_by_the_out_of_service_taint(
     namespace: Namespace, cloud: Cloud
 ) -> None:
     claim = Claim.create(namespace)
-    with node_object(namespace.cluster.api, cloud, "dies", ZONE) as node:
+    with node_object(namespace, cloud, "dies", ZONE) as node:
         lost = Pod.create(namespace, "lost", mounts={"/data": claim}, node="dies")
         namespace.wait(
             lambda: [v for v in cloud.volumes(namespace.name) if v.instance == node.instance],

@@ -5,21 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import pytest
-
 from tests.kubernetes.cluster.claims import Claim
 from tests.kubernetes.cluster.classes import storage_class
 from tests.kubernetes.cluster.cloud import Cloud
 from tests.kubernetes.cluster.namespace import Namespace
 from tests.kubernetes.cluster.node_objects import node_object
-from tests.kubernetes.cluster.places import NODE_NAME, OTHER_ZONE, ZONE
+from tests.kubernetes.cluster.places import DOOMED_ZONE, NODE_NAME, OTHER_ZONE, ZONE
 from tests.kubernetes.cluster.pods import Pod
 from tests.kubernetes.cluster.snapshots import Snapshot
 
 
 def test_the_volume_is_made_in_the_zone_of_its_pod(namespace: Namespace, cloud: Cloud) -> None:
-    api = namespace.cluster.api
-    with node_object(api, cloud, "elsewhere", OTHER_ZONE) as node:
+    with node_object(namespace, cloud, "there", OTHER_ZONE) as node:
         here = Claim.create(namespace, "here")
         there = Claim.create(namespace, "there")
         Pod.create(namespace, "pod-here", mounts={"/data": here}, zone=ZONE)
@@ -47,26 +44,24 @@ def test_a_claim_waits_while_its_zone_has_no_node(namespace: Namespace, cloud: C
         assert cloud.volumes(namespace.name) == []
 
 
-@pytest.mark.alone
 def test_a_claim_in_a_dead_zone_says_why_and_is_bound_once_it_lives(
     namespace: Namespace, cloud: Cloud
 ) -> None:
-    cloud.add_fault(fault="drop", zone=OTHER_ZONE)
-    with node_object(namespace.cluster.api, cloud, "elsewhere", OTHER_ZONE):
+    cloud.add_fault(fault="drop", zone=DOOMED_ZONE)
+    with node_object(namespace, cloud, "doomed", DOOMED_ZONE):
         claim = Claim.create(namespace)
-        pod = Pod.create(namespace, mounts={"/data": claim}, zone=OTHER_ZONE)
+        pod = Pod.create(namespace, mounts={"/data": claim}, zone=DOOMED_ZONE)
 
-        claim.wait_event("ProvisioningFailed", OTHER_ZONE)
+        claim.wait_event("ProvisioningFailed", DOOMED_ZONE)
         assert claim.phase == "Pending"
         cloud.heal()
 
-        assert claim.wait_bound().zone == OTHER_ZONE
+        assert claim.wait_bound().zone == DOOMED_ZONE
         pod.abandon()
         claim.delete()
         namespace.wait(lambda: not cloud.volumes(namespace.name), "the cloud has no volume of it")
 
 
-@pytest.mark.alone
 def test_a_restore_ends_in_the_zone_of_its_snapshot_though_its_pod_began_elsewhere(
     namespace: Namespace, cloud: Cloud
 ) -> None:
@@ -75,11 +70,12 @@ def test_a_restore_ends_in_the_zone_of_its_snapshot_though_its_pod_began_elsewhe
     writer.run("echo canary > /data/file && sync -f /data")
     snapshot = Snapshot.create(namespace, of=source).wait_ready()
 
-    with node_object(namespace.cluster.api, cloud, "elsewhere", OTHER_ZONE):
-        with no_room_here(namespace):
+    with node_object(namespace, cloud, "elsewhere", OTHER_ZONE):
+        with no_room_here(namespace) as occupant:
             restored = Claim.create(namespace, "restored", snapshot=snapshot.name)
+            mounts = {"/data": restored}
             reader = Pod.create(
-                namespace, "reader", mounts={"/data": restored}, preferred_zone=ZONE
+                namespace, "reader", mounts=mounts, preferred_zone=ZONE, apart_from=occupant
             )
             restored.wait_event("ProvisioningFailed", "ResourceExhausted", snapshot.handle, ZONE)
 
@@ -89,10 +85,10 @@ def test_a_restore_ends_in_the_zone_of_its_snapshot_though_its_pod_began_elsewhe
 
 
 @contextmanager
-def no_room_here(namespace: Namespace) -> Iterator[None]:
-    """Let no new pod be put on the real node during the block."""
-    namespace.kubectl("cordon", NODE_NAME)
+def no_room_here(namespace: Namespace) -> Iterator[Pod]:
+    """Have a pod on the real node during the block, apart from which others may be put."""
+    occupant = Pod.create(namespace, "occupant", node=NODE_NAME).wait_running()
     try:
-        yield
+        yield occupant
     finally:
-        namespace.kubectl("uncordon", NODE_NAME)
+        occupant.delete()

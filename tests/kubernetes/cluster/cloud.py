@@ -17,6 +17,7 @@ from tests.kubernetes.cluster.places import (
     CLOUD,
     CLOUD_PORT,
     DEVICES,
+    DOOMED_ZONE,
     INSTANCE,
     OTHER_ZONE,
     ZONE,
@@ -63,6 +64,7 @@ class Cloud:
     def __init__(self) -> None:
         self._session = requests.Session()
         self._session.trust_env = False
+        self._faults: list[int] = []
         self.daemon = Daemon(
             name="simulator",
             command=[
@@ -71,7 +73,7 @@ class Cloud:
                 "csi_exoblock",
                 "simulator",
                 f"--listen=127.0.0.1:{CLOUD_PORT}",
-                f"--sim-zones={ZONE},{OTHER_ZONE}",
+                f"--sim-zones={ZONE},{OTHER_ZONE},{DOOMED_ZONE}",
                 f"--local-instance={ZONE}/{INSTANCE}",
                 f"--device-dir={DEVICES}",
                 f"--state-dir={CLOUD}",
@@ -125,11 +127,12 @@ class Cloud:
         Args:
             rule: The fields of `csi_exoblock.simulator.faults.Rule`.
         """
-        self._send("POST", "faults", rule)
+        self._faults.append(self._send("POST", "faults", rule).number("id"))
 
     def heal(self) -> None:
-        """End all faults."""
-        self._send("DELETE", "faults")
+        """End the faults that were added here; those of a flow beside this one stay."""
+        while self._faults:
+            self._send("DELETE", f"faults/{self._faults.pop()}")
 
     @contextmanager
     def answering(self, question: str, answer: str) -> Iterator[None]:

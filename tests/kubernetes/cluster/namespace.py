@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from tests.kubernetes.cluster.api import (
@@ -51,9 +51,12 @@ class Namespace:
         find = self.cluster.api.find
         self.wait(lambda: find(NAMESPACE, self.name) is None, "the namespace is gone")
 
-    def add(self, kind: Kind, name: str, manifest: Json) -> None:
+    def add(
+        self, kind: Kind, name: str, manifest: Json, labels: Mapping[str, str] | None = None
+    ) -> None:
         """Create an object in it."""
-        self.cluster.api.create(kind, {"metadata": {"name": name}, **manifest}, self.name)
+        metadata = {"name": name, "labels": dict(labels or {})}
+        self.cluster.api.create(kind, {"metadata": metadata, **manifest}, self.name)
 
     def find(self, kind: Kind, name: str) -> Document | None:
         """Return an object, or None when there is none of that name."""

@@ -32,6 +32,9 @@ ZONE: Final = "ch-gva-2"
 OTHER_ZONE: Final = "de-fra-1"
 """A zone in which nodes are objects only."""
 
+DOOMED_ZONE: Final = "at-vie-2"
+"""Another such zone, for the one flow that lets a zone die."""
+
 INSTANCE: Final = "5e0f6d1c-93f4-4f0e-8d0b-0c8f6b5d2a10"
 """The cloud's instance that the real node is."""
 

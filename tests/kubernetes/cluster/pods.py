@@ -14,6 +14,8 @@ from tests.kubernetes.cluster.namespace import Namespace
 from tests.kubernetes.cluster.node_objects import OBJECT_ONLY
 from tests.kubernetes.cluster.places import KUBELET
 
+_NAME_LABEL = "pod"
+_NODE_LABEL = "kubernetes.io/hostname"
 _ZONE_LABEL = "topology.kubernetes.io/zone"
 # A shell as process 1 ignores TERM unless told otherwise, and its pod would end by a time-out.
 WAIT_FOR_TERM = "trap 'exit 0' TERM; sleep 1000000 & wait"
@@ -40,6 +42,7 @@ class Pod:
         zone: str = "",
         preferred_zone: str = "",
         node: str = "",
+        apart_from: Pod | None = None,
         script: str = WAIT_FOR_TERM,
         restart_policy: str = "Always",
     ) -> Self:
@@ -54,6 +57,7 @@ class Pod:
             zone: Run only on nodes of this zone.
             preferred_zone: Run on nodes of this zone if there is room, else on any.
             node: Run only on this node.
+            apart_from: Run on any node but that pod's.
         """
         by_path = {**(mounts or {}), **(devices or {})}
         names = {path: path.strip("/").replace("/", "-") for path in (*by_path, *(ephemeral or {}))}
@@ -81,12 +85,14 @@ class Pod:
         if zone:
             spec["nodeSelector"] = {_ZONE_LABEL: zone}
         if node:
-            spec["nodeSelector"] = {"kubernetes.io/hostname": node}
-        if preferred_zone:
-            spec["affinity"] = {"nodeAffinity": _preference(preferred_zone)}
+            spec["nodeSelector"] = {_NODE_LABEL: node}
+        spec["affinity"] = {
+            **(_preference(preferred_zone) if preferred_zone else {}),
+            **(_distance(apart_from) if apart_from else {}),
+        }
         if zone or preferred_zone or node:
-            spec["tolerations"] = [{"key": OBJECT_ONLY, "operator": "Exists"}]
-        namespace.add(POD, name, {"spec": spec})
+            spec["tolerations"] = [{"key": OBJECT_ONLY, "value": namespace.name}]
+        namespace.add(POD, name, {"spec": spec}, labels={_NAME_LABEL: name})
         return cls(namespace, name)
 
     def run(self, script: str) -> str:
@@ -221,7 +227,15 @@ def _volume_of_claim(name: str, claim: Claim, read_only: bool) -> dict[str, obje
 def _preference(zone: str) -> dict[str, object]:
     in_zone = {"key": _ZONE_LABEL, "operator": "In", "values": [zone]}
     term = {"weight": 100, "preference": {"matchExpressions": [in_zone]}}
-    return {"preferredDuringSchedulingIgnoredDuringExecution": [term]}
+    return {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [term]}}
+
+
+def _distance(pod: Pod) -> dict[str, object]:
+    term = {
+        "labelSelector": {"matchLabels": {_NAME_LABEL: pod.name}},
+        "topologyKey": _NODE_LABEL,
+    }
+    return {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}
 
 
 def _ephemeral(name: str, size: str) -> dict[str, object]:
