@@ -22,7 +22,7 @@ from tests.kubernetes.cluster.programs import build_programs
 
 _FOLDER = Path(__file__).parent
 _FIRST_CLAIM = _FOLDER / "first-claim.yaml"
-_TOGETHER = ("-m", "not alone", "--numprocesses=5")
+_TOGETHER = ("-m", "not alone", "--numprocesses=6", "--maxschedchunk=1")
 _ALONE = ("-m", "alone")
 _NO_TESTS = 5  # pytest's exit code when options select none
 

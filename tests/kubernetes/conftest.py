@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import zlib
@@ -21,10 +22,16 @@ RUNNING = "CSI_EXOBLOCK_TEST_CLUSTER"
 _TEST_SECONDS = 600  # far above what any flow takes; the waits inside say more when they end
 
 
+@pytest.hookimpl(trylast=True)  # of those that options have not deselected
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give the flows more time than other tests have."""
+    """Give the flows more time than other tests have, and let the long ones begin first."""
     for item in items:
         item.add_marker(pytest.mark.timeout(_TEST_SECONDS))
+    long = [item for item in items if item.get_closest_marker("long")]
+    others = [item for item in items if item not in long]
+    # A worker is handed its first two flows at once, so that no two long ones may be neighbours.
+    pairs = list(itertools.chain.from_iterable(zip(long, others, strict=False)))
+    items[:] = [*pairs, *long[len(others) :], *others[len(long) :]]
 
 
 @pytest.fixture(scope="session")

@@ -39,6 +39,7 @@ def test_a_set_scaled_to_zero_comes_back_larger(namespace: Namespace, cloud: Clo
     assert pod.run("cat /data/file") == "canary"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("fstype", ["ext4", "xfs"])
 def test_a_claim_in_use_says_what_to_do_and_grows_with_the_next_pod(
     namespace: Namespace, cloud: Cloud, fstype: str
@@ -89,6 +90,7 @@ def test_a_claim_grows_with_its_next_attach_wherever_that_is(
     claim.wait_capacity("2Gi", seconds=_RESIZER_SECONDS)
 
 
+@pytest.mark.long
 def test_a_growth_that_was_lowered_before_it_happened_is_the_lower_one(
     namespace: Namespace, cloud: Cloud
 ) -> None:
