@@ -11,6 +11,7 @@ from tests.kubernetes.cluster.claims import Claim
 from tests.kubernetes.cluster.cloud import Cloud
 from tests.kubernetes.cluster.namespace import Namespace
 from tests.kubernetes.cluster.pods import Pod
+from tests.kubernetes.test_expansion import wait_detached
 
 pytestmark = pytest.mark.alone
 
@@ -23,13 +24,15 @@ _STORM_PODS = 5
 def test_a_minute_without_api_in_the_middle_of_everything_is_survived(
     namespace: Namespace, cloud: Cloud
 ) -> None:
-    attached = _claim_that_was_used(namespace, "attached")
-    doomed = _claim_that_was_used(namespace, "doomed")
-    used = Claim.create(namespace, "used")
-    leaving = Pod.create(namespace, "leaving", mounts={"/data": used}).wait_running()
-    unwanted = _claim_that_was_used(namespace, "unwanted")
-    kept = Claim.create(namespace, "kept")
-    stopping = Pod.create(namespace, "stopping", mounts={"/data": kept}).wait_running()
+    attached, doomed, unwanted = _claims_that_were_used(
+        namespace, cloud, "attached", "doomed", "unwanted"
+    )
+    leaving, stopping = (
+        Pod.create(namespace, name, mounts={"/data": Claim.create(namespace, f"of-{name}")})
+        for name in ("leaving", "stopping")
+    )
+    leaving.wait_running()
+    stopping.wait_running()
 
     with cloud.slowed(_SLOW_SECONDS):
         namespace.remove(POD, leaving.name)
@@ -79,13 +82,18 @@ def test_pods_come_up_by_themselves_after_a_storm_of_refusals(
     assert len(cloud.volumes(namespace.name)) == _STORM_PODS  # C2
 
 
-def _claim_that_was_used(namespace: Namespace, name: str) -> Claim:
-    """Return a claim whose volume has a file with the claim's name, and is detached."""
-    claim = Claim.create(namespace, name)
-    pod = Pod.create(namespace, f"user-of-{name}", mounts={"/data": claim}).wait_running()
-    pod.run(f"echo {name} > /data/file && sync -f /data")
-    pod.delete()
-    return claim
+def _claims_that_were_used(namespace: Namespace, cloud: Cloud, *names: str) -> list[Claim]:
+    """Return claims whose volumes have a file with the claim's name each, and are detached."""
+    claims = [Claim.create(namespace, name) for name in names]
+    pods = [
+        Pod.create(namespace, f"user-of-{claim.name}", mounts={"/data": claim}) for claim in claims
+    ]
+    for pod, name in zip(pods, names, strict=True):
+        pod.wait_running().run(f"echo {name} > /data/file && sync -f /data")
+    for pod in pods:
+        namespace.remove(POD, pod.name)
+    wait_detached(namespace, cloud)
+    return claims
 
 
 def _states(cloud: Cloud, namespace: Namespace) -> list[str]:
