@@ -171,7 +171,7 @@ class ZoneWatch:
             listed = self._list(resource)
         except DriverError as error:
             log.debug("list failed", extra={"zone": self._client.zone, "error": str(error)})
-            is_refused = not isinstance(error, ApiUnavailable | DeadlineExceeded)
+            is_refused = isinstance(error, ApiDenied | ApiRejected | NotFound)
             for each in at:
                 each.resource = None if is_refused else resource
                 self._go_on(each)
