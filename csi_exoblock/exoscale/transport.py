@@ -187,13 +187,13 @@ class Transport:
 
     def _tell(self, pace: Pace, turn: Turn, request: Request, answer: _Answer) -> None:
         """Let the pace know how the zone received a request, and what it asks for."""
+        if seconds := _seconds(answer.retry_after):
+            pace.close(seconds)  # before anybody learns of the rest, and sends
         if answer.status == HTTPStatus.TOO_MANY_REQUESTS:
             self._metrics.api_throttled.labels(request.operation, "server").inc()
             pace.refused(turn)
         else:
             pace.taken()
-        if seconds := _seconds(answer.retry_after):
-            pace.close(seconds)
 
     def _timeout(self, request: Request, deadline: Deadline) -> float:
         longest = self._timing.api_timeout
