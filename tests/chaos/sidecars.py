@@ -205,13 +205,18 @@ class Sidecars:
             return
         if not (self._world.restarts or self._world.leader_changes):
             self._world.story.breach("a failed creation leaves nothing behind", str(refused))
-        administrator = Administrator(self._world.cloud)
-        delete = {
-            "volume": administrator.delete_volume,
-            "snapshot": administrator.delete_snapshot,
-        }[broken[1]]
-        with contextlib.suppress(requests.RequestException):  # a fault befell it; asked again
-            delete(broken[2])
+        kind, id = broken.groups()
+        cloud = self._world.cloud
+        administrator = Administrator(cloud)
+        delete, all_left = {
+            "volume": (administrator.delete_volume, cloud.volumes),
+            "snapshot": (administrator.delete_snapshot, cloud.snapshots),
+        }[kind]
+        for _ in self._attempts(f"{kind} {id} is deleted by hand"):
+            if id.split("/")[1] not in {each["id"] for each in all_left()}:
+                break
+            with contextlib.suppress(requests.RequestException):  # a fault befell it
+                delete(id)
         self._world.mended += 1
 
     def _require_same(self, what: str, answer: Any) -> None:
