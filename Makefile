@@ -24,7 +24,7 @@ lint: setup ## format, lint and types, without changing anything
 	$(BIN)/mypy
 
 check: lint ## lint and the fast tests, in seconds
-	$(PYTEST) -m "not slow" --quiet
+	$(PYTEST) -m fast --quiet
 
 test: setup ## the whole test suite, in minutes; as root also on loop devices
 	$(PYTEST) -m "not kill_points"

@@ -17,8 +17,8 @@ from tests.bench.processes import cpu_seconds
 from tests.bench.stage import Stage, controller_of
 from tests.bench.traces import Span, Trace, operations_of, requests_of
 from tests.controller import requests as csi
-from tests.driver_process import DriverProcess
-from tests.simulator_process import SimulatorProcess
+from tests.support.driver_process import DriverProcess
+from tests.support.simulator_process import SimulatorProcess
 
 _RATIOS = {0.3: 2.5, 2.0: 1.25}
 _CALLS = 130

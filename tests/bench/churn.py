@@ -21,8 +21,8 @@ from tests.bench.node import (
 from tests.bench.processes import Footprint, footprint
 from tests.bench.stage import Stage
 from tests.bench.storm import Sidecars
-from tests.driver_process import DriverProcess
 from tests.node.disks import attached_disk
+from tests.support.driver_process import DriverProcess
 
 _SAMPLES = 12
 _NODE_RSS_MIB = 48.0

@@ -13,7 +13,7 @@ from tests.bench.figures import Goal, Spread, milliseconds, table
 from tests.bench.stage import Stage, controller_of
 from tests.bench.traces import Trace, Watch
 from tests.controller import requests as csi
-from tests.simulator_process import SimulatorProcess
+from tests.support.simulator_process import SimulatorProcess
 
 _RATIOS = {0.3: 1.15, 2.0: 1.05}
 _CALLS = 21

@@ -14,10 +14,11 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from csi_exoblock.pb import csi_pb2, csi_pb2_grpc
 from tests.bench.figures import Goal, Spread, milliseconds, table
-from tests.bench.stage import Stage, free_port
+from tests.bench.stage import Stage
 from tests.controller.requests import capability
-from tests.driver_process import DriverProcess
 from tests.node.disks import Disk, attached_disk
+from tests.support.driver_process import DriverProcess
+from tests.support.ports import free_port
 
 FILESYSTEMS = ("ext4", "xfs")
 FORMAT = {"format": "ifBlank"}

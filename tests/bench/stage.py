@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import pathlib
-import socket
 import tempfile
 import threading
 import time
@@ -14,8 +12,8 @@ from dataclasses import dataclass
 
 from csi_exoblock.pb import csi_pb2_grpc
 from tests.bench.plan import Plan
-from tests.driver_process import DriverProcess
-from tests.simulator_process import SimulatorProcess
+from tests.support.driver_process import DriverProcess
+from tests.support.simulator_process import SimulatorProcess
 
 INSTANCE = "5e0f6d1c-93f4-4f0e-8d0b-0c8f6b5d2a10"
 UNLIMITED = -1
@@ -115,9 +113,3 @@ class Stage:
 def controller_of(driver: DriverProcess) -> csi_pb2_grpc.ControllerStub:
     """Return the controller service of a driver."""
     return csi_pb2_grpc.ControllerStub(driver.channel)
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as listener:
-        return int(listener.getsockname()[1])

@@ -14,7 +14,7 @@ from csi_exoblock.pb import csi_pb2, csi_pb2_grpc
 from tests.bench.figures import Goal, Spread, milliseconds, table
 from tests.bench.processes import Footprint, cpu_seconds, footprint
 from tests.bench.stage import Stage
-from tests.driver_process import DriverProcess
+from tests.support.driver_process import DriverProcess
 
 _LIMIT_SECONDS = 1.0
 _PATIENCE_SECONDS = 30.0

@@ -18,8 +18,8 @@ from tests.bench.prober import probing
 from tests.bench.processes import Footprint, cpu_seconds, footprint
 from tests.bench.stage import Stage, controller_of
 from tests.controller import requests as csi
-from tests.driver_process import DriverProcess
-from tests.simulator_process import SimulatorProcess
+from tests.support.driver_process import DriverProcess
+from tests.support.simulator_process import SimulatorProcess
 
 # As the chart sets them: requirements.md, section 0, and surface.md, section 9.
 PROVISIONER_WORKERS = 100

@@ -16,7 +16,7 @@ from tests.chaos.plan import ZONES
 from tests.chaos.sidecars import PATIENCE_SECONDS
 from tests.chaos.suites import Result, Suite
 from tests.chaos.world import FLAGS, TIME_SCALE
-from tests.simulator_process import SimulatorProcess
+from tests.support.simulator_process import SimulatorProcess
 
 _SHORT_PATIENCE_SECONDS = 10.0
 

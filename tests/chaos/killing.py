@@ -20,7 +20,7 @@ from tests.chaos.fleet import NEVER, Driver, Fleet, Kill
 from tests.chaos.plan import ZONES
 from tests.chaos.scenes import SCENES, Cast, Scene
 from tests.chaos.world import CALL_SECONDS, TIME_SCALE
-from tests.simulator_process import SimulatorProcess
+from tests.support.simulator_process import SimulatorProcess
 
 _ATTEMPTS = 100
 _PAUSE_SECONDS = 1 * TIME_SCALE

@@ -14,7 +14,7 @@ from tests.chaos.plan import plan_of
 from tests.chaos.sidecars import PATIENCE_SECONDS, Sidecars
 from tests.chaos.story import Story
 from tests.chaos.world import World
-from tests.simulator_process import SimulatorProcess
+from tests.support.simulator_process import SimulatorProcess
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

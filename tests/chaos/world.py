@@ -14,7 +14,7 @@ from tests.chaos.fleet import NEVER, Driver, Fleet, Kill
 from tests.chaos.plan import Plan
 from tests.chaos.story import Story
 from tests.controller.administrator import Administrator
-from tests.simulator_process import SimulatorProcess
+from tests.support.simulator_process import SimulatorProcess
 
 TIME_SCALE = 0.02
 """A second of a cluster is 20 ms here: long beside a request on loopback, which takes 3."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import requests
 from exoscale_auth import ExoscaleV2Auth
 
-from tests.simulator_process import API_KEY, API_SECRET, SimulatorProcess
+from tests.support.simulator_process import API_KEY, API_SECRET, SimulatorProcess
 
 
 class Administrator:

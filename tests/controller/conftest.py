@@ -12,8 +12,8 @@ from csi_exoblock.config import Timing
 from csi_exoblock.pb import csi_pb2_grpc
 from tests.controller.administrator import Administrator
 from tests.controller.requests import create_volume
-from tests.driver_process import DriverProcess
-from tests.simulator_process import SimulatorProcess
+from tests.support.driver_process import DriverProcess
+from tests.support.simulator_process import SimulatorProcess
 
 # The driver lives ten times as fast as in a cluster: names settle in 0.5 s, doubts end after 1 s.
 TIME_SCALE = "0.1"

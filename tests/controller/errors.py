@@ -14,7 +14,7 @@ from csi_exoblock.simulator.resources import Reason
 from tests.controller import requests as csi
 from tests.controller.administrator import Administrator
 from tests.controller.conftest import Controller
-from tests.simulator_process import SimulatorProcess
+from tests.support.simulator_process import SimulatorProcess
 
 # What befalls the one write that an RPC sends, the row of the error table.
 ANSWERS: Mapping[str, Mapping[str, Any]] = {

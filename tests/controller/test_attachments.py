@@ -11,8 +11,8 @@ import pytest
 from tests.controller.conftest import Controller, StartController
 from tests.controller.requests import absent_id, create_volume, publish, unpublish
 from tests.controller.waiting import as_a_sidecar_would, wait_until_called
-from tests.grpc_errors import refused
-from tests.simulator_process import SimulatorProcess
+from tests.support.grpc_errors import refused
+from tests.support.simulator_process import SimulatorProcess
 
 GET = "get-block-storage-volume"
 ATTACH = "attach-block-storage-volume-to-instance"

@@ -28,7 +28,7 @@ from tests.controller.requests import (
     unpublish,
 )
 from tests.controller.waiting import as_a_sidecar_would
-from tests.simulator_process import SimulatorProcess
+from tests.support.simulator_process import SimulatorProcess
 
 T = TypeVar("T")
 

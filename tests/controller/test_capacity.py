@@ -10,8 +10,8 @@ import pytest
 from csi_exoblock.pb import csi_pb2
 from tests.controller.conftest import Controller, StartController
 from tests.controller.requests import GIB, TOPOLOGY_KEY, capability
-from tests.grpc_errors import outcome, refused
-from tests.simulator_process import SimulatorProcess
+from tests.support.grpc_errors import outcome, refused
+from tests.support.simulator_process import SimulatorProcess
 
 RPC = csi_pb2.ControllerServiceCapability.RPC
 UNLIMITED = -1

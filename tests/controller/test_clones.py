@@ -11,8 +11,8 @@ from csi_exoblock.pb import csi_pb2
 from tests.controller.conftest import Controller, StartController
 from tests.controller.requests import absent_id, create_snapshot, create_volume, delete_volume
 from tests.controller.waiting import as_a_sidecar_would, wait_until_called
-from tests.grpc_errors import refused
-from tests.simulator_process import SimulatorProcess
+from tests.support.grpc_errors import refused
+from tests.support.simulator_process import SimulatorProcess
 
 SNAPSHOT = "create-block-storage-snapshot"
 DELETE_SNAPSHOT = "delete-block-storage-snapshot"

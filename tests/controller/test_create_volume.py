@@ -19,8 +19,8 @@ from tests.controller.requests import (
     delete_volume,
 )
 from tests.controller.waiting import as_a_sidecar_would, wait_until_called
-from tests.grpc_errors import outcome, refused
-from tests.simulator_process import SimulatorProcess
+from tests.support.grpc_errors import outcome, refused
+from tests.support.simulator_process import SimulatorProcess
 
 CREATE = "create-block-storage-volume"
 LIST = "list-block-storage-volumes"

@@ -17,9 +17,9 @@ import pytest
 from csi_exoblock.pb import csi_pb2
 from tests.controller.conftest import Controller, StartController
 from tests.controller.requests import create_volume
-from tests.controller.waiting import wait_until
-from tests.driver_process import DriverProcess
-from tests.simulator_process import SimulatorProcess, permitted_operations
+from tests.support.driver_process import DriverProcess
+from tests.support.simulator_process import SimulatorProcess, permitted_operations
+from tests.support.waiting import wait_until
 
 CALLERS = 6
 PATIENCE_SECONDS = 60.0

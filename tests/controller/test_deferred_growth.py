@@ -11,8 +11,8 @@ import pytest
 from tests.controller.administrator import Administrator
 from tests.controller.conftest import Controller, StartController
 from tests.controller.requests import expand, publish, unpublish
-from tests.grpc_errors import refused
-from tests.simulator_process import SimulatorProcess
+from tests.support.grpc_errors import refused
+from tests.support.simulator_process import SimulatorProcess
 
 LABEL = "exoblock/pending-size"
 UPDATE = "update-block-storage-volume"

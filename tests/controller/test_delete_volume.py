@@ -14,8 +14,8 @@ from tests.controller.requests import (
     delete_volume,
     publish,
 )
-from tests.grpc_errors import refused
-from tests.simulator_process import SimulatorProcess
+from tests.support.grpc_errors import refused
+from tests.support.simulator_process import SimulatorProcess
 
 GET = "get-block-storage-volume"
 DELETE = "delete-block-storage-volume"

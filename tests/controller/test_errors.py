@@ -15,10 +15,8 @@ import pytest
 from tests.controller.conftest import Controller
 from tests.controller.errors import ANSWERS, COLUMNS, Stage, answers_of, outcome
 from tests.controller.situations import SITUATIONS
-from tests.driver_process import DriverProcess
-from tests.simulator_process import SimulatorProcess
-
-pytestmark = pytest.mark.slow
+from tests.support.driver_process import DriverProcess
+from tests.support.simulator_process import SimulatorProcess
 
 TABLE = Path(__file__).parents[2] / "docs" / "errors.md"
 MESSAGES = Path(__file__).parents[1] / "data" / "messages.txt"

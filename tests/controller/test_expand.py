@@ -9,8 +9,8 @@ import pytest
 
 from tests.controller.conftest import Controller
 from tests.controller.requests import GIB, absent_id, expand, publish, unpublish
-from tests.grpc_errors import refused
-from tests.simulator_process import SimulatorProcess
+from tests.support.grpc_errors import refused
+from tests.support.simulator_process import SimulatorProcess
 
 GET = "get-block-storage-volume"
 RESIZE = "resize-block-storage-volume"

@@ -10,8 +10,8 @@ import pytest
 from csi_exoblock.pb import csi_pb2
 from tests.controller.conftest import Controller
 from tests.controller.requests import absent_id
-from tests.grpc_errors import refused
-from tests.simulator_process import SimulatorProcess
+from tests.support.grpc_errors import refused
+from tests.support.simulator_process import SimulatorProcess
 
 TRANSITIONAL = ("creating", "attaching", "detaching", "snapshotting", "deleting")
 

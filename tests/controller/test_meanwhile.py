@@ -16,10 +16,8 @@ from csi_exoblock.simulator.modes import Question
 from tests.controller.administrator import Administrator
 from tests.controller.conftest import Controller, ids
 from tests.controller.requests import GIB, delete_volume, expand, publish
-from tests.grpc_errors import refused
-from tests.simulator_process import SimulatorProcess
-
-pytestmark = pytest.mark.slow
+from tests.support.grpc_errors import refused
+from tests.support.simulator_process import SimulatorProcess
 
 ATTACH = "attach-block-storage-volume-to-instance"
 RESIZE = "resize-block-storage-volume"

@@ -11,12 +11,13 @@ import pytest
 from csi_exoblock.pb import csi_pb2
 from tests.controller.conftest import Controller, StartController
 from tests.controller.requests import create_volume, expand, publish, unpublish
-from tests.controller.waiting import wait_until, wait_until_called, wait_until_nobody_calls
-from tests.driver_process import DriverProcess
-from tests.endpoint import Endpoint
-from tests.grpc_errors import refused
-from tests.metrics import documented, families, ids
-from tests.simulator_process import SimulatorProcess
+from tests.controller.waiting import wait_until_called, wait_until_nobody_calls
+from tests.support.driver_process import DriverProcess
+from tests.support.endpoint import Endpoint
+from tests.support.grpc_errors import refused
+from tests.support.metrics import documented, families, ids
+from tests.support.simulator_process import SimulatorProcess
+from tests.support.waiting import wait_until
 
 DETACH = "detach-block-storage-volume"
 GROWING = "csi_exoblock_resize_pending_volumes"

@@ -12,8 +12,8 @@ from tests.controller.administrator import Administrator
 from tests.controller.conftest import Controller, StartController
 from tests.controller.requests import absent_id, create_snapshot, create_volume, publish
 from tests.controller.waiting import as_a_sidecar_would
-from tests.grpc_errors import refused
-from tests.simulator_process import SimulatorProcess
+from tests.support.grpc_errors import refused
+from tests.support.simulator_process import SimulatorProcess
 
 CREATE = "create-block-storage-volume"
 UPDATE = "update-block-storage-volume"

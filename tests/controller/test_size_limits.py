@@ -9,8 +9,8 @@ import pytest
 
 from tests.controller.conftest import Controller, StartController
 from tests.controller.requests import GIB, create_volume, expand
-from tests.grpc_errors import refused
-from tests.simulator_process import SimulatorProcess
+from tests.support.grpc_errors import refused
+from tests.support.simulator_process import SimulatorProcess
 
 DOCUMENTED_GIB = 10240
 QUOTAS = "list-quotas"

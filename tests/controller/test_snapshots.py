@@ -20,8 +20,8 @@ from tests.controller.requests import (
     delete_volume,
 )
 from tests.controller.waiting import as_a_sidecar_would
-from tests.grpc_errors import refused
-from tests.simulator_process import SimulatorProcess
+from tests.support.grpc_errors import refused
+from tests.support.simulator_process import SimulatorProcess
 
 CREATE = "create-block-storage-snapshot"
 DELETE = "delete-block-storage-snapshot"

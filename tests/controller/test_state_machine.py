@@ -27,10 +27,8 @@ from hypothesis.stateful import (
 from csi_exoblock.pb import csi_pb2
 from tests.controller import requests as csi
 from tests.controller.conftest import Controller
-from tests.driver_process import DriverProcess
-from tests.simulator_process import SimulatorProcess
-
-pytestmark = pytest.mark.slow
+from tests.support.driver_process import DriverProcess
+from tests.support.simulator_process import SimulatorProcess
 
 T = TypeVar("T")
 

@@ -7,8 +7,8 @@ import grpc
 from csi_exoblock.pb import csi_pb2
 from tests.controller.conftest import Controller
 from tests.controller.requests import Mode, absent_id, capability
-from tests.grpc_errors import refused
-from tests.simulator_process import SimulatorProcess
+from tests.support.grpc_errors import refused
+from tests.support.simulator_process import SimulatorProcess
 
 
 def ask(

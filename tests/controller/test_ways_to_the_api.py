@@ -10,8 +10,8 @@ import pytest
 from csi_exoblock.pb import csi_pb2
 from tests.controller.conftest import Controller, StartController
 from tests.controller.requests import create_volume
-from tests.controller.waiting import wait_until
-from tests.simulator_process import SimulatorProcess
+from tests.support.simulator_process import SimulatorProcess
+from tests.support.waiting import wait_until
 from tests.tls.tunnels import AUTHORITY, ConnectProxy, TlsServer
 
 PASSWORD = "hunter2"

@@ -14,8 +14,8 @@ from tests.controller.requests import (
     publish,
 )
 from tests.controller.waiting import as_a_sidecar_would
-from tests.grpc_errors import refused
-from tests.simulator_process import SimulatorProcess
+from tests.support.grpc_errors import refused
+from tests.support.simulator_process import SimulatorProcess
 
 
 def test_the_preferred_zone_comes_first(

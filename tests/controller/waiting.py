@@ -8,7 +8,7 @@ from typing import TypeVar, cast
 
 import grpc
 
-from tests.simulator_process import SimulatorProcess
+from tests.support.simulator_process import SimulatorProcess
 
 LIMIT_SECONDS = 20.0
 PAUSE_SECONDS = 0.01
@@ -21,16 +21,6 @@ _NOT_FINAL = (
     grpc.StatusCode.UNAVAILABLE,
     grpc.StatusCode.DEADLINE_EXCEEDED,
 )
-
-
-def wait_until(question: Callable[[], bool]) -> None:
-    """Return once the answer is yes."""
-    pause = threading.Event()
-    for _ in range(int(LIMIT_SECONDS / PAUSE_SECONDS)):
-        if question():
-            return
-        pause.wait(PAUSE_SECONDS)
-    raise AssertionError("it did not come to be")
 
 
 def wait_until_called(cloud: SimulatorProcess, operation: str, times: int = 1) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import pathlib
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -13,8 +12,8 @@ import grpc
 import pytest
 
 from csi_exoblock.pb import csi_pb2, csi_pb2_grpc
-from tests.driver_process import DriverProcess
-from tests.simulator_process import SimulatorProcess
+from tests.support.driver_process import DriverProcess
+from tests.support.simulator_process import SimulatorProcess
 
 INSTANCE = "5e0f6d1c-93f4-4f0e-8d0b-0c8f6b5d2a10"
 
@@ -115,12 +114,3 @@ def start(shared_cloud: SimulatorProcess, tmp_path: pathlib.Path) -> Iterator[St
 def stub_of(service: str, channel: grpc.Channel) -> object:
     """Return the stub of a service by its name."""
     return getattr(csi_pb2_grpc, f"{service}Stub")(channel)
-
-
-def wait_until(question: Callable[[], bool]) -> None:
-    pause = threading.Event()
-    for _ in range(int(LIMIT_SECONDS / 0.05)):
-        if question():
-            return
-        pause.wait(0.05)
-    raise AssertionError("it did not come to be")

@@ -13,10 +13,11 @@ import requests
 
 from csi_exoblock.pb import csi_pb2, csi_pb2_grpc
 from tests.controller.requests import create_volume
-from tests.csi.conftest import LIMIT_SECONDS, Start, wait_until
-from tests.driver_process import DriverProcess
-from tests.endpoint import Endpoint
-from tests.simulator_process import SimulatorProcess
+from tests.csi.conftest import LIMIT_SECONDS, Start
+from tests.support.driver_process import DriverProcess
+from tests.support.endpoint import Endpoint
+from tests.support.simulator_process import SimulatorProcess
+from tests.support.waiting import wait_until
 from tests.tls.tunnels import AUTHORITY, SERVER
 
 # What the sidecars run as the chart sets them up: provisioner 100, attacher 50, the others 10 each.

@@ -11,7 +11,7 @@ import re
 from csi_exoblock.pb import csi_pb2, csi_pb2_grpc
 from tests.controller.requests import create_volume
 from tests.csi.conftest import INSTANCE, Start
-from tests.driver_process import DriverProcess
+from tests.support.driver_process import DriverProcess
 
 # What a node, which calls no API, must not pay for: each costs from 0.3 to 6 MiB.
 NOT_ON_A_NODE = {

@@ -15,11 +15,12 @@ import grpc
 import pytest
 
 from csi_exoblock.pb import csi_pb2, csi_pb2_grpc
-from tests.csi.conftest import LIMIT_SECONDS, Start, wait_until
-from tests.driver_process import DriverProcess
-from tests.endpoint import Endpoint
-from tests.grpc_errors import refused
-from tests.simulator_process import SimulatorProcess
+from tests.csi.conftest import LIMIT_SECONDS, Start
+from tests.support.driver_process import DriverProcess
+from tests.support.endpoint import Endpoint
+from tests.support.grpc_errors import refused
+from tests.support.simulator_process import SimulatorProcess
+from tests.support.waiting import wait_until
 
 INSTANCE = "5e0f6d1c-93f4-4f0e-8d0b-0c8f6b5d2a10"
 MAIN = "csi_exoblock.__main__"

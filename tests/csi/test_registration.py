@@ -10,8 +10,9 @@ import grpc
 import pytest
 
 from csi_exoblock.pb import pluginregistration_pb2, pluginregistration_pb2_grpc
-from tests.csi.conftest import INSTANCE, wait_until
-from tests.driver_process import DriverProcess
+from tests.csi.conftest import INSTANCE
+from tests.support.driver_process import DriverProcess
+from tests.support.waiting import wait_until
 
 NAME = "exoblock.csi.exoscale.com"
 

@@ -21,7 +21,7 @@ from csi_exoblock.exoscale.transport import Transport
 from csi_exoblock.metrics import Metrics
 from csi_exoblock.model import ZoneName
 from tests.exoscale.scripted_server import ScriptedServer
-from tests.simulator_process import API_KEY, API_SECRET, SimulatorProcess
+from tests.support.simulator_process import API_KEY, API_SECRET, SimulatorProcess
 
 # Pauses are short, patience is long: no test waits, and none fails on a busy machine.
 QUICK = replace(

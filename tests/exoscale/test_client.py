@@ -29,10 +29,10 @@ from csi_exoblock.model import (
     VolumeState,
     ZoneName,
 )
-from tests.asking import LONG_SECONDS, Asking
 from tests.exoscale.conftest import QUICK, USER_AGENT, MakeCloud
 from tests.exoscale.scripted_server import Answer, Hold, ScriptedServer
-from tests.simulator_process import SimulatorProcess
+from tests.support.asking import LONG_SECONDS, Asking
+from tests.support.simulator_process import SimulatorProcess
 
 LIST_ZONES = "list-zones"
 LIST_VOLUMES = "list-block-storage-volumes"

@@ -14,9 +14,9 @@ from csi_exoblock.credentials import read_credentials
 from csi_exoblock.errors import ApiDenied, ApiUnavailable, DeadlineExceeded
 from csi_exoblock.exoscale.keyring import Keyring
 from csi_exoblock.exoscale.transport import Request, Transport
-from tests.asking import LONG_SECONDS
 from tests.exoscale.conftest import QUICK, MakeTransport
 from tests.exoscale.scripted_server import Answer, Hold, Received, ScriptedServer
+from tests.support.asking import LONG_SECONDS
 
 
 @pytest.fixture

@@ -18,10 +18,10 @@ from csi_exoblock.exoscale.client import Cloud, ZoneClient
 from csi_exoblock.exoscale.operations import OperationWaiter
 from csi_exoblock.metrics import Metrics
 from csi_exoblock.model import FailureReason, Operation, OperationState, ZoneName
-from tests.asking import LONG_SECONDS, Asking
 from tests.exoscale.conftest import QUICK
-from tests.metrics import value
-from tests.simulator_process import SimulatorProcess
+from tests.support.asking import LONG_SECONDS, Asking
+from tests.support.metrics import value
+from tests.support.simulator_process import SimulatorProcess
 
 CREATE, POLL = "create-block-storage-volume", "get-operation"
 

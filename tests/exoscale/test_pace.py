@@ -20,11 +20,11 @@ from csi_exoblock.exoscale.pace import Paces
 from csi_exoblock.exoscale.transport import Request, Transport
 from csi_exoblock.metrics import Metrics
 from csi_exoblock.model import ZoneName
-from tests.asking import LONG_SECONDS
 from tests.exoscale.conftest import QUICK, MakeCloud, MakeTransport
 from tests.exoscale.scripted_server import Answer, Drop, Hold, ScriptedServer, Step
-from tests.metrics import value
-from tests.simulator_process import SimulatorProcess
+from tests.support.asking import LONG_SECONDS
+from tests.support.metrics import value
+from tests.support.simulator_process import SimulatorProcess
 
 CROWD = 8
 PATIENT = replace(QUICK, pace_crowd=LONG_SECONDS)  # whoever is under way counts, however long

@@ -13,9 +13,9 @@ from csi_exoblock.exoscale.role import policy
 from csi_exoblock.exoscale.routes import OPERATIONS
 from csi_exoblock.pb import csi_pb2_grpc
 from tests.controller.requests import create_volume
-from tests.driver_process import DriverProcess
-from tests.grpc_errors import refused
-from tests.simulator_process import (
+from tests.support.driver_process import DriverProcess
+from tests.support.grpc_errors import refused
+from tests.support.simulator_process import (
     API_SECRET,
     DRIVER_KEY,
     SimulatorProcess,

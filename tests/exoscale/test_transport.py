@@ -31,7 +31,6 @@ from csi_exoblock.errors import (
 from csi_exoblock.exoscale import transport as transport_module
 from csi_exoblock.exoscale.transport import Request, Transport
 from csi_exoblock.metrics import Metrics
-from tests.asking import LONG_SECONDS
 from tests.exoscale.conftest import QUICK, USER_AGENT, MakeTransport
 from tests.exoscale.scripted_server import (
     Answer,
@@ -42,8 +41,9 @@ from tests.exoscale.scripted_server import (
     Step,
     Trickle,
 )
-from tests.metrics import value
-from tests.simulator_process import API_SECRET
+from tests.support.asking import LONG_SECONDS
+from tests.support.metrics import value
+from tests.support.simulator_process import API_SECRET
 
 SHORT_SECONDS = 0.1
 CERTIFICATE = Path(__file__).with_name("untrusted.pem")

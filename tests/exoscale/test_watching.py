@@ -20,10 +20,10 @@ from csi_exoblock.exoscale.operations import OperationWaiter
 from csi_exoblock.exoscale.watching import ZoneWatch
 from csi_exoblock.metrics import Metrics
 from csi_exoblock.model import FailureReason, Operation, OperationState, ZoneName
-from tests.asking import LONG_SECONDS
 from tests.exoscale.conftest import QUICK
-from tests.simulator_process import SimulatorProcess
-from tests.threads import without_threads
+from tests.support.asking import LONG_SECONDS
+from tests.support.simulator_process import SimulatorProcess
+from tests.support.threads import without_threads
 
 CREATE, DELETE = "create-block-storage-volume", "delete-block-storage-volume"
 LIST, POLL = "list-block-storage-volumes", "get-operation"

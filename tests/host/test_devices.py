@@ -16,7 +16,7 @@ from csi_exoblock.config import Timing
 from csi_exoblock.errors import HostError, WrongState
 from csi_exoblock.host.devices import Devices
 from csi_exoblock.metrics import Metrics
-from tests.metrics import value
+from tests.support.metrics import value
 
 MINE = UUID("0a1b2c3d-4e5f-4789-abcd-000000000001")
 OTHER = UUID("ffffffff-4e5f-4789-abcd-000000000002")

@@ -14,11 +14,11 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tests.debian_packages import install_packages
 from tests.kubernetes.cluster.installation import Installation
 from tests.kubernetes.cluster.packages import PACKAGES
 from tests.kubernetes.cluster.places import KUBECONFIG, LOGS
 from tests.kubernetes.cluster.programs import build_programs
+from tests.support.debian_packages import install_packages
 
 _FOLDER = Path(__file__).parent
 _FIRST_CLAIM = _FOLDER / "first-claim.yaml"

@@ -12,7 +12,7 @@ from tests.kubernetes.cluster.driver import ATTACH_LIMIT, node_plugin
 from tests.kubernetes.cluster.installation import Installation
 from tests.kubernetes.cluster.namespace import Namespace
 from tests.kubernetes.cluster.pods import Pod, StatefulSet
-from tests.kubernetes.cluster.polling import wait_until
+from tests.support.waiting import wait_until
 
 _PODS = 5
 _SMALL_LIMIT = 5

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import pytest
 
 from csi_exoblock.pb import csi_pb2, csi_pb2_grpc
-from tests.driver_process import DriverProcess
 from tests.node.disks import Disk, attached_disk
+from tests.support.driver_process import DriverProcess
 
 INSTANCE = "5e0f6d1c-93f4-4f0e-8d0b-0c8f6b5d2a10"
 # Of what the driver waits for on a cluster's node; a file system on a busy machine still answers.

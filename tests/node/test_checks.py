@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 import grpc
 import pytest
 
-from tests.grpc_errors import outcome, refused
 from tests.node.conftest import FORMAT, MakeDisk, Table, Tools, Volume
 from tests.node.disks import PAGE_BYTES, Disk, content_of, mounts_of, run
+from tests.support.grpc_errors import outcome, refused
 
 pytestmark = pytest.mark.root
 

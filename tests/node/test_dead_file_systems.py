@@ -8,10 +8,10 @@ from collections.abc import Callable
 import grpc
 import pytest
 
-from tests.grpc_errors import outcome, refused
-from tests.kubernetes.cluster.polling import wait_until
 from tests.node.conftest import Tools, Volume, mount_capability
 from tests.node.disks import mounts_of, run
+from tests.support.grpc_errors import outcome, refused
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.root
 

@@ -12,10 +12,10 @@ import grpc
 import pytest
 
 from csi_exoblock.pb import csi_pb2_grpc
-from tests.driver_process import DriverProcess
-from tests.grpc_errors import refused
 from tests.node.conftest import ONLY_UNMOUNTED, Tools, Volume, mount_capability
 from tests.node.disks import GIB, Disk, kept_in_another_namespace, mounts_of, run
+from tests.support.driver_process import DriverProcess
+from tests.support.grpc_errors import refused
 
 pytestmark = pytest.mark.root
 

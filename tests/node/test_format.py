@@ -11,10 +11,10 @@ from typing import cast
 
 import pytest
 
-from tests.driver_process import DriverProcess
-from tests.grpc_errors import outcome
 from tests.node.conftest import FORMAT, MakeDisk, Mode, Table, Tools, Volume
 from tests.node.disks import GIB, Disk, run, uuid_of
+from tests.support.driver_process import DriverProcess
+from tests.support.grpc_errors import outcome
 
 pytestmark = pytest.mark.root
 

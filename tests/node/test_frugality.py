@@ -11,9 +11,9 @@ from collections.abc import Callable
 import pytest
 
 from csi_exoblock.pb import csi_pb2
-from tests.driver_process import DriverProcess
-from tests.endpoint import Endpoint
 from tests.node.conftest import MakeDisk, Volume
+from tests.support.driver_process import DriverProcess
+from tests.support.endpoint import Endpoint
 
 pytestmark = [pytest.mark.root, pytest.mark.timeout(900)]
 

@@ -11,10 +11,10 @@ import grpc
 import pytest
 
 from csi_exoblock.pb import csi_pb2, csi_pb2_grpc
-from tests.driver_process import DriverProcess
-from tests.grpc_errors import refused
 from tests.node.conftest import Tools, Volume, block_capability, mount_capability
 from tests.node.disks import mounts_of, run
+from tests.support.driver_process import DriverProcess
+from tests.support.grpc_errors import refused
 
 pytestmark = pytest.mark.root
 

@@ -18,11 +18,11 @@ from functools import partial
 import pytest
 
 from csi_exoblock.pb import csi_pb2_grpc
-from tests.driver_process import DriverProcess
-from tests.grpc_errors import outcome
-from tests.kubernetes.cluster.polling import wait_until
 from tests.node.conftest import MakeDisk, Table, Tools, Volume
 from tests.node.disks import Disk
+from tests.support.driver_process import DriverProcess
+from tests.support.grpc_errors import outcome
+from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.root, pytest.mark.timeout(60)]
 

@@ -11,7 +11,6 @@ import grpc
 import pytest
 
 from csi_exoblock.pb import csi_pb2
-from tests.grpc_errors import refused
 from tests.node.conftest import (
     FORMAT,
     ONLY_UNMOUNTED,
@@ -23,6 +22,7 @@ from tests.node.conftest import (
     mount_capability,
 )
 from tests.node.disks import GIB, Disk, kept_in_another_namespace, mounts_of, run, uuid_of
+from tests.support.grpc_errors import refused
 
 pytestmark = pytest.mark.root
 

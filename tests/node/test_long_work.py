@@ -14,11 +14,11 @@ import grpc
 import pytest
 
 from csi_exoblock.pb import csi_pb2
-from tests.driver_process import DriverProcess
-from tests.grpc_errors import outcome, refused
-from tests.kubernetes.cluster.polling import wait_until
 from tests.node.conftest import FORMAT, MakeDisk, Tools, Volume, mount_capability
 from tests.node.disks import GIB, mounts_of
+from tests.support.driver_process import DriverProcess
+from tests.support.grpc_errors import outcome, refused
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.root
 

@@ -9,14 +9,14 @@ import grpc
 import pytest
 
 from csi_exoblock.pb import csi_pb2
-from tests.controller.waiting import wait_until
-from tests.driver_process import DriverProcess
-from tests.endpoint import Endpoint
-from tests.grpc_errors import refused
-from tests.metrics import documented, families, ids
 from tests.node.conftest import MakeDisk, Volume
 from tests.node.disks import Disk, run
-from tests.simulator_process import SimulatorProcess
+from tests.support.driver_process import DriverProcess
+from tests.support.endpoint import Endpoint
+from tests.support.grpc_errors import refused
+from tests.support.metrics import documented, families, ids
+from tests.support.simulator_process import SimulatorProcess
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.root
 

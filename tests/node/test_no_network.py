@@ -8,9 +8,9 @@ from collections.abc import Callable
 import pytest
 
 from csi_exoblock.pb import csi_pb2
-from tests.driver_process import DriverProcess
 from tests.node.conftest import Volume
 from tests.node.disks import Disk
+from tests.support.driver_process import DriverProcess
 
 pytestmark = pytest.mark.root
 

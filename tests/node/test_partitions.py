@@ -9,9 +9,9 @@ import grpc
 import pytest
 
 from csi_exoblock.pb import csi_pb2
-from tests.grpc_errors import refused
 from tests.node.conftest import MakeDisk, Tools, Volume
 from tests.node.disks import GIB, Disk, mounts_of, run
+from tests.support.grpc_errors import refused
 
 pytestmark = pytest.mark.root
 

@@ -13,12 +13,12 @@ import pytest
 import requests
 
 from csi_exoblock.pb import csi_pb2_grpc
-from tests.driver_process import DriverProcess
-from tests.grpc_errors import outcome
-from tests.kubernetes.cluster.polling import wait_until
 from tests.node.conftest import MakeDisk, Volume, block_capability, mount_capability
 from tests.node.disks import mounts_of
-from tests.ports import free_port
+from tests.support.driver_process import DriverProcess
+from tests.support.grpc_errors import outcome
+from tests.support.ports import free_port
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.root
 

@@ -8,9 +8,9 @@ import subprocess
 import grpc
 import pytest
 
-from tests.grpc_errors import refused
 from tests.node.conftest import FORMAT, Tools, Volume
 from tests.node.disks import mounts_of, run
+from tests.support.grpc_errors import refused
 
 pytestmark = pytest.mark.root
 

@@ -11,11 +11,11 @@ import grpc
 import pytest
 
 from csi_exoblock.pb import csi_pb2
-from tests.driver_process import DriverProcess
-from tests.grpc_errors import outcome, refused
 from tests.node.conftest import FORMAT, MakeDisk, Volume, block_capability, mount_capability
 from tests.node.disks import GIB, mounts_of
 from tests.node.hanging import hanging
+from tests.support.driver_process import DriverProcess
+from tests.support.grpc_errors import outcome, refused
 
 pytestmark = pytest.mark.root
 

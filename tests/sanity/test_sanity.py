@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from tests import golang
-from tests.driver_process import DriverProcess
-from tests.simulator_process import SimulatorProcess
+from tests.support import golang
+from tests.support.driver_process import DriverProcess
+from tests.support.simulator_process import SimulatorProcess
 
 HERE = pathlib.Path(__file__).parent
 CSI_SANITY = "github.com/kubernetes-csi/csi-test/v5/cmd/csi-sanity"

@@ -8,7 +8,7 @@ from typing import Any
 import requests
 from exoscale_auth import ExoscaleV2Auth
 
-from tests.simulator_process import API_KEY, API_SECRET, SimulatorProcess
+from tests.support.simulator_process import API_KEY, API_SECRET, SimulatorProcess
 
 Json = dict[str, Any]
 

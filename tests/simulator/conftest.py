@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.simulator.client import ZoneClient
-from tests.simulator_process import SimulatorProcess
+from tests.support.simulator_process import SimulatorProcess
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import pytest
 import requests
 
 from tests.simulator.client import ZoneClient
-from tests.simulator_process import SimulatorProcess
+from tests.support.simulator_process import SimulatorProcess
 
 
 def attach(zone: ZoneClient, volume: str, instance: str) -> requests.Response:

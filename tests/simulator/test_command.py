@@ -15,7 +15,7 @@ import requests
 from csi_exoblock.simulator.command import simulator
 from csi_exoblock.simulator.modes import Question
 from tests.simulator.client import ZoneClient
-from tests.simulator_process import SimulatorProcess
+from tests.support.simulator_process import SimulatorProcess
 
 START = "from csi_exoblock.__main__ import main; main()"
 INSTANCE = "6f1c2d3e-0000-4000-8000-000000000000"

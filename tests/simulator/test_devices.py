@@ -15,7 +15,7 @@ import pytest
 
 from csi_exoblock.simulator.modes import Question
 from tests.simulator.client import ZoneClient
-from tests.simulator_process import SimulatorProcess
+from tests.support.simulator_process import SimulatorProcess
 
 pytestmark = pytest.mark.root
 

@@ -9,7 +9,7 @@ import pytest
 import requests
 
 from tests.simulator.client import ZoneClient
-from tests.simulator_process import SimulatorProcess
+from tests.support.simulator_process import SimulatorProcess
 
 CREATE = "create-block-storage-volume"
 BODY = {"name": "one", "size": 1}

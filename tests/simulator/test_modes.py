@@ -11,7 +11,7 @@ import requests
 from csi_exoblock.simulator.modes import Question
 from tests.simulator.client import ZoneClient
 from tests.simulator.test_devices import QUESTIONS_OF_DEVICES
-from tests.simulator_process import SimulatorProcess
+from tests.support.simulator_process import SimulatorProcess
 
 Probe = Callable[[SimulatorProcess, ZoneClient], str]
 

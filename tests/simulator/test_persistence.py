@@ -9,7 +9,7 @@ import pytest
 
 from tests.simulator.client import ZoneClient
 from tests.simulator.test_command import run
-from tests.simulator_process import SimulatorProcess
+from tests.support.simulator_process import SimulatorProcess
 
 FLAGS = ("--local-instance", "none", "--latency", "0s", "--seed", "1")
 

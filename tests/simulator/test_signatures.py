@@ -8,7 +8,7 @@ import pytest
 import requests
 from exoscale_auth import ExoscaleV2Auth
 
-from tests.simulator_process import API_KEY, API_SECRET, SimulatorProcess
+from tests.support.simulator_process import API_KEY, API_SECRET, SimulatorProcess
 
 INSTANCE = "6f1c2d3e-0000-4000-8000-000000000000"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.simulator.client import ZoneClient
-from tests.simulator_process import SimulatorProcess
+from tests.support.simulator_process import SimulatorProcess
 
 
 def test_snapshot_tells_its_volume_and_that_volumes_size(zone: ZoneClient) -> None:  # S18

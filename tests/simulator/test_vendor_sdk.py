@@ -9,7 +9,7 @@ import requests
 from exoscale.api.v2 import Client
 
 from tests.simulator.schema import require_documented
-from tests.simulator_process import API_KEY, API_SECRET, SimulatorProcess
+from tests.support.simulator_process import API_KEY, API_SECRET, SimulatorProcess
 
 
 @pytest.fixture

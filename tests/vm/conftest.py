@@ -8,7 +8,7 @@ from typing import Protocol
 
 import pytest
 
-from tests.debian_packages import install_packages
+from tests.support.debian_packages import install_packages
 from tests.vm.image import PACKAGES, build_image, write_driver_disk
 from tests.vm.machine import Machine
 from tests.vm.node import Node

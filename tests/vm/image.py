@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from tests.golang import cache_folder
+from tests.support.golang import cache_folder
 
 PACKAGES: Final = {
     "qemu-system-x86_64": "qemu-system-x86",

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from tests.kubernetes.cluster.polling import wait_until
+from tests.support.waiting import wait_until
 from tests.vm.guest.agent import COMMAND_PORT, CSI_PORT, UP
 from tests.vm.image import Image
 from tests.vm.qmp import Qmp

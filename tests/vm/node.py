@@ -7,7 +7,7 @@ from typing import Final
 import grpc
 
 from csi_exoblock.pb import csi_pb2, csi_pb2_grpc
-from tests.kubernetes.cluster.polling import wait_until
+from tests.support.waiting import wait_until
 from tests.vm.guest.agent import CSI_SOCKET
 from tests.vm.machine import Machine
 

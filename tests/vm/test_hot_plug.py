@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 
-from tests.grpc_errors import refused
+from tests.support.grpc_errors import refused
 from tests.vm.conftest import MakeVolume
 from tests.vm.node import Node
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import grpc
 import pytest
 
-from tests.kubernetes.cluster.polling import wait_until
+from tests.support.waiting import wait_until
 from tests.vm.conftest import MakeVolume
 from tests.vm.machine import GIB, Disk
 from tests.vm.node import Node

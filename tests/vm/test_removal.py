@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import grpc
 import pytest
 
-from tests.grpc_errors import refused
+from tests.support.grpc_errors import refused
 from tests.vm.conftest import MakeVolume
 from tests.vm.node import Node
 from tests.vm.volumes import Volume

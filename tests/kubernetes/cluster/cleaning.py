@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tests.kubernetes.cluster.daemons import stop_recorded
 from tests.kubernetes.cluster.places import CONTAINERD, CONTAINERD_SOCKET, PROCESSES, STATE
-from tests.kubernetes.cluster.polling import eventually
+from tests.support.waiting import eventually
 
 # Whoever starts or mounts things ends first; all that it started is found and ended below.
 _KILL_FIRST = ("kubelet", "containerd")

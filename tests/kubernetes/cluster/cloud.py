@@ -22,7 +22,7 @@ from tests.kubernetes.cluster.places import (
     OTHER_ZONE,
     ZONE,
 )
-from tests.kubernetes.cluster.polling import wait_until
+from tests.support.waiting import wait_until
 
 API_ENDPOINT: Final = f"http://127.0.0.1:{CLOUD_PORT}/{{zone}}/v2"
 CREDENTIALS: Final = {

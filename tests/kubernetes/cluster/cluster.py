@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.kubernetes.cluster import cleaning, control_plane, credentials, images, machine
 from tests.kubernetes.cluster.api import NODE, SERVICE_ACCOUNT, Api
 from tests.kubernetes.cluster.places import CONTAINERD_SOCKET, KUBECONFIG, LOGS, NODE_NAME, STATE
-from tests.kubernetes.cluster.polling import wait_until
+from tests.support.waiting import wait_until
 
 _START_SECONDS = 120
 

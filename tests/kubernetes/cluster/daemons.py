@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tests.kubernetes.cluster.places import LOGS, PROCESSES
-from tests.kubernetes.cluster.polling import eventually
+from tests.support.waiting import eventually
 
 _STOP_SECONDS = 15
 

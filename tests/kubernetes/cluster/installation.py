@@ -19,9 +19,9 @@ from tests.kubernetes.cluster.driver import (
     node_plugin,
 )
 from tests.kubernetes.cluster.places import CSI, DRIVER_NAME, NODE_NAME
-from tests.kubernetes.cluster.polling import wait_until
 from tests.kubernetes.cluster.programs import build_programs, snapshot_definitions
 from tests.kubernetes.cluster.sidecars import NAMESPACE, snapshot_controller
+from tests.support.waiting import wait_until
 
 _SUPERVISION_SECONDS = 0.5
 _REGISTERED = "registered with kubelet"

@@ -18,7 +18,7 @@ from tests.kubernetes.cluster.api import (
 from tests.kubernetes.cluster.cluster import Cluster
 from tests.kubernetes.cluster.documents import Document, Json
 from tests.kubernetes.cluster.places import LOGS
-from tests.kubernetes.cluster.polling import WAIT_SECONDS, wait_until
+from tests.support.waiting import WAIT_SECONDS, wait_until
 
 T = TypeVar("T")
 

@@ -8,7 +8,7 @@ import os
 import subprocess
 from pathlib import Path
 
-from tests.golang import cache_folder, go_command, wanted_version
+from tests.support.golang import cache_folder, go_command, wanted_version
 
 _MODULE = Path(__file__).parent.parent / "go"
 _KUBERNETES_VERSION = "1.37.2"

@@ -9,7 +9,9 @@ import pytest
 
 from csi_exoblock.errors import HostError
 from csi_exoblock.host.workers import Room, Workers
-from tests.threads import without_threads
+from tests.support.threads import without_threads
+
+pytestmark = pytest.mark.fast
 
 MOST = 16
 KEPT_FREE = 4

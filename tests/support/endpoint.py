@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import socket
-
 import requests
 
-from tests.metrics import value
+from tests.support.metrics import value
+from tests.support.ports import free_port
 
 LIMIT_SECONDS = 30.0
 
@@ -15,7 +14,7 @@ class Endpoint:
     """A driver's HTTP endpoint; nobody serves it yet."""
 
     def __init__(self) -> None:
-        self.port = _free_port()
+        self.port = free_port()
         self.flags = ("--http-endpoint", f"127.0.0.1:{self.port}")
 
     def get(self, path: str) -> int:
@@ -48,10 +47,3 @@ class Endpoint:
         }
         name = "csi_plugin_operations_seconds_count"
         return self.value(name, **labels) or 0
-
-
-def _free_port() -> int:
-    with socket.socket() as probing:
-        probing.bind(("127.0.0.1", 0))
-        port: int = probing.getsockname()[1]
-        return port

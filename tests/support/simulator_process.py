@@ -12,7 +12,6 @@ when the tests run as root; then give it a `--device-dir` of your own.
 
 from __future__ import annotations
 
-import ctypes
 import os
 import re
 import signal
@@ -26,6 +25,7 @@ from typing import Any, Self
 import requests
 
 from csi_exoblock.exoscale.role import policy
+from tests.support.children import die_with_parent
 
 API_KEY = "EXOtests"
 """A key that may do everything."""
@@ -38,7 +38,6 @@ START_SECONDS = 30.0
 STOP_SECONDS = 30.0
 
 _ANNOUNCEMENT = re.compile(r"simulator listening on (\S+) zones (\S+) instances (\S+)\n")
-_PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +85,7 @@ class SimulatorProcess:
             env={"PATH": os.environ["PATH"]},
             stdout=subprocess.PIPE,
             text=True,
-            preexec_fn=_die_with_parent,
+            preexec_fn=die_with_parent,
         )  # fmt: skip
         assert process.stdout is not None
         try:
@@ -277,8 +276,3 @@ def permitted_operations() -> list[str]:
     """Return what the driver's role permits."""
     (rule,) = policy()["services"]["compute"]["rules"]
     return re.findall(r"'([a-z-]+)'", rule["expression"])
-
-
-def _die_with_parent() -> None:
-    """Have the kernel end this process when the tests are killed: devices must not outlive them."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -6,6 +6,8 @@ from csi_exoblock import logs
 from csi_exoblock.concurrency import Holds
 from csi_exoblock.errors import OperationPending
 
+pytestmark = pytest.mark.fast
+
 
 def test_a_thing_that_is_held_is_refused_naming_holder_age_and_step() -> None:
     holds = Holds()

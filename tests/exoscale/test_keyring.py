@@ -16,6 +16,8 @@ from csi_exoblock.credentials import Credentials, read_credentials
 from csi_exoblock.exoscale import keyring as keyring_module
 from csi_exoblock.exoscale.keyring import Keyring
 
+pytestmark = pytest.mark.fast
+
 OLD = Credentials(key="EXOold", secret="s")
 IMPATIENT = replace(Timing(), credentials_wait=0.0)
 PATIENT = replace(Timing(), credentials_wait=60.0, credentials_poll=0.001)

@@ -10,6 +10,8 @@ from csi_exoblock.capacity import CapacityRange, SizeLimits, choose_size_gib, gi
 from csi_exoblock.errors import SizeOutOfRange
 from csi_exoblock.model import BYTES_PER_GIB
 
+pytestmark = pytest.mark.fast
+
 LIMITS = SizeLimits(min_gib=1, max_gib=10240)
 TEN_GIB = 10 * BYTES_PER_GIB
 MIB = 1024**2

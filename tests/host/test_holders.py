@@ -10,6 +10,8 @@ from csi_exoblock.host.devices import DeviceNumber
 from csi_exoblock.host.holders import Holders
 from csi_exoblock.host.workers import Room, Workers
 
+pytestmark = pytest.mark.fast
+
 DEVICE = DeviceNumber(253, 16)
 ROOT = "27 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw"
 MOUNTED = "612 540 253:16 / /data rw,relatime - ext4 /dev/vdb rw,stripe=16"

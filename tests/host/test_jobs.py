@@ -7,8 +7,10 @@ import pytest
 from csi_exoblock.concurrency import Deadline
 from csi_exoblock.errors import HostError
 from csi_exoblock.host.jobs import Jobs
-from tests.asking import LONG_SECONDS
-from tests.threads import without_threads
+from tests.support.asking import LONG_SECONDS
+from tests.support.threads import without_threads
+
+pytestmark = pytest.mark.fast
 
 
 def test_job_for_which_there_is_no_thread_is_not_under_way() -> None:

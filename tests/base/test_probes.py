@@ -5,8 +5,12 @@ from __future__ import annotations
 import threading
 from queue import SimpleQueue
 
+import pytest
+
 from csi_exoblock.config import Timing
 from csi_exoblock.probes import Liveness
+
+pytestmark = pytest.mark.fast
 
 
 def test_two_misses_are_bad_luck_and_three_are_the_end() -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from prometheus_client.parser import text_string_to_metric_families
 
 UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
-TABLE = pathlib.Path(__file__).parent.parent / "docs" / "metrics.md"
+TABLE = pathlib.Path(__file__).parents[2] / "docs" / "metrics.md"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

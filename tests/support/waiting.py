@@ -1,4 +1,4 @@
-"""Wait for things that other processes bring about."""
+"""Wait for things that other processes or threads bring about."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 WAIT_SECONDS = 90
-_POLL_SECONDS = 0.1
+_POLL_SECONDS = 0.05
 
 
 def eventually(question: Callable[[], T], *, seconds: float) -> T:
@@ -22,7 +22,7 @@ def eventually(question: Callable[[], T], *, seconds: float) -> T:
 
 def wait_until(
     question: Callable[[], T | None],
-    promise: str,
+    promise: str = "the condition holds",
     *,
     seconds: float = WAIT_SECONDS,
     explain: Callable[[], str] = str,

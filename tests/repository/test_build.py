@@ -8,6 +8,8 @@ import pytest
 import csi_exoblock
 import hatch_build
 
+pytestmark = pytest.mark.fast
+
 
 @pytest.fixture
 def source(tmp_path: pathlib.Path) -> pathlib.Path:

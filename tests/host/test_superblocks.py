@@ -16,7 +16,9 @@ import pytest
 from csi_exoblock.host.signatures import HEAD_BYTES, Edges, Superblock, btrfs_id, superblock
 from csi_exoblock.model import Filesystem
 
-SAVED = json.loads((pathlib.Path(__file__).parent.parent / "data" / "superblocks.json").read_text())
+pytestmark = pytest.mark.fast
+
+SAVED = json.loads((pathlib.Path(__file__).parents[1] / "data" / "superblocks.json").read_text())
 GIB, TIB = 1024**3, 1024**4
 
 SAYS = {

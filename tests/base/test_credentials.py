@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from csi_exoblock.credentials import Credentials, read_credentials
 
+pytestmark = pytest.mark.fast
+
 HIDDEN = "hunter2"
 
 BAD_FILES = {

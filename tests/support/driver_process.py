@@ -20,12 +20,12 @@ from typing import Self
 import grpc
 
 from csi_exoblock.pb import csi_pb2, csi_pb2_grpc
+from tests.support.children import die_with_parent
 
 START_SECONDS = 30.0
 STOP_SECONDS = 30.0
 PROBE_SECONDS = 0.05
 
-_PR_SET_PDEATHSIG = 1
 _CLONE_NEWNET = 0x40000000
 
 
@@ -84,7 +84,7 @@ class DriverProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                preexec_fn=_die_with_parent if network else _be_cut_off,
+                preexec_fn=die_with_parent if network else _be_cut_off,
             )
         driver = cls(process, socket=socket, log=log)
         try:
@@ -144,13 +144,8 @@ class DriverProcess:
             self._process.wait()
 
 
-def _die_with_parent() -> None:
-    """Have the kernel end this process when the tests are killed: it must not outlive them."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-
-
 def _be_cut_off() -> None:
     """Leave every network, as root may."""
-    _die_with_parent()
+    die_with_parent()
     if ctypes.CDLL(None).unshare(_CLONE_NEWNET) != 0:
         raise OSError("no network namespace")

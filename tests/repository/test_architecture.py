@@ -6,7 +6,9 @@ import re
 import pytest
 
 import csi_exoblock
-from tests.architecture import PACKAGE, Module, errors_without_a_code, every_breach
+from tests.repository.architecture import PACKAGE, Module, errors_without_a_code, every_breach
+
+pytestmark = pytest.mark.fast
 
 ROOT = pathlib.Path(csi_exoblock.__file__).parent
 

@@ -16,8 +16,10 @@ from google.protobuf.descriptor_pb2 import FieldDescriptorProto
 
 from csi_exoblock.pb import csi_pb2, pluginregistration_pb2
 
+pytestmark = pytest.mark.fast
+
 FACTS: Mapping[str, Any] = json.loads(
-    (pathlib.Path(__file__).parent / "data" / "csi-1.13.json").read_text()
+    (pathlib.Path(__file__).parents[1] / "data" / "csi-1.13.json").read_text()
 )
 
 Shape = dict[str, Any]

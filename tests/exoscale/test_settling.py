@@ -22,6 +22,8 @@ from csi_exoblock.model import (
     ZoneName,
 )
 
+pytestmark = pytest.mark.fast
+
 ZONE = ZoneName("ch-gva-2")
 THING, HERE, ELSEWHERE = uuid4(), uuid4(), uuid4()
 CREATE, DELETE = "create-block-storage-volume", "delete-block-storage-volume"

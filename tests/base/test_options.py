@@ -17,6 +17,8 @@ from csi_exoblock.options import (
     mount_flags,
 )
 
+pytestmark = pytest.mark.fast
+
 EXT3, EXT4, XFS, BTRFS = Filesystem.EXT3, Filesystem.EXT4, Filesystem.XFS, Filesystem.BTRFS
 IDENTITY = {"storage.kubernetes.io/csiProvisionerIdentity": "1700000000-1-exoblock"}
 

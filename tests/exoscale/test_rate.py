@@ -8,6 +8,8 @@ import pytest
 from csi_exoblock.config import Timing
 from csi_exoblock.exoscale.rate import Rate
 
+pytestmark = pytest.mark.fast
+
 TIMING = Timing()
 RECOVERY = TIMING.pace_recovery
 

@@ -1,6 +1,10 @@
 """Who is next in a line of several kinds of work: a storm of one starves no other (S20)."""
 
+import pytest
+
 from csi_exoblock.exoscale.line import Line
+
+pytestmark = pytest.mark.fast
 
 
 def drained(line: Line[str]) -> list[str]:

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-_ROOT = Path(__file__).parent.parent
+pytestmark = pytest.mark.fast
+
+_ROOT = Path(__file__).parents[2]
 _MAKEFILE = (_ROOT / "Makefile").read_text()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterable
 from itertools import chain, repeat
 from uuid import uuid4
@@ -13,8 +14,16 @@ from csi_exoblock.exoscale.learning import Expectation, Forecast
 from csi_exoblock.exoscale.planning import Watched
 from csi_exoblock.model import Operation, OperationState, ZoneName
 
+pytestmark = pytest.mark.fast
+
 TIMING = Timing(poll_again=0.001)
 HARMLESS = TIMING.poll_harmless
+
+
+@pytest.fixture(autouse=True)
+def _repeatable() -> None:
+    """Polls are spread at random; bounds on single polls need the same spread in every run."""
+    random.seed(20)
 
 
 class Zone:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from csi_exoblock.metrics import Metrics
-from tests.metrics import Family, documented
+from tests.support.metrics import Family, documented
+
+pytestmark = pytest.mark.fast
 
 
 def test_the_table_names_every_metric_with_its_type_and_labels() -> None:

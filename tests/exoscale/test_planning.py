@@ -13,6 +13,8 @@ from csi_exoblock.exoscale.planning import Look, Watched, plan
 from csi_exoblock.exoscale.settling import Resource
 from csi_exoblock.model import Operation, OperationState, ZoneName
 
+pytestmark = pytest.mark.fast
+
 NOW = 1000.0
 PATIENCE = 0.05
 FEWEST = {Resource.VOLUME: 3, Resource.SNAPSHOT: 3}

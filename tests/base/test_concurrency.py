@@ -11,8 +11,10 @@ import pytest
 
 from csi_exoblock.concurrency import Deadline, SharedCall, Turns, pauses
 from csi_exoblock.errors import DeadlineExceeded, DriverError, HostError, OperationPending
-from tests.asking import LONG_SECONDS, Asking
-from tests.threads import without_threads
+from tests.support.asking import LONG_SECONDS, Asking
+from tests.support.threads import without_threads
+
+pytestmark = pytest.mark.fast
 
 
 @pytest.fixture

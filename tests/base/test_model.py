@@ -18,6 +18,8 @@ from csi_exoblock.model import (
     ZoneName,
 )
 
+pytestmark = pytest.mark.fast
+
 UUID_TEXT = "6f9619ff-8b86-4d01-b42d-00cf4fc964ff"
 ZONES = st.from_regex(r"[a-z0-9-]{1,63}", fullmatch=True).map(ZoneName)
 
