@@ -233,41 +233,6 @@ class Holds:
             return max((each.seconds() for each in self._holders.values()), default=0.0)
 
 
-class Turns:
-    """One at a time for each thing, in the order in which they came."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._last: dict[str, Future[None]] = {}
-
-    @contextmanager
-    def take(self, thing: str, deadline: Deadline) -> Iterator[None]:
-        """Wait until all who came before have had their turn, then have one for the block.
-
-        Raises:
-            DeadlineExceeded: The deadline came first; whoever comes next goes on waiting.
-        """
-        mine: Future[None] = Future()
-        with self._lock:
-            before = self._last.get(thing)
-            self._last[thing] = mine
-        mine.add_done_callback(lambda _: self._forget(thing, mine))
-        try:
-            if before:
-                deadline.result(before)
-            yield
-        finally:
-            if before and not before.done():
-                before.add_done_callback(lambda _: mine.set_result(None))
-            else:
-                mine.set_result(None)
-
-    def _forget(self, thing: str, turn: Future[None]) -> None:
-        with self._lock:
-            if self._last[thing] is turn:
-                del self._last[thing]
-
-
 class _Hold:
     """The call that holds something, and since when."""
 

@@ -223,7 +223,6 @@ class ControllerSettings:
 
     Attributes:
         cluster_id: Tells our volumes from those of other clusters in the organisation (D11, C4).
-        serialize_attach: Whether an instance gets one attach or detach at a time (S4).
         deferred_expansion: Whether a volume in use grows before its next attach (N1).
         clone_by_snapshot: Whether a volume may be made from another one (N6).
         capacity_from_quota: Whether the quota, which is the organisation's, says the capacity (N4).
@@ -236,7 +235,6 @@ class ControllerSettings:
     label_max_length: int = 255
     extra_labels: Mapping[str, str] = field(default_factory=dict)
     size_limits: SizeLimits = DEFAULT_SIZE_LIMITS
-    serialize_attach: bool = False
     deferred_expansion: bool = True
     clone_by_snapshot: bool = True
     capacity_from_quota: bool = False

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from csi_exoblock.app.part import Part
-from csi_exoblock.concurrency import Turns
 from csi_exoblock.config import ApiSettings, ControllerSettings, ServerSettings
 from csi_exoblock.controller.adoption import Adoption
 from csi_exoblock.controller.attachments import Attachments
@@ -131,7 +130,6 @@ def build_controller(
             ledger=ledger,
             reader=reader,
             growth=growth,
-            turns=Turns() if settings.serialize_attach else None,
             detaches=detaches,
             timing=timing,
         ),

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 
 from csi_exoblock import logs
-from csi_exoblock.concurrency import Deadline, Turns
+from csi_exoblock.concurrency import Deadline
 from csi_exoblock.config import Timing
 from csi_exoblock.controller.detaching import PendingDetaches
 from csi_exoblock.controller.growth import Growth
@@ -46,17 +44,14 @@ class Attachments:
         ledger: Ledger,
         reader: VolumeReader,
         growth: Growth,
-        turns: Turns | None,
         detaches: PendingDetaches,
         timing: Timing,
     ) -> None:
-        """Attach to all instances at once, or to each in turns, where there are any."""
         self._cloud = cloud
         self._detaches = detaches
         self._growth = growth
         self._ledger = ledger
         self._reader = reader
-        self._turns = turns
         self._timing = timing
 
     def attach(self, volume_id: VolumeId, node_id: NodeId, deadline: Deadline) -> None:
@@ -123,14 +118,13 @@ class Attachments:
         what = _not_attached(volume, node_id)
         client = self._cloud.zone(volume.id.zone)
         try:
-            with self._turn_at(node_id, deadline):
-                logs.step("attaching the volume")
-                ended = self._ledger.send(
-                    entry,
-                    partial(client.attach_volume, volume.id.uuid, node_id.uuid, deadline),
-                    deadline,
-                    shown_by=lambda seen: _names(seen, node_id),
-                )
+            logs.step("attaching the volume")
+            ended = self._ledger.send(
+                entry,
+                partial(client.attach_volume, volume.id.uuid, node_id.uuid, deadline),
+                deadline,
+                shown_by=lambda seen: _names(seen, node_id),
+            )
         except NotFound as error:
             client.get_volume(volume.id.uuid, deadline)
             raise NotFound(f"{what}: there is no such instance in zone {node_id.zone}") from error
@@ -140,19 +134,6 @@ class Attachments:
             if ended.state is not OperationState.SUCCESS:
                 self._look_again(volume, node_id, failed(what, ended), deadline)
         log.info("volume attached", extra={"instance_id": node_id.uuid})
-
-    @contextmanager
-    def _turn_at(self, node_id: NodeId | None, deadline: Deadline) -> Iterator[None]:
-        """Wait for a turn at the instance, if its attaches and detaches are to come one by one.
-
-        An operation that outlives its call outlives its turn as well.
-        """
-        if self._turns is None:
-            yield
-            return
-        logs.step("waiting for a turn at the instance")
-        with self._turns.take(str(node_id), deadline):
-            yield
 
     def _look_again(
         self, volume: Volume, node_id: NodeId, refusal: DriverError, deadline: Deadline
@@ -196,14 +177,13 @@ class Attachments:
         client = self._cloud.zone(volume.id.zone)
         refusal: DriverError | None = None
         try:
-            with self._turn_at(volume.attached_to, deadline):
-                logs.step("detaching the volume")
-                ended = self._ledger.send(
-                    entry,
-                    partial(client.detach_volume, volume.id.uuid, deadline),
-                    deadline,
-                    shown_by=lambda seen: not _names(seen, node_id),
-                )
+            logs.step("detaching the volume")
+            ended = self._ledger.send(
+                entry,
+                partial(client.detach_volume, volume.id.uuid, deadline),
+                deadline,
+                shown_by=lambda seen: not _names(seen, node_id),
+            )
             if ended.state is OperationState.SUCCESS:
                 log.info("volume detached", extra={"instance_id": _instance(volume)})
                 return

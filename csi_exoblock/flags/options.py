@@ -145,12 +145,6 @@ def cloud() -> _Decorator:
         _option("--min-volume-size-gib", _GIB, str(least), "Smallest volume."),
         _option("--max-volume-size-gib", _GIB, str(most), "Largest volume."),
         _option(
-            "--serialize-attach",
-            click.BOOL,
-            False,
-            "Attach to and detach from an instance one volume at a time.",
-        ),
-        _option(
             "--deferred-expansion",
             click.BOOL,
             "true",

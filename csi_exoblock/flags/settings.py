@@ -108,7 +108,6 @@ def controller_settings(given: Given) -> ControllerSettings:
         label_max_length=given["label_max_length"],
         extra_labels=given["extra_labels"],
         size_limits=limits,
-        serialize_attach=given["serialize_attach"],
         deferred_expansion=given["deferred_expansion"],
         clone_by_snapshot=given["clone_by_snapshot"],
         capacity_from_quota=given["capacity_from_quota"],

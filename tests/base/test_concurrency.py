@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from csi_exoblock.concurrency import Deadline, SharedCall, Turns, pauses
+from csi_exoblock.concurrency import Deadline, SharedCall, pauses
 from csi_exoblock.errors import DeadlineExceeded, DriverError, HostError, OperationPending
 from tests.support.asking import LONG_SECONDS, Asking
 from tests.support.threads import without_threads
@@ -244,64 +244,3 @@ def test_question_for_which_there_was_no_thread_holds_up_no_other() -> None:
         shared.get(Deadline(LONG_SECONDS))
 
     assert shared.get(Deadline(LONG_SECONDS)) == 1
-
-
-# Turns
-
-
-def test_turns_come_one_at_a_time_in_their_order(threads: ThreadPoolExecutor) -> None:
-    turns, deadlines = Turns(), [Asking() for _ in range(3)]
-    order: list[int] = []
-
-    def have_a_turn(number: int) -> None:
-        with turns.take("instance", deadlines[number]):
-            order.append(number)
-
-    with turns.take("instance", Deadline(LONG_SECONDS)):
-        having = []
-        for number, deadline in enumerate(deadlines):
-            having.append(threads.submit(have_a_turn, number))
-            deadline.asked.wait()
-        assert order == []
-    for each in having:
-        each.result()
-
-    assert order == [0, 1, 2]
-
-
-def test_who_gives_up_a_turn_lets_nobody_past_those_before(threads: ThreadPoolExecutor) -> None:
-    turns, impatient, patient = Turns(), Asking(), Asking()
-    had: list[Asking] = []
-
-    def have_a_turn(deadline: Asking) -> None:
-        with turns.take("instance", deadline):
-            had.append(deadline)
-
-    with turns.take("instance", Deadline(LONG_SECONDS)):
-        giving_up = threads.submit(have_a_turn, impatient)
-        impatient.asked.wait()
-        waiting = threads.submit(have_a_turn, patient)
-        patient.asked.wait()
-        impatient.cancel()
-        with pytest.raises(DeadlineExceeded):
-            giving_up.result()
-        assert had == []
-    waiting.result()
-
-    assert had == [patient]
-
-
-def test_turns_at_different_things_are_independent() -> None:
-    turns = Turns()
-
-    with turns.take("one", Deadline(LONG_SECONDS)), turns.take("other", Deadline(LONG_SECONDS)):
-        pass
-
-
-def test_a_turn_that_ended_badly_is_over() -> None:
-    turns = Turns()
-    with pytest.raises(DriverError), turns.take("instance", Deadline(LONG_SECONDS)):
-        raise DriverError("broken")
-
-    with turns.take("instance", Deadline(0.0)):
-        pass

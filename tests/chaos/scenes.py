@@ -126,11 +126,6 @@ SCENES: Mapping[str, Scene] = {
         (_create, _attach, _attach_elsewhere),
         only=("asking whether the instance that has the volume still exists",),
     ),
-    "attach in turns": Scene(
-        (_create, _attach),
-        only=("waiting for a turn at the instance",),
-        flags=("--serialize-attach", "true"),
-    ),
     "attach refused": Scene(
         (_create, _attach),
         only=("asking why the volume was not attached",),

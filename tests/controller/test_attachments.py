@@ -249,24 +249,20 @@ def test_an_attach_is_found_again_after_a_restart(
     assert cloud.operations_called().count(ATTACH) == 1
 
 
-def test_attaches_to_one_instance_can_come_one_by_one(
-    start_controller: StartController,
-    controller: Controller,
-    cloud: SimulatorProcess,
-    name: str,
-    node: str,
-) -> None:  # S4: where the cloud lets them collide, nobody is told to come again
+def test_attaches_that_collide_at_an_instance_converge_by_retries(
+    controller: Controller, cloud: SimulatorProcess, name: str, node: str
+) -> None:  # S4: ABORTED, and the attacher comes again
     cloud.set_mode("parallel-attach", "collides")
-    orderly = Controller(start_controller("--serialize-attach", "true").channel)
     made = [controller.CreateVolume(create_volume(f"{name}-{each}")) for each in range(4)]
     volumes = [each.volume.volume_id for each in made]
 
-    with ThreadPoolExecutor(len(volumes)) as pool:
-        list(pool.map(lambda each: orderly.ControllerPublishVolume(publish(each, node)), volumes))
-        list(pool.map(lambda each: orderly.ControllerUnpublishVolume(unpublish(each)), volumes))
+    def live(volume: str) -> None:
+        as_a_sidecar_would(lambda: controller.ControllerPublishVolume(publish(volume, node)))
+        as_a_sidecar_would(lambda: controller.ControllerUnpublishVolume(unpublish(volume, node)))
 
-    called = cloud.operations_called()
-    assert (called.count(ATTACH), called.count(DETACH)) == (len(volumes), len(volumes))
+    with ThreadPoolExecutor(len(volumes)) as pool:
+        list(pool.map(live, volumes))
+
     assert [instance_of(cloud, each) for each in volumes] == [None] * len(volumes)
 
 
