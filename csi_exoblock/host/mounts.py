@@ -24,6 +24,10 @@ _READS = 20
 
 _MOUNT_FAILED = 32
 
+# Of a line of mountinfo: those before the optional ones.
+_LEAST_FIELDS = 6
+_NUMBER = re.compile(r"[0-9]+:[0-9]+", re.ASCII)
+
 # Where device nodes live: the kernel's own folder, or a container's.
 _NODE_HOMES = frozenset({"devtmpfs", "tmpfs"})
 
@@ -98,12 +102,15 @@ class Mounts:
         top = Path(os.path.realpath(folder))
         return self._table(lambda line: Path(_unescape(line.target)).is_relative_to(top))
 
-    def around(self, path: Path) -> Mount:
-        """Return the mount that a path lies in."""
+    def around(self, path: Path) -> Mount | None:
+        """Return the mount that a path lies in, `None` where the table doesn't list it.
+
+        In a chroot the table has no entry for `/` unless the new root is itself a mount.
+        """
         real = Path(os.path.realpath(path))
         within = self._table(lambda line: real.is_relative_to(_unescape(line.target)))
         # Of several on one folder the last one, which covers the others, is seen.
-        return max(reversed(within), key=lambda mount: len(mount.target.parts))
+        return max(reversed(within), key=lambda mount: len(mount.target.parts), default=None)
 
     def mount(self, device: Path, path: Path, filesystem: str, flags: tuple[str, ...]) -> None:
         """Mount a file system on a folder, which must exist.
@@ -161,7 +168,8 @@ class Mounts:
 
     def _table(self, wanted: Callable[[_Line], bool]) -> tuple[Mount, ...]:
         # A node with many pods has hundreds of lines: only those that matter are looked at closely.
-        return tuple(_mount(line) for line in map(_Line.parse, self._read_lines()) if wanted(line))
+        lines = filter(None, map(_Line.parse, self._read_lines()))
+        return tuple(_mount(line) for line in lines if wanted(line))
 
     def _read_lines(self) -> list[str]:
         # The kernel hands the table out in pieces and may leave lines out while it changes.
@@ -192,11 +200,20 @@ class _Line(NamedTuple):
     super_options: str
 
     @classmethod
-    def parse(cls, line: str) -> Self:
+    def parse(cls, line: str) -> Self | None:
+        """Return the parts of a line, `None` for one that isn't written as proc(5) says.
+
+        Each file system writes its own options, and some escape nothing: 9p leaves spaces in them,
+        and a line break makes two lines of one. Such lines are never about a disk.
+        """
         # 36 35 98:0 /root /target rw,noatime shared:1 - ext3 /dev/root rw,errors=continue
         fields, _, rest = line.partition(" - ")
-        _, _, number, root, target, options, *tags = fields.split(" ")
-        return cls(number, root, target, options, tags, *rest.split(" "))
+        parts, ending = fields.split(" "), rest.split(" ", 2)
+        if len(parts) < _LEAST_FIELDS or not _NUMBER.fullmatch(parts[2]):
+            return None
+        _, _, number, root, target, options, *tags = parts
+        filesystem, source, super_options = (*ending, "", "")[:3]
+        return cls(number, root, target, options, tags, filesystem, source, super_options)
 
     @property
     def hides_its_device(self) -> bool:

@@ -21,9 +21,9 @@ def check_propagation(mounts: Mounts, kubelet_path: Path) -> None:
         WrongState: They don't: pods would start on empty folders and write to the node's own disk.
     """
     mount = mounts.around(kubelet_path)
-    if mount.shared:
+    if mount is not None and mount.shared:
         return
-    if mount.target != Path("/"):
+    if mount is not None and mount.target != Path("/"):
         raise WrongState(
             f"{kubelet_path}: what is mounted there stays in this container, for {mount.target} "
             "is not shared; give the volume mount of kubelet's folder mountPropagation: "

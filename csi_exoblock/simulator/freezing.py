@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -36,10 +37,10 @@ def frozen(device: str) -> Iterator[None]:
 def _find_mount_point(device: str) -> str | None:
     number = os.stat(device).st_rdev
     wanted = f"{os.major(number)}:{os.minor(number)}"
-    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+    for line in os.fsdecode(Path("/proc/self/mountinfo").read_bytes()).split("\n"):
         fields = line.split(" ")
-        if fields[2] == wanted:
-            return fields[4].encode().decode("unicode_escape")
+        if wanted in fields[2:3]:  # others' file systems break lines, so that some are short
+            return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), fields[4])
     return None
 
 

@@ -17,8 +17,9 @@ _TARGET = 4  # the field of a line that names where it is mounted
 
 def mounts_below(folder: Path) -> list[Path]:
     """Return what is mounted below a folder, the last mount first."""
-    lines = os.fsdecode(_MOUNTS.read_bytes()).split("\n")
-    targets = [Path(_unescape(line.split(" ")[_TARGET])) for line in lines if line]
+    lines = (line.split(" ") for line in os.fsdecode(_MOUNTS.read_bytes()).split("\n"))
+    # Others' file systems break lines: 9p escapes none of its options.
+    targets = [Path(_unescape(line[_TARGET])) for line in lines if len(line) > _TARGET]
     return [target for target in reversed(targets) if folder in target.parents]
 
 

@@ -86,7 +86,56 @@ def test_the_last_of_several_mounts_on_one_folder_is_the_one_around(
         f"81 80 254:2 / {KUBELET} rw shared:4 - ext4 /dev/vdc rw",
     )
 
-    assert table.around(KUBELET / "plugins").device == DeviceNumber(254, 2)
+    around = table.around(KUBELET / "plugins")
+
+    assert around is not None
+    assert around.device == DeviceNumber(254, 2)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        # Seen with 9p, which escapes nothing: Docker Desktop shares such a folder.
+        "70 27 0:50 / /mnt/c rw - 9p drvfs rw,aname=drvfs;path=C:\\Program Files\\x;uid=0,trans=fd",
+        "70 27 0:50 / /mnt/c rw - 9p my share - really rw,trans=virtio",
+        "70 27 0:50 / /mnt/c rw - 9p",
+        "70 27 0:50 / /mnt/c rw",
+        "with a line break in its options,rw",
+        "1 2 a:b / /mnt rw - x y z",
+        "",
+    ],
+)
+def test_an_odd_line_of_somebody_elses_mount_changes_nothing(
+    mounts: Callable[..., Mounts], odd: str
+) -> None:  # S15: it stopped the driver at start
+    table = mounts(odd, ROOT, odd, f"90 27 7:3 / {STAGING} rw,nosuid - ext4 /dev/loop3 rw,x", odd)
+
+    (mount,) = table.of(DeviceNumber(7, 3))
+    around = table.around(KUBELET)
+
+    check_propagation(table, KUBELET)
+    assert mount.target == pathlib.Path(STAGING)
+    assert mount.options == {"rw", "nosuid"}
+    assert around is not None
+    assert around.target == pathlib.Path("/")
+
+
+def test_a_mount_whose_source_or_options_have_spaces_is_still_seen(
+    mounts: Callable[..., Mounts],
+) -> None:  # S28: something is mounted at the target, whatever it is
+    table = mounts(ROOT, f"70 27 0:50 / {TARGET} rw - 9p drvfs rw,path=C:\\Program Files")
+
+    (mount,) = table.at(pathlib.Path(TARGET))
+
+    assert (mount.filesystem, "rw" in mount.super_options) == ("9p", True)
+
+
+def test_a_table_without_the_root_is_that_of_a_chroot(mounts: Callable[..., Mounts]) -> None:
+    """S15: the driver stopped at start with a trace."""
+    table = mounts("80 27 254:1 / /mnt rw - ext4 /dev/vdb rw")
+
+    assert table.around(KUBELET) is None
+    check_propagation(table, KUBELET)
 
 
 @pytest.mark.parametrize(
