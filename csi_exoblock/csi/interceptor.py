@@ -29,8 +29,9 @@ _BOUND = {
 }
 _BOUND_LENGTH = 256
 
-# Asked every few seconds for as long as the driver lives.
-_QUIET = frozenset({"Probe"})
+# Reads that sidecars and kubelet repeat every minute or more often, for each volume, as long as the
+# driver lives. Their failures are logged like all others.
+_QUIET = frozenset({"Probe", "NodeGetCapabilities", "NodeGetVolumeStats", "NodeGetVolumeHealth"})
 
 Handler = Callable[[Message, grpc.ServicerContext], Message]
 _Request = TypeVar("_Request")

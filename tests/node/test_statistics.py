@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pathlib
 from collections.abc import Callable
@@ -12,7 +13,7 @@ import pytest
 
 from csi_exoblock.pb import csi_pb2
 from tests.node.conftest import FORMAT, MakeDisk, Volume, block_capability, mount_capability
-from tests.node.disks import GIB, mounts_of
+from tests.node.disks import GIB, Disk, mounts_of
 from tests.node.hanging import hanging
 from tests.support.driver_process import DriverProcess
 from tests.support.grpc_errors import outcome, refused
@@ -63,6 +64,24 @@ def test_a_raw_device_has_a_size_and_nothing_else(make: Callable[[], Volume]) ->
     (row,) = volume.usage(target).values()
 
     assert (row.unit, row.total, row.used, row.available) == (BYTES, GIB, 0, 0)
+
+
+def test_what_kubelet_reads_every_minute_is_logged_only_if_it_fails(
+    disk: Disk, start_node: Callable[..., DriverProcess], make_volume: MakeVolume
+) -> None:  # F12
+    driver = start_node()
+    volume = make_volume(disk, driver)
+    volume.stage()
+
+    volume.usage(volume.staging)
+    health_of(volume, volume.staging)
+    volume.node.NodeGetCapabilities(csi_pb2.NodeGetCapabilitiesRequest())
+    with refused(grpc.StatusCode.NOT_FOUND, "nothing is mounted"):
+        volume.usage(volume.staging / "elsewhere")
+
+    lines = [json.loads(line) for line in driver.log.read_text().splitlines()]
+    ended = [(line["rpc"], line["code"]) for line in lines if line["message"] == "call ended"]
+    assert ended == [("NodeStageVolume", "OK"), ("NodeGetVolumeStats", "NOT_FOUND")]
 
 
 def test_a_path_that_is_not_the_volumes_is_not_found(
