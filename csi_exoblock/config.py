@@ -92,6 +92,7 @@ class Timing:
     other_zones_wait: float = seconds(2.0, "a dead zone may hold up a create elsewhere this long")
     page_age: float = seconds(300.0, "whoever pages through a list asks for the next page by then")
     zones_age: float = seconds(3600.0, "zones are added once a year")
+    readiness_initial: float = seconds(0.2, "a cloud that does not answer is asked again after")
     readiness_max: float = seconds(15.0, "a cloud that is silent at start is asked this often")
 
     pending_growth_ttl: float = seconds(
@@ -146,6 +147,10 @@ class Timing:
     )
 
     # the process
+    background_restart: float = seconds(
+        5.0,
+        "what failed once, such as a full disk, can last: a line this often fills no log (S27)",
+    )
     shutdown_timeout: float = seconds(30.0, "running calls finish before SIGTERM ends the process")
     livez_timeout: float = seconds(5.0, "a Probe that takes longer counts as a miss (N14)")
     livez_interval: float = seconds(10.0, "kubelet's own default period (N14)")
@@ -252,7 +257,6 @@ class NodeSettings:
     """
 
     identity: NodeId | None = None
-    node_name: str | None = None
     metadata_sources: tuple[str, ...] = ("cdrom", "server")
     attach_limit: int = 5
     reserved_attachments: int = 0

@@ -35,6 +35,12 @@ class Metrics:
             ("method_name",),
             registry=registry,
         )
+        self.background_errors = Counter(
+            "csi_exoblock_background_errors_total",
+            "Exceptions of background work, which starts again; each is logged with its trace.",
+            ("task",),
+            registry=registry,
+        )
         self.api_request_seconds = Histogram(
             "csi_exoblock_api_request_seconds",
             "Time that a request to the cloud's API took.",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable
 from http import HTTPStatus
 
@@ -31,20 +30,16 @@ class Liveness:
         self._timing = timing
         self._misses = 0
 
-    def start(self) -> None:
-        """Begin to ask."""
-        threading.Thread(target=self._run, name="livez", daemon=True).start()
-
     def is_alive(self) -> bool:
         """Tell whether one of the last three answers came."""
         return self._misses < _MISSES
 
-    def _run(self) -> None:
-        pause = threading.Event()
-        while not pause.wait(self._timing.livez_interval):
-            self._misses = 0 if self._probe() else self._misses + 1
-            if self._misses:
-                log.warning("the driver did not answer itself", extra={"misses": self._misses})
+    def ask(self) -> float:
+        """Ask once; return the seconds until the next time."""
+        self._misses = 0 if self._probe() else self._misses + 1
+        if self._misses:
+            log.warning("the driver did not answer itself", extra={"misses": self._misses})
+        return self._timing.livez_interval
 
 
 class Probes:

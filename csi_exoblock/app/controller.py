@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from csi_exoblock.app.part import Part
+from csi_exoblock.app.part import Part, background
 from csi_exoblock.config import ApiSettings, ControllerSettings, ServerSettings
 from csi_exoblock.controller.adoption import Adoption
 from csi_exoblock.controller.attachments import Attachments
@@ -113,16 +113,18 @@ def build_controller(
         timing=timing,
     )
 
-    def start() -> None:
-        readiness.start()
-        sweeper.start()
-        if server.http_address:  # else nobody would see it
-            survey.start()
-
-    def stop() -> None:
-        sweeper.stop()
-        survey.stop()
-
+    work = [
+        background("readiness", readiness.ask, timing=timing, metrics=metrics),
+        background(
+            "sweeper",
+            sweeper.sweep,
+            timing=timing,
+            metrics=metrics,
+            first_seconds=timing.sweep_interval,  # others may have swept just now
+        ),
+    ]
+    if server.http_address:  # else nobody would see it
+        work.append(background("survey", survey.look, timing=timing, metrics=metrics))
     service = Controller(
         volumes=volumes,
         attachments=Attachments(
@@ -153,4 +155,4 @@ def build_controller(
         may_clone=settings.clone_by_snapshot,
         knows_capacity=settings.capacity_from_quota,
     )
-    return Part(service=service, is_ready=readiness.is_ready, start=start, stop=stop)
+    return Part(service=service, is_ready=readiness.is_ready, background=work)

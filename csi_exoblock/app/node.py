@@ -6,7 +6,7 @@ import logging
 import os
 from pathlib import Path
 
-from csi_exoblock.app.part import Part
+from csi_exoblock.app.part import Part, background
 from csi_exoblock.concurrency import Holds
 from csi_exoblock.config import NodeSettings, ServerSettings
 from csi_exoblock.csi.node import Node
@@ -151,16 +151,20 @@ def build_node(server: ServerSettings, settings: NodeSettings, metrics: Metrics)
         attach_limit=attach_limit,
         topology_key=server.topology_key,
     )
-    return _part(service, instance, server, settings)
+    return _part(service, instance, server, settings, metrics)
 
 
 def _part(
-    service: Node, instance: Instance, server: ServerSettings, settings: NodeSettings
+    service: Node,
+    instance: Instance,
+    server: ServerSettings,
+    settings: NodeSettings,
+    metrics: Metrics,
 ) -> Part[Node]:
+    timing = server.timing
+    identity = background("identity", instance.ask, timing=timing, metrics=metrics)
     if settings.registration_path is None:
-        return Part(
-            service=service, is_ready=instance.known, start=instance.start, stop=instance.stop
-        )
+        return Part(service=service, is_ready=instance.known, background=[identity])
     registration = Registration(
         driver_name=server.driver_name,
         path=settings.registration_path,
@@ -168,15 +172,15 @@ def _part(
         wait_until_known=instance.get,
     )
 
-    def start() -> None:
-        instance.start()
-        registration.start()
-
-    def stop() -> None:
-        registration.stop()
-        instance.stop()
-
-    return Part(service=service, is_ready=instance.known, start=start, stop=stop)
+    return Part(
+        service=service,
+        is_ready=instance.known,
+        background=[
+            identity,
+            background("registration", registration.register, timing=timing, metrics=metrics),
+        ],
+        end=registration.stop,
+    )
 
 
 def _host_path(server: ServerSettings, settings: NodeSettings) -> Path:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
+
+from csi_exoblock.background import Background
+from csi_exoblock.config import Timing
+from csi_exoblock.metrics import Metrics
 
 Service = TypeVar("Service")
 
@@ -15,11 +19,40 @@ class Part(Generic[Service]):
 
     Attributes:
         is_ready: Tells whether it has once been able to work (N14).
-        start: Begins its work in the background, once the CSI socket answers.
-        stop: Ends that work.
+        background: Its work in the background, which begins once the CSI socket answers.
+        end: Ends what `background` may be waiting in.
     """
 
     service: Service
     is_ready: Callable[[], bool]
-    start: Callable[[], None]
-    stop: Callable[[], None]
+    background: Sequence[Background]
+    end: Callable[[], None] = field(default=lambda: None)
+
+    def start(self) -> None:
+        """Begin the work in the background."""
+        for each in self.background:
+            each.start()
+
+    def stop(self) -> None:
+        """End that work."""
+        for each in self.background:
+            each.stop()
+        self.end()
+
+
+def background(
+    name: str,
+    task: Callable[[], float | None],
+    *,
+    timing: Timing,
+    metrics: Metrics,
+    first_seconds: float = 0.0,
+) -> Background:
+    """Return a task of a service as background work whose exceptions are counted (S27)."""
+    return Background(
+        task,
+        name=name,
+        restart_seconds=timing.background_restart,
+        count_error=metrics.background_errors.labels(name).inc,
+        first_seconds=first_seconds,
+    )

@@ -12,7 +12,7 @@ from csi_exoblock import __version__
 from csi_exoblock._build import COMMIT
 from csi_exoblock.app.ending import Ending
 from csi_exoblock.app.memory import collect_seldom
-from csi_exoblock.app.part import Part
+from csi_exoblock.app.part import Part, background
 from csi_exoblock.config import (
     ApiSettings,
     ControllerSettings,
@@ -120,4 +120,6 @@ def _show(
         patience_seconds=timing.http_patience,
     )
     server.start()
-    liveness.start()
+    background(
+        "livez", liveness.ask, timing=timing, metrics=metrics, first_seconds=timing.livez_interval
+    ).start()

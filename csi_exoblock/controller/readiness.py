@@ -34,26 +34,20 @@ class Readiness:
         self._snapshots = snapshots
         self._timing = timing
         self._ready = threading.Event()
+        self._pauses = pauses(timing.readiness_initial, timing.readiness_max, growth=2.0)
 
     def is_ready(self) -> bool:
         """Tell whether the cloud has answered."""
         return self._ready.is_set()
 
-    def start(self) -> None:
-        """Begin to ask, in a thread that ends with the first answer."""
-        threading.Thread(target=self._run, name="readiness", daemon=True).start()
-
-    def _run(self) -> None:
-        pauses_seconds = pauses(self._timing.poll_initial, self._timing.readiness_max, growth=2.0)
-        for pause in pauses_seconds:
-            try:
-                self._look()
-                break
-            except DriverError as error:
-                log.warning("the cloud does not answer us yet", extra={"error": str(error)})
-            except Exception:  # the top of a thread that must not die: nobody else asks
-                log.exception("unexpected error while asking the cloud")
-            threading.Event().wait(pause)
+    def ask(self) -> float | None:
+        """Ask once; return the seconds until the next time, None once the cloud has answered."""
+        try:
+            self._look()
+        except DriverError as error:
+            log.warning("the cloud does not answer us yet", extra={"error": str(error)})
+            return next(self._pauses)
+        return None
 
     def _look(self) -> None:
         zones = self._cloud.zones(Deadline(self._timing.api_timeout))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import threading
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -25,7 +24,7 @@ _RESOURCES = frozenset({VOLUMES, GIBIBYTES, SNAPSHOTS, ATTACHMENTS, LARGEST_GIB}
 
 
 class Survey:
-    """Looks at quotas and volumes in a thread of its own, never in a call's or a scrape's way.
+    """Looks at quotas and volumes in the background, never in a call's or a scrape's way.
 
     Two calls every few minutes, and one more for each further zone. What can't be read keeps the
     figures that it had.
@@ -37,32 +36,19 @@ class Survey:
         self._metrics = metrics
         self._timing = timing
         self._unhealthy = Tally(metrics.unhealthy_volumes)
-        self._stopped = threading.Event()
         self._ailing: dict[ZoneName, Counter[tuple[str, ...]]] = {}
         self._growing: dict[ZoneName, Mapping[VolumeId, float]] = {}
         metrics.show(metrics.resize_pending_volumes, lambda: len(self._growing_since()))
         metrics.show(metrics.resize_pending_oldest, self._oldest_growth_seconds)
 
-    def start(self) -> None:
-        """Begin to look."""
-        threading.Thread(target=self._run, name="survey", daemon=True).start()
-
-    def stop(self) -> None:
-        """End after the look under way."""
-        self._stopped.set()
-
-    def _run(self) -> None:
-        while True:
-            pause_seconds = self._timing.survey_interval
-            try:
-                self._look()
-            except DriverError as error:
-                log.info("the cloud is not surveyed yet", extra={"error": str(error)})
-                pause_seconds = self._timing.readiness_max
-            except Exception:  # the top of a thread that must not die: nobody else looks
-                log.exception("unexpected error while surveying")
-            if self._stopped.wait(pause_seconds):
-                return
+    def look(self) -> float:
+        """Look once; return the seconds until the next time."""
+        try:
+            self._look()
+        except DriverError as error:
+            log.info("the cloud is not surveyed yet", extra={"error": str(error)})
+            return self._timing.readiness_max
+        return self._timing.survey_interval
 
     def _look(self) -> None:
         zones = self._cloud.zones(Deadline(self._timing.api_timeout))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -50,22 +49,29 @@ class Registration(pluginregistration_pb2_grpc.RegistrationServicer):
         self._path = path
         self._csi_path = csi_path
         self._wait_until_known = wait_until_known
-        self._stopped = threading.Event()
         self._waiting = Deadline(math.inf)
         self._server = grpc.server(
             ThreadPoolExecutor(max_workers=_WORKERS, thread_name_prefix="registration")
         )
         pluginregistration_pb2_grpc.add_RegistrationServicer_to_server(self, self._server)
 
-    def start(self) -> None:
-        """Begin to wait for the node's identity, then serve; the CSI socket must answer already."""
-        threading.Thread(target=self._run, name="registration", daemon=True).start()
-
     def stop(self) -> None:
         """Answer no more. The socket stays: without it kubelet would forget the driver (S22)."""
-        self._stopped.set()
         self._waiting.cancel()
         self._server.stop(None).wait()
+
+    def register(self) -> float | None:
+        """Wait for the node's identity, then serve; the CSI socket must answer already.
+
+        Return the seconds until the next try, None once there is nothing left to do.
+        """
+        try:
+            self._wait_until_known(self._waiting)
+        except DriverError:
+            self._waiting = Deadline(math.inf)  # which is a day
+            return 0.0
+        self._appear()
+        return None
 
     def GetInfo(
         self, request: pluginregistration_pb2.InfoRequest, context: grpc.ServicerContext
@@ -87,20 +93,6 @@ class Registration(pluginregistration_pb2_grpc.RegistrationServicer):
         else:
             log.error("kubelet refused the registration", extra={"error": request.error})
         return pluginregistration_pb2.RegistrationStatusResponse()
-
-    def _run(self) -> None:
-        while not self._stopped.is_set():
-            if self._is_known():
-                self._appear()
-                return
-            self._waiting = Deadline(math.inf)  # which is a day
-
-    def _is_known(self) -> bool:
-        try:
-            self._wait_until_known(self._waiting)
-        except DriverError:
-            return False
-        return True
 
     def _appear(self) -> None:
         """Show kubelet a socket that answers already: it ignores files that begin with a dot.

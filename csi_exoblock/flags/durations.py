@@ -29,10 +29,6 @@ SERVER_TIMING: Mapping[str, TimingFlag] = {
 }
 CLOUD_TIMING: Mapping[str, TimingFlag] = {
     "api_timeout": TimingFlag(flag="--api-timeout", text="Longest wait for an answer of the API."),
-    "poll_initial": TimingFlag(
-        flag="--poll-initial", text="Least time before an operation is polled first."
-    ),
-    "poll_max": TimingFlag(flag="--poll-max", text="Longest pause between two polls."),
     "create_timeout": TimingFlag(
         flag="--create-timeout", text="Longest call that creates, deletes or expands."
     ),

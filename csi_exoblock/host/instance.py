@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import logging
-import threading
 from collections.abc import Mapping
 from concurrent.futures import Future
 from pathlib import Path
@@ -47,7 +46,7 @@ def sources(names: tuple[str, ...], *, commands: Commands, timing: Timing) -> Ma
 
 
 class Identity:
-    """The node's identity; sources are asked in the background until one answers.
+    """The node's identity; its sources are asked until one answers.
 
     Args:
         sources: By name, asked in this order.
@@ -59,18 +58,16 @@ class Identity:
         self._sources = sources
         self._timing = timing
         self._answer: Future[NodeId] = Future()
-        self._stopping = threading.Event()
         if known is not None:
             self._answer.set_result(known)
 
-    def start(self) -> None:
-        """Begin to ask, if the identity isn't known yet."""
+    def ask(self) -> float | None:
+        """Ask the sources once; return the seconds until the next time, None once one answered."""
         if not self.known():
-            threading.Thread(target=self._ask_until_known, name="identity", daemon=True).start()
-
-    def stop(self) -> None:
-        """Ask no more."""
-        self._stopping.set()
+            if (found := self._ask()) is None:
+                return self._timing.identity_retry
+            self._answer.set_result(found)
+        return None
 
     def known(self) -> bool:
         """Tell whether a source has answered."""
@@ -89,12 +86,6 @@ class Identity:
                 "the instance's id and zone are not known yet; asked again and again: "
                 f"{', '.join(self._sources) or 'nothing'}"
             ) from error
-
-    def _ask_until_known(self) -> None:
-        while (found := self._ask()) is None:
-            if self._stopping.wait(self._timing.identity_retry):
-                return
-        self._answer.set_result(found)
 
     def _ask(self) -> NodeId | None:
         for name, source in self._sources.items():

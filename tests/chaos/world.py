@@ -25,7 +25,6 @@ FLAGS = (
     "controller",
     *("--time-scale", str(TIME_SCALE), "--log-level", "warning"),
     *("--api-timeout", f"{5 / TIME_SCALE}s", "--cluster-id", "chaos"),
-    *("--poll-initial", "1s"),
 )
 _HURRIED = ("--time-scale", "0.0005", "--api-timeout", f"{5 / 0.0005}s")
 _SWEEP_SECONDS = 20.0  # what is left of the faults may befall the first sweeps

@@ -82,7 +82,7 @@ def test_successor_that_comes_a_moment_after_the_refusal_is_waited_for(
 
 def test_key_that_stays_refused_is_waited_for_only_once(tmp_path: pathlib.Path) -> None:
     write(tmp_path, "EXOold")
-    keyring = Keyring(OLD, tmp_path, timing=replace(PATIENT, credentials_wait=0.01))
+    keyring = Keyring(OLD, tmp_path, timing=replace(PATIENT, credentials_wait=0.3))
     pauses: list[int] = []
 
     for number in range(3):

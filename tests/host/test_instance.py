@@ -12,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from prometheus_client import CollectorRegistry
 
+from csi_exoblock.background import Background
 from csi_exoblock.concurrency import Deadline
 from csi_exoblock.config import Timing
 from csi_exoblock.errors import HostError
@@ -68,7 +69,8 @@ class Nobody:
 
 def identity(known: NodeId | None = None, **sources: Source) -> Identity:
     made = Identity(known=known, sources=sources, timing=TIMING)
-    made.start()
+    retry = TIMING.identity_retry
+    Background(made.ask, name="identity", restart_seconds=retry, count_error=int).start()
     return made
 
 

@@ -34,6 +34,7 @@ BASE = frozenset(
 )
 MAY_IMPORT: Mapping[str, frozenset[str]] = {
     **dict.fromkeys(BASE, BASE),
+    "background": BASE,
     "flags": BASE,
     "probes": BASE | {"web"},
     "web": BASE,
@@ -42,7 +43,7 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
     "node": BASE | {"host"},
     "controller": BASE | {"exoscale"},
     "csi": BASE | {"pb", "controller", "node", "exoscale", "host"},
-    "app": BASE | {"probes", "web", "csi", "controller", "node", "exoscale", "host"},
+    "app": BASE | {"background", "probes", "web", "csi", "controller", "node", "exoscale", "host"},
     "tools": BASE | {"app", "pb", "csi", "controller", "node", "exoscale", "host"},
     "simulator": frozenset(),
     "__main__": BASE | {"flags", "app", "tools", "simulator"},
