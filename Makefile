@@ -57,10 +57,13 @@ bench: setup ## figures, as docs/benchmarks.md, in 15 minutes; ONLY=lifecycle,no
 kubernetes: setup ## a cluster with simulator and driver to play with, until Ctrl-C
 	$(BIN)/python -m tests.kubernetes play
 
+docs: setup ## write the pages that are made from code: docs/options.md
+	$(BIN)/python -m tests.repository.options_page
+
 demo: setup ## one volume through its whole life, on an embedded cloud
 	$(BIN)/csi-exoblock demo
 
 clean: ## remove all that is not in the repository, .venv included
 	git clean --quiet -d --force -X
 
-.PHONY: help setup lint check test kill-points test-small-sectors test-kubernetes test-vm chaos chaos-node chaos-prove bench kubernetes demo clean
+.PHONY: help setup lint check test kill-points test-small-sectors test-kubernetes test-vm chaos chaos-node chaos-prove bench kubernetes docs demo clean
