@@ -62,6 +62,20 @@ def check_mount_flag(filesystem: Filesystem, flag: str, *, read_only: bool) -> N
         )
 
 
+def check_mount_flags_together(flags: tuple[str, ...]) -> None:
+    """Return if the kernel takes these flags, in their order, for one mount.
+
+    Raises:
+        InvalidRequest: It refuses one of them beside another, which would strand the pod.
+    """
+    journals = [flag for flag in flags if flag.startswith("data=")][-1:]
+    if journals == ["data=journal"] and (others := _NOT_WITH_JOURNALED_DATA & set(flags)):
+        raise InvalidRequest(
+            f"mount option data=journal can't be used together with {min(others)}: the kernel "
+            "refuses such a mount; leave one of them out"
+        )
+
+
 def is_integer(low: int, high: int) -> Rule:
     """Allow a decimal number in a range, both ends included."""
     return lambda text: (
@@ -169,18 +183,24 @@ _MOUNT_ANY: Mapping[str, Rule] = {
     **_bare("defaults", "ro", "rw", "sync", "async", "dirsync", "lazytime", "nolazytime"),
     **_bare("atime", "noatime", "relatime", "norelatime", "strictatime", "nodiratime", "diratime"),
     **_bare("suid", "nosuid", "dev", "nodev", "exec", "noexec", "iversion", "discard", "nodiscard"),
-    **_bare("acl", "noacl"),
     "context=": _SELINUX,
     "fscontext=": _SELINUX,
     "defcontext=": _SELINUX,
     "rootcontext=": _SELINUX,
 }
 
+# The kernel takes powers of two from a block to 1 GiB.
+_ALLOCATION_SIZES = (
+    *(f"{2**power}{unit}" for unit in "kK" for power in range(2, 21)),
+    *(f"{2**power}{unit}" for unit in "mM" for power in range(11)),
+    *(str(2**power) for power in range(12, 31)),
+)
+
 _EXT_MOUNT: Mapping[str, Rule] = {
     **_bare(
         "user_xattr", "grpid", "nogrpid", "bsdgroups", "sysvgroups", "barrier", "block_validity"
     ),
-    **_bare("usrquota", "grpquota", "prjquota", "quota", "noquota", "init_itable", "noinit_itable"),
+    **_bare("acl", "usrquota", "grpquota", "quota", "noquota", "init_itable", "noinit_itable"),
     "barrier=": _one_of("1"),
     "commit=": is_integer(1, 300),
     "data=": _one_of("journal", "ordered"),
@@ -192,7 +212,7 @@ _MOUNT: Mapping[Filesystem, Mapping[str, Rule]] = {
     Filesystem.EXT3: _EXT_MOUNT,
     Filesystem.EXT4: {
         **_EXT_MOUNT,
-        **_bare("delalloc", "nodelalloc", "auto_da_alloc", "journal_checksum"),
+        **_bare("prjquota", "delalloc", "nodelalloc", "auto_da_alloc", "journal_checksum"),
         **_bare("dioread_lock", "dioread_nolock"),
         "inode_readahead_blks=": is_power_of_two(1, 2**20),
         "journal_ioprio=": is_integer(0, 7),
@@ -204,13 +224,22 @@ _MOUNT: Mapping[Filesystem, Mapping[str, Rule]] = {
         **_bare("largeio", "nolargeio", "noalign", "swalloc", "wsync", "filestreams"),
         **_bare("quota", "noquota", "uquota", "usrquota", "gquota", "grpquota", "pquota"),
         **_bare("prjquota", "uqnoenforce", "gqnoenforce", "pqnoenforce"),
-        "allocsize=": _matches(r"[0-9]{1,7}[kKmM]?"),
+        "allocsize=": _one_of(*_ALLOCATION_SIZES),
         "logbufs=": is_integer(2, 8),
         "logbsize=": _one_of("32k", "64k", "128k", "256k"),
     },
     Filesystem.BTRFS: {
         **_bare("autodefrag", "noautodefrag", "datacow", "nodatacow", "datasum", "nodatasum"),
-        **_bare("barrier", "flushoncommit", "noflushoncommit", "ssd", "nossd", "enospc_debug"),
+        **_bare(
+            "acl",
+            "noacl",
+            "barrier",
+            "flushoncommit",
+            "noflushoncommit",
+            "ssd",
+            "nossd",
+            "enospc_debug",
+        ),
         **_bare("compress", "compress-force", "user_subvol_rm_allowed"),
         "commit=": is_integer(1, 300),
         "compress=": _matches(r"no|lzo|zlib(:[1-9])?|zstd(:[0-9]{1,2})?"),
@@ -222,6 +251,9 @@ _MOUNT: Mapping[Filesystem, Mapping[str, Rule]] = {
         "thread_pool=": is_integer(1, 64),
     },
 }
+
+# Source: Linux, fs/ext4/super.c; before 5.6 also dioread_nolock, which is ignored since.
+_NOT_WITH_JOURNALED_DATA = frozenset({"delalloc", "dioread_nolock"})
 
 # Without replaying its journal a file system is only fit to be looked at.
 _NO_RECOVERY: Mapping[Filesystem, frozenset[str]] = {

@@ -6,6 +6,7 @@ on the node, where it would strand the pod.
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -14,6 +15,7 @@ from typing import Self, TypeVar
 from csi_exoblock.allowlists import (
     check_mkfs_arguments,
     check_mount_flag,
+    check_mount_flags_together,
     is_integer,
     is_power_of_two,
 )
@@ -106,6 +108,18 @@ class FormatOptions:
             raise InvalidRequest(f"xfsCompat is for xfs, not for {filesystem}")
         check_mkfs_arguments(filesystem, self.mkfs_arguments)
 
+    def check_page_size(self) -> None:
+        """Return if a kernel like the one here can mount what is made so (N9).
+
+        Raises:
+            InvalidRequest: The blocks are larger than a page of memory.
+        """
+        if self.block_size_bytes > mmap.PAGESIZE:
+            raise InvalidRequest(
+                f"blockSize {self.block_size_bytes} exceeds a page of memory ({mmap.PAGESIZE} "
+                "bytes), so the nodes could not mount the file system; choose a smaller one"
+            )
+
     def _check_inode_size(self, filesystem: Filesystem, inode_size: int) -> None:
         low, high = (512, 2048) if filesystem is Filesystem.XFS else (256, 4096)
         if filesystem is Filesystem.BTRFS:
@@ -190,17 +204,25 @@ class VolumeContext:
 def mount_flags(
     flags: tuple[str, ...], filesystem: Filesystem, *, read_only: bool
 ) -> tuple[str, ...]:
-    """Return the flags in their order, each once and never split (S24).
+    """Return the flags merged in their order, each once and never split (S24, S28).
+
+    Of several equal flags the last one stays, since of two that contradict each other the last one
+    counts. `rw` is dropped, and `ro` stays only where the file system ends up read-only.
 
     Args:
-        read_only: Whether nothing but reading was asked for, which allows `norecovery`.
+        read_only: Whether the file system is mounted read-only whatever the flags say.
 
     Raises:
-        InvalidRequest: A flag isn't allowed for this file system.
+        InvalidRequest: A flag isn't allowed for this file system, or not beside the others.
     """
+    last = [flag for flag in flags if flag in ("ro", "rw")][-1:]
+    read_only = read_only or last == ["ro"]
     for flag in flags:
-        check_mount_flag(filesystem, flag, read_only=read_only or "ro" in flags)
-    return tuple(dict.fromkeys(flags))
+        check_mount_flag(filesystem, flag, read_only=read_only)
+    others = (flag for flag in reversed(flags) if flag not in ("ro", "rw"))
+    merged = tuple(reversed(dict.fromkeys(others)))
+    check_mount_flags_together(merged)
+    return (*merged, "ro") if read_only else merged
 
 
 def boolean(parameters: Mapping[str, str], name: str) -> bool:

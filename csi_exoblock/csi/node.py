@@ -89,6 +89,7 @@ class Node(csi_pb2_grpc.NodeServicer):
             wanted.staging_path,
             wanted.target_path,
             wanted.access,
+            wanted.context,
             wanted.read_only,
             deadline_of(context),
         )

@@ -30,6 +30,7 @@ class PublishVolume:
     staging_path: Path
     target_path: Path
     access: Access
+    context: VolumeContext
     read_only: bool
 
 
@@ -90,6 +91,7 @@ def publish_volume(request: csi_pb2.NodePublishVolumeRequest) -> PublishVolume:
         volume_id=VolumeId.parse(request.volume_id),
         staging_path=staging_path,
         target_path=target_path,
+        context=VolumeContext.parse(request.volume_context),
         read_only=request.readonly,
     )
 

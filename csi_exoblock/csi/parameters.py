@@ -17,8 +17,8 @@ from csi_exoblock.csi.label_parameters import (
 )
 from csi_exoblock.csi.templates import Templates
 from csi_exoblock.errors import InvalidRequest
-from csi_exoblock.model import Access, MountAccess, ZoneName
-from csi_exoblock.options import VolumeContext, refuse_encryption
+from csi_exoblock.model import Access, Filesystem, MountAccess, ZoneName
+from csi_exoblock.options import FormatPolicy, VolumeContext, refuse_encryption
 
 _SIDECAR_PREFIX = "csi.storage.k8s.io/"
 _ZONE = re.compile(r"[a-z0-9-]{1,63}", re.ASCII)
@@ -109,6 +109,21 @@ class StorageClass:
         for access in accesses:
             if isinstance(access, MountAccess):
                 self.context.options.check(access.filesystem)
+                self.context.options.check_page_size()
+                self._check_project_quota(access)
+
+    def _check_project_quota(self, access: MountAccess) -> None:
+        """Raise InvalidRequest unless a new ext4 has the feature that its mount option needs."""
+        new_ext4 = (access.filesystem, self.context.format) == (
+            Filesystem.EXT4,
+            FormatPolicy.IF_BLANK,
+        )
+        features = dict(self.context.options.mkfs_arguments).get("-O", "").split(",")
+        if new_ext4 and "prjquota" in access.mount_flags and "project" not in features:
+            raise InvalidRequest(
+                "mount option prjquota needs the feature of ext4, or the mount fails: add "
+                "mkfsOptions '-O project,quota' to the class"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -32,6 +32,12 @@ _NUMBER = re.compile(r"[0-9]+:[0-9]+", re.ASCII)
 _NODE_HOMES = frozenset({"devtmpfs", "tmpfs"})
 
 
+# What each mount of a file system has for itself. Source: Linux, fs/proc_namespace.c.
+_OWN_FLAGS = frozenset(
+    {"ro", "nosuid", "nodev", "noexec", "noatime", "nodiratime", "relatime", "nosymfollow"}
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mount:
     """A line of mountinfo. Source: proc(5).
@@ -63,6 +69,11 @@ class Mount:
     def read_only(self) -> bool:
         """Whether this mount forbids writing, whatever the file system allows."""
         return "ro" in self.options
+
+    @property
+    def flags(self) -> frozenset[str]:
+        """What is forbidden or spared through this mount alone, as mount(8) is told it."""
+        return self.options & _OWN_FLAGS
 
     @property
     def writable(self) -> bool:
@@ -131,14 +142,26 @@ class Mounts:
             raise WrongState(reason)
         raise CommandFailed(reason)
 
-    def bind(self, source: Path, path: Path, *, read_only: bool) -> None:
+    def bind(self, source: Path, path: Path, flags: frozenset[str] = frozenset()) -> None:
         """Show a folder or a device node at another path, which must exist.
+
+        Args:
+            flags: Those of this mount alone. Without any it takes over all that the source has.
 
         Raises:
             CommandFailed: The kernel refused it.
         """
-        options = "bind,ro" if read_only else "bind"
-        self._commands.run("mount", "-o", options, str(source), str(path))
+        self._commands.run(
+            "mount", "-o", ",".join(("bind", *sorted(flags))), str(source), str(path)
+        )
+
+    def change_flags(self, path: Path, flags: frozenset[str]) -> None:
+        """Give a mount these flags, and no others, while it stays in use.
+
+        Raises:
+            CommandFailed: The kernel refused it.
+        """
+        self._commands.run("mount", "-o", ",".join(("remount,bind", *sorted(flags))), str(path))
 
     def unmount(self, path: Path, deadline: Deadline) -> None:
         """Remove every layer of mounts at a path, never lazily; none is fine.

@@ -168,8 +168,8 @@ class VolumeMounter:
 
 
 def wants_read_only(access: MountAccess) -> bool:
-    """Tell whether the file system is to be mounted for reading only."""
-    return access.mode is AccessMode.SINGLE_NODE_READER_ONLY or "ro" in access.mount_flags
+    """Return whether the file system is to be mounted for reading only."""
+    return "ro" in _asked(access)
 
 
 def flags_of(access: MountAccess) -> tuple[str, ...]:
@@ -178,8 +178,11 @@ def flags_of(access: MountAccess) -> tuple[str, ...]:
     Raises:
         InvalidRequest: A flag isn't allowed.
     """
-    read_only = wants_read_only(access)
-    asked = mount_flags(access.mount_flags, access.filesystem, read_only=read_only)
     # A restored volume has its source's UUID, which xfs refuses to mount twice (D9).
     own = ("nouuid",) if access.filesystem is Filesystem.XFS else ()
-    return tuple(dict.fromkeys((*asked, *own, *(("ro",) if read_only else ()))))
+    return tuple(dict.fromkeys((*_asked(access), *own)))
+
+
+def _asked(access: MountAccess) -> tuple[str, ...]:
+    read_only = access.mode is AccessMode.SINGLE_NODE_READER_ONLY
+    return mount_flags(access.mount_flags, access.filesystem, read_only=read_only)

@@ -16,6 +16,7 @@ from csi_exoblock.host.readonly import is_read_only, set_read_only
 from csi_exoblock.model import Access, AccessMode, BlockAccess, MountAccess, VolumeId
 from csi_exoblock.node.mounting import wants_read_only
 from csi_exoblock.node.repair import Repair
+from csi_exoblock.options import VolumeContext
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +45,7 @@ class Publishing:
         staging_path: Path,
         target_path: Path,
         access: Access,
+        context: VolumeContext,
         read_only: bool,
         deadline: Deadline,
     ) -> None:
@@ -68,7 +70,7 @@ class Publishing:
             else:
                 read_only = read_only or wants_read_only(access)
                 staged = self._repair.working_mount(
-                    volume_id, device, staging_path, access, deadline
+                    volume_id, device, staging_path, access, context, deadline
                 )
                 self._publish_folder(volume_id, staged, target_path, access, read_only, deadline)
 
@@ -106,19 +108,23 @@ class Publishing:
         mount = self._published(volume_id, device, target, deadline)
         if mount is not None and mount.root != staged.root:
             raise Mismatch(f"volume {volume_id}: {target} shows its folder {mount.root}, not all")
-        if mount is not None and mount.read_only == read_only:
+        # A bind mount that mount(8) makes read-only has none of its source's other flags (S28).
+        flags = staged.flags | {"ro"} if read_only else staged.flags
+        if mount is not None and mount.flags == flags:
             return
-        if mount is not None and not read_only:
+        if mount is not None and mount.read_only and not read_only:
             raise Mismatch(f"volume {volume_id}: it is already published read-only at {target}")
         self._refuse_second_writer(
             volume_id, access, device, apart_from=(staged.target, real_path(target))
         )
-        if mount is not None:  # the bind that a call made which was killed before the next step
-            self._mounts.unmount(target, deadline)
-        logs.step("publish: binding the file system")
-        make_folder(target)
-        self._mounts.bind(staged.target, target, read_only=read_only)
-        self._prove(volume_id, device, target, deadline)
+        if mount is None:
+            logs.step("publish: binding the file system")
+            make_folder(target)
+            self._mounts.bind(staged.target, target, flags if read_only else frozenset())
+        else:  # a call was killed between binding and this, or an older driver forgot the flags
+            logs.step("publish: correcting the flags of the mount")
+            self._mounts.change_flags(target, flags)
+        self._prove(volume_id, device, target, flags, deadline)
 
     def _publish_device(
         self,
@@ -148,8 +154,8 @@ class Publishing:
         )
         logs.step("publish: binding the device")
         make_file(target)
-        self._mounts.bind(device.path, target, read_only=False)
-        self._prove(volume_id, device.number, target, deadline)
+        self._mounts.bind(device.path, target)
+        self._prove(volume_id, device.number, target, None, deadline)
 
     def _published(
         self, volume_id: VolumeId, device: DeviceNumber, target: Path, deadline: Deadline
@@ -196,22 +202,40 @@ class Publishing:
             )
 
     def _prove(
-        self, volume_id: VolumeId, device: DeviceNumber, target: Path, deadline: Deadline
+        self,
+        volume_id: VolumeId,
+        device: DeviceNumber,
+        target: Path,
+        flags: frozenset[str] | None,
+        deadline: Deadline,
     ) -> None:
-        """Return if the target shows the device, and that is still the volume's (D2).
+        """Return if the target shows the device, and that is still the volume's (D2, S28).
 
         A device node that is bound shows whatever disk has its number by then.
+
+        Args:
+            flags: What the mount must forbid, `None` where it doesn't matter.
 
         Raises:
             HostError: It doesn't, and is taken away again.
         """
         logs.step("publish: proving what is mounted")
         layers = self._mounts.at(target)
-        shown = layers[-1].device if layers else None
-        if shown == device and self._devices.is_volume(device, volume_id.uuid):
+        shown = layers[-1] if layers else None
+        if shown is None or shown.device != device:
+            wrong = f"didn't show its device {device}"
+        elif not self._devices.is_volume(device, volume_id.uuid):
+            wrong = f"showed device {device}, which is no longer its disk"
+        elif flags is not None and shown.flags != flags:
+            wrong = f"was mounted {_named(shown.flags)} instead of {_named(flags)}"
+        else:
             return
         try:
             self._mounts.unmount(target, deadline)
         except WrongState as error:  # would be final, and a mount is left (D5)
             raise HostError(str(error)) from error
-        raise HostError(f"volume {volume_id}: {target} didn't show its device {device}; retry")
+        raise HostError(f"volume {volume_id}: {target} {wrong}; retry")
+
+
+def _named(flags: frozenset[str]) -> str:
+    return ",".join(sorted(flags)) or "without flags"

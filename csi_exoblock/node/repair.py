@@ -14,6 +14,7 @@ from csi_exoblock.host.repairs import Repairs
 from csi_exoblock.model import MountAccess, VolumeId
 from csi_exoblock.node.mounting import VolumeMounter, wants_read_only
 from csi_exoblock.node.release import Release
+from csi_exoblock.options import FsckPolicy, VolumeContext
 
 
 class Repair:
@@ -46,6 +47,7 @@ class Repair:
         disk: BlockDevice,
         path: Path,
         access: MountAccess,
+        context: VolumeContext,
         deadline: Deadline,
     ) -> Mount:
         """Return the staging mount, which works; one repair is tried for one that doesn't.
@@ -68,7 +70,8 @@ class Repair:
             self._repairs.begin(volume_id, path, device)
             self._release.clear_broken(volume_id, mount, broken, deadline)
         found = self._devices.at(device)
-        self._mounter.mount(volume_id, found, path, access, deadline, check=True, grow=False)
+        check = context.fsck is FsckPolicy.AUTO
+        self._mounter.mount(volume_id, found, path, access, deadline, check=check, grow=False)
         self.forget(volume_id)
         mount = self._staging_mount(volume_id, disk, path)
         if broken := self._liveness.why_unusable(mount, writing=writing):

@@ -195,6 +195,7 @@ class Staging:
         self, volume_id: VolumeId, access: MountAccess, context: VolumeContext
     ) -> None:
         context.options.check(access.filesystem)
+        context.options.check_page_size()
         if context.format is FormatPolicy.NEVER or context.partition is not None:
             self._formatter.refuse(
                 f"volume {volume_id}: its disk is blank, and the volume is never formatted, "

@@ -6,6 +6,7 @@ sorted in here before the tests pass.
 
 from __future__ import annotations
 
+import mmap
 import pathlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -254,6 +255,7 @@ def test_every_rpc_is_in_the_table_or_not_offered(driver: Driver) -> None:
     [
         ({"colour": "red"}, "colour"),
         ({"blockSize": "512"}, "4096"),
+        ({"blockSize": str(2 * mmap.PAGESIZE)}, f"{mmap.PAGESIZE} bytes"),
         ({"mkfsOptions": "-F"}, "-F"),
         ({"mkfsOptions": "-L $(reboot)"}, "mkfsOptions"),
         ({"labels": "exoblock/driver=mine"}, "exoblock/"),
@@ -270,6 +272,28 @@ def test_a_class_parameter_that_is_wrong_is_named(
     fields = {"name": "n", "volume_capabilities": [capability()], "parameters": parameters}
 
     code, message = call(driver, "CreateVolume", fields)
+
+    assert code == "INVALID_ARGUMENT", message
+    assert says in message
+
+
+@pytest.mark.usefixtures("untouched")
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (("data=journal", "delalloc"), "delalloc"),
+        (("ro", "norecovery", "rw"), "norecovery"),
+        (("prjquota",), "-O project"),
+        (("noatime,loop",), "loop"),
+    ],
+)
+def test_mount_options_that_would_strand_the_pod_are_named(
+    driver: Driver, flags: tuple[str, ...], says: str
+) -> None:  # S28, F13
+    wanted = capability()
+    wanted.mount.mount_flags.extend(flags)
+
+    code, message = call(driver, "CreateVolume", {"name": "n", "volume_capabilities": [wanted]})
 
     assert code == "INVALID_ARGUMENT", message
     assert says in message

@@ -112,6 +112,7 @@ class Volume:
         pod: str = "pod",
         *,
         capability: csi_pb2.VolumeCapability | None = None,
+        context: Mapping[str, str] = FORMAT,
         readonly: bool = False,
         seconds: float | None = None,
     ) -> pathlib.Path:
@@ -124,6 +125,7 @@ class Volume:
                 staging_target_path=str(self.staging),
                 target_path=str(target),
                 volume_capability=capability or mount_capability("ext4"),
+                volume_context=context,
                 readonly=readonly,
             ),
             timeout=seconds,
