@@ -191,7 +191,7 @@ def tls_url() -> Iterator[str]:
 
 def test_server_without_a_trusted_certificate_is_told_nothing(
     tls_url: str, transport: Transport
-) -> None:  # F2
+) -> None:  # F2, F18
     untrusted = Request(operation="op", method="POST", url=tls_url, zone="z", subject="volume z/1")
 
     with pytest.raises(ApiUnavailable, match="CERTIFICATE_VERIFY_FAILED") as caught:
