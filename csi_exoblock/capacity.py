@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from csi_exoblock.errors import SizeOutOfRange
 from csi_exoblock.model import BYTES_PER_GIB
 
+CSI_MAX_GIB = 2**33 - 1
+"""The largest size in GiB whose bytes a message of CSI can say: its numbers have 64 bits."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CapacityRange:
@@ -37,22 +40,25 @@ class SizeLimits:
 def choose_size_gib(wanted: CapacityRange, limits: SizeLimits, *, source_gib: int = 0) -> int:
     """Return the smallest size in whole GiB that satisfies range, source and limits (C5).
 
+    Rounding and the minimum come first: the source was rounded up as well when it was made, so a
+    clone may ask for what the claim of its source asked for.
+
     Args:
         source_gib: Size of the volume that the content comes from, 0 for an empty volume.
 
     Raises:
         SizeOutOfRange: No such size exists; the message says which bound is in the way.
     """
-    if wanted.required_bytes and wanted.required_bytes < source_gib * BYTES_PER_GIB:
+    size_gib = max(gib_ceil(wanted.required_bytes), limits.min_gib)
+    if wanted.required_bytes and size_gib < source_gib:
         raise SizeOutOfRange(
             f"{wanted.required_bytes} bytes were asked for, but the source has {source_gib} GiB; "
             "ask for at least that"
         )
-    size_gib = max(gib_ceil(wanted.required_bytes), source_gib, limits.min_gib)
-    if size_gib > limits.max_gib:
-        raise SizeOutOfRange(
-            f"{size_gib} GiB were asked for; a volume has at most {limits.max_gib} GiB"
-        )
+    size_gib = max(size_gib, source_gib)
+    max_gib = min(limits.max_gib, CSI_MAX_GIB)
+    if size_gib > max_gib:
+        raise SizeOutOfRange(f"{size_gib} GiB were asked for; a volume has at most {max_gib} GiB")
     if not wanted.allows(size_gib):
         raise SizeOutOfRange(
             f"the limit of {wanted.limit_bytes} bytes is below {size_gib} GiB, the smallest volume "

@@ -152,7 +152,11 @@ class InstanceState(_OpenEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Volume:
-    """A block storage volume as the API last reported it."""
+    """A block storage volume as the API last reported it.
+
+    Attributes:
+        created_at: `None` where the API does not tell.
+    """
 
     id: VolumeId
     name: str
@@ -161,7 +165,7 @@ class Volume:
     attached_to: NodeId | None
     labels: Mapping[str, str]
     snapshot_ids: tuple[SnapshotId, ...]
-    created_at: datetime
+    created_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,6 +175,7 @@ class Snapshot:
     Attributes:
         volume_id: The volume it was taken of, which may be gone.
         volume_size_gib: The size that volume had; a restore is at least as large.
+        created_at: `None` where the API does not tell.
     """
 
     id: SnapshotId
@@ -179,7 +184,12 @@ class Snapshot:
     volume_id: VolumeId | None
     volume_size_gib: int
     labels: Mapping[str, str]
-    created_at: datetime
+    created_at: datetime | None
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether a volume can be made from it; one that is being made already hinders no other."""
+        return self.state in (SnapshotState.CREATED, SnapshotState.PROMOTING)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

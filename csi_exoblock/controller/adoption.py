@@ -73,7 +73,7 @@ class Adoption:
                 + "; ".join(differences)
             )
         if size_gib > volume.size_gib:
-            self._resize(volume, size_gib, entry, deadline)
+            size_gib = self._resize(volume, size_gib, entry, deadline)
         self._repair_labels(volume, spec, deadline)
         return CreatedVolume(id=volume.id, size_gib=size_gib)
 
@@ -125,17 +125,23 @@ class Adoption:
             return []
         return [f"it has {volume.size_gib} GiB, its source {snapshot.volume_size_gib} GiB"]
 
-    def _resize(self, volume: Volume, size_gib: int, entry: Entry, deadline: Deadline) -> None:
+    def _resize(self, volume: Volume, size_gib: int, entry: Entry, deadline: Deadline) -> int:
+        """Make a restore as large as was asked for, and return the size that it then has."""
+        what = (
+            f"volume {volume.id} was restored with {volume.size_gib} GiB "
+            f"and could not be resized to {size_gib} GiB yet"
+        )
         logs.step("resizing a restore that came out too small")
         client = self._cloud.zone(volume.id.zone)
         try:
             with entry.sending():
                 client.resize_volume(volume.id.uuid, size_gib, deadline)
+            resized = client.get_volume(volume.id.uuid, deadline)  # its answer is no proof (C5)
         except DriverError as error:  # the volume exists, so nothing here may be final (C1)
-            raise ApiUnavailable(
-                f"volume {volume.id} was restored with {volume.size_gib} GiB "
-                f"and could not be resized to {size_gib} GiB yet: {error}"
-            ) from error
+            raise ApiUnavailable(f"{what}: {error}") from error
+        if resized.size_gib < size_gib:
+            raise ApiUnavailable(f"{what}: it has {resized.size_gib} GiB; a retry resizes it again")
+        return resized.size_gib
 
     def _repair_labels(self, volume: Volume, spec: VolumeSpec, deadline: Deadline) -> None:
         wanted = {**self._labels.of_volume(spec), **volume.labels}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from csi_exoblock.capacity import SizeLimits
+from csi_exoblock.capacity import CSI_MAX_GIB, SizeLimits
 from csi_exoblock.concurrency import Deadline
 from csi_exoblock.config import DEFAULT_SIZE_LIMITS
 from csi_exoblock.controller.placement import choose_zone
@@ -49,7 +49,7 @@ class Availability:
         )
         quotas = {quota.resource: quota for quota in self._cloud.zone(chosen).list_quotas(deadline)}
         largest_gib = self._largest_gib(quotas.get(LARGEST_GIB))
-        available_gib = min(_left(quotas.get(GIBIBYTES), largest_gib), largest_gib)
+        available_gib = min(_left(quotas.get(GIBIBYTES), largest_gib), largest_gib, CSI_MAX_GIB)
         if _left(quotas.get(VOLUMES), 1) < 1:
             available_gib = 0
         return Room(available_gib=available_gib, smallest_gib=self._size_limits.min_gib)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import math
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -44,6 +46,7 @@ class Clones:
         self._labels = labels
         self._timing = timing
         self._taken: dict[str, SnapshotId] = {}
+        self._wanted_at: dict[SnapshotId, float] = {}  # in monotonic seconds
 
     def snapshot_for(self, spec: VolumeSpec, deadline: Deadline) -> SnapshotId | None:
         """Return the snapshot that the volume is made from; a clone's is taken unless it exists.
@@ -64,6 +67,7 @@ class Clones:
         )
         snapshot = self._snapshots.take_for_a_while(wanted, deadline)
         self._taken[name] = snapshot.id
+        self._wanted_at[snapshot.id] = time.monotonic()
         self._snapshots.prepare(snapshot, wanted, deadline)
         return snapshot.id
 
@@ -126,7 +130,15 @@ class Clones:
         self._clear(gone.zone, is_needless, deadline)
 
     def sweep(self, deadline: Deadline) -> None:
-        """Delete every temporary snapshot that is too old for a clone in the making to need it."""
+        """Delete every temporary snapshot that is too old for a clone in the making to need it.
+
+        Old is what was taken long ago, or first seen here long ago where the API does not say when
+        it was taken, and what no create has asked for since.
+        """
+        oldest = time.monotonic() - 2 * self._timing.clone_snapshot_age
+        for snapshot_id, wanted_at in list(self._wanted_at.items()):
+            if wanted_at < oldest:
+                self._wanted_at.pop(snapshot_id, None)
         for zone in self._cloud.zones(deadline):
             self._clear(zone, self._is_old, deadline)
 
@@ -138,8 +150,14 @@ class Clones:
         return self._clear(zone, lambda each: name in self._labels.names_of(each), deadline)
 
     def _is_old(self, snapshot: Snapshot) -> bool:
-        age = datetime.now(UTC) - snapshot.created_at
-        return age.total_seconds() > self._timing.clone_snapshot_age
+        if snapshot.created_at:
+            age = datetime.now(UTC) - snapshot.created_at
+            if age.total_seconds() <= self._timing.clone_snapshot_age:
+                return False
+            wanted_at = self._wanted_at.get(snapshot.id, -math.inf)
+        else:
+            wanted_at = self._wanted_at.setdefault(snapshot.id, time.monotonic())
+        return time.monotonic() - wanted_at > self._timing.clone_snapshot_age
 
     def _clear(
         self, zone: ZoneName, is_needless: Callable[[Snapshot], bool], deadline: Deadline

@@ -120,7 +120,12 @@ class Listing:
                 return [client.get_snapshot(snapshot_id.uuid, deadline)]
             except NotFound:
                 return []
-        zones = [volume_id.zone] if volume_id else self._cloud.zones(deadline)
+        if volume_id:
+            try:
+                return [*self._snapshots.look(volume_id.zone, deadline)]
+            except NotFound:  # there is no such zone
+                return []
+        zones = self._cloud.zones(deadline)
         return [each for zone in zones for each in self._snapshots.look(zone, deadline)]
 
 

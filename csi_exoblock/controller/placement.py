@@ -23,14 +23,17 @@ class Placement:
 
         Raises:
             InvalidRequest: No zone is named, or none of those named is in scope.
+            NotFound: The source is in a zone that does not exist.
             WrongZone: The source is in none of the zones that the request allows.
         """
+        in_scope = self._cloud.zones(deadline)
         if spec.source:
             require_accessible(spec.source, spec.zones)
-            return spec.source.zone
+            self._cloud.zone(spec.source.zone)
+            return choose_zone((spec.source.zone,), in_scope=in_scope, default=None)
         return choose_zone(
             spec.zones or (spec.zone_parameter and (spec.zone_parameter,)) or (),
-            in_scope=self._cloud.zones(deadline),
+            in_scope=in_scope,
             default=self._default_zone,
         )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from csi_exoblock.capacity import CapacityRange, SizeLimits, choose_size_gib
+from csi_exoblock.capacity import CSI_MAX_GIB, CapacityRange, SizeLimits, choose_size_gib
 from csi_exoblock.concurrency import Deadline
 from csi_exoblock.config import DEFAULT_SIZE_LIMITS
 from csi_exoblock.errors import DriverError, SizeOutOfRange
@@ -18,8 +18,6 @@ GIBIBYTES = "block-storage"
 SNAPSHOTS = "block-storage-snapshot"
 ATTACHMENTS = "block-storage-volume-attachments"
 LARGEST_GIB = "block-storage-max-size"
-
-_UNLIMITED_GIB = 2**33  # as many bytes as CSI's 64 bits can say
 
 
 def read_quotas(zone: ZoneClient, deadline: Deadline) -> dict[str, Quota]:
@@ -76,5 +74,5 @@ def size_within_limits(
         largest = read_quotas(zone, deadline).get(LARGEST_GIB)
         if largest is None or (largest.limit is not None and largest.limit <= limits.max_gib):
             raise
-        raised = SizeLimits(min_gib=limits.min_gib, max_gib=largest.limit or _UNLIMITED_GIB)
+        raised = SizeLimits(min_gib=limits.min_gib, max_gib=largest.limit or CSI_MAX_GIB)
         return choose_size_gib(wanted, raised, source_gib=source_gib)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from google.protobuf.timestamp_pb2 import Timestamp
-
 from csi_exoblock.controller.health import ailments_of
 from csi_exoblock.controller.specs import CreatedVolume
 from csi_exoblock.csi.health import volume_health
@@ -13,7 +11,6 @@ from csi_exoblock.model import (
     BYTES_PER_GIB,
     Snapshot,
     SnapshotId,
-    SnapshotState,
     Volume,
     VolumeId,
     ZoneName,
@@ -67,16 +64,16 @@ class ControllerResponses:
 
     def snapshot(self, snapshot: Snapshot) -> csi_pb2.Snapshot:
         """Describe a snapshot: its size is that of a restore, not what is stored (S18)."""
-        created_at = Timestamp()
-        created_at.FromDatetime(snapshot.created_at)
-        return csi_pb2.Snapshot(
+        described = csi_pb2.Snapshot(
             snapshot_id=str(snapshot.id),
             source_volume_id=str(snapshot.volume_id or ""),
             size_bytes=snapshot.volume_size_gib * BYTES_PER_GIB,
-            creation_time=created_at,
-            ready_to_use=snapshot.state is SnapshotState.CREATED,
+            ready_to_use=snapshot.is_ready,
             accessible_topology=[self._topology(snapshot.id.zone)],
         )
+        if snapshot.created_at:
+            described.creation_time.FromDatetime(snapshot.created_at)
+        return described
 
     def health(self, volume: Volume) -> csi_pb2.VolumeHealth:
         """Describe what is wrong with a volume: no entries mean that nothing is (N7)."""

@@ -34,7 +34,6 @@ T = TypeVar("T")
 UNREADABLE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError)
 """What a function of this module, or of json before it, may raise on an answer that is garbage."""
 
-_EPOCH = datetime.fromtimestamp(0, UTC)
 _WORDS_LENGTH = 300  # an error page of a proxy is longer than what a user reads
 
 
@@ -194,9 +193,9 @@ def _understanding() -> Iterator[None]:
         raise ApiUnavailable(f"an entry of a list can't be understood: {what}") from error
 
 
-def _moment(text: str | None) -> datetime:
-    if text is None:
-        return _EPOCH
+def _moment(text: str | None) -> datetime | None:
+    if not text:
+        return None
     moment = datetime.fromisoformat(text)
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from csi_exoblock.capacity import CapacityRange, SizeLimits, choose_size_gib, gib_ceil
+from csi_exoblock.capacity import CSI_MAX_GIB, CapacityRange, SizeLimits, choose_size_gib, gib_ceil
 from csi_exoblock.errors import SizeOutOfRange
 from csi_exoblock.model import BYTES_PER_GIB
 
@@ -47,7 +47,8 @@ def satisfies(size_gib: int, wanted: CapacityRange, limits: SizeLimits, source_g
 def test_chosen_size_is_the_smallest_that_satisfies_all_or_there_is_none(
     wanted: CapacityRange, limits: SizeLimits, source_gib: int
 ) -> None:  # C5
-    too_small_for_source = 0 < wanted.required_bytes < source_gib * BYTES_PER_GIB
+    asked_gib = max(-(-wanted.required_bytes // BYTES_PER_GIB), limits.min_gib)
+    too_small_for_source = bool(wanted.required_bytes) and asked_gib < source_gib
     try:
         chosen = choose_size_gib(wanted, limits, source_gib=source_gib)
     except SizeOutOfRange:
@@ -86,11 +87,22 @@ def test_rounding_up_loses_nothing_and_adds_less_than_a_gib(size_bytes: int) -> 
         (CapacityRange(limit_bytes=TEN_GIB), 0, 1),
         (CapacityRange(limit_bytes=TEN_GIB), 10, 10),
         (CapacityRange(required_bytes=TEN_GIB), 10, 10),
+        (CapacityRange(required_bytes=1500 * MIB), 2, 2),
         (CapacityRange(required_bytes=10240 * BYTES_PER_GIB), 0, 10240),
     ],
 )
 def test_size_that_is_chosen(wanted: CapacityRange, source_gib: int, size_gib: int) -> None:
     assert choose_size_gib(wanted, LIMITS, source_gib=source_gib) == size_gib
+
+
+@pytest.mark.parametrize("max_gib", [CSI_MAX_GIB, 2**40])
+def test_a_size_whose_bytes_no_message_can_say_is_out_of_range(max_gib: int) -> None:  # C5
+    limits = SizeLimits(min_gib=1, max_gib=max_gib)
+
+    with pytest.raises(SizeOutOfRange, match="8589934591 GiB"):
+        choose_size_gib(CapacityRange(required_bytes=2**63 - 1), limits)
+    largest = CapacityRange(required_bytes=CSI_MAX_GIB * BYTES_PER_GIB)
+    assert choose_size_gib(largest, limits) == CSI_MAX_GIB
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import grpc
@@ -9,13 +10,14 @@ import pytest
 
 from csi_exoblock.pb import csi_pb2
 from tests.controller.conftest import Controller, StartController
-from tests.controller.requests import absent_id, create_snapshot, create_volume, delete_volume
+from tests.controller.requests import GIB, absent_id, create_snapshot, create_volume, delete_volume
 from tests.controller.waiting import as_a_sidecar_would, wait_until_called
 from tests.support.grpc_errors import refused
 from tests.support.simulator_process import SimulatorProcess
 
 SNAPSHOT = "create-block-storage-snapshot"
 DELETE_SNAPSHOT = "delete-block-storage-snapshot"
+LIST_SNAPSHOTS = "list-block-storage-snapshots"
 DELETE = "delete-block-storage-volume"
 CREATE = "create-block-storage-volume"
 
@@ -36,6 +38,18 @@ def test_a_clone_names_its_source_and_leaves_no_snapshot(
     assert truth(cloud, made.volume_id)["size"] == 2
     assert truth(cloud, made.volume_id)["labels"]["exoblock/source"] == volume.split("/")[1]
     assert snapshots_of(cloud, volume) == []
+
+
+def test_a_clone_may_ask_for_what_the_claim_of_its_source_asked_for(
+    controller: Controller, start_controller: StartController, name: str
+) -> None:  # C5: the source was rounded up as well
+    modest = Controller(start_controller("--min-volume-size-gib", "10").channel)
+    for driver, gib, made_gib in ((controller, 1500 / 1024, 2), (modest, 1, 10)):
+        source = driver.CreateVolume(create_volume(f"{name}-{made_gib}", gib)).volume.volume_id
+
+        made = driver.CreateVolume(clone(f"{name}-{made_gib}-clone", source, gib)).volume
+
+        assert made.capacity_bytes == made_gib * GIB
 
 
 def test_the_temporary_snapshot_says_what_it_is(
@@ -276,7 +290,29 @@ def test_what_a_dead_process_left_is_swept(
     while snapshots_of(cloud, volume):
         pass
 
+    hurried.stop()  # or it sweeps on
     assert cloud.operations_called().count(DELETE_SNAPSHOT) >= 2
+
+
+def test_a_snapshot_of_unknown_age_is_not_swept_at_first_sight(
+    start_controller: StartController, cloud: SimulatorProcess, volume: str, name: str
+) -> None:  # N6: it may be that of a clone under way
+    cloud.add_fault(fault="refuse", operation=DELETE_SNAPSHOT, status=409, count=1)
+    Controller(start_controller().channel).CreateVolume(clone(name, volume))
+    (left,) = snapshots_of(cloud, volume)
+    del left["created-at"]
+    body = json.dumps({"block-storage-snapshots": [left]})
+    cloud.add_fault(fault="garbage", operation=LIST_SNAPSHOTS, zone=left["zone"], body=body)
+    cloud.clear_calls()
+
+    hurried = start_controller("--time-scale", "0.0005")  # an hour in 1.8 s
+    while snapshots_of(cloud, volume):
+        pass
+
+    hurried.stop()
+    called = [each.operation for each in cloud.calls() if each.zone == left["zone"]]
+    before = called[: called.index(DELETE_SNAPSHOT)]
+    assert before.count(LIST_SNAPSHOTS) >= 3  # the first at start, then two sweeps
 
 
 def test_cloning_can_be_switched_off(

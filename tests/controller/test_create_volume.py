@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
+from uuid import uuid4
 
 import grpc
 import pytest
@@ -25,6 +27,7 @@ from tests.support.simulator_process import SimulatorProcess
 CREATE = "create-block-storage-volume"
 LIST = "list-block-storage-volumes"
 POLL = "get-operation"
+RESIZE = "resize-block-storage-volume"
 
 
 def test_create_makes_one_volume_and_says_where_it_is(
@@ -509,6 +512,26 @@ def test_a_restore_carries_its_source_and_is_as_large_as_asked(
     assert answer.content_source.snapshot.snapshot_id == snapshot
     assert answer.capacity_bytes == 3 * GIB
     assert volume["size"] == 3
+
+
+def test_a_restore_is_no_larger_in_the_answer_than_in_truth(
+    controller: Controller, cloud: SimulatorProcess, name: str
+) -> None:  # C5, S8: what completes a restore may answer and have no effect
+    source = controller.CreateVolume(create_volume(f"{name}-source")).volume.volume_id
+    snapshot = controller.CreateSnapshot(create_snapshot(name, source)).snapshot.snapshot_id
+    cloud.set_mode("restore-larger", "ignored")
+    said = json.dumps({"id": str(uuid4()), "size": 3, "state": "detached"})
+    cloud.add_fault(
+        fault="garbage", operation=RESIZE, when="before", status=200, body=said, count=1
+    )
+    request = create_volume(name, 3, snapshot_id=snapshot)
+
+    with refused(grpc.StatusCode.UNAVAILABLE, "it has 1 GiB"):
+        controller.CreateVolume(request)
+    answer = controller.CreateVolume(request)
+
+    (volume,) = volumes_named(cloud, name)
+    assert answer.volume.capacity_bytes == volume["size"] * GIB == 3 * GIB
 
 
 def test_a_restore_below_its_source_is_out_of_range(

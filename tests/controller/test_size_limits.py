@@ -80,3 +80,18 @@ def test_a_flag_counts_more_than_the_quota(
         modest.CreateVolume(create_volume(name, 51))
 
     assert QUOTAS not in quotas.operations_called()
+
+
+def test_a_number_that_no_answer_could_repeat_is_out_of_range(
+    controller: Controller, quotas: SimulatorProcess, name: str, volume: str
+) -> None:  # C5: the volume was made, and then its size fitted into no answer
+    quotas.set_quota(LARGEST, UNLIMITED)
+    create, grow = create_volume(name), expand(volume, 1)
+    create.capacity_range.required_bytes = grow.capacity_range.required_bytes = 2**63 - 1
+
+    with refused(grpc.StatusCode.OUT_OF_RANGE, "GiB"):
+        controller.CreateVolume(create)
+    with refused(grpc.StatusCode.OUT_OF_RANGE, "GiB"):
+        controller.ControllerExpandVolume(grow)
+
+    assert [each for each in quotas.volumes() if each["name"] == name] == []

@@ -98,6 +98,26 @@ def test_a_restore_goes_where_its_snapshot_is(
     assert answer.volume.volume_id.startswith(first)
 
 
+def test_a_copy_whose_source_is_out_of_scope_is_refused(
+    start_controller: StartController,
+    controller: Controller,
+    cloud: SimulatorProcess,
+    volume: str,
+    name: str,
+) -> None:  # S12: whatever names no zone itself
+    second = cloud.zones[1]
+    snapshot = controller.CreateSnapshot(create_snapshot(name, volume)).snapshot.snapshot_id
+    narrow = Controller(start_controller("--zones", second, "--default-zone", second).channel)
+    clone = create_volume(f"{name}-clone")
+    clone.volume_content_source.volume.volume_id = volume
+
+    for request in (create_volume(f"{name}-copy", snapshot_id=snapshot), clone):
+        with refused(grpc.StatusCode.INVALID_ARGUMENT, cloud.zones[0], f"in scope: {second}"):
+            narrow.CreateVolume(request)
+
+    assert not [each for each in cloud.volumes() if each["name"] in (f"{name}-copy", clone.name)]
+
+
 def test_a_dead_zone_disturbs_nobody_elsewhere(
     controller: Controller, cloud: SimulatorProcess, name: str, node: str
 ) -> None:
