@@ -140,7 +140,7 @@ class Timing:
         30.0, "cached data reaches a working disk by then; the write goes on beyond it (D6)"
     )
     metadata_timeout: float = seconds(
-        3.0, "each source of the node's identity is link-local or a file (S10)"
+        3.0, "each source of the node's identity, all of its answer: link-local or a file (S10)"
     )
     identity_retry: float = seconds(
         5.0, "the sources are asked again this often until one answers (S10)"

@@ -55,7 +55,7 @@ def build_node(server: ServerSettings, settings: NodeSettings, metrics: Metrics)
     commands = Commands(timing=timing, metrics=metrics)
     instance = Instance(
         known=settings.identity,
-        sources=sources(settings.metadata_sources, commands=commands, timing=timing),
+        sources=sources(settings.metadata_sources, timing=timing),
         timing=timing,
     )
     jobs = Jobs(max_heavy=settings.max_concurrent_format)

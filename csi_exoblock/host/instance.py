@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import http.client
 import logging
 from collections.abc import Mapping
 from concurrent.futures import Future
-from pathlib import Path
 from typing import Protocol
-from urllib.parse import urlsplit
 
 from csi_exoblock.concurrency import Deadline
 from csi_exoblock.config import Timing
-from csi_exoblock.errors import DeadlineExceeded, HostError, NotFound
-from csi_exoblock.host.commands import Commands
+from csi_exoblock.errors import DeadlineExceeded, HostError
+from csi_exoblock.host.cdrom import CdRom
+from csi_exoblock.host.metadata import MetadataServer
+from csi_exoblock.host.workers import Room, Workers
 from csi_exoblock.model import NodeId
 
 log = logging.getLogger(__name__)
-
-_ZONE = "availability-zone"
-_INSTANCE = "instance-id"
-
-# Longer than any id or zone; a page that somebody else serves is not read further.
-_ANSWER_BYTES = 256
 
 
 class Source(Protocol):
@@ -36,10 +29,10 @@ class Source(Protocol):
         """
 
 
-def sources(names: tuple[str, ...], *, commands: Commands, timing: Timing) -> Mapping[str, Source]:
+def sources(names: tuple[str, ...], *, timing: Timing) -> Mapping[str, Source]:
     """Return the sources of these names, `cdrom` and `server`, in the order given."""
     known: Mapping[str, Source] = {
-        "cdrom": CdRom(commands=commands),
+        "cdrom": CdRom(),
         "server": MetadataServer(timing=timing),
     }
     return {name: known[name] for name in names}
@@ -57,6 +50,13 @@ class Identity:
     ) -> None:
         self._sources = sources
         self._timing = timing
+        # A drive may never answer, nor a resolver; in rooms of their own, for no volume waits here.
+        self._workers = Workers[NodeId](
+            Room(),
+            patience_seconds=timing.metadata_timeout,
+            only_informs=False,
+            perhaps="it is asked again once it does",
+        )
         self._answer: Future[NodeId] = Future()
         if known is not None:
             self._answer.set_result(known)
@@ -90,8 +90,8 @@ class Identity:
     def _ask(self) -> NodeId | None:
         for name, source in self._sources.items():
             try:
-                found = source.read()
-            except HostError as error:
+                found = self._workers.run(f"source {name}", source.read)
+            except Exception as error:  # whatever one says or lacks, the next one may know (S10)
                 log.warning(
                     "source of the identity failed", extra={"source": name, "error": str(error)}
                 )
@@ -99,84 +99,3 @@ class Identity:
                 log.info("identity found", extra={"source": name, "node_id": str(found)})
                 return found
         return None
-
-
-class MetadataServer:
-    """The cloud's server at a link-local address; no proxy is ever asked for it (F2).
-
-    Args:
-        url: Under which the values lie, one a path.
-    """
-
-    def __init__(
-        self, *, timing: Timing, url: str = "http://metadata.exoscale.com/latest/meta-data"
-    ) -> None:
-        self._timing = timing
-        self._url = urlsplit(url)
-
-    def read(self) -> NodeId:
-        """Return the identity.
-
-        Raises:
-            HostError: The server can't be reached, or answers otherwise than with the values.
-        """
-        return _identity({name: self._get(name) for name in (_ZONE, _INSTANCE)})
-
-    def _get(self, name: str) -> str:
-        connection = http.client.HTTPConnection(
-            self._url.netloc, timeout=self._timing.metadata_timeout
-        )
-        try:
-            connection.request("GET", f"{self._url.path}/{name}")
-            answer = connection.getresponse()
-            body = answer.read(_ANSWER_BYTES)
-        except (OSError, http.client.HTTPException) as error:
-            raise HostError(f"{self._url.geturl()}/{name}: {error}") from error
-        finally:
-            connection.close()
-        if answer.status != http.client.OK:
-            raise HostError(f"{self._url.geturl()}/{name}: status {answer.status}")
-        return body.decode(errors="replace").strip()
-
-
-class CdRom:
-    """The disk that private instances get: labelled `cidata`, with a file of `key: value` lines.
-
-    Args:
-        device: The link that udev makes for the label.
-    """
-
-    def __init__(
-        self, *, commands: Commands, device: Path = Path("/dev/disk/by-label/cidata")
-    ) -> None:
-        self._commands = commands
-        self._device = device
-
-    def read(self) -> NodeId:
-        """Return the identity.
-
-        Raises:
-            HostError: There is no such disk, or it can't be read.
-        """
-        if not self._device.exists():
-            raise HostError(f"there is no {self._device}")
-        import tempfile  # half a MiB that most nodes never need
-
-        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-            self._commands.run("mount", "-o", "ro,nosuid,nodev", str(self._device), folder)
-            try:
-                text = (Path(folder) / "meta-data").read_text(errors="replace")
-            except OSError as error:
-                raise HostError(f"{self._device}: {error}") from error
-            finally:
-                self._commands.run("umount", folder)
-        lines = (line.partition(":") for line in text.splitlines())
-        return _identity({key.strip(): value.strip() for key, _, value in lines})
-
-
-def _identity(values: Mapping[str, str]) -> NodeId:
-    zone, instance = values.get(_ZONE, ""), values.get(_INSTANCE, "")
-    try:
-        return NodeId.parse(f"{zone}/{instance}")
-    except NotFound as error:
-        raise HostError(f"{zone!r} and {instance!r} are no zone and instance id") from error

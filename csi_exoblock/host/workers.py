@@ -48,9 +48,18 @@ class Workers(Generic[T]):
         room: Bounds how many are under way, of this and of every other kind.
         patience_seconds: How long a call may take before it counts as hung.
         only_informs: Whether no pod waits for what it returns.
+        perhaps: Why one may not answer, for the message.
     """
 
-    def __init__(self, room: Room, *, patience_seconds: float, only_informs: bool) -> None:
+    def __init__(
+        self,
+        room: Room,
+        *,
+        patience_seconds: float,
+        only_informs: bool,
+        perhaps: str = "its disk may be gone",
+    ) -> None:
+        self._perhaps = perhaps
         self._room = room
         self._patience_seconds = patience_seconds
         self._only_informs = only_informs
@@ -71,7 +80,7 @@ class Workers(Generic[T]):
         try:
             return call.patience.result(call.answer)
         except DeadlineExceeded as error:
-            raise HostError(f"{key} doesn't answer; its disk may be gone") from error
+            raise HostError(f"{key} doesn't answer; {self._perhaps}") from error
 
     def _begin(self, key: str, work: Callable[[], T]) -> _Call[T]:
         if not self._room.enter(only_informs=self._only_informs):

@@ -2,54 +2,100 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
+import json
 import os
 import pathlib
+import random
+import socket
+import stat
 import threading
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from prometheus_client import CollectorRegistry
 
 from csi_exoblock.background import Background
 from csi_exoblock.concurrency import Deadline
 from csi_exoblock.config import Timing
 from csi_exoblock.errors import HostError
-from csi_exoblock.host.commands import Commands
-from csi_exoblock.host.instance import CdRom, Identity, MetadataServer, Source
-from csi_exoblock.metrics import Metrics
+from csi_exoblock.host.cdrom import CdRom
+from csi_exoblock.host.instance import Identity, Source
+from csi_exoblock.host.metadata import MetadataServer
 from csi_exoblock.model import NodeId
-from tests.node.disks import attached_disk, run
+from tests.node.disks import attached_disk
 
 ME = NodeId.parse("ch-gva-2/5e0f6d1c-93f4-4f0e-8d0b-0c8f6b5d2a10")
 VALUES = {"availability-zone": "ch-gva-2", "instance-id": str(ME.uuid)}
+DISCS = json.loads((pathlib.Path(__file__).parents[1] / "data" / "discs.json").read_text())
 TIMING = Timing().scaled(0.02)
 PATIENCE_SECONDS = 5.0
 
 
 @contextmanager
-def metadata(values: Mapping[str, str], status: int = 200) -> Iterator[MetadataServer]:
-    """Serve values as the cloud's metadata server does."""
+def metadata(
+    values: Mapping[str, str],
+    status: int = 200,
+    *,
+    headers: int = 0,
+    seconds_a_byte: float = 0.0,
+    timing: Timing | None = None,
+) -> Iterator[MetadataServer]:
+    """Serve values as the cloud's metadata server does, or not quite."""
+    with serving(values, status, headers, seconds_a_byte) as port:
+        yield MetadataServer(
+            timing=timing or Timing(), url=f"http://127.0.0.1:{port}/latest/meta-data"
+        )
+
+
+@contextmanager
+def serving(
+    values: Mapping[str, str],
+    status: int = 200,
+    headers: int = 0,
+    seconds_a_byte: float = 0.0,
+    hosts: list[str | None] | None = None,
+) -> Iterator[int]:
+    """Serve values; yields the port.
+
+    Args:
+        hosts: Gets the name under which each request calls the server.
+    """
+    stopping = threading.Event()
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            if hosts is not None:
+                hosts.append(self.headers["Host"])
             value = values.get(self.path.rpartition("/")[2])
-            self.send_response(status if value is not None else 404)
-            self.end_headers()
-            self.wfile.write((value or "").encode())
+            lines = [f"HTTP/1.0 {status if value is not None else 404} x"]
+            lines += [f"X-{number}: {'x' * 1000}" for number in range(headers)]
+            answer = "\r\n".join([*lines, "", value or ""]).encode()
+            if not seconds_a_byte:
+                self.wfile.write(answer)
+                return
+            for byte in answer:
+                self.wfile.write(bytes([byte]))
+                if stopping.wait(seconds_a_byte):
+                    return
 
         def log_message(self, format: str, *args: object) -> None:
             """Say nothing."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    class Server(ThreadingHTTPServer):
+        def handle_error(self, request: object, client_address: object) -> None:
+            """Say nothing: who has heard enough leaves."""
+
+    server = Server(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:
-        yield MetadataServer(
-            timing=Timing(), url=f"http://127.0.0.1:{server.server_port}/latest/meta-data"
-        )
+        yield server.server_port
     finally:
+        stopping.set()
         server.shutdown()
         thread.join()
         server.server_close()
@@ -106,16 +152,117 @@ def test_a_server_that_is_not_there_is_no_answer() -> None:
         MetadataServer(timing=TIMING, url="http://127.0.0.1:1/latest/meta-data").read()
 
 
+def test_an_answer_that_drips_is_none() -> None:
+    """S10: each byte came within the timeout, so discovery was held for as long as it went on."""
+    with (
+        metadata(VALUES, seconds_a_byte=TIMING.metadata_timeout / 10, timing=TIMING) as server,
+        pytest.raises(HostError),
+    ):
+        server.read()
+
+
+def test_an_answer_without_end_is_none() -> None:  # F17
+    with metadata(VALUES, headers=90) as server, pytest.raises(HostError, match="more than 16384"):
+        server.read()
+
+
+def test_the_server_s_name_is_looked_up_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """F17: a cluster tries names in its own domains first; there, others make them."""
+    hosts: list[str | None] = []
+    names = []
+    look_up = socket.getaddrinfo
+    with serving(VALUES, hosts=hosts) as port:
+
+        def resolve(name: str, _: int, *rest: int) -> object:
+            names.append(name)
+            return look_up("127.0.0.1", port, *rest)
+
+        monkeypatch.setattr(socket, "getaddrinfo", resolve)
+
+        assert MetadataServer(timing=Timing()).read() == ME
+
+    assert set(names) == {"metadata.exoscale.com."}
+    assert set(hosts) == {"metadata.exoscale.com"}
+
+
 @pytest.mark.root
-def test_the_cd_rom_tells_zone_and_id(tmp_path: pathlib.Path) -> None:
-    with cd_rom(tmp_path, "".join(f"{key}: {value}\n" for key, value in VALUES.items())) as source:
+@pytest.mark.parametrize(
+    "disc",
+    ["with Joliet and Rock Ridge", "with Rock Ridge, labelled CIDATA", "with Joliet"],
+)
+def test_the_cd_rom_tells_zone_and_id(tmp_path: pathlib.Path, disc: str) -> None:
+    with drive(tmp_path, disc_image(disc)) as source:
         assert source.read() == ME
 
 
 @pytest.mark.root
-def test_a_cd_rom_without_them_is_no_answer(tmp_path: pathlib.Path) -> None:
-    with cd_rom(tmp_path, "something: else\n") as source, pytest.raises(HostError):
+@pytest.mark.parametrize(
+    ("disc", "says"),
+    [
+        ("of another label", "'other'"),
+        ("whose meta-data is a folder", "no plain file"),
+        ("whose meta-data is a link to /dev/zero", "no zone and instance id"),
+        ("whose meta-data is a FIFO", "no zone and instance id"),
+        ("whose meta-data has 200 KB", "at most 65536"),
+        (None, "no ISO 9660"),
+    ],
+)
+def test_a_cd_rom_without_them_is_no_answer(
+    tmp_path: pathlib.Path, disc: str | None, says: str
+) -> None:  # F17
+    with (
+        drive(tmp_path, disc_image(disc) if disc else b"") as source,
+        pytest.raises(HostError, match=says),
+    ):
         source.read()
+
+
+@pytest.mark.root
+def test_a_broken_cd_rom_ends_in_no_other_way(tmp_path: pathlib.Path) -> None:  # F17
+    image = disc_image("with Joliet and Rock Ridge")
+    noise = random.Random(17)
+
+    with drive(tmp_path, image) as source, (tmp_path / "dev" / "sr0").open("r+b") as drive_:
+        for _ in range(300):
+            broken = bytearray(image[: 40 * 2048])
+            for _ in range(20):
+                broken[noise.randrange(16 * 2048, len(broken))] = noise.randrange(256)
+            drive_.seek(0)
+            drive_.write(broken)
+            drive_.flush()
+            with contextlib.suppress(HostError):  # or what is left of the values, but no trace
+                source.read()
+
+
+@pytest.mark.root
+def test_a_disk_labelled_like_the_cd_rom_is_not_looked_at(
+    tmp_path: pathlib.Path,
+) -> None:  # F17: a tenant's raw volume named the node
+    with (
+        drive(tmp_path, disc_image("with Joliet"), name="vdb") as source,
+        pytest.raises(HostError, match="no CD-ROM drive"),
+    ):
+        source.read()
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("kind", ["link", "FIFO", "another disk"])
+def test_what_is_not_the_drive_itself_is_not_opened(
+    tmp_path: pathlib.Path, kind: str
+) -> None:  # F17
+    with drive(tmp_path, disc_image("with Joliet")) as source:
+        node = tmp_path / "dev" / "sr0"
+        if kind == "link":
+            node.rename(tmp_path / "dev" / "elsewhere")
+            node.symlink_to("elsewhere")
+        elif kind == "FIFO":
+            node.unlink()
+            os.mkfifo(node)
+        else:
+            (tmp_path / "sys" / "class" / "block" / "sr0" / "dev").write_text("11:0\n")
+
+        with pytest.raises(HostError):
+            source.read()
 
 
 def test_flags_come_first_and_nobody_else_is_asked() -> None:
@@ -146,14 +293,39 @@ def test_a_source_that_answers_late_is_found_without_a_restart() -> None:
     assert waiting.get(Deadline(PATIENCE_SECONDS)) == ME
 
 
+def test_a_source_that_never_answers_holds_up_no_other() -> None:  # S10, S26
+    silent = threading.Event()
+
+    class Silent:
+        def read(self) -> NodeId:
+            silent.wait()
+            raise HostError("too late")
+
+    class Broken:
+        def read(self) -> NodeId:
+            raise ZeroDivisionError("broken on purpose")
+
+    with metadata(VALUES) as server:
+        found = identity(cdrom=Silent(), other=Broken(), server=server)
+
+        assert found.get(Deadline(PATIENCE_SECONDS)) == ME
+    silent.set()
+
+
+def disc_image(name: str) -> bytes:
+    """Return what genisoimage made of a folder."""
+    return zlib.decompress(base64.b64decode(DISCS[name]))
+
+
 @contextmanager
-def cd_rom(folder: pathlib.Path, text: str) -> Iterator[CdRom]:
-    """Insert a CD-ROM with this file of metadata."""
-    links, content = folder / "links", folder / "content"
-    links.mkdir()
-    content.mkdir()
-    (content / "meta-data").write_text(text)
+def drive(folder: pathlib.Path, image: bytes, *, name: str = "sr0") -> Iterator[CdRom]:
+    """Insert a disc into a drive, or attach it as another disk by its name."""
+    block, links, dev = folder / "sys" / "class" / "block" / name, folder / "links", folder / "dev"
+    for path in (block, links, dev):
+        path.mkdir(parents=True)
     with attached_disk(folder, links) as disk:
-        run("mkfs.ext4", "-q", "-L", "cidata", "-d", os.fspath(content), os.fspath(disk.path))
-        commands = Commands(timing=Timing(), metrics=Metrics(CollectorRegistry()))
-        yield CdRom(commands=commands, device=disk.link)
+        disk.write(0, image)
+        number = disk.path.stat().st_rdev
+        (block / "dev").write_text(f"{os.major(number)}:{os.minor(number)}\n")
+        os.mknod(dev / name, stat.S_IFBLK | 0o600, number)
+        yield CdRom(sysfs=folder / "sys", dev=dev)
