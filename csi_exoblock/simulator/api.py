@@ -14,11 +14,11 @@ from csi_exoblock.simulator.attachments import Attachments
 from csi_exoblock.simulator.cloud import Cloud
 from csi_exoblock.simulator.durations import RESIZE
 from csi_exoblock.simulator.gateway import ApiRequest, Gateway, Handler
-from csi_exoblock.simulator.lag import ListLag
 from csi_exoblock.simulator.modes import Question
 from csi_exoblock.simulator.resources import Operation
 from csi_exoblock.simulator.runner import Runner
 from csi_exoblock.simulator.snapshots import Snapshots
+from csi_exoblock.simulator.visibility import Visibility
 from csi_exoblock.simulator.volumes import Volumes
 
 _READABLE_SECONDS = 1.0  # where operations can be read only briefly
@@ -34,7 +34,7 @@ class Api:
         self._volumes = Volumes(cloud)
         self._attachments = Attachments(cloud)
         self._snapshots = Snapshots(cloud)
-        self._lag = ListLag(cloud)
+        self._visibility = Visibility(cloud)
         self._encoder = wire.Encoder()
 
     def routes(self) -> list[web.RouteDef]:
@@ -75,7 +75,7 @@ class Api:
     # The handlers, in the order of the routes.
 
     async def _list_zones(self, request: ApiRequest) -> bytes:
-        return wire.encode(wire.zones(self._cloud.zones, request.base_url))
+        return wire.encode(wire.zones(self._cloud.listed_zones, request.base_url))
 
     async def _get_operation(self, request: ApiRequest) -> bytes:
         operation = self._cloud.operation(request.zone, request.id)
@@ -95,7 +95,7 @@ class Api:
     async def _list_volumes(self, request: ApiRequest) -> bytes:
         zone, instance = request.zone, request.instance
         volumes = zone.attached_to(instance) if instance else zone.volumes.values()
-        return self._encoder.many("block-storage-volumes", self._lag.shown(volumes))
+        return self._encoder.many("block-storage-volumes", self._visibility.listed(volumes))
 
     async def _create_volume(self, request: ApiRequest) -> bytes:
         body = request.body
@@ -109,7 +109,7 @@ class Api:
         return self._start(request, operation)
 
     async def _get_volume(self, request: ApiRequest) -> bytes:
-        return self._encoder.one(request.zone.volume(request.id))
+        return self._encoder.one(self._visibility.shown(request.zone.volume(request.id)))
 
     async def _update_volume(self, request: ApiRequest) -> bytes:
         change = request.body.change()
@@ -141,11 +141,11 @@ class Api:
         return self._start(request, operation)
 
     async def _list_snapshots(self, request: ApiRequest) -> bytes:
-        snapshots = self._lag.shown(request.zone.snapshots.values())
+        snapshots = self._visibility.listed(request.zone.snapshots.values())
         return self._encoder.many("block-storage-snapshots", snapshots)
 
     async def _get_snapshot(self, request: ApiRequest) -> bytes:
-        return self._encoder.one(request.zone.snapshot(request.id))
+        return self._encoder.one(self._visibility.shown(request.zone.snapshot(request.id)))
 
     async def _update_snapshot(self, request: ApiRequest) -> bytes:
         change = request.body.change()

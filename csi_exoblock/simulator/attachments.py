@@ -49,7 +49,8 @@ class Attachments:
     def detach(self, zone: Zone, id: UUID) -> Operation:
         """Begin to detach a volume from the instance that has it, whichever it is."""
         volume = zone.volume(id)
-        require_settled(volume)
+        if not self._is_stuck(volume):
+            require_settled(volume)
         if volume.instance is None:
             raise refusals.conflict(f"volume {id} is not attached")
         self._require_detachable(zone, volume.instance)
@@ -76,6 +77,11 @@ class Attachments:
         for volume in volumes:
             zone.put(replace(volume, state=VolumeState.DETACHED, instance=None))
         return volumes
+
+    def _is_stuck(self, volume: Volume) -> bool:
+        """Say whether a volume is on its way with nothing that brings it there: a detach helps."""
+        on_the_way = volume.state in (VolumeState.ATTACHING, VolumeState.DETACHING)
+        return on_the_way and not self._cloud.is_under_way(volume.id)
 
     def _require_detachable(self, zone: Zone, instance_id: UUID) -> None:
         if self._cloud.modes.has(Question.DETACH_STOPPED, "accepted"):

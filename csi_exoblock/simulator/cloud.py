@@ -94,12 +94,15 @@ class Cloud:
         self.modes = modes
         self.clock = clock
         self.operations: dict[UUID, Operation] = {}
+        self.listed_zones: tuple[str, ...] = tuple(self.zones)
+        """What the list of zones shows, which may lack some of them."""
         self.random = random
         self._settings_at_start = copy.deepcopy((latencies, modes))
 
     def clear(self) -> None:
         """Become as at the start: empty but for the local instances; ids go on."""
         self.operations.clear()
+        self.listed_zones = tuple(self.zones)
         self.quotas = Quotas()
         self.latencies, self.modes = copy.deepcopy(self._settings_at_start)
         for zone in self.zones.values():
@@ -116,6 +119,11 @@ class Cloud:
         if name not in self.zones:
             raise refusals.not_found("zone", name)
         return self.zones[name]
+
+    def is_under_way(self, target: UUID) -> bool:
+        """Say whether an operation on a volume or snapshot has not ended."""
+        operations = self.operations.values()
+        return any(each.target == target and each.finished_at is None for each in operations)
 
     def all_volumes(self) -> Iterator[Volume]:
         """Yield the volumes of every zone."""

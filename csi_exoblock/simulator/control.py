@@ -51,6 +51,8 @@ class Control:
             ("PUT", "/throttle", self._set_throttle),
             ("GET", "/quotas", self._get_quotas),
             ("PUT", "/quotas", self._set_quotas),
+            ("GET", "/zones", self._get_zones),
+            ("PUT", "/zones", self._set_zones),
             ("GET", "/latencies", self._get_latencies),
             ("PUT", "/latencies", self._set_latencies),
             *self.inventory.table(),
@@ -140,6 +142,17 @@ class Control:
         for resource, limit in (await request.json()).items():
             quotas.set(resource, limit)
         self.cloud.quotas = quotas
+
+    async def _get_zones(self, request: web.Request) -> dict[str, list[str]]:
+        """Return the zones there are, and which of them the API's list of zones shows."""
+        return {"zones": list(self.cloud.zones), "listed": list(self.cloud.listed_zones)}
+
+    async def _set_zones(self, request: web.Request) -> None:
+        """Have the list of zones show these alone, perhaps none: {"listed": ["ch-gva-2"]}."""
+        listed = (await request.json())["listed"]
+        if not isinstance(listed, list):
+            raise ValueError("listed must be a list of zones")
+        self.cloud.listed_zones = tuple(self.cloud.zone(name).name for name in listed)
 
     async def _get_latencies(self, request: web.Request) -> dict[str, float]:
         """Return how many seconds each kind of operation takes, before --time-scale."""

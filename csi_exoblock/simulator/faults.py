@@ -21,6 +21,7 @@ class Fault(StrEnum):
     DROP = "drop"
     DELAY = "delay"
     GARBAGE = "garbage"
+    PAGE = "page"
     FAIL = "fail"
     TIME_OUT = "time-out"
     HANG = "hang"
@@ -46,24 +47,25 @@ class Rule:
 
     Attributes:
         fault: `refuse` answers with `status`, `drop` cuts the connection, `delay` waits `seconds`,
-            `garbage` answers with what is no JSON; `fail`, `time-out` and `hang` befall the
-            operation that the call begins.
+            `garbage` answers with what is no JSON, `page` with `status` and a load balancer's HTML;
+            `fail`, `time-out` and `hang` befall the operation that the call begins.
         operation: The API's operation id; `*` is any.
         zone: The zone's name; `*` is any.
         skip: How many matching calls are spared first.
         count: How many calls it befalls at most; None is no limit.
         probability: The chance that it befalls a matching call.
-        when: For `refuse`, `drop`, `delay` and `garbage`: before the call has its effect, or after.
-        status: Of `refuse` and `garbage`.
+        when: For all that befalls the call itself: before it has its effect, or after.
+        status: Of `refuse` and `page`.
         body: Of `refuse` and `garbage`; None is a message of ours.
         retry_after: Seconds for the header of that name.
         seconds: Of `delay`.
         reason: Of `fail` and `time-out`.
         message: Of `fail` and `time-out`.
-        calls: Of `hang`: after how many further calls of the API the operation ends all the same,
-            and well; None is never.
-        leaves: What `fail` and `time-out` leave: `nothing`, the effect `done` all the same, or the
-            resource in state `error`.
+        calls: After how many further calls of the API the operation ends: of `hang`, well, and
+            None is never; of `fail` and `time-out` instead of at its time.
+        leaves: What `fail` and `time-out` leave: `nothing`, the effect `done` all the same, the
+            resource in state `error`, or `halfway` in the state that it had meanwhile, for good.
+        reference: Of `fail` and `time-out`: whether the operation names its resource.
     """
 
     fault: Fault
@@ -81,6 +83,7 @@ class Rule:
     message: str | None = None
     calls: int | None = None
     leaves: Leaves = Leaves.NOTHING
+    reference: bool = True
 
     def __post_init__(self) -> None:
         """Raise ValueError for a number that makes no sense."""
@@ -104,6 +107,7 @@ class Rule:
             reason=self.reason,
             message=self.message,
             calls=self.calls,
+            reference=self.reference,
         )
 
     def matches(self, operation: str, zone: str, *, begins_operation: bool) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from http import HTTPStatus
 from typing import Final
 
 from aiohttp import web
@@ -11,6 +12,7 @@ from aiohttp import web
 from csi_exoblock.simulator.faults import Fault, Rule, When
 
 _GARBAGE: Final = '{"id": "6f1c2d3e-'
+_PAGE: Final = "<html>\n<head><title>{0}</title></head>\n<body><h1>{0}</h1></body>\n</html>\n"
 
 
 async def before_effect(
@@ -41,6 +43,8 @@ async def _interfere(
             return _drop(request)
         case Fault.GARBAGE:
             return web.Response(text=_GARBAGE if rule.body is None else rule.body)
+        case Fault.PAGE:
+            return _page(rule.status)
     return None
 
 
@@ -52,6 +56,12 @@ def _refusal(rule: Rule) -> web.Response:
     return web.Response(
         text=body, status=rule.status, content_type="application/json", headers=headers
     )
+
+
+def _page(status: int) -> web.Response:
+    """Answer as a load balancer does that finds nobody behind it."""
+    title = f"{status} {HTTPStatus(status).phrase}"
+    return web.Response(text=_PAGE.format(title), status=status, content_type="text/html")
 
 
 def _drop(request: web.Request) -> web.Response:

@@ -12,8 +12,10 @@ from csi_exoblock.simulator import refusals, wire
 from csi_exoblock.simulator.attachments import Attachments
 from csi_exoblock.simulator.body import parse_id
 from csi_exoblock.simulator.cloud import Cloud, Zone
+from csi_exoblock.simulator.codec import decode
 from csi_exoblock.simulator.content import Disks, NoDisks
 from csi_exoblock.simulator.resources import (
+    Ending,
     InstanceState,
     SnapshotState,
     Volume,
@@ -115,10 +117,16 @@ class Inventory:
             zone.put(volume)
 
     async def _set_volume_state(self, request: web.Request) -> None:
-        """Put a volume into a state, as if it came to that by itself: {"state": "error"}."""
-        zone = self._zone(request)
-        state = VolumeState((await request.json())["state"])
-        zone.put(replace(zone.volume(_id(request)), state=state))
+        """Put a volume into a state, as if it came to that by itself.
+
+        {"state": "error"}, or {"state": "attaching", "instance": "..."}; null: no instance.
+        """
+        zone, body = self._zone(request), await request.json()
+        volume = replace(zone.volume(_id(request)), state=VolumeState(body["state"]))
+        if "instance" in body:
+            id = body["instance"]
+            volume = replace(volume, instance=zone.instance(parse_id(id)).id if id else None)
+        zone.put(volume)
 
     async def _get_snapshots(self, request: web.Request) -> list[wire.Json]:
         """List the snapshots of all zones."""
@@ -149,9 +157,10 @@ class Inventory:
         ]
 
     async def _finish_operation(self, request: web.Request) -> None:
-        """End an operation that hangs, successfully."""
+        """End an operation that hangs: well, or {"state": "failure", "leaves": "error", ...}."""
+        ending = decode(Ending, await request.json()) if request.can_read_body else Ending()
         operation = self.cloud.operation(self._zone(request), _id(request))
-        await self.runner.finish_now(operation)
+        await self.runner.finish_now(operation, ending)
 
 
 def _id(request: web.Request) -> Any:

@@ -15,6 +15,10 @@ class Question(Enum):
 
     NAMES_UNIQUE = ("names-unique", "Is a second volume of the same name refused?", "no", "yes")
     LIST_LAG = ("list-lag", "Does a list show a thing only 4 s after its create?", "no", "yes")
+    GET_LAG = ("get-lag", "Does a get know a thing only 4 s after its create?", "no", "yes")
+    UNFINISHED = (
+        "unfinished", "Is a thing shown while its create is under way?", "shown", "hidden",
+    )  # fmt: skip
     CREATE_LABELS = (
         "create-labels", "What happens to the labels of a create call?", "kept", "dropped",
     )  # fmt: skip

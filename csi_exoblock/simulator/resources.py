@@ -176,6 +176,7 @@ class Leaves(StrEnum):
     DONE = "done"
     NOTHING = "nothing"
     ERROR = "error"
+    HALFWAY = "halfway"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,9 +185,11 @@ class Ending:
 
     Attributes:
         state: Pending means that it hangs.
-        calls: After how many further calls of the API a hanging one ends well; None means never.
+        calls: After how many further calls of the API it ends: a hanging one well, any other
+            instead of at its time; None means never for a hanging one.
         leaves: Whether the effect takes place, or all is as before, or the resource is left in
-            state error.
+            state error, or for good in the state that it had meanwhile.
+        reference: Whether the operation names its resource.
     """
 
     state: OperationState = OperationState.SUCCESS
@@ -194,6 +197,7 @@ class Ending:
     reason: Reason | None = None
     message: str | None = None
     calls: int | None = None
+    reference: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

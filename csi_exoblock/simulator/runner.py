@@ -60,10 +60,11 @@ class Runner:
             if operation.finished_at is None:
                 self._go(operation)
 
-    async def finish_now(self, operation: Operation) -> None:
-        """End an operation that hangs, successfully; one that was ended before stays as it is."""
-        if self._cloud.operations[operation.id].finished_at is None:
-            await self._end(replace(operation, ending=Ending()))
+    async def finish_now(self, operation: Operation, ending: Ending) -> None:
+        """End an operation that hangs; one that was ended or forgotten before stays as it is."""
+        present = self._cloud.operations.get(operation.id)
+        if present is not None and present.finished_at is None:
+            await self._end(replace(operation, ending=ending))
 
     async def disconnect(self, volumes: list[Volume]) -> None:
         """Take away the devices of volumes that lost their instance."""
@@ -108,10 +109,11 @@ class Runner:
         begun = self._work_at_begin(operation)
         if begun is not None:
             operation = await self._work(operation, begun)
+        if operation.ending.calls is not None:
+            await self._calls.further(operation.ending.calls)
+            await self.finish_now(operation, _in_the_end(operation.ending))
+            return
         if operation.ending.state is OperationState.PENDING:
-            if operation.ending.calls is not None:
-                await self._calls.further(operation.ending.calls)
-                await self.finish_now(operation)
             return
         await asyncio.sleep(max(0.0, operation.due_at - self._cloud.clock()))
         if operation.kind is Kind.DETACH and self._cloud.modes.has(Question.DETACH_IN_USE, "waits"):
@@ -153,10 +155,10 @@ class Runner:
     def _work_at_begin(self, operation: Operation) -> Callable[[], None] | None:
         """Choose what is copied at once, so that a snapshot has the content of its moment."""
         zone = self._cloud.zones[operation.zone]
-        if operation.kind is Kind.SNAPSHOT:
+        if operation.kind is Kind.SNAPSHOT and operation.target in zone.snapshots:
             snapshot = zone.snapshots[operation.target]
             return lambda: self._disks.take_snapshot(snapshot.volume, snapshot.id)
-        if operation.kind is Kind.CREATE:
+        if operation.kind is Kind.CREATE and operation.target in zone.volumes:
             volume = zone.volumes[operation.target]
             if (source := volume.source) is not None:
                 return lambda: self._disks.restore(source, volume.id)
@@ -191,3 +193,8 @@ class Runner:
             return False
         instance = zone.instances.get(volume.instance)
         return instance is not None and instance.is_local
+
+
+def _in_the_end(ending: Ending) -> Ending:
+    """Return how an operation ends that waits for calls: one that would hang, well."""
+    return Ending() if ending.state is OperationState.PENDING else ending

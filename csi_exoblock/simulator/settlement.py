@@ -42,6 +42,8 @@ def _settle_volume(zone: Zone, operation: Operation) -> None:
             _VOLUME_UNDONE[operation.kind](zone, volume)
         case Leaves.ERROR:
             zone.put(replace(volume, state=VolumeState.ERROR))
+        case Leaves.HALFWAY:
+            pass
 
 
 def _is_there(zone: Zone, volume: Volume) -> None:
@@ -72,8 +74,10 @@ _VOLUME_UNDONE: Final[Mapping[Kind, _Step]] = {
 
 
 def _settle_snapshot(zone: Zone, operation: Operation) -> None:
-    snapshot = zone.snapshots[operation.target]
+    snapshot = zone.snapshots.get(operation.target)
     leaves = operation.ending.leaves
+    if snapshot is None or leaves is Leaves.HALFWAY:
+        return
     if operation.kind is Kind.SNAPSHOT:
         _release_source(zone, snapshot)
     if leaves is Leaves.ERROR:

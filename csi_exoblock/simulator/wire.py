@@ -98,15 +98,13 @@ def operation(operation: Operation) -> Json:
     command = (
         "block-storage-snapshot" if operation.kind.is_about_snapshot else "block-storage-volume"
     )
-    body: Json = {
-        "id": str(operation.id),
-        "state": operation.state,
-        "reference": {
+    body: Json = {"id": str(operation.id), "state": operation.state}
+    if operation.ending.reference:
+        body["reference"] = {
             "id": str(operation.target),
             "link": f"/v2/{noun}/{operation.target}",
             "command": f"get-{command}",
-        },
-    }
+        }
     if operation.state in (OperationState.FAILURE, OperationState.TIMEOUT):
         body["reason"] = operation.ending.reason or Reason.UNKNOWN
         body["message"] = operation.ending.message or f"{operation.kind}: {body['reason']}"

@@ -50,6 +50,20 @@ def test_detaching_volume_names_its_instance(
     assert zone.volume(volume)["instance"] == {"id": instance}
 
 
+@pytest.mark.parametrize("state", ["attaching", "detaching"])
+def test_volume_on_its_way_without_an_operation_can_be_detached(
+    cloud: SimulatorProcess, zone: ZoneClient, instance: str, state: str
+) -> None:  # S3
+    volume = zone.create_volume()
+    cloud.set_volume_state(zone.zone, volume, state, instance=instance)
+    assert zone.volume(volume)["instance"] == {"id": instance}
+    assert attach(zone, volume, instance).status_code == 409
+
+    zone.detach(volume)
+
+    assert zone.volume(volume)["state"] == "detached"
+
+
 def test_second_attach_is_refused(
     cloud: SimulatorProcess, zone: ZoneClient, instance: str
 ) -> None:  # D3

@@ -191,6 +191,8 @@ def test_control_describes_itself(cloud: SimulatorProcess) -> None:
         ("latencies", {"create": 1, "all": -1}),
         ("latencies", {"create": 1, "cook": 1}),
         ("modes", {"names-unique": "yes", "list-lag": "perhaps"}),
+        ("zones", {"listed": ["ch-gva-2", "zz-top-1"]}),
+        ("zones", {"listed": "ch-gva-2"}),
     ],
 )
 def test_a_setting_that_makes_no_sense_changes_nothing(
@@ -203,6 +205,19 @@ def test_a_setting_that_makes_no_sense_changes_nothing(
 
     assert answer.status_code in (400, 404)
     assert requests.get(url, timeout=30).json() == before
+
+
+@pytest.mark.parametrize("listed", [[], [1]], ids=["none", "the second"])
+def test_list_of_zones_may_lack_some(
+    cloud: SimulatorProcess, zone: ZoneClient, listed: list[int]
+) -> None:
+    names = [cloud.zones[number] for number in listed]
+    cloud.list_zones_as(*names)
+
+    assert [each["name"] for each in zone.get("zone")["zones"]] == names
+    zone.create_volume()
+    cloud.clear()
+    assert [each["name"] for each in zone.get("zone")["zones"]] == [*cloud.zones]
 
 
 def test_large_zone_is_listed_whole(cloud: SimulatorProcess, zone: ZoneClient) -> None:

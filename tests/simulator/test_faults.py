@@ -78,6 +78,21 @@ def test_garbage_is_no_json(
     assert len(cloud.volumes()) == volumes
 
 
+@pytest.mark.parametrize(("when", "volumes"), [("before", 0), ("after", 1)])
+def test_page_is_that_of_a_load_balancer(
+    cloud: SimulatorProcess, zone: ZoneClient, when: str, volumes: int
+) -> None:
+    cloud.add_fault(fault="page", operation=CREATE, when=when, status=404)
+
+    response = create(zone)
+
+    assert (response.status_code, response.headers["Content-Type"]) == (
+        404, "text/html; charset=utf-8",
+    )  # fmt: skip
+    assert "<h1>404 Not Found</h1>" in response.text
+    assert len(cloud.volumes()) == volumes
+
+
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_delayed_call_is_answered_later(
     cloud: SimulatorProcess, zone: ZoneClient, when: str
@@ -131,6 +146,86 @@ def test_hanging_operation_ends_after_so_many_further_calls(
 
     assert states == ["pending", "pending", "pending"]
     assert zone.get(path)["state"] == "success"
+
+
+def test_operation_fails_after_so_many_further_calls(
+    cloud: SimulatorProcess, zone: ZoneClient
+) -> None:
+    volume = zone.create_volume()
+    cloud.add_fault(fault="fail", calls=2)
+
+    operation = zone.begin("POST", f"block-storage/{volume}:create-snapshot", {})
+    path = f"block-storage-snapshot/{operation['reference']['id']}"
+    states = [zone.get(path)["state"] for _ in range(2)]
+    ended = zone.wait(operation)
+
+    assert states == ["creating", "creating"]
+    assert ended["state"] == "failure"
+    assert zone.send("GET", path).status_code == 404
+
+
+@pytest.mark.parametrize(("leaves", "states"), [("nothing", []), ("error", ["error"])])
+def test_hanging_snapshot_fails_when_it_is_told_to(
+    cloud: SimulatorProcess, zone: ZoneClient, leaves: str, states: list[str]
+) -> None:  # S18
+    volume = zone.create_volume()
+    cloud.add_fault(fault="hang", operation="create-block-storage-snapshot")
+    operation = zone.begin("POST", f"block-storage/{volume}:create-snapshot", {})
+
+    ending = {"state": "failure", "leaves": leaves, "reason": "fault"}
+    cloud.finish_operation(zone.zone, operation["id"], **ending)
+
+    assert zone.wait(operation)["reason"] == "fault"
+    assert [each["state"] for each in cloud.snapshots()] == states
+    assert zone.volume(volume)["state"] == "detached"
+
+
+def test_snapshot_that_is_gone_when_its_operation_ends_is_no_matter(
+    cloud: SimulatorProcess, zone: ZoneClient
+) -> None:
+    volume = zone.create_volume()
+    cloud.add_fault(fault="hang", operation="create-block-storage-snapshot")
+    operation = zone.begin("POST", f"block-storage/{volume}:create-snapshot", {})
+    snapshot = operation["reference"]["id"]
+    cloud.set_snapshot_state(zone.zone, snapshot, "error")
+    zone.complete("DELETE", f"block-storage-snapshot/{snapshot}")
+
+    cloud.finish_operation(zone.zone, operation["id"])
+
+    assert zone.wait(operation)["state"] == "success"
+    assert cloud.snapshots() == []
+
+
+@pytest.mark.parametrize(("action", "state"), [("attach", "attaching"), ("detach", "detaching")])
+def test_failed_operation_may_leave_a_volume_on_its_way_for_good(
+    cloud: SimulatorProcess, zone: ZoneClient, instance: str, action: str, state: str
+) -> None:  # S3
+    volume = zone.create_volume()
+    if action == "detach":
+        zone.attach(volume, instance)
+    cloud.add_fault(fault="fail", leaves="halfway", count=1)
+
+    body = {"instance": {"id": instance}}
+    failed = zone.wait(zone.begin("PUT", f"block-storage/{volume}:{action}", body))
+
+    assert failed["state"] == "failure"
+    assert (zone.volume(volume)["state"], zone.volume(volume)["instance"]["id"]) == (
+        state, instance,
+    )  # fmt: skip
+    zone.detach(volume)
+    assert zone.volume(volume)["state"] == "detached"
+
+
+@pytest.mark.parametrize("fault", ["fail", "time-out"])
+def test_operation_may_name_no_resource(
+    cloud: SimulatorProcess, zone: ZoneClient, fault: str
+) -> None:
+    cloud.add_fault(fault=fault, operation=CREATE, reference=False, leaves="done")
+
+    ended = zone.wait(create(zone).json())
+
+    assert "reference" not in ended
+    assert [volume["name"] for volume in cloud.volumes()] == ["one"]
 
 
 @pytest.mark.parametrize(

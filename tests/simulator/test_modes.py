@@ -41,6 +41,22 @@ def list_lag(cloud: SimulatorProcess, zone: ZoneClient) -> str:
     return {2: "no", 1: "mixed", 0: "yes"}[bool(volumes) + bool(snapshots)]
 
 
+def get_lag(cloud: SimulatorProcess, zone: ZoneClient) -> str:
+    volume = zone.create_volume()
+    snapshot = zone.create_snapshot(volume)
+    gets = (f"block-storage/{volume}", f"block-storage-snapshot/{snapshot}")
+    statuses = {zone.send("GET", path).status_code for path in gets}
+    return {200: "no", 404: "yes"}[statuses.pop()] if len(statuses) == 1 else "mixed"
+
+
+def unfinished(cloud: SimulatorProcess, zone: ZoneClient) -> str:
+    cloud.add_fault(fault="hang", operation="create-block-storage-volume")
+    id = zone.begin("POST", "block-storage", {"size": 1, "name": "new"})["reference"]["id"]
+    listed = [each["name"] for each in zone.get("block-storage")["block-storage-volumes"]]
+    found = ("new" in listed, zone.send("GET", f"block-storage/{id}").status_code)
+    return {(True, 200): "shown", (False, 404): "hidden"}.get(found, "mixed")
+
+
 def create_labels(cloud: SimulatorProcess, zone: ZoneClient) -> str:
     volume = zone.create_volume(labels={"a": "b"})
     snapshot = zone.create_snapshot(volume, labels={"a": "b"})
@@ -186,6 +202,8 @@ def operations(cloud: SimulatorProcess, zone: ZoneClient) -> str:
 PROBES: dict[Question, Probe] = {
     Question.NAMES_UNIQUE: names_unique,
     Question.LIST_LAG: list_lag,
+    Question.GET_LAG: get_lag,
+    Question.UNFINISHED: unfinished,
     Question.CREATE_LABELS: create_labels,
     Question.UPDATE_LABELS: update_labels,
     Question.DELETE_ATTACHED: delete_attached,

@@ -201,6 +201,10 @@ class SimulatorProcess:
         """Set a limit of the organisation; -1 is unlimited."""
         self._send("PUT", "quotas", {resource: limit})
 
+    def list_zones_as(self, *zones: str) -> None:
+        """Have the API's list of zones show these alone; all go on working."""
+        self._send("PUT", "zones", {"listed": zones})
+
     def set_latency(self, kind: str, seconds: float) -> None:
         """Set how long a kind of operation takes, before --time-scale; `all` sets every kind's."""
         self._send("PUT", "latencies", {kind: seconds})
@@ -225,9 +229,13 @@ class SimulatorProcess:
         """Fill a zone with detached volumes, beyond all quotas."""
         self._send("POST", f"volumes/{zone}", {"count": count, "prefix": prefix})
 
-    def set_volume_state(self, zone: str, id: str, state: str) -> None:
-        """Put a volume into a state, as if it came to that by itself."""
-        self._send("PUT", f"volumes/{zone}/{id}", {"state": state})
+    def set_volume_state(self, zone: str, id: str, state: str, **instance: str | None) -> None:
+        """Put a volume into a state, as if it came to that by itself.
+
+        Args:
+            instance: `instance="<uuid>"` or `instance=None` also says which instance has it.
+        """
+        self._send("PUT", f"volumes/{zone}/{id}", {"state": state, **instance})
 
     def snapshots(self) -> list[dict[str, Any]]:
         """Return the snapshots of all zones: the API's fields, and zone."""
@@ -245,9 +253,13 @@ class SimulatorProcess:
         """Return how long all finished operations took together: the cloud's own time."""
         return float(sum(operation["seconds"] or 0.0 for operation in self.operations()))
 
-    def finish_operation(self, zone: str, id: str) -> None:
-        """End an operation that hangs, successfully."""
-        self._send("POST", f"operations/{zone}/{id}")
+    def finish_operation(self, zone: str, id: str, **ending: Any) -> None:
+        """End an operation that hangs: successfully, unless told how.
+
+        Args:
+            ending: The fields of `csi_exoblock.simulator.resources.Ending`.
+        """
+        self._send("POST", f"operations/{zone}/{id}", ending)
 
     def _get(self, path: str) -> Any:
         return self._send("GET", path)
