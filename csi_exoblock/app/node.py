@@ -58,7 +58,7 @@ def build_node(server: ServerSettings, settings: NodeSettings, metrics: Metrics)
         sources=sources(settings.metadata_sources, timing=timing),
         timing=timing,
     )
-    jobs = Jobs(max_heavy=settings.max_concurrent_format)
+    jobs = Jobs(max_formats=settings.max_concurrent_format)
     holds = Holds()
     devices = Devices(link_dir=settings.device_dir, timing=timing, metrics=metrics)
     filesystems = Filesystems(commands=commands)
@@ -70,8 +70,8 @@ def build_node(server: ServerSettings, settings: NodeSettings, metrics: Metrics)
     check_propagation(mounts, settings.kubelet_path)
     if os.geteuid() != 0:
         log.error("not root: nothing can be formatted or mounted here")
-    checker = Checker(commands=commands, jobs=jobs)
-    grower = Grower(commands=commands, jobs=jobs, checker=checker)
+    checker = Checker(commands=commands, jobs=jobs, devices=devices)
+    grower = Grower(commands=commands, jobs=jobs, devices=devices, checker=checker)
     mounter = VolumeMounter(
         devices=devices, mounts=mounts, checker=checker, grower=grower, twins=Twins()
     )

@@ -2,66 +2,103 @@
 
 from __future__ import annotations
 
+import logging
+import time
+
 from csi_exoblock import logs
 from csi_exoblock.concurrency import Deadline
 from csi_exoblock.errors import WrongState
 from csi_exoblock.host.commands import Commands
-from csi_exoblock.host.devices import BlockDevice
-from csi_exoblock.host.jobs import Jobs
+from csi_exoblock.host.devices import BlockDevice, Devices
+from csi_exoblock.host.exclusive import alone_with, holding_volume, read_direct
+from csi_exoblock.host.jobs import Jobs, Kind
+from csi_exoblock.host.superblocks import needs_check
 from csi_exoblock.model import Filesystem, VolumeId
+
+log = logging.getLogger(__name__)
 
 EXT = frozenset({Filesystem.EXT4, Filesystem.EXT3})
 
 # e2fsck's exit code is a sum: 1 errors corrected, 2 restart advised, 4 errors left uncorrected,
-# 8 operational error and so on. Only up to here did e2fsck itself speak; 126 is a shell's.
+# 8 it could not check, and so on. Only up to here did e2fsck itself speak; 126 is a shell's. To a
+# file system with features that it doesn't know it says 12: it has found no error, and has looked
+# for none.
 _ERRORS_LEFT = 4
+_NOT_CHECKED = 8
 _SPOKEN = range(16)
+
+# With the superblock, which lies behind the first 1024 bytes; a multiple of every sector size.
+_HEAD_BYTES = 4096
 
 
 class Checker:
     """Checks ext file systems; xfs and btrfs replay their log when they are mounted instead."""
 
-    def __init__(self, *, commands: Commands, jobs: Jobs) -> None:
+    def __init__(self, *, commands: Commands, jobs: Jobs, devices: Devices) -> None:
         self._commands = commands
         self._jobs = jobs
+        self._devices = devices
 
     def check(
         self, volume_id: VolumeId, device: BlockDevice, filesystem: Filesystem, deadline: Deadline
     ) -> None:
         """Let the file system's own check correct what is safe to correct; it outlives the call.
 
+        One that was left in order is not checked, and waits for nobody. One that e2fsck can't check
+        is left to the kernel, which decides when it mounts it.
+
         Raises:
             WrongState: Errors are left that a person must decide about.
-            CommandFailed: The check could not be made.
+            OperationPending: The device is in use.
+            HostError: The device can't be read or was replaced, or e2fsck was killed or is absent.
             DeadlineExceeded: The deadline came first.
         """
-        if filesystem in EXT:
-            self._jobs.run(
-                f"volume {volume_id}",
-                "e2fsck",
-                lambda: self.check_now(volume_id, device),
-                deadline,
-                heavy=True,
-            )
+        if filesystem not in EXT or not self._needs_check(device):
+            return
 
-    def check_now(self, volume_id: VolumeId, device: BlockDevice, *, fully: bool = False) -> None:
-        """Check an ext file system inside a job; fully also where it is said to be clean.
+        def work() -> None:
+            with holding_volume(self._devices, volume_id, device) as held:
+                self.check_now(volume_id, device, held)
+
+        self._jobs.run(f"volume {volume_id}", "e2fsck", work, deadline, kind=Kind.CHECK)
+
+    def check_now(
+        self, volume_id: VolumeId, device: BlockDevice, held: int, *, fully: bool = False
+    ) -> bool:
+        """Check an ext file system inside a job, and return whether e2fsck could check it.
+
+        Args:
+            held: The device's open file, which keeps its number from going to another disk.
+            fully: Whether it is checked although it is said to be clean.
 
         Raises:
             WrongState: Errors are left that a person must decide about.
-            CommandFailed: The check could not be made.
+            CommandFailed: e2fsck was killed, or is absent.
         """
         logs.step("stage: checking the file system")
         full = ("-f",) if fully else ()
         ended = self._commands.run_to_its_end(
             *("e2fsck", *full, "-p", str(device.path)),
-            allowed=[code for code in _SPOKEN if code < _ERRORS_LEFT or code & _ERRORS_LEFT],
+            allowed=_SPOKEN,
+            inherited=(held,),
+            gently=True,
         )
+        if ended.exit_code & _NOT_CHECKED:
+            log.warning(
+                "e2fsck can't check the file system, so the kernel decides whether it mounts",
+                extra={"device": device.name, "reason": ended.complaint},
+            )
+            return False
         if ended.exit_code & _ERRORS_LEFT:
             raise WrongState(
                 f"volume {volume_id}: e2fsck left errors that it doesn't correct by itself: "
                 f"{ended.complaint}. {how_to_repair(volume_id, 'e2fsck -f')}"
             )
+        return True
+
+    def _needs_check(self, device: BlockDevice) -> bool:
+        with alone_with(device) as file:
+            return needs_check(read_direct(file, 0, _HEAD_BYTES), now=time.time())
 
 
 def how_to_repair(volume_id: VolumeId, command: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import select
 import shlex
@@ -15,8 +16,11 @@ from csi_exoblock.config import Timing
 from csi_exoblock.errors import CommandFailed
 from csi_exoblock.metrics import Metrics
 
-# More than any command of ours has to say; what follows is dropped.
+# More than any command has to say that the driver runs; what follows is dropped.
 _OUTPUT_BYTES = 64 * 1024
+# A hostile disk can keep a check busy for minutes: the node's other work comes first. Not idle: on
+# a busy node that would be never.
+_GENTLY = ("nice", "-n", "10", "ionice", "-t", "-c", "2", "-n", "7")
 # Of what a command complains about, so that the whole error fits where sidecars store it (F11).
 _COMPLAINT_CHARACTERS = 300
 
@@ -55,7 +59,11 @@ class Commands:
         return self._run(argv, allowed, self._timing.command_timeout)
 
     def run_to_its_end(
-        self, *argv: str, allowed: Container[int] = (0,), inherited: tuple[int, ...] = ()
+        self,
+        *argv: str,
+        allowed: Container[int] = (0,),
+        inherited: tuple[int, ...] = (),
+        gently: bool = False,
     ) -> Completed:
         """Run a command that may take hours and must not be cut short, so it is never killed (D10).
 
@@ -63,11 +71,12 @@ class Commands:
 
         Args:
             inherited: Open files that stay open as long as the command runs.
+            gently: Whether it lets everybody else have processor and disks first.
 
         Raises:
             CommandFailed: It ended otherwise than allowed, was killed, or isn't installed.
         """
-        return self._run(argv, allowed, None, inherited)
+        return self._run(argv, allowed, None, inherited, prefix=_GENTLY if gently else ())
 
     def _run(
         self,
@@ -75,11 +84,12 @@ class Commands:
         allowed: Container[int],
         timeout_seconds: float | None,
         inherited: tuple[int, ...] = (),
+        prefix: tuple[str, ...] = (),
     ) -> Completed:
         began = time.monotonic()
         outcome = "failed"
         try:
-            completed = _execute(argv, timeout_seconds, inherited)
+            completed = _execute(argv, timeout_seconds, inherited, prefix)
             if completed.exit_code in allowed:
                 outcome = "ok"
                 return completed
@@ -91,13 +101,16 @@ class Commands:
 
 
 def _execute(
-    argv: tuple[str, ...], timeout_seconds: float | None, inherited: tuple[int, ...]
+    argv: tuple[str, ...],
+    timeout_seconds: float | None,
+    inherited: tuple[int, ...],
+    prefix: tuple[str, ...],
 ) -> Completed:
     # Files in memory instead of pipes: they never block the command, not even one that outlives us.
-    stdout, stderr = os.memfd_create("stdout"), os.memfd_create("stderr")
+    stdout, stderr = _bounded_file("stdout"), _bounded_file("stderr")
     try:
         process = subprocess.Popen(
-            argv,
+            (*prefix, *argv),
             stdin=subprocess.DEVNULL,
             stdout=stdout,
             stderr=stderr,
@@ -142,8 +155,17 @@ def _await_end(process: subprocess.Popen[bytes], timeout_seconds: float | None) 
     return process.wait(0)
 
 
+def _bounded_file(name: str) -> int:
+    """Return a file in memory that can't grow: a command that writes on beyond its end fails."""
+    file = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    os.ftruncate(file, _OUTPUT_BYTES)
+    fcntl.fcntl(file, fcntl.F_ADD_SEALS, fcntl.F_SEAL_GROW)
+    return file
+
+
 def _text(file: int) -> str:
-    return os.pread(file, _OUTPUT_BYTES, 0).decode(errors="replace")
+    # The command shares the position with us, and so tells how much it has written.
+    return os.pread(file, os.lseek(file, 0, os.SEEK_CUR), 0).decode(errors="replace")
 
 
 def _failure(argv: tuple[str, ...], completed: Completed) -> str:

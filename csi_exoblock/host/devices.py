@@ -244,6 +244,8 @@ class Devices:
         if number is None or sector is None or size in (None, "0"):
             return None
         sequence = _read(block / "diskseq")
+        if sequence is None:  # so is its sequence
+            sequence = _read(block.resolve().parent / "diskseq")
         return BlockDevice(
             path=self._dev / name,
             number=DeviceNumber.parse(number),

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from csi_exoblock.errors import HostError, OperationPending
-from csi_exoblock.host.devices import BlockDevice, DeviceNumber
+from csi_exoblock.host.devices import BlockDevice, DeviceNumber, Devices
+from csi_exoblock.model import VolumeId
 
 
 @contextmanager
@@ -55,6 +56,28 @@ def holding(device: BlockDevice) -> Iterator[int]:
         yield file
     finally:
         os.close(file)
+
+
+@contextmanager
+def holding_volume(devices: Devices, volume_id: VolumeId, device: BlockDevice) -> Iterator[int]:
+    """Prove that the device is still the volume's, and keep it so for the block; yields its file.
+
+    What a call has found before it waited, for its turn or for anything else, proves nothing any
+    more: another disk may have come to the same name (D2). Not opened exclusively: mount and e2fsck
+    would find the device busy.
+
+    Raises:
+        HostError: The disk is gone, or another one has taken its place.
+        WrongState: Two disks claim to be this volume.
+    """
+    with holding(device) as file:
+        disk, now = devices.present(volume_id.uuid), devices.at(device.number)
+        if now.number not in devices.numbers(disk) or now.sequence != device.sequence:
+            raise HostError(
+                f"volume {volume_id}: its disk {device.path} was replaced meanwhile; nothing was "
+                "done with the new one; retry"
+            )
+        yield file
 
 
 def is_in_use(device: BlockDevice) -> bool:

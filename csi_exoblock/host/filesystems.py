@@ -8,7 +8,8 @@ from csi_exoblock.errors import HostError
 from csi_exoblock.host.commands import Commands, Completed
 from csi_exoblock.host.devices import BlockDevice
 from csi_exoblock.host.exclusive import alone_with, read_direct
-from csi_exoblock.host.signatures import HEAD_BYTES, TAIL_BYTES, Edges, superblock
+from csi_exoblock.host.signatures import HEAD_BYTES, TAIL_BYTES, Edges
+from csi_exoblock.host.superblocks import superblock
 from csi_exoblock.model import Filesystem
 
 # blkid's exit codes, from its manual page. It also ends with 2 on a disk that it can't read, which

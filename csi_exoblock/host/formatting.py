@@ -11,7 +11,7 @@ from csi_exoblock.host.commands import Commands
 from csi_exoblock.host.devices import Devices
 from csi_exoblock.host.exclusive import holding, wipe_start
 from csi_exoblock.host.filesystems import Blank, Content, Filesystems, Foreign, Formatted
-from csi_exoblock.host.jobs import Jobs
+from csi_exoblock.host.jobs import Jobs, Kind
 from csi_exoblock.host.markers import Markers
 from csi_exoblock.host.profiles import mkfs_command
 from csi_exoblock.metrics import Metrics
@@ -68,7 +68,7 @@ class Formatter:
             f"mkfs of {filesystem}",
             lambda: self._make(volume_id, filesystem, options),
             deadline,
-            heavy=True,
+            kind=Kind.FORMAT,
         )
 
     def check_idle(self, volume_id: VolumeId) -> None:

@@ -12,8 +12,9 @@ from csi_exoblock.concurrency import Deadline
 from csi_exoblock.errors import DriverError
 from csi_exoblock.host.checking import EXT, Checker
 from csi_exoblock.host.commands import Commands, Completed
-from csi_exoblock.host.devices import BlockDevice
-from csi_exoblock.host.jobs import Jobs
+from csi_exoblock.host.devices import BlockDevice, Devices
+from csi_exoblock.host.exclusive import holding_volume
+from csi_exoblock.host.jobs import Jobs, Kind
 from csi_exoblock.host.sizes import mounted_size_bytes
 from csi_exoblock.model import Filesystem, VolumeId
 
@@ -28,9 +29,12 @@ _REFUSED = 1
 class Grower:
     """Grows file systems; what it began goes on when the call's time ends (D10)."""
 
-    def __init__(self, *, commands: Commands, jobs: Jobs, checker: Checker) -> None:
+    def __init__(
+        self, *, commands: Commands, jobs: Jobs, devices: Devices, checker: Checker
+    ) -> None:
         self._commands = commands
         self._jobs = jobs
+        self._devices = devices
         self._checker = checker
         self._failures: dict[VolumeId, str] = {}
 
@@ -51,7 +55,7 @@ class Grower:
         Only ext can say no: its kernel code wants CAP_SYS_RESOURCE, which containers may lack.
 
         Raises:
-            CommandFailed: Growing failed or was killed.
+            HostError: The disk was replaced, or growing failed or was killed.
             DeadlineExceeded: The deadline came first.
         """
         if device.size_bytes - mounted_size_bytes(filesystem, path, device) < _ROOM_BYTES:
@@ -59,10 +63,12 @@ class Grower:
             return True
 
         def work() -> Completed:
-            with self._remembering(volume_id):
+            proven = holding_volume(self._devices, volume_id, device)
+            with self._remembering(volume_id), proven as held:
                 return self._commands.run_to_its_end(
                     *_command(filesystem, device, path),
                     allowed=(0, _REFUSED) if filesystem in EXT else (0,),
+                    inherited=(held,),
                 )
 
         ended = self._jobs.run(f"volume {volume_id}", f"growing {filesystem}", work, deadline)
@@ -75,20 +81,27 @@ class Grower:
     def grow_unmounted(self, volume_id: VolumeId, device: BlockDevice, deadline: Deadline) -> None:
         """Check an ext file system fully and grow it while it isn't mounted.
 
+        One that e2fsck can't check stays as small as it is: its pod gets it, and health says why.
+
         Raises:
             WrongState: The check left errors.
-            CommandFailed: A command failed or was killed.
+            HostError: The disk was replaced, or a command failed or was killed.
             DeadlineExceeded: The deadline came first.
         """
 
         def work() -> None:
-            with self._remembering(volume_id):
-                self._checker.check_now(volume_id, device, fully=True)
-                logs.step("stage: growing the file system before it is mounted")
-                self._commands.run_to_its_end("resize2fs", str(device.path))
-            log.info("unmounted file system grown", extra={"device": device.name})
+            proven = holding_volume(self._devices, volume_id, device)
+            with self._remembering(volume_id), proven as held:
+                checked = self._checker.check_now(volume_id, device, held, fully=True)
+                if checked:
+                    logs.step("stage: growing the file system before it is mounted")
+                    self._commands.run_to_its_end("resize2fs", str(device.path), inherited=(held,))
+            if checked:
+                log.info("unmounted file system grown", extra={"device": device.name})
+            else:
+                self._failures[volume_id] = "e2fsck can't check it, so it isn't grown"
 
-        self._jobs.run(f"volume {volume_id}", "growing ext", work, deadline, heavy=True)
+        self._jobs.run(f"volume {volume_id}", "growing ext", work, deadline, kind=Kind.CHECK)
 
     @contextmanager
     def _remembering(self, volume_id: VolumeId) -> Iterator[None]:

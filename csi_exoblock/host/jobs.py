@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
+from enum import Enum
 from functools import partial
 from typing import TypeVar
 
@@ -20,17 +21,28 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
+# As many as disks may hang at once (S26): a check that takes hours keeps nobody else waiting.
+_MOST_CHECKS = 16
+
+
+class Kind(Enum):
+    """Work of which only a bounded number goes on at once, each kind with a bound of its own."""
+
+    FORMAT = "format"
+    CHECK = "check"
+
+
 class Jobs:
-    """The long work under way: at most one per volume, and few that need much memory at once.
+    """The long work under way: at most one per volume, and few of a kind at once.
 
     A job is joined by the call that begins it, as long as that call lives. Later calls are told
     that it is under way, until it has ended; then they look at the disk like the first one.
     """
 
-    def __init__(self, *, max_heavy: int) -> None:
+    def __init__(self, *, max_formats: int) -> None:
         self._lock = threading.Lock()
         self._under_way: dict[str, _Job] = {}
-        self._turns = _Turns(max_heavy)
+        self._turns = {Kind.FORMAT: _Turns(max_formats), Kind.CHECK: _Turns(_MOST_CHECKS)}
 
     def check(self, volume: str) -> None:
         """Return if nothing is under way for the volume.
@@ -50,12 +62,13 @@ class Jobs:
         work: Callable[[], T],
         deadline: Deadline,
         *,
-        heavy: bool = False,
+        kind: Kind | None = None,
     ) -> T:
         """Do the work in a thread of its own and return its result, or raise what it raised.
 
         Args:
-            heavy: Whether it counts against the node's limit, and so may have to wait its turn.
+            kind: Whose bound it counts against, so that it may have to wait for its turn; what was
+                proven before that wait proves nothing after it (D2).
 
         Raises:
             OperationPending: Another job is under way for the volume.
@@ -67,17 +80,18 @@ class Jobs:
             first = self._under_way.setdefault(volume, job)
         if first is not job:
             self.check(volume)
-        if heavy:
+        turns = self._turns[kind] if kind else None
+        if turns:
             try:
-                self._turns.take(deadline)
+                turns.take(deadline)
             except DeadlineExceeded:
                 self._forget(volume, job)
                 raise
         result: Future[T] = Future()
 
         def end() -> None:
-            if heavy:
-                self._turns.give_back()
+            if turns:
+                turns.give_back()
             self._forget(volume, job)
 
         def carry_out() -> None:

@@ -10,9 +10,6 @@ import mmap
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
-from uuid import UUID
-
-from csi_exoblock.model import Filesystem
 
 HEAD_BYTES = 2 * 1024**2
 TAIL_BYTES = 1024**2
@@ -43,72 +40,6 @@ class Edges:
     def signatures(self) -> tuple[str, ...]:
         """Name everything that is recognised."""
         return tuple(name for name, recognises in _SIGNATURES.items() if recognises(self))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Superblock:
-    """What a file system says of itself.
-
-    Attributes:
-        size_bytes: How much of the disk it fills.
-        unit_bytes: The smallest amount it reads and writes.
-        unfinished: Whether its mkfs did not come to its end.
-    """
-
-    size_bytes: int
-    unit_bytes: int
-    unfinished: bool = False
-
-
-def superblock(filesystem: Filesystem, head: Buffer) -> Superblock | None:
-    """Read the superblock of a file system of this type, `None` if there is none."""
-    return {
-        Filesystem.EXT4: _ext,
-        Filesystem.EXT3: _ext,
-        Filesystem.XFS: _xfs,
-        Filesystem.BTRFS: _btrfs,
-    }[filesystem](head)
-
-
-def btrfs_id(head: bytes) -> UUID | None:
-    """Read the id of a btrfs, by which the kernel knows it; `None` if there is none."""
-    return UUID(bytes=head[0x10020:0x10030]) if _btrfs(head) else None
-
-
-def _ext(head: Buffer) -> Superblock | None:
-    # Source: Linux, fs/ext4/ext4.h, struct ext4_super_block, at 1024.
-    if _number("<H", head, 1024 + 0x38) != 0xEF53:
-        return None
-    block_bytes = 1024 << min(_number("<I", head, 1024 + 0x18), 6)
-    has_64bit = _number("<I", head, 1024 + 0x60) & 0x80
-    high = _number("<I", head, 1024 + 0x150) if has_64bit else 0
-    blocks = high << 32 | _number("<I", head, 1024 + 0x04)
-    return Superblock(size_bytes=blocks * block_bytes, unit_bytes=block_bytes)
-
-
-def _xfs(head: Buffer) -> Superblock | None:
-    # Source: Linux, fs/xfs/libxfs/xfs_format.h, struct xfs_dsb.
-    if head[:4] != b"XFSB":
-        return None
-    block_bytes, blocks = _number(">I", head, 4), _number(">Q", head, 8)
-    return Superblock(
-        size_bytes=blocks * block_bytes,
-        unit_bytes=_number(">H", head, 102),
-        unfinished=head[126] != 0,
-    )
-
-
-def _btrfs(head: Buffer) -> Superblock | None:
-    # Source: Linux, fs/btrfs, struct btrfs_super_block, at 64 KiB; size of its one device.
-    if head[0x10040:0x10048] != b"_BHRfS_M":
-        return None
-    size_bytes = _number("<Q", head, 0x10000 + 0xC9 + 8)
-    return Superblock(size_bytes=size_bytes, unit_bytes=_number("<I", head, 0x10000 + 0x90))
-
-
-def _number(form: str, data: Buffer, offset: int) -> int:
-    (value,) = struct.unpack_from(form, data, offset)
-    return int(value)
 
 
 def _is_zero(data: Buffer) -> bool:

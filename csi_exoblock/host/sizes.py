@@ -9,7 +9,7 @@ from pathlib import Path
 
 from csi_exoblock.errors import HostError
 from csi_exoblock.host.devices import BlockDevice
-from csi_exoblock.host.signatures import superblock
+from csi_exoblock.host.superblocks import superblock
 from csi_exoblock.model import Filesystem
 
 # Source: Linux, fs/xfs/libxfs/xfs_fs.h: _IOR('X', 100, struct xfs_fsop_geom_v1), 112 bytes; the

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from csi_exoblock.errors import HostError
 from csi_exoblock.host.devices import BlockDevice
-from csi_exoblock.host.signatures import HEAD_BYTES, btrfs_id
+from csi_exoblock.host.signatures import HEAD_BYTES
+from csi_exoblock.host.superblocks import btrfs_id
 
 
 class Twins:

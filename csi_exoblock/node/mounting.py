@@ -7,8 +7,9 @@ from pathlib import Path
 from csi_exoblock import logs
 from csi_exoblock.concurrency import Deadline
 from csi_exoblock.errors import CommandFailed, DriverError, HostError, WrongState
-from csi_exoblock.host.checking import Checker, how_to_repair
+from csi_exoblock.host.checking import EXT, Checker, how_to_repair
 from csi_exoblock.host.devices import BlockDevice, Devices
+from csi_exoblock.host.exclusive import holding_volume
 from csi_exoblock.host.growing import Grower
 from csi_exoblock.host.mountpoints import make_folder
 from csi_exoblock.host.mounts import Mounts, real_path
@@ -118,6 +119,17 @@ class VolumeMounter:
         deadline.check()
         logs.step("stage: mounting")
         make_folder(path)
+        with holding_volume(self._devices, volume_id, device):
+            self._mount_proven(volume_id, device, path, access, deadline)
+
+    def _mount_proven(
+        self,
+        volume_id: VolumeId,
+        device: BlockDevice,
+        path: Path,
+        access: MountAccess,
+        deadline: Deadline,
+    ) -> None:
         try:
             self._mounts.mount(device.path, path, access.filesystem, flags_of(access))
         except WrongState as error:
@@ -178,8 +190,11 @@ def flags_of(access: MountAccess) -> tuple[str, ...]:
     Raises:
         InvalidRequest: A flag isn't allowed.
     """
-    # A restored volume has its source's UUID, which xfs refuses to mount twice (D9).
-    own = ("nouuid",) if access.filesystem is Filesystem.XFS else ()
+    own: tuple[str, ...] = ()
+    if access.filesystem is Filesystem.XFS:
+        own = ("nouuid",)  # a restored volume has its source's UUID, and would be refused (D9)
+    elif access.filesystem in EXT:
+        own = ("errors=remount-ro",)  # whatever its superblock says, such as panic (D7)
     return tuple(dict.fromkeys((*_asked(access), *own)))
 
 

@@ -13,7 +13,8 @@ import zlib
 
 import pytest
 
-from csi_exoblock.host.signatures import HEAD_BYTES, Edges, Superblock, btrfs_id, superblock
+from csi_exoblock.host.signatures import HEAD_BYTES, Edges
+from csi_exoblock.host.superblocks import Superblock, btrfs_id, superblock
 from csi_exoblock.model import Filesystem
 
 pytestmark = pytest.mark.fast

@@ -13,6 +13,7 @@ import pytest
 
 from csi_exoblock.pb import csi_pb2, csi_pb2_grpc
 from tests.node.disks import Disk, attached_disk
+from tests.node.gates import Gate
 from tests.support.driver_process import DriverProcess
 
 INSTANCE = "5e0f6d1c-93f4-4f0e-8d0b-0c8f6b5d2a10"
@@ -272,6 +273,20 @@ def make_volume(driver: DriverProcess, tmp_path: pathlib.Path) -> Callable[[Disk
 @pytest.fixture
 def volume(make_volume: Callable[[Disk], Volume], disk: Disk) -> Volume:
     return make_volume(disk)
+
+
+@pytest.fixture
+def gate(tools: Tools, tmp_path: pathlib.Path) -> Iterator[Callable[[str], Gate]]:
+    made: dict[str, Gate] = {}
+
+    def make(name: str) -> Gate:
+        made[name] = Gate(tools, name, tmp_path)
+        return made[name]
+
+    yield make
+    for name, each in made.items():
+        each.open()
+        tools.watch(name)
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,11 @@ class Disk:
         """Make a file system on it, by other means than the driver."""
         run(f"mkfs.{filesystem}", *options, str(self.path))
 
+    def want_a_check(self) -> None:
+        """Have the ext file system on it say that errors were seen."""
+        run("tune2fs", "-E", "force_fsck", str(self.path))
+        run("blockdev", "--flushbufs", str(self.path))
+
     def write(self, offset: int, data: bytes) -> None:
         """Write bytes to it and see them on the disk."""
         with self.path.open("r+b", buffering=0) as device:

@@ -30,25 +30,6 @@ keep before; /usr/sbin/e2fsck "$@"; code=$?; keep after; exit $code
 Prepare = Callable[[Disk, Disk, pathlib.Path], None]
 
 
-@dataclass(frozen=True)
-class Case:
-    """An ext4 that was left in some way, and what must come of staging it.
-
-    Attributes:
-        prepare: Leaves it so, on the first disk, perhaps by way of the second.
-        e2fsck: A script to run in its place.
-        checks: How often it may run.
-    """
-
-    name: str
-    code: str
-    prepare: Prepare = lambda disk, _, __: disk.format("ext4")
-    e2fsck: str = ""
-    checks: int = 1
-    context: dict[str, str] = field(default_factory=lambda: dict(FORMAT))
-    says: tuple[str, ...] = ()
-
-
 def power_cut(disk: Disk, other: Disk, folder: pathlib.Path) -> None:
     """Copy a file system that is mounted: its journal is dirty."""
     with _in_use(other, folder):
@@ -64,13 +45,47 @@ def orphans(disk: Disk, other: Disk, folder: pathlib.Path) -> None:
         other.copy_to(disk)
 
 
+def clean(disk: Disk, other: Disk, folder: pathlib.Path) -> None:
+    disk.format("ext4")
+
+
 def marked_faulty(disk: Disk, other: Disk, folder: pathlib.Path) -> None:
     disk.format("ext4")
     _debugfs(disk, "set_super_value state 2")
 
 
+def often_mounted(disk: Disk, other: Disk, folder: pathlib.Path) -> None:
+    """Leave one that wants to be checked after so many mounts."""
+    disk.format("ext4")
+    _debugfs(disk, "set_super_value max_mnt_count 3")
+    _debugfs(disk, "set_super_value mnt_count 3")
+
+
+def long_unchecked(disk: Disk, other: Disk, folder: pathlib.Path) -> None:
+    """Leave one that wants to be checked every second."""
+    disk.format("ext4")
+    _debugfs(disk, "set_super_value checkinterval 1")
+    _debugfs(disk, "set_super_value lastcheck 20200101000000")
+
+
+def newer_than_e2fsck(disk: Disk, other: Disk, folder: pathlib.Path) -> None:
+    """Leave one with a feature that the kernel may ignore, and e2fsck doesn't know."""
+    marked_faulty(disk, other, folder)
+    _debugfs(disk, "set_super_value feature_compat 0x4000003c")
+
+
+def newer_than_the_kernel(disk: Disk, other: Disk, folder: pathlib.Path) -> None:
+    marked_faulty(disk, other, folder)
+    _debugfs(disk, "set_super_value feature_incompat 0x800002c2")
+
+
 def without_group_descriptors(disk: Disk, other: Disk, folder: pathlib.Path) -> None:
     disk.format("ext4")
+    disk.write(PAGE_BYTES, bytes([0xFF]) * 4 * PAGE_BYTES)
+
+
+def faulty_without_them(disk: Disk, other: Disk, folder: pathlib.Path) -> None:
+    marked_faulty(disk, other, folder)
     disk.write(PAGE_BYTES, bytes([0xFF]) * 4 * PAGE_BYTES)
 
 
@@ -84,22 +99,48 @@ def no_superblock(disk: Disk, other: Disk, folder: pathlib.Path) -> None:
     disk.write(0, bytes(PAGE_BYTES))
 
 
+@dataclass(frozen=True)
+class Case:
+    """An ext4 that was left in some way, and what must come of staging it.
+
+    Attributes:
+        prepare: Leaves it so, on the first disk, perhaps by way of the second.
+        e2fsck: A script to run in its place.
+        checks: How often it may run.
+    """
+
+    name: str
+    code: str
+    prepare: Prepare = marked_faulty
+    e2fsck: str = ""
+    checks: int = 1
+    context: dict[str, str] = field(default_factory=lambda: dict(FORMAT))
+    says: tuple[str, ...] = ()
+
+
 MANUAL = ("e2fsck -f", "snapshot")
 
 CASES = [
-    Case("clean", OK),
+    Case("clean", OK, clean, checks=0),
+    Case("mounted often enough", OK, often_mounted),
+    Case("not checked for long", OK, long_unchecked),
+    Case("newer than e2fsck", OK, newer_than_e2fsck),
+    Case("newer than the kernel", UNKNOWN, newer_than_the_kernel),
     Case("dirty journal", OK, power_cut),
     Case("orphan inodes", OK, orphans),
     Case("marked faulty, though it isn't", OK, marked_faulty),
-    Case("group descriptors destroyed", REFUSED, without_group_descriptors, says=MANUAL),
-    Case("superblock's checksum wrong", UNKNOWN, bad_superblock, says=("Superblock checksum",)),
+    Case("group descriptors destroyed", REFUSED, without_group_descriptors, checks=0, says=MANUAL),
+    Case("faulty, and they are destroyed too", REFUSED, faulty_without_them, says=MANUAL),
+    Case("superblock's checksum wrong", UNKNOWN, bad_superblock, says=("superblock checksum",)),
     Case("superblock overwritten", REFUSED, no_superblock, checks=0, says=("isn't zeroed",)),
     Case("fsck: never", OK, context={**FORMAT, "fsck": "never"}, checks=0),
     Case("e2fsck exits 1", OK, e2fsck="exit 1"),
     Case("e2fsck exits 2", OK, e2fsck="exit 2"),
     Case("e2fsck exits 4", REFUSED, e2fsck="echo INCONSISTENCY; exit 4", says=MANUAL),
-    Case("e2fsck exits 12", REFUSED, e2fsck="exit 12", says=MANUAL),
-    Case("e2fsck exits 8", UNKNOWN, e2fsck="echo out of order >&2; exit 8", says=("out of order",)),
+    Case("e2fsck exits 5", REFUSED, e2fsck="exit 5", says=MANUAL),
+    Case("e2fsck exits 8", OK, e2fsck="exit 8"),
+    Case("e2fsck exits 12", OK, e2fsck="exit 12"),
+    Case("e2fsck exits 16", UNKNOWN, e2fsck="echo out of order >&2; exit 16", says=("out of",)),
     Case("e2fsck exits 32", UNKNOWN, e2fsck="exit 32"),
     Case("e2fsck exits 126", UNKNOWN, e2fsck="exit 126"),
     Case("e2fsck exits 127", UNKNOWN, e2fsck="exit 127"),

@@ -71,6 +71,7 @@ def test_a_file_system_that_can_t_be_repaired_is_not_handed_out(
 ) -> None:
     volume.stage()
     make_read_only(volume)
+    volume.disk.want_a_check()
     tools.replace("e2fsck", "echo UNEXPECTED INCONSISTENCY; exit 4")
 
     with refused(grpc.StatusCode.FAILED_PRECONDITION, "UNEXPECTED INCONSISTENCY", "e2fsck -f"):
@@ -87,6 +88,7 @@ def test_a_repair_that_outlasts_its_call_is_finished_by_the_retry(
     leave = tmp_path / "leave"
     volume.stage()
     make_read_only(volume)
+    volume.disk.want_a_check()
     waiting = f"while ! test -e {leave}; do sleep 0.02; done"
     tools.replace("e2fsck", f'{waiting}; exec /usr/sbin/e2fsck "$@"')
 
@@ -106,6 +108,7 @@ def test_a_repair_that_failed_is_tried_again_until_the_volume_leaves(
 ) -> None:
     volume.stage()
     make_read_only(volume)
+    volume.disk.want_a_check()
     tools.replace("e2fsck", "echo INCONSISTENCY; exit 4")
 
     for _ in range(2):

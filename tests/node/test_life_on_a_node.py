@@ -300,7 +300,8 @@ def test_nothing_is_mounted_after_a_failed_stage(
 ) -> None:  # D5
     if tool == "e2fsck":
         volume.disk.format("ext4")
-    tools.replace(tool, "echo out of order >&2; exit 8")
+        volume.disk.want_a_check()
+    tools.replace(tool, "echo out of order >&2; exit 16")
 
     with refused(grpc.StatusCode.UNAVAILABLE, "out of order"):
         volume.stage()

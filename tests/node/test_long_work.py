@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import os
 import pathlib
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Self
 
 import grpc
 import pytest
@@ -16,6 +14,7 @@ import pytest
 from csi_exoblock.pb import csi_pb2
 from tests.node.conftest import FORMAT, MakeDisk, Tools, Volume, mount_capability
 from tests.node.disks import GIB, mounts_of
+from tests.node.gates import Gate
 from tests.support.driver_process import DriverProcess
 from tests.support.grpc_errors import outcome, refused
 from tests.support.waiting import wait_until
@@ -26,57 +25,15 @@ MakeVolume = Callable[..., Volume]
 SOON_SECONDS = 1.0
 
 
-class Gate:
-    """A command that waits for leave to begin its work, once it was called."""
-
-    def __init__(self, tools: Tools, name: str, folder: pathlib.Path) -> None:
-        self._tools, self._name = tools, name
-        self._begun, self._open = folder / "begun", folder / "open"
-        self._before = tools.count(name)
-        waiting = f"echo $$ >> {self._begun}; while ! test -e {self._open}; do sleep 0.02; done"
-        tools.replace(name, f'{waiting}\nexec {shutil.which(name)} "$@"')
-
-    def runs(self) -> int:
-        """Count the calls of the command."""
-        return self._tools.count(self._name) - self._before
-
-    def wait_until_begun(self) -> None:
-        """Return when the command was called."""
-        wait_until(lambda: self._begun.exists() and self._begun.read_text(), self._name)
-
-    def open(self) -> None:
-        """Let it work, and whoever comes later."""
-        self._open.touch()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.open()
-
-
-@pytest.fixture
-def gate(tools: Tools, tmp_path: pathlib.Path) -> Iterator[Callable[[str], Gate]]:
-    made: dict[str, Gate] = {}
-
-    def make(name: str) -> Gate:
-        made[name] = Gate(tools, name, tmp_path)
-        return made[name]
-
-    yield make
-    for name, each in made.items():
-        each.open()
-        tools.watch(name)
-
-
 def grown(volume: Volume) -> None:
     volume.stage()
     volume.unstage()
     volume.disk.grow(2)
 
 
-def formatted(volume: Volume) -> None:
+def to_be_checked(volume: Volume) -> None:
     volume.disk.format("ext4")
+    volume.disk.want_a_check()
 
 
 @pytest.mark.parametrize(
@@ -85,7 +42,7 @@ def formatted(volume: Volume) -> None:
         ("mkfs.ext4", "ext4", lambda volume: None, "mkfs"),
         ("mkfs.xfs", "xfs", lambda volume: None, "mkfs"),
         ("mkfs.btrfs", "btrfs", lambda volume: None, "mkfs"),
-        ("e2fsck", "ext4", formatted, "e2fsck"),
+        ("e2fsck", "ext4", to_be_checked, "e2fsck"),
         ("resize2fs", "ext4", grown, "growing"),
     ],
 )

@@ -1,0 +1,142 @@
+"""Read what a file system says of itself in its superblock.
+
+Offsets are from the definitions in Linux.
+"""
+
+from __future__ import annotations
+
+import mmap
+import struct
+from dataclasses import dataclass
+from uuid import UUID
+
+from csi_exoblock.model import Filesystem
+
+Buffer = bytes | mmap.mmap
+
+# struct ext4_super_block, at 1024; so far reaches what its checksum covers.
+_EXT_BEGIN = 1024
+_EXT_CHECKSUM = 0x3FC
+
+_EXT_MAGIC = 0xEF53
+# Bits of its feature words.
+_EXT_NEEDS_RECOVERY = 0x4
+_EXT_64BIT = 0x80
+_EXT_METADATA_CHECKSUMS = 0x400
+_EXT_ORPHANS_PRESENT = 0x10000
+# The one state in which all was written and no error was seen.
+_EXT_VALID = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Superblock:
+    """What a file system says of itself.
+
+    Attributes:
+        size_bytes: How much of the disk it fills.
+        unit_bytes: The smallest amount it reads and writes.
+        unfinished: Whether its mkfs did not come to its end.
+    """
+
+    size_bytes: int
+    unit_bytes: int
+    unfinished: bool = False
+
+
+def superblock(filesystem: Filesystem, head: Buffer) -> Superblock | None:
+    """Read the superblock of a file system of this type, `None` if there is none."""
+    return {
+        Filesystem.EXT4: _ext,
+        Filesystem.EXT3: _ext,
+        Filesystem.XFS: _xfs,
+        Filesystem.BTRFS: _btrfs,
+    }[filesystem](head)
+
+
+def btrfs_id(head: bytes) -> UUID | None:
+    """Read the id of a btrfs, by which the kernel knows it; `None` if there is none."""
+    return UUID(bytes=head[0x10020:0x10030]) if _btrfs(head) else None
+
+
+def _ext(head: Buffer) -> Superblock | None:
+    # Source: Linux, fs/ext4/ext4.h, struct ext4_super_block, at 1024.
+    if _number("<H", head, 1024 + 0x38) != 0xEF53:
+        return None
+    block_bytes = 1024 << min(_number("<I", head, 1024 + 0x18), 6)
+    has_64bit = _number("<I", head, 1024 + 0x60) & 0x80
+    high = _number("<I", head, 1024 + 0x150) if has_64bit else 0
+    blocks = high << 32 | _number("<I", head, 1024 + 0x04)
+    return Superblock(size_bytes=blocks * block_bytes, unit_bytes=block_bytes)
+
+
+def _xfs(head: Buffer) -> Superblock | None:
+    # Source: Linux, fs/xfs/libxfs/xfs_format.h, struct xfs_dsb.
+    if head[:4] != b"XFSB":
+        return None
+    block_bytes, blocks = _number(">I", head, 4), _number(">Q", head, 8)
+    return Superblock(
+        size_bytes=blocks * block_bytes,
+        unit_bytes=_number(">H", head, 102),
+        unfinished=head[126] != 0,
+    )
+
+
+def _btrfs(head: Buffer) -> Superblock | None:
+    # Source: Linux, fs/btrfs, struct btrfs_super_block, at 64 KiB; size of its one device.
+    if head[0x10040:0x10048] != b"_BHRfS_M":
+        return None
+    size_bytes = _number("<Q", head, 0x10000 + 0xC9 + 8)
+    return Superblock(size_bytes=size_bytes, unit_bytes=_number("<I", head, 0x10000 + 0x90))
+
+
+def _number(form: str, data: Buffer, offset: int) -> int:
+    (value,) = struct.unpack_from(form, data, offset)
+    return int(value)
+
+
+def needs_check(head: Buffer, *, now: float) -> bool:
+    """Tell whether an ext file system wasn't left in order, or says that a check is due.
+
+    Args:
+        head: At least the first 2 KiB of its disk.
+        now: Seconds since 1970.
+    """
+    if _ext(head) is None:
+        return True
+    mounts, most_mounts, state = struct.unpack_from("<HhxxH", head, _EXT_BEGIN + 0x34)
+    checked, interval = struct.unpack_from("<II", head, _EXT_BEGIN + 0x40)
+    incompatible, read_only = struct.unpack_from("<II", head, _EXT_BEGIN + 0x60)
+    orphan = _number("<I", head, _EXT_BEGIN + 0xE8)
+    return (
+        state != _EXT_VALID
+        or incompatible & _EXT_NEEDS_RECOVERY != 0
+        or read_only & _EXT_ORPHANS_PRESENT != 0
+        or orphan != 0
+        or 0 < most_mounts <= mounts
+        or 0 < interval < now - checked
+        or not _has_ext_checksum(head)
+    )
+
+
+def _has_ext_checksum(head: Buffer) -> bool:
+    """Tell whether an ext superblock has the checksum that it should have, if it should."""
+    if not _number("<I", head, _EXT_BEGIN + 0x64) & _EXT_METADATA_CHECKSUMS:
+        return True
+    covered = head[_EXT_BEGIN : _EXT_BEGIN + _EXT_CHECKSUM]
+    return crc32c(covered) == _number("<I", head, _EXT_BEGIN + _EXT_CHECKSUM)
+
+
+def crc32c(data: bytes, crc: int = 0xFFFFFFFF) -> int:
+    """Return the checksum that file systems use, before its last inversion."""
+    for byte in data:
+        crc = crc >> 8 ^ _CRC32C[(crc ^ byte) & 0xFF]
+    return crc
+
+
+def _crc32c_of(byte: int) -> int:
+    for _ in range(8):
+        byte = byte >> 1 ^ (0x82F63B78 if byte & 1 else 0)
+    return byte
+
+
+_CRC32C = tuple(map(_crc32c_of, range(256)))

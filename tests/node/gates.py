@@ -1,0 +1,41 @@
+"""A command of the host that waits for leave to begin its work."""
+
+from __future__ import annotations
+
+import pathlib
+import shutil
+from typing import TYPE_CHECKING, Self
+
+from tests.support.waiting import wait_until
+
+if TYPE_CHECKING:
+    from tests.node.conftest import Tools
+
+
+class Gate:
+    """A command that waits for leave to begin its work, once it was called."""
+
+    def __init__(self, tools: Tools, name: str, folder: pathlib.Path) -> None:
+        self._tools, self._name = tools, name
+        self._begun, self._open = folder / "begun", folder / "open"
+        self._before = tools.count(name)
+        waiting = f"echo $$ >> {self._begun}; while ! test -e {self._open}; do sleep 0.02; done"
+        tools.replace(name, f'{waiting}\nexec {shutil.which(name)} "$@"')
+
+    def runs(self) -> int:
+        """Count the calls of the command."""
+        return self._tools.count(self._name) - self._before
+
+    def wait_until_begun(self) -> None:
+        """Return when the command was called."""
+        wait_until(lambda: self._begun.exists() and self._begun.read_text(), self._name)
+
+    def open(self) -> None:
+        """Let it work, and whoever comes later."""
+        self._open.touch()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.open()
