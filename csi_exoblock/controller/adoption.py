@@ -13,7 +13,7 @@ from csi_exoblock.controller.ledger import Entry
 from csi_exoblock.controller.placement import is_accessible
 from csi_exoblock.controller.reading import VolumeReader
 from csi_exoblock.controller.relabelling import LabelWriter
-from csi_exoblock.controller.specs import CreatedVolume, VolumeSpec
+from csi_exoblock.controller.specs import CreatedVolume, VolumeChanges, VolumeSpec
 from csi_exoblock.errors import (
     ApiDenied,
     ApiRejected,
@@ -149,7 +149,8 @@ class Adoption:
             return
         logs.step("repairing the volume's labels")
         try:
-            self._writer.write(volume, wanted, Entry(), deadline)
+            missing = {key: wanted[key] for key in wanted.keys() - volume.labels.keys()}
+            self._writer.write(volume.id, VolumeChanges(labels=missing), Entry(), deadline)
         except DriverError as error:  # labels are for people; the volume is good without (C4)
             log.warning("labels not repaired", extra={"volume": volume.id, "error": str(error)})
             is_final = isinstance(error, ApiRejected | ApiDenied)

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Mapping
 from typing import NoReturn
 
 from csi_exoblock import logs
-from csi_exoblock.capacity import CapacityRange
+from csi_exoblock.capacity import CapacityRange, gib_ceil
 from csi_exoblock.concurrency import Deadline
 from csi_exoblock.config import ControllerSettings, Timing
 from csi_exoblock.controller.labels import Labels, PendingSize
@@ -20,9 +18,10 @@ from csi_exoblock.controller.quotas import (
     read_quotas,
     size_within_limits,
 )
-from csi_exoblock.controller.reading import VolumeReader
-from csi_exoblock.controller.refusals import refused
+from csi_exoblock.controller.reading import VolumeReader, require_present
+from csi_exoblock.controller.refusals import refused_for_good
 from csi_exoblock.controller.relabelling import LabelWriter
+from csi_exoblock.controller.specs import VolumeChanges
 from csi_exoblock.errors import (
     ApiDenied,
     ApiRejected,
@@ -38,7 +37,12 @@ from csi_exoblock.model import InstanceState, Volume, VolumeId, VolumeState
 
 log = logging.getLogger(__name__)
 
-_RESIZABLE = (VolumeState.DETACHED, VolumeState.ATTACHED)
+_BUSY = (
+    VolumeState.CREATING,
+    VolumeState.ATTACHING,
+    VolumeState.DETACHING,
+    VolumeState.SNAPSHOTTING,
+)
 
 
 class Growth:
@@ -71,21 +75,18 @@ class Growth:
         """Make the volume at least as large as wanted and return its size in GiB.
 
         Raises:
-            NotFound: The volume does not exist.
+            NotFound: The volume does not exist, or is being deleted.
             SizeOutOfRange: It is larger than the limit already, or can't become so large.
             WrongState: A running instance has it; it grows before it is attached the next time.
+                Or it is in state error.
         """
         deadline = deadline.within(self._timing.create_timeout)
-        client = self._cloud.zone(volume_id.zone)
-        size_gib = size_within_limits(wanted, self._settings.size_limits, client, deadline)
         with self._ledger.hold(f"volume {volume_id}") as entry:
             volume = self._reader.read(volume_id, entry, deadline)
-            if volume.size_gib >= size_gib:
-                self._forget(volume, entry, deadline)
-            elif volume.attached_to and not self._is_stopped(volume, deadline):
-                self._defer(volume, size_gib, entry, deadline)
-            else:
-                volume = self._resize(volume, size_gib, entry, deadline)
+            require_present(volume)
+            if volume.size_gib < gib_ceil(wanted.required_bytes):
+                volume = self._grow(volume, wanted, entry, deadline)
+            self._forget(volume, entry, deadline)  # an older, larger wish would come true (N1)
             if not wanted.allows(volume.size_gib):
                 raise SizeOutOfRange(
                     f"volume {volume_id} has {volume.size_gib} GiB, more than the limit of "
@@ -98,16 +99,37 @@ class Growth:
 
         A failure is logged and hinders nothing: the resizer goes on asking.
         """
-        pending = self._labels.pending_size(volume.labels)
+        pending, now = self._labels.pending_size(volume.labels), self._cloud.now()
         if pending is None:
             return
-        recent = pending.seconds() < self._timing.pending_growth_ttl
-        if recent and pending.size_gib > volume.size_gib:
-            try:
-                self._resize(volume, pending.size_gib, entry, deadline)
-            except DriverError as error:
-                log.warning("deferred growth failed", extra={"error": str(error)})
+        if pending.is_younger_than(self._timing.pending_growth_ttl, now):
+            self._try_to_resize(volume, pending.size_gib, entry, deadline)
+        elif pending.is_from_the_future(now):
+            # Whoever wrote it had a wrong time, so nobody knows whether the request still stands.
+            # If it does, the resizer's next try gives the note the right time.
+            log.warning("deferred growth left: its time is in the future", extra={"note": pending})
+            return
         self._forget(volume, entry, deadline)
+
+    def _try_to_resize(
+        self, volume: Volume, size_gib: int, entry: Entry, deadline: Deadline
+    ) -> None:
+        if size_gib <= volume.size_gib:
+            return
+        try:
+            self._resize(volume, size_gib, entry, deadline)
+        except DriverError as error:
+            log.warning("deferred growth failed", extra={"error": str(error)})
+
+    def _grow(
+        self, volume: Volume, wanted: CapacityRange, entry: Entry, deadline: Deadline
+    ) -> Volume:
+        client = self._cloud.zone(volume.id.zone)
+        size_gib = size_within_limits(wanted, self._settings.size_limits, client, deadline)
+        _require_healthy(volume)
+        if volume.attached_to and not self._is_stopped(volume, deadline):
+            self._defer(volume, size_gib, entry, deadline)
+        return self._resize(volume, size_gib, entry, deadline)
 
     def _is_stopped(self, volume: Volume, deadline: Deadline) -> bool:
         """Tell whether the instance that has the volume is stopped or gone (N2)."""
@@ -131,17 +153,16 @@ class Growth:
         what = f"volume {volume.id} can't grow to {size_gib} GiB while instance {instance} has it"
         if not self._settings.deferred_expansion:
             raise WrongState(f"{what}; stop the pods that use it, and it grows")
-        present = self._labels.pending_size(volume.labels)
+        present, now = self._labels.pending_size(volume.labels), self._cloud.now()
         current = (
             present is not None
             and present.size_gib == size_gib
-            and present.seconds() < self._timing.pending_growth_refresh
+            and present.is_younger_than(self._timing.pending_growth_refresh, now)
         )
         if not current:
             logs.step("noting the growth for the next attach")
-            pending = PendingSize(size_gib=size_gib, since=int(time.time()))
-            labels = self._labels.with_pending_size(volume.labels, pending)
-            self._write_labels(volume, labels, entry, deadline)
+            pending = PendingSize(size_gib=size_gib, since=int(now))
+            self._write_label(volume, self._labels.with_pending_size(pending), entry, deadline)
         raise WrongState(f"{what}; stop or replace the pods that use it, and it grows")
 
     def _forget(self, volume: Volume, entry: Entry, deadline: Deadline) -> None:
@@ -149,24 +170,22 @@ class Growth:
         if self._labels.pending_size(volume.labels) is None:
             return
         logs.step("removing the note of a growth")
-        without = self._labels.without_pending_size(volume.labels)
-        self._write_labels(volume, without, entry, deadline)
+        self._write_label(volume, self._labels.without_pending_size(), entry, deadline)
 
-    def _write_labels(
-        self, volume: Volume, labels: Mapping[str, str], entry: Entry, deadline: Deadline
+    def _write_label(
+        self, volume: Volume, change: VolumeChanges, entry: Entry, deadline: Deadline
     ) -> None:
-        """Write the whole label map, if the API lets us.
+        """Write or remove the note, if the API lets us.
 
         Nothing hangs on a label: without it the resizer's own retries finish the growth (N1).
         """
         try:
-            self._writer.write(volume, labels, entry, deadline)
+            self._writer.write(volume.id, change, entry, deadline)
         except DriverError as error:
             log.warning("label of a pending growth not written", extra={"error": str(error)})
 
     def _resize(self, volume: Volume, size_gib: int, entry: Entry, deadline: Deadline) -> Volume:
-        if volume.state not in _RESIZABLE:
-            raise OperationPending(f"volume {volume.id} is {volume.state}; retry")
+        _require_settled(volume)
         client = self._cloud.zone(volume.id.zone)
         logs.step("resizing the volume")
         try:
@@ -194,7 +213,10 @@ class Growth:
         """Return the volume if it is as large as wanted though its resize was refused.
 
         Raises:
+            NotFound: It is being deleted by now.
+            OperationPending: Something else is going on with it by now.
             WrongState: An instance runs with it by now; it grows before its next attach (N2).
+                Or it is in state error.
             SizeOutOfRange: A quota is in the way.
             DriverError: The refusal itself, where nothing else explains it.
         """
@@ -203,7 +225,10 @@ class Growth:
         seen = client.get_volume(volume.id.uuid, deadline)
         if seen.size_gib >= size_gib:
             return seen
-        if seen.attached_to:
+        require_present(seen)
+        _require_healthy(seen)
+        _require_settled(seen)
+        if seen.attached_to and not self._is_stopped(seen, deadline):
             self._defer(seen, size_gib, entry, deadline)
         what = f"volume {volume.id} was not resized to {size_gib} GiB"
         quotas = read_quotas(client, deadline)
@@ -212,4 +237,18 @@ class Growth:
             raise SizeOutOfRange(
                 f"{what}: {limit}; ask for less or have the quota raised"
             ) from error
-        raise refused(what, error) from error
+        raise refused_for_good(what, error) from error
+
+
+def _require_healthy(volume: Volume) -> None:
+    """Raise WrongState unless the volume can ever grow."""
+    if volume.state is VolumeState.ERROR:
+        raise WrongState(
+            f"volume {volume.id} is in state error and can't grow; ask Exoscale's support"
+        )
+
+
+def _require_settled(volume: Volume) -> None:
+    """Raise OperationPending unless the cloud has ended what it was doing with the volume."""
+    if volume.state in _BUSY:
+        raise OperationPending(f"volume {volume.id} is {volume.state}; retry")

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 from uuid import UUID
 
@@ -24,7 +23,7 @@ class PendingSize:
     """A growth that waits until the volume is attached the next time.
 
     Attributes:
-        since: When it was asked for last, in seconds of Unix time.
+        since: When it was asked for last, in seconds of Unix time, by the cloud's clock.
     """
 
     size_gib: int
@@ -41,9 +40,13 @@ class PendingSize:
     def __str__(self) -> str:
         return f"{self.size_gib}-{self.since}"
 
-    def seconds(self) -> float:
-        """Return how long ago it was asked for last, by clocks that may differ a little."""
-        return abs(time.time() - self.since)
+    def is_younger_than(self, seconds: float, now: float) -> bool:
+        """Return whether it was asked for so recently; clocks may differ by as much."""
+        return abs(now - self.since) < seconds
+
+    def is_from_the_future(self, now: float) -> bool:
+        """Return whether its time has not come yet, so that it tells nothing."""
+        return self.since > now
 
 
 class Labels:
@@ -93,10 +96,9 @@ class Labels:
         """Return the UUID of the volume of which a temporary snapshot was taken, if it is one."""
         return labels.get(self._prefix + "clone-of") or None
 
-    def changed(self, labels: Mapping[str, str], changes: VolumeChanges) -> dict[str, str]:
-        """Return a volume's labels with the changes made; what isn't listed stays."""
-        kept = {key: value for key, value in labels.items() if key not in changes.removed}
-        return {**kept, **self._values(changes.labels)}
+    def fitting(self, changes: VolumeChanges) -> VolumeChanges:
+        """Return the changes with values that labels can hold."""
+        return replace(changes, labels=self._values(changes.labels))
 
     def source_of(self, labels: Mapping[str, str]) -> str | None:
         """Return the UUID that the label `source` names, if it names one."""
@@ -121,14 +123,13 @@ class Labels:
         """Return the growth that waits for the volume's next attach, if one does (N1)."""
         return PendingSize.parse(labels.get(self._prefix + "pending-size", ""))
 
-    def with_pending_size(self, labels: Mapping[str, str], pending: PendingSize) -> dict[str, str]:
-        """Return the labels with another pending growth."""
-        return {**labels, self._prefix + "pending-size": str(pending)}
+    def with_pending_size(self, pending: PendingSize) -> VolumeChanges:
+        """Return the change that notes a growth, whatever was noted before."""
+        return VolumeChanges(labels={self._prefix + "pending-size": str(pending)})
 
-    def without_pending_size(self, labels: Mapping[str, str]) -> dict[str, str]:
-        """Return the labels without a pending growth."""
-        key = self._prefix + "pending-size"
-        return {name: value for name, value in labels.items() if name != key}
+    def without_pending_size(self) -> VolumeChanges:
+        """Return the change that removes the note of a growth."""
+        return VolumeChanges(removed=frozenset({self._prefix + "pending-size"}))
 
     def _make(self, spec: VolumeSpec | SnapshotSpec, source: UUID | None) -> dict[str, str]:
         ours = {

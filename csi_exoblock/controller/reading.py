@@ -15,6 +15,17 @@ from csi_exoblock.model import Volume, VolumeId, VolumeState
 _GROWTH = 1.2  # a state is seen at latest a fifth of its own duration after it changed
 
 
+_GONE = (VolumeState.DELETING, VolumeState.DELETED)
+
+
+def require_present(volume: Volume) -> None:
+    """Raise NotFound unless the volume exists and nobody is deleting it."""
+    if volume.state in _GONE:
+        raise NotFound(
+            f"volume {volume.id} is {volume.state}: nothing can be done with it any more"
+        )
+
+
 class VolumeReader:
     """Reads a volume once nothing that was begun on it can change it behind our back."""
 
@@ -35,19 +46,27 @@ class VolumeReader:
         logs.step("reading the volume")
         try:
             self._ledger.join(entry, deadline)
-            volume = self._get(volume_id, deadline)
+            volume = self.get(volume_id, deadline)
             for pause in self._pauses():
                 lost = entry.lost
                 if not lost or lost.shows_in(volume) or lost.seconds() >= self._timing.settle:
                     break
                 logs.step("waiting for the effect of a write whose answer was lost")
                 deadline.wait(pause)
-                volume = self._get(volume_id, deadline)
+                volume = self.get(volume_id, deadline)
         except NotFound:
             entry.lost = None
             raise
         entry.lost = None
         return volume
+
+    def get(self, volume_id: VolumeId, deadline: Deadline) -> Volume:
+        """Return the volume as it is now, whatever may be under way.
+
+        Raises:
+            NotFound: The volume does not exist.
+        """
+        return self._cloud.zone(volume_id.zone).get_volume(volume_id.uuid, deadline)
 
     def leave(self, volume: Volume, states: Collection[VolumeState], deadline: Deadline) -> Volume:
         """Wait until the volume has left the states and return it.
@@ -61,11 +80,8 @@ class VolumeReader:
                 break
             logs.step(f"waiting for the volume to end {volume.state}")
             deadline.wait(pause)
-            volume = self._get(volume.id, deadline)
+            volume = self.get(volume.id, deadline)
         return volume
 
     def _pauses(self) -> Iterator[float]:
         return pauses(self._timing.poll_initial, self._timing.poll_max, growth=_GROWTH)
-
-    def _get(self, volume_id: VolumeId, deadline: Deadline) -> Volume:
-        return self._cloud.zone(volume_id.zone).get_volume(volume_id.uuid, deadline)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
+
 from csi_exoblock.errors import (
     ApiDenied,
     ApiRejected,
@@ -11,6 +13,7 @@ from csi_exoblock.errors import (
     NotFound,
     OperationFailed,
     OperationPending,
+    WrongState,
 )
 from csi_exoblock.model import FailureReason, Operation
 
@@ -33,6 +36,20 @@ def refused(what: str, error: ApiRejected | ApiDenied) -> DriverError:
     if isinstance(error, ApiDenied):
         return ApiDenied(f"{what}: {error}")
     return ApiRejected(f"{what}: {error}", http_status=error.http_status)
+
+
+def refused_for_good(what: str, error: ApiRejected | ApiDenied) -> DriverError:
+    """Return a refusal of what is made or changed, once nothing that was read explains it.
+
+    A 409 that is no conflict is permanent, such as a limit that no quota shows. ABORTED for ever
+    would keep the user from lowering the request or deleting what asked for it (S4).
+
+    Args:
+        what: The beginning of the message: what was asked of which resource.
+    """
+    if isinstance(error, ApiRejected) and error.http_status == HTTPStatus.CONFLICT:
+        return WrongState(f"{what}, and nothing that the API shows explains it: {error}")
+    return refused(what, error)
 
 
 def failed(what: str, operation: Operation) -> DriverError:

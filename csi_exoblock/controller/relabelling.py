@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 from functools import partial
 
 from csi_exoblock import logs
@@ -10,91 +11,121 @@ from csi_exoblock.concurrency import Deadline
 from csi_exoblock.config import Timing
 from csi_exoblock.controller.labels import Labels
 from csi_exoblock.controller.ledger import Entry, Ledger
-from csi_exoblock.controller.reading import VolumeReader
-from csi_exoblock.controller.refusals import failed, refused
+from csi_exoblock.controller.reading import VolumeReader, require_present
+from csi_exoblock.controller.refusals import failed, refused_for_good
 from csi_exoblock.controller.specs import VolumeChanges
 from csi_exoblock.errors import (
     ApiDenied,
     ApiRejected,
-    DriverError,
     OperationPending,
     WrongState,
 )
 from csi_exoblock.exoscale.client import Cloud
 from csi_exoblock.model import OperationState, Snapshot, Volume, VolumeId, VolumeState
 
+_BUSY = (
+    VolumeState.CREATING,
+    VolumeState.ATTACHING,
+    VolumeState.DETACHING,
+    VolumeState.SNAPSHOTTING,
+)
+_MOST_WRITES = 3  # the change, what survived its removal, and what others overwrote meanwhile
+
 
 class LabelWriter:
-    """Writes whole label maps, right whether the API replaces the old map or merges into it."""
+    """Changes labels of volumes and snapshots, right whether the API replaces a map or merges it.
+
+    The API takes whole maps and has no way to write only if nobody else did meanwhile. So each
+    write starts from a map that was read just before, whatever the caller has seen earlier: what
+    others added until then stays. What they add later is never removed, only what the first read
+    showed and the change removes. What they overwrote of the change is written once more.
+    """
 
     def __init__(self, *, cloud: Cloud, ledger: Ledger) -> None:
         self._cloud = cloud
         self._ledger = ledger
 
     def write(
-        self,
-        volume: Volume,
-        labels: Mapping[str, str],
-        entry: Entry,
-        deadline: Deadline,
-        *,
-        name: str | None = None,
+        self, volume_id: VolumeId, changes: VolumeChanges, entry: Entry, deadline: Deadline
     ) -> Volume:
-        """Give the volume these labels and no others; return it as read afterwards.
+        """Make the changes that the volume does not show yet; return it as read afterwards.
 
         A key that survives its removal gets an empty value, which counts as absent.
 
         Args:
             entry: The volume's; it keeps a write whose answer is lost, or that goes on (S5).
-            name: The volume's new name, `None` to leave it.
 
         Raises:
+            NotFound: The volume does not exist.
             ApiRejected: The API refuses the labels, or any change of them just now.
             OperationFailed: The API took the change, and it failed.
         """
-        seen = self._update(volume, labels, entry, deadline, name=name)
-        survivors = _present(seen.labels).keys() - labels.keys()
-        if survivors:
-            emptied = {**labels, **dict.fromkeys(survivors, "")}
-            seen = self._update(volume, emptied, entry, deadline)
+        logs.step("reading the labels to be changed")
+        seen = self._cloud.zone(volume_id.zone).get_volume(volume_id.uuid, deadline)
+        removed = changes.removed & _present(seen.labels).keys()
+        wanted = replace(changes, removed=removed)
+        survivors: Collection[str] = ()
+        for _ in range(_MOST_WRITES):
+            if is_shown(wanted, seen):
+                break
+            labels = {key: value for key, value in seen.labels.items() if key not in removed}
+            labels |= {**wanted.labels, **dict.fromkeys(survivors, "")}
+            logs.step("changing name and labels")
+            seen = self._update(volume_id, wanted, labels, entry, deadline)
+            survivors = removed & _present(seen.labels).keys()
         return seen
 
     def write_to_snapshot(
         self, snapshot: Snapshot, labels: Mapping[str, str], deadline: Deadline
     ) -> None:
-        """Give the snapshot these labels beside those that it has.
+        """Give the snapshot those of these labels that it lacks; the others that it has stay.
 
         Raises:
+            NotFound: The snapshot does not exist.
             ApiRejected: The API refuses the labels, or any change of them just now.
             OperationFailed: The API took the change, and it failed.
         """
         client = self._cloud.zone(snapshot.id.zone)
-        update = partial(client.update_snapshot, snapshot.id.uuid, labels=labels, deadline=deadline)
+        missing = {key: labels[key] for key in labels.keys() - snapshot.labels.keys()}
+        seen = client.get_snapshot(snapshot.id.uuid, deadline)
+        wanted = {**missing, **seen.labels}
+        update = partial(client.update_snapshot, snapshot.id.uuid, labels=wanted, deadline=deadline)
         ended = self._ledger.send(Entry(), update, deadline)
         if ended.state is not OperationState.SUCCESS:
             raise failed(f"snapshot {snapshot.id} was not relabelled", ended)
 
     def _update(
         self,
-        volume: Volume,
+        volume_id: VolumeId,
+        wanted: VolumeChanges,
         labels: Mapping[str, str],
         entry: Entry,
         deadline: Deadline,
-        *,
-        name: str | None = None,
     ) -> Volume:
-        def shows(seen: Volume) -> bool:
-            return _present(labels).items() <= seen.labels.items() and name in (None, seen.name)
-
-        client = self._cloud.zone(volume.id.zone)
+        client = self._cloud.zone(volume_id.zone)
         update = partial(
-            client.update_volume, volume.id.uuid, labels=labels, name=name, deadline=deadline
+            client.update_volume,
+            volume_id.uuid,
+            labels=labels,
+            name=wanted.visible_name,
+            deadline=deadline,
         )
-        ended = self._ledger.send(entry, update, deadline, shown_by=shows)
-        seen = client.get_volume(volume.id.uuid, deadline)
-        if ended.state is not OperationState.SUCCESS and not shows(seen):
-            raise failed(f"volume {volume.id} was not relabelled", ended)
+        shown_by = partial(is_shown, wanted)
+        ended = self._ledger.send(entry, update, deadline, shown_by=shown_by)
+        seen = client.get_volume(volume_id.uuid, deadline)
+        if ended.state is not OperationState.SUCCESS and not shown_by(seen):
+            raise failed(f"volume {volume_id} was not relabelled", ended)
         return seen
+
+
+def is_shown(changes: VolumeChanges, volume: Volume) -> bool:
+    """Return whether the volume has the name and the labels, and none of those to be removed."""
+    present = _present(volume.labels)
+    return (
+        _present(changes.labels).items() <= present.items()
+        and changes.removed.isdisjoint(present)
+        and changes.visible_name in (None, volume.name)
+    )
 
 
 class Modification:
@@ -119,32 +150,51 @@ class Modification:
         """Make the changes that the volume does not show yet.
 
         Raises:
-            NotFound: The volume does not exist.
+            NotFound: The volume does not exist, or is being deleted.
             WrongState: The API changes no labels while the volume is attached.
             OperationPending: The volume is in the middle of something else.
         """
         deadline = deadline.within(self._timing.create_timeout)
+        changes = self._labels.fitting(changes)
         with self._ledger.hold(f"volume {volume_id}") as entry:
             volume = self._reader.read(volume_id, entry, deadline)
-            labels = self._labels.changed(volume.labels, changes)
-            name = changes.visible_name
-            if _present(labels) == _present(volume.labels) and name in (None, volume.name):
+            require_present(volume)
+            if is_shown(changes, volume):
                 return
-            logs.step("changing name and labels")
             try:
-                self._writer.write(volume, labels, entry, deadline, name=name)
+                self._writer.write(volume_id, changes, entry, deadline)
             except (ApiRejected, ApiDenied) as error:
-                raise _why_refused(error, volume) from error
+                self._look_again(error, volume_id, changes, deadline)
+
+    def _look_again(
+        self,
+        error: ApiRejected | ApiDenied,
+        volume_id: VolumeId,
+        changes: VolumeChanges,
+        deadline: Deadline,
+    ) -> None:
+        """Return if the volume shows the changes all the same; else say why it does not.
+
+        Raises:
+            NotFound: It is being deleted by now.
+            OperationPending: Something else is going on with it.
+            WrongState: The API changes nothing while an instance has it.
+            DriverError: The refusal itself, where nothing else explains it.
+        """
+        logs.step("asking why the volume was not changed")
+        seen = self._reader.get(volume_id, deadline)
+        require_present(seen)
+        if is_shown(changes, seen):
+            return
+        what = f"volume {volume_id} was not changed"
+        if seen.state in _BUSY:
+            raise OperationPending(f"{what} while it is {seen.state}; {error}") from error
+        if seen.attached_to:
+            raise WrongState(
+                f"{what} while instance {seen.attached_to.uuid} has it; {error}"
+            ) from error
+        raise refused_for_good(what, error) from error
 
 
 def _present(labels: Mapping[str, str]) -> dict[str, str]:
     return {key: value for key, value in labels.items() if value}
-
-
-def _why_refused(error: ApiRejected | ApiDenied, volume: Volume) -> DriverError:
-    what = f"volume {volume.id} was not changed"
-    if volume.state is VolumeState.SNAPSHOTTING:
-        return OperationPending(f"{what}: a snapshot of it is being taken; {error}")
-    if volume.attached_to:
-        return WrongState(f"{what} while instance {volume.attached_to.uuid} has it; {error}")
-    return refused(what, error)

@@ -92,11 +92,11 @@ class Survey:
         }
 
     def _waits(self, volume: Volume) -> bool:
-        """Tell whether a volume waits for its next attach to grow, and somebody for that."""
+        """Return whether a growth is pending and was requested recently."""
         pending = self._labels.pending_size(volume.labels)
-        if pending is None or pending.seconds() >= self._timing.pending_growth_ttl:
+        if pending is None or pending.size_gib <= volume.size_gib:
             return False
-        return pending.size_gib > volume.size_gib
+        return pending.is_younger_than(self._timing.pending_growth_ttl, self._cloud.now())
 
     def _growing_since(self) -> list[float]:
         """Return when each growth was first seen; its label says when it was last asked for."""

@@ -87,6 +87,10 @@ class Cloud:
                 )
             return self._clients[name]
 
+    def now(self) -> float:
+        """Return the cloud's time in seconds of Unix time."""
+        return self._transport.now()
+
     def _read_zones(self) -> None:
         """Ask one zone after the other which zones exist, so that a dead one hides no other (S12).
 

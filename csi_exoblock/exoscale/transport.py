@@ -36,6 +36,7 @@ from csi_exoblock.errors import (
     NotFound,
 )
 from csi_exoblock.exoscale import wire
+from csi_exoblock.exoscale.clock import CloudClock
 from csi_exoblock.exoscale.keyring import Keyring
 from csi_exoblock.exoscale.pace import Pace, Paces, Turn
 from csi_exoblock.exoscale.proxy import Proxy
@@ -107,6 +108,7 @@ class Transport:
         self._paces = paces
         self._timing = timing
         self._metrics = metrics
+        self._clock = CloudClock()
 
     def send(self, request: Request, read: Callable[[object], T], deadline: Deadline) -> T:
         """Send the request and return what `read` makes of the answer's JSON.
@@ -145,6 +147,10 @@ class Transport:
     def seconds_between(self, zone: str) -> float:
         """Return how far apart the requests to a zone are kept, 0.0 while it knows no limit."""
         return self._paces.of(zone).seconds_between()
+
+    def now(self) -> float:
+        """Return the cloud's time in seconds of Unix time."""
+        return self._clock.now()
 
     def close(self) -> None:
         """Close the connections that no request is using."""
@@ -232,6 +238,7 @@ class Transport:
             allow_redirects=False,
             stream=True,
         ) as response:
+            self._clock.note(response.headers.get("Date", ""))
             return _Answer(
                 status=response.status_code,
                 retry_after=response.headers.get("Retry-After", ""),

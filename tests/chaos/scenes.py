@@ -142,6 +142,11 @@ SCENES: Mapping[str, Scene] = {
         only=("waiting for the effect of a write whose answer was lost",),
         fault=_lost("detach-block-storage-volume"),
     ),
+    "modify refused": Scene(
+        (_create, _modify),
+        only=("asking why the volume was not changed",),
+        fault=_refused("update-block-storage-volume"),
+    ),
     "expand taken back": Scene(
         (_create, _attach, _expand, _expand_less),
         only=("removing the note of a growth",),

@@ -18,9 +18,12 @@ class Administrator:
 
     def label_volume(self, volume_id: str, labels: Mapping[str, str]) -> None:
         """Add labels to a volume, the others stay; return once they are there."""
+        self.set_labels(volume_id, {**self._send("GET", self._path(volume_id))["labels"], **labels})
+
+    def set_labels(self, volume_id: str, wanted: Mapping[str, str]) -> None:
+        """Give a volume these labels and no others; return once it has them."""
         path = self._path(volume_id)
-        wanted = {**self._send("GET", path)["labels"], **labels}
-        self._send("PUT", path, {"labels": wanted})
+        self._send("PUT", path, {"labels": dict(wanted)})
         while self._send("GET", path)["labels"] != wanted:
             pass
 

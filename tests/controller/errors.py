@@ -20,8 +20,9 @@ from tests.support.simulator_process import SimulatorProcess
 ANSWERS: Mapping[str, Mapping[str, Any]] = {
     **{
         f"HTTP {status}": {"fault": "refuse", "status": status}
-        for status in (400, 401, 403, 404, 408, 409, 410, 418, 422, 429, 500, 502, 503, 504)
+        for status in (400, 401, 403, 404, 408, 409, 410, 412, 418, 422, 429, 500, 502, 503, 504)
     },
+    "HTTP 409 each time": {"fault": "refuse", "status": 409, "count": None},
     "503 after its effect": {"fault": "refuse", "status": 503, "when": "after"},
     "lost before": {"fault": "drop", "when": "before"},
     "lost after": {"fault": "drop", "when": "after"},
@@ -146,7 +147,7 @@ def answers_of(rpc: str, stage: Stage) -> Iterator[tuple[str, str, str]]:
             yield name, "-", ""
             continue
         call = column.prepare(stage)
-        stage.cloud.add_fault(operation=column.operation, count=1, **rule)
+        stage.cloud.add_fault(**{"operation": column.operation, "count": 1, **rule})
         code, text = outcome(call)
         stage.cloud.clear_faults()
         yield name, code, text

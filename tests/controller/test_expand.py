@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import grpc
 import pytest
 
-from tests.controller.conftest import Controller
+from tests.controller.conftest import Controller, StartController
 from tests.controller.requests import GIB, absent_id, expand, publish, unpublish
 from tests.support.grpc_errors import refused
 from tests.support.simulator_process import SimulatorProcess
@@ -121,6 +122,82 @@ def test_a_volume_that_does_not_exist_is_not_found(
         controller.ControllerExpandVolume(expand(absent_id(cloud.zones[0]), 2))
     with refused(grpc.StatusCode.NOT_FOUND):
         controller.ControllerExpandVolume(expand("nonsense", 2))
+
+
+def test_what_is_large_enough_is_so_above_the_largest_size_too(
+    controller: Controller, start_controller: StartController, cloud: SimulatorProcess, volume: str
+) -> None:  # S7: the maximum was lowered since, and the resizer asks again
+    controller.ControllerExpandVolume(expand(volume, 3))
+    modest = Controller(start_controller("--max-volume-size-gib", "2").channel)
+
+    answer = modest.ControllerExpandVolume(expand(volume, 3))
+
+    assert answer.capacity_bytes == 3 * GIB
+    with refused(grpc.StatusCode.OUT_OF_RANGE, "at most 2 GiB"):
+        modest.ControllerExpandVolume(expand(volume, 4))
+
+
+@pytest.mark.parametrize(
+    ("state", "code"),
+    [
+        ("error", grpc.StatusCode.FAILED_PRECONDITION),
+        ("deleting", grpc.StatusCode.NOT_FOUND),
+        ("deleted", grpc.StatusCode.NOT_FOUND),
+        ("creating", grpc.StatusCode.ABORTED),
+        ("snapshotting", grpc.StatusCode.ABORTED),
+    ],
+)
+def test_a_state_that_lasts_is_no_reason_to_ask_for_ever(
+    controller: Controller,
+    cloud: SimulatorProcess,
+    volume: str,
+    state: str,
+    code: grpc.StatusCode,
+) -> None:  # S7: ABORTED freezes the size of the claim
+    cloud.set_volume_state(*split(volume), state)
+
+    with refused(code, volume, state):
+        controller.ControllerExpandVolume(expand(volume, 2))
+
+    assert RESIZE not in cloud.operations_called()
+
+
+@pytest.mark.parametrize("state", ["deleting", "deleted"])
+def test_a_volume_that_goes_is_not_large_enough_either(
+    controller: Controller, cloud: SimulatorProcess, volume: str, state: str
+) -> None:  # S7
+    cloud.set_volume_state(*split(volume), state)
+
+    with refused(grpc.StatusCode.NOT_FOUND, volume, state):
+        controller.ControllerExpandVolume(expand(volume, 1))
+
+
+def test_an_unknown_state_is_for_the_api_to_judge(
+    controller: Controller, cloud: SimulatorProcess, volume: str
+) -> None:  # S7: a word that the API added since may last for ever
+    (seen,) = (each for each in cloud.volumes() if each["id"] == volume.split("/")[1])
+    body = json.dumps({**seen, "state": "hibernating"})
+    cloud.add_fault(fault="garbage", operation=GET, status=200, body=body, count=1)
+
+    controller.ControllerExpandVolume(expand(volume, 2))
+
+    assert size_of(cloud, volume) == 2
+
+
+def test_a_conflict_that_nothing_explains_lets_the_user_ask_for_less(
+    controller: Controller, cloud: SimulatorProcess, volume: str
+) -> None:  # S4: ABORTED for ever would freeze the size
+    cloud.add_fault(
+        fault="refuse", operation=RESIZE, status=409, body=json.dumps({"message": "No"})
+    )
+
+    with refused(grpc.StatusCode.FAILED_PRECONDITION, volume, "2 GiB", "No"):
+        controller.ControllerExpandVolume(expand(volume, 2))
+
+
+def split(volume_id: str) -> tuple[str, str]:
+    zone, uuid = volume_id.split("/")
+    return zone, uuid
 
 
 def size_of(cloud: SimulatorProcess, volume_id: str) -> Any:

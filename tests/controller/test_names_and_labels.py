@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import grpc
@@ -10,12 +11,19 @@ import pytest
 from csi_exoblock.pb import csi_pb2
 from tests.controller.administrator import Administrator
 from tests.controller.conftest import Controller, StartController
-from tests.controller.requests import absent_id, create_snapshot, create_volume, publish
+from tests.controller.requests import (
+    absent_id,
+    create_snapshot,
+    create_volume,
+    delete_volume,
+    publish,
+)
 from tests.controller.waiting import as_a_sidecar_would
 from tests.support.grpc_errors import refused
 from tests.support.simulator_process import SimulatorProcess
 
 CREATE = "create-block-storage-volume"
+GET = "get-block-storage-volume"
 UPDATE = "update-block-storage-volume"
 CLUSTER = "cluster-7"
 
@@ -255,6 +263,54 @@ def test_a_modified_volume_keeps_what_is_not_listed(
 
 
 @pytest.mark.usefixtures("merging")
+@pytest.mark.parametrize("read", [2, 3], ids=["before the write", "after the write"])
+def test_labels_that_others_add_meanwhile_stay(
+    controller: Controller,
+    cloud: SimulatorProcess,
+    volume: str,
+    administrator: Administrator,
+    read: int,
+) -> None:  # N10, D12: a volume that was protected meanwhile was deleted
+    administrator.label_volume(volume, {"old": "1"})
+    cloud.clear_calls()
+    cloud.add_fault(fault="delay", operation=GET, seconds=2.0, skip=read - 1, count=1)
+    with ThreadPoolExecutor(1) as thread:
+        request = modify(volume, labels="tier=gold", labelDeletion_1="old")
+        answer = thread.submit(controller.ControllerModifyVolume, request)
+        while cloud.operations_called().count(GET) < read:
+            pass
+        administrator.label_volume(volume, {"exoblock/protect": "yes"})
+        answer.result()
+
+    labels = truth(cloud, volume)["labels"]
+    assert labels["exoblock/protect"] == "yes"
+    assert labels["tier"] == "gold"
+    assert not labels.get("old")
+    with refused(grpc.StatusCode.FAILED_PRECONDITION, "protect"):
+        controller.DeleteVolume(delete_volume(volume))
+
+
+def test_labels_that_others_overwrite_meanwhile_are_written_again(
+    controller: Controller,
+    cloud: SimulatorProcess,
+    volume: str,
+    administrator: Administrator,
+) -> None:  # N10: who reads, thinks and writes beside the driver takes nothing away from it
+    before = dict(truth(cloud, volume)["labels"])
+    cloud.clear_calls()
+    cloud.add_fault(fault="delay", operation=GET, seconds=2.0, skip=2, count=1)
+    with ThreadPoolExecutor(1) as thread:
+        request = modify(volume, labels="tier=gold")
+        answer = thread.submit(controller.ControllerModifyVolume, request)
+        while cloud.operations_called().count(GET) < 3:
+            pass
+        administrator.set_labels(volume, {**before, "theirs": "1"})
+        answer.result()
+
+    assert truth(cloud, volume)["labels"] == {**before, "theirs": "1", "tier": "gold"}
+
+
+@pytest.mark.usefixtures("merging")
 def test_what_is_modified_already_costs_no_write(
     controller: Controller,
     cloud: SimulatorProcess,
@@ -316,6 +372,39 @@ def test_a_volume_that_is_gone_cannot_be_modified(
     for missing in (absent_id(cloud.zones[0]), "nonsense"):
         with refused(grpc.StatusCode.NOT_FOUND, missing):
             controller.ControllerModifyVolume(modify(missing, labels="a=1"))
+
+
+@pytest.mark.parametrize("state", ["deleting", "deleted"])
+def test_a_volume_that_goes_cannot_be_modified(
+    controller: Controller, cloud: SimulatorProcess, volume: str, state: str
+) -> None:  # also where it has all that is asked for
+    zone, uuid = volume.split("/")
+    cloud.set_volume_state(zone, uuid, state)
+
+    for request in (modify(volume, labels="a=1"), modify(volume, labelDeletion_1="a")):
+        with refused(grpc.StatusCode.NOT_FOUND, volume, state):
+            controller.ControllerModifyVolume(request)
+
+
+def test_a_conflict_that_nothing_explains_lets_the_user_choose_another_class(
+    controller: Controller, cloud: SimulatorProcess, volume: str
+) -> None:  # S4
+    cloud.add_fault(fault="refuse", operation=UPDATE, status=409)
+
+    with refused(grpc.StatusCode.FAILED_PRECONDITION, volume):
+        controller.ControllerModifyVolume(modify(volume, labels="a=1"))
+
+
+def test_a_change_that_is_refused_but_shows_is_made(
+    controller: Controller, cloud: SimulatorProcess, volume: str
+) -> None:  # requirements, section 7: a refusal is explained by looking
+    cloud.set_latency("update", 0.0)
+    cloud.add_fault(fault="refuse", operation=UPDATE, status=412, when="after", count=1)
+
+    controller.ControllerModifyVolume(modify(volume, labels="a=1"))
+
+    cloud.set_latency("update", 0.05)
+    assert truth(cloud, volume)["labels"]["a"] == "1"
 
 
 def test_a_lost_answer_of_a_change_is_settled_by_looking(
