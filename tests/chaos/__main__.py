@@ -3,6 +3,9 @@
 python -m tests.chaos controller run 0:300 [--jobs 2]     seeds from..to; or node
 python -m tests.chaos node story SEED [MUTANT]            one seed, with its whole story
 python -m tests.chaos node prove [MUTANT ...]             the harness finds every broken driver
+python -m tests.chaos controller kill [SCENE ...]         kill it at each step of the scenes
+
+A story ends with the drivers' log; CHAOS_LOG_LEVEL=debug says how much of it there is.
 """
 
 from __future__ import annotations
@@ -16,13 +19,16 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 
+from tests.chaos.fleet import LOG_LEVEL
 from tests.chaos.grid import Cells
 from tests.chaos.suites import (
     NAMES,
     PROVING_SEEDS,
     Result,
+    broken_in,
     first_finding,
     results_of,
+    scenes_of,
     suite_of,
 )
 
@@ -32,7 +38,11 @@ _ENOUGH_FOR_EVERY_CELL = 1000
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command line and return the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, prog="python -m tests.chaos")
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        prog="python -m tests.chaos",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("suite", choices=NAMES)
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run")
@@ -43,12 +53,16 @@ def main(arguments: Sequence[str]) -> int:
     story.add_argument("mutant", nargs="?", default="")
     prove = commands.add_parser("prove")
     prove.add_argument("mutants", nargs="*")
+    kill = commands.add_parser("kill")
+    kill.add_argument("scenes", nargs="*")
     given = parser.parse_args(arguments)
     match given.command:
         case "run":
             return _run(given.suite, given.seeds, given.jobs)
         case "story":
             return _tell(given.suite, given.seed, given.mutant)
+        case "kill":
+            return _kill(given.suite, given.scenes or scenes_of(given.suite))
         case _:
             return _prove(given.suite, given.mutants or suite_of(given.suite).mutants)
 
@@ -87,9 +101,22 @@ def _run(name: str, seeds: range, jobs: int) -> int:
 
 
 def _tell(name: str, seed: int, mutant: str) -> int:
+    os.environ.setdefault(LOG_LEVEL, "info")
     (result,) = suite_of(name).run_seeds([seed], mutant, told=True)
     print(result.story)
     return 1 if result.breaches else 0
+
+
+def _kill(name: str, scenes: Sequence[str]) -> int:
+    if unknown := set(scenes) - set(scenes_of(name)):
+        print(f"no scene {', '.join(sorted(unknown))}; there are", *scenes_of(name), sep="\n  ")
+        return 2
+    broken = 0
+    for scene in scenes:
+        findings = broken_in(name, scene)
+        broken += len(findings)
+        print(f"{scene}:", *findings or ["nothing is broken"], sep="\n  ", flush=True)
+    return 1 if broken else 0
 
 
 def _prove(name: str, mutants: Sequence[str]) -> int:

@@ -19,6 +19,9 @@ import grpc
 
 from csi_exoblock.pb import csi_pb2, csi_pb2_grpc
 
+LOG_LEVEL = "CHAOS_LOG_LEVEL"
+"""Variable that says how much all drivers log."""
+
 _START_SECONDS = 20.0
 _PAUSE_SECONDS = 0.01
 _PROBE_SECONDS = 0.2

@@ -85,3 +85,25 @@ def first_finding(name: str, mutant: str) -> Result | None:
     """Return the first schedule in which a broken driver is seen, None if none does."""
     results = suite_of(name).run_seeds(range(PROVING_SEEDS), mutant)
     return next((each for each in results if each.breaches), None)
+
+
+def scenes_of(name: str) -> tuple[str, ...]:
+    """Return the names of the calls in which a driver of this suite is killed."""
+    if name == "controller":
+        from tests.chaos.scenes import SCENES as CONTROLLER
+
+        return tuple(CONTROLLER)
+    from tests.chaos.node.killing import SCENES as NODE
+
+    return tuple(NODE)
+
+
+def broken_in(name: str, scene: str) -> Sequence[str]:
+    """Kill the driver at each step of a scene, and return what is then not as without a kill."""
+    if name == "controller":
+        from tests.chaos.killing import findings_of as in_controller
+
+        return in_controller(scene).broken
+    from tests.chaos.node.killing import findings_of as in_node
+
+    return in_node(scene)[1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 import time
@@ -10,7 +11,7 @@ from typing import Any
 
 import grpc
 
-from tests.chaos.fleet import NEVER, Driver, Fleet, Kill
+from tests.chaos.fleet import LOG_LEVEL, NEVER, Driver, Fleet, Kill
 from tests.chaos.plan import Plan
 from tests.chaos.story import Story
 from tests.controller.administrator import Administrator
@@ -23,7 +24,7 @@ CALL_SECONDS = 180 * TIME_SCALE  # the sidecars' own timeout
 LEASE_GAP_SECONDS = 15 * TIME_SCALE  # in which a lost leader's lease runs out
 FLAGS = (
     "controller",
-    *("--time-scale", str(TIME_SCALE), "--log-level", "warning"),
+    *("--time-scale", str(TIME_SCALE), "--log-level", os.environ.get(LOG_LEVEL, "warning")),
     *("--api-timeout", f"{5 / TIME_SCALE}s", "--cluster-id", "chaos"),
 )
 _HURRIED = ("--time-scale", "0.0005", "--api-timeout", f"{5 / 0.0005}s")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
 import threading
 from collections import Counter
@@ -9,7 +10,7 @@ from typing import Any
 
 import grpc
 
-from tests.chaos.fleet import Driver, Fleet
+from tests.chaos.fleet import LOG_LEVEL, Driver, Fleet
 from tests.chaos.node import plan as plans
 from tests.chaos.node.disks import Disk, Host
 from tests.chaos.node.plan import Plan, StepDeed
@@ -25,7 +26,7 @@ CALL_SECONDS = 50 * TIME_SCALE  # kubelet waits 120 s; nothing of ours is worth 
 FLAGS = (
     "node",
     *("--instance-id", "5e0f6d1c-93f4-4f0e-8d0b-0c8f6b5d2a10", "--zone", "ch-gva-2"),
-    *("--time-scale", str(TIME_SCALE), "--log-level", "info"),
+    *("--time-scale", str(TIME_SCALE), "--log-level", os.environ.get(LOG_LEVEL, "info")),
     *("--device-wait-timeout", "20s", "--device-in-use-timeout", "10s"),
 )
 _TEXT_CHARACTERS = 300
