@@ -151,12 +151,13 @@ def build_node(server: ServerSettings, settings: NodeSettings, metrics: Metrics)
         attach_limit=attach_limit,
         topology_key=server.topology_key,
     )
-    return _part(service, instance, server, settings, metrics)
+    return _part(service, instance, jobs, server, settings, metrics)
 
 
 def _part(
     service: Node,
     instance: Instance,
+    jobs: Jobs,
     server: ServerSettings,
     settings: NodeSettings,
     metrics: Metrics,
@@ -164,7 +165,9 @@ def _part(
     timing = server.timing
     identity = background("identity", instance.ask, timing=timing, metrics=metrics)
     if settings.registration_path is None:
-        return Part(service=service, is_ready=instance.known, background=[identity])
+        return Part(
+            service=service, is_ready=instance.known, background=[identity], drain=jobs.drain
+        )
     registration = Registration(
         driver_name=server.driver_name,
         path=settings.registration_path,
@@ -180,6 +183,7 @@ def _part(
             background("registration", registration.register, timing=timing, metrics=metrics),
         ],
         end=registration.stop,
+        drain=jobs.drain,
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from csi_exoblock.background import Background
+from csi_exoblock.concurrency import Deadline
 from csi_exoblock.config import Timing
 from csi_exoblock.metrics import Metrics
 
@@ -21,23 +22,26 @@ class Part(Generic[Service]):
         is_ready: Tells whether it has once been able to work (N14).
         background: Its work in the background, which begins once the CSI socket answers.
         end: Ends what `background` may be waiting in.
+        drain: Waits for work that should not be cut short, at most until the deadline.
     """
 
     service: Service
     is_ready: Callable[[], bool]
     background: Sequence[Background]
     end: Callable[[], None] = field(default=lambda: None)
+    drain: Callable[[Deadline], None] = field(default=lambda deadline: None)
 
     def start(self) -> None:
         """Begin the work in the background."""
         for each in self.background:
             each.start()
 
-    def stop(self) -> None:
-        """End that work."""
+    def stop(self, deadline: Deadline) -> None:
+        """End that work, and wait until the deadline for what no call waits for any more."""
         for each in self.background:
             each.stop()
         self.end()
+        self.drain(deadline)
 
 
 def background(

@@ -13,6 +13,7 @@ from csi_exoblock._build import COMMIT
 from csi_exoblock.app.ending import Ending
 from csi_exoblock.app.memory import collect_seldom
 from csi_exoblock.app.part import Part, background
+from csi_exoblock.concurrency import Deadline
 from csi_exoblock.config import (
     ApiSettings,
     ControllerSettings,
@@ -94,9 +95,10 @@ def run(
         collect_seldom()
     ending.wait()
     log.info("stopping")
-    server.stop(settings.timing.shutdown_timeout)
+    deadline = Deadline(settings.timing.shutdown_timeout)
+    server.stop(deadline.remaining())
     for part in parts:
-        part.stop()
+        part.stop(deadline)
     log.info("stopped")
 
 

@@ -8,11 +8,11 @@ from csi_exoblock import logs
 from csi_exoblock.concurrency import Deadline
 from csi_exoblock.errors import ForeignContent, HostError
 from csi_exoblock.host.commands import Commands
-from csi_exoblock.host.devices import Devices
-from csi_exoblock.host.exclusive import holding, wipe_start
+from csi_exoblock.host.devices import BlockDevice, Devices
+from csi_exoblock.host.exclusive import holding_volume, wipe_start
 from csi_exoblock.host.filesystems import Blank, Content, Filesystems, Foreign, Formatted
 from csi_exoblock.host.jobs import Jobs, Kind
-from csi_exoblock.host.markers import Markers
+from csi_exoblock.host.markers import Marker, Markers
 from csi_exoblock.host.profiles import mkfs_command
 from csi_exoblock.metrics import Metrics
 from csi_exoblock.model import Filesystem, VolumeId
@@ -57,8 +57,10 @@ class Formatter:
         """Make a file system on the volume's whole disk; mkfs outlives the deadline (D10).
 
         All proofs are made again here, right before mkfs: the job may have waited for its turn.
+        From before the first of them no other process of the driver can prove or format the disk.
 
         Raises:
+            OperationPending: Another process of the driver formats it, or a job is under way.
             ForeignContent: The disk holds something, or may hold something.
             HostError: The disk or a prober can't be read, or mkfs failed.
             DeadlineExceeded: The deadline came before mkfs's end.
@@ -72,10 +74,11 @@ class Formatter:
         )
 
     def check_idle(self, volume_id: VolumeId) -> None:
-        """Return if no mkfs is at work on the volume that an earlier run of the driver began.
+        """Raise OperationPending unless no other process of the driver formats the volume.
 
         Raises:
-            OperationPending: One is.
+            OperationPending: One does, or a mkfs that outlived one.
+            HostError: The marker that tells can't be read.
         """
         self._markers.check_idle(volume_id)
 
@@ -120,25 +123,42 @@ class Formatter:
         raise ForeignContent(message)
 
     def settle(self, volume_id: VolumeId) -> None:
-        """Forget that the volume was being formatted: its file system is finished."""
+        """Forget that the volume was being formatted: its file system is finished.
+
+        Raises:
+            OperationPending: Another process of the driver has its marker.
+            HostError: The marker can't be removed.
+        """
         self._markers.clear(volume_id)
 
     def _make(self, volume_id: VolumeId, filesystem: Filesystem, options: FormatOptions) -> None:
-        logs.step("stage: proving that the disk is blank")
-        device = self._devices.present(volume_id.uuid)
-        with holding(device) as held:
-            if self._devices.present(volume_id.uuid) != device:
-                raise HostError(f"volume {volume_id}: its disk was swapped meanwhile; retry")
-            content = self._filesystems.probe(device)
-            self.check(volume_id, content)
-            logs.step("stage: marking the disk as being formatted")
-            with self._markers.marking(volume_id) as lock:
-                if isinstance(content, Formatted):
-                    logs.step("stage: wiping an unfinished file system")
-                    wipe_start(device)
-                logs.step("stage: making the file system")
-                command = mkfs_command(filesystem, device.path, options)
-                self._commands.run_to_its_end(*command, inherited=(lock, held))
-        logs.step("stage: forgetting that the disk is being formatted")
-        self._markers.clear(volume_id)
+        with self._markers.locked(volume_id) as marker:
+            logs.step("stage: proving that the disk is blank")
+            device = self._devices.present(volume_id.uuid)
+            with holding_volume(self._devices, volume_id, device) as held:
+                self._make_on(device, volume_id, filesystem, options, marker, held)
+            logs.step("stage: forgetting that the disk is being formatted")
+            marker.clear()
         log.info("disk formatted", extra={"filesystem": filesystem, "device": device.name})
+
+    def _make_on(
+        self,
+        device: BlockDevice,
+        volume_id: VolumeId,
+        filesystem: Filesystem,
+        options: FormatOptions,
+        marker: Marker,
+        held: int,
+    ) -> None:
+        content = self._filesystems.probe(device)
+        if isinstance(content, Formatted) and not content.unfinished:
+            raise HostError(f"volume {volume_id}: its disk was formatted meanwhile; retry")
+        self.check(volume_id, content)
+        logs.step("stage: marking the disk as being formatted")
+        marker.set()
+        if isinstance(content, Formatted):
+            logs.step("stage: wiping an unfinished file system")
+            wipe_start(device)
+        logs.step("stage: making the file system")
+        command = mkfs_command(filesystem, device.path, options)
+        self._commands.run_to_its_end(*command, inherited=(marker.file, held))

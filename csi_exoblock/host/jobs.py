@@ -42,6 +42,7 @@ class Jobs:
     def __init__(self, *, max_formats: int) -> None:
         self._lock = threading.Lock()
         self._under_way: dict[str, _Job] = {}
+        self._when_idle: Callable[[], None] | None = None  # set once the process ends
         self._turns = {Kind.FORMAT: _Turns(max_formats), Kind.CHECK: _Turns(_MOST_CHECKS)}
 
     def check(self, volume: str) -> None:
@@ -77,6 +78,8 @@ class Jobs:
         """
         job = _Job(name)
         with self._lock:
+            if self._when_idle:
+                raise OperationPending(f"{volume}: the driver ends and begins no {name}; retry")
             first = self._under_way.setdefault(volume, job)
         if first is not job:
             self.check(volume)
@@ -111,10 +114,31 @@ class Jobs:
             result.add_done_callback(_log_end)
             raise
 
+    def drain(self, deadline: Deadline) -> None:
+        """Begin no more jobs, and return when those under way have ended, or with the deadline.
+
+        What a job runs outlives the process, but not the container whose process 1 that is (D10).
+        """
+        ended = threading.Event()
+        with self._lock:
+            self._when_idle = ended.set
+            if not self._under_way:
+                return
+            log.info("waiting for long work", extra={"jobs": self._described()})
+        deadline.pause(ended, deadline.remaining())
+        with self._lock:
+            if self._under_way:
+                log.warning("long work is left behind", extra={"jobs": self._described()})
+
+    def _described(self) -> str:
+        return "; ".join(f"{volume}: {job}" for volume, job in self._under_way.items())
+
     def _forget(self, volume: str, job: _Job) -> None:
         with self._lock:
             if self._under_way.get(volume) is job:
                 del self._under_way[volume]
+            if self._when_idle and not self._under_way:
+                self._when_idle()
 
 
 class _Job:

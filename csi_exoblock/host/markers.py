@@ -1,19 +1,81 @@
-"""Remember, past a crash, which disks the driver was formatting (D10)."""
+"""Remember, past a crash, which disks are being formatted, and format each only once (D10)."""
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 from csi_exoblock.errors import HostError, OperationPending
 from csi_exoblock.model import VolumeId
 
 
+class Marker:
+    """A volume's marker, locked: nobody else proves that its disk is blank, nor formats it (D1).
+
+    Attributes:
+        file: Its open file. Whatever inherits it keeps the lock, also when the driver dies: not
+            every mkfs opens its disk so that others find it busy; that of btrfs doesn't.
+    """
+
+    def __init__(self, file: int, path: Path, content: bytes) -> None:
+        self.file = file
+        self._path = path
+        self._content = content
+
+    def set(self) -> None:
+        """Say that formatting begins; from now on that survives a power cut.
+
+        A marker that an interrupted mkfs left is not written again: a full disk would destroy it.
+
+        Raises:
+            HostError: It can't be written, so formatting must not begin.
+        """
+        try:
+            if not self.is_set():
+                self._write()
+            os.fsync(self.file)
+            _sync(self._path.parent)
+        except OSError as error:
+            raise HostError(
+                f"{self._path}: the marker can't be written, so nothing is formatted: "
+                f"{error.strerror}"
+            ) from error
+
+    def is_set(self) -> bool:
+        """Return whether a mkfs began on this volume and did not end."""
+        return os.pread(self.file, len(self._content) + 1, 0) == self._content
+
+    def clear(self) -> None:
+        """Say that formatting has ended.
+
+        Raises:
+            HostError: The marker can't be removed.
+        """
+        _remove(self._path)
+
+    def _write(self) -> None:
+        """Write it whole or not at all: what is there now is empty, or is no marker."""
+        os.ftruncate(self.file, 0)
+        if os.pwrite(self.file, self._content, 0) != len(self._content):
+            os.ftruncate(self.file, 0)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
 class Markers:
     """A file per volume while its mkfs runs; one that is left says that mkfs was interrupted.
+
+    Two processes of the driver serve a node while it is upgraded. The file is locked, across
+    processes, from before the disk is looked at until mkfs has ended:
+
+        with markers.locked(volume_id) as marker:
+            prove that the disk is blank
+            marker.set()
+            run mkfs, which inherits marker.file
+            marker.clear()
 
     Args:
         folder: Where they lie, on a file system that survives the driver; made when needed.
@@ -24,53 +86,85 @@ class Markers:
         self._is_kept = False  # whether the folder itself is known to survive a power cut
 
     def is_set(self, volume_id: VolumeId) -> bool:
-        """Tell whether a mkfs of ours began on this volume and did not end."""
-        try:
-            return self._file(volume_id).read_text() == str(volume_id)
-        except FileNotFoundError:
-            return False
-
-    @contextmanager
-    def marking(self, volume_id: VolumeId) -> Iterator[int]:
-        """Write the marker, which from then on survives a power cut, and lock it for the block.
-
-        Yields its open file: who inherits it keeps it locked, also when the driver dies. Not every
-        mkfs opens its disk so that others find it busy: that of btrfs doesn't.
+        """Return whether a mkfs began on this volume and did not end.
 
         Raises:
-            HostError: It can't be written, so formatting must not begin.
-            OperationPending: A mkfs of an earlier run of the driver has it locked.
+            HostError: It can't be read.
         """
         path = self._file(volume_id)
-        with ExitStack() as opened:
-            try:
-                self._make_folder()
-                file = opened.enter_context(path.open("a+"))
-                _lock(file.fileno(), volume_id)
-                file.truncate(0)
-                file.write(str(volume_id))
-                file.flush()
-                os.fsync(file.fileno())
-                _sync(self._folder)
-            except OSError as error:
-                raise HostError(f"{path}: the marker can't be written: {error}") from error
-            yield file.fileno()
+        try:
+            return path.read_bytes() == str(volume_id).encode()
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise HostError(f"{path}: the marker can't be read: {error.strerror}") from error
 
-    def check_idle(self, volume_id: VolumeId) -> None:
-        """Return if no mkfs that was begun on this volume is still at work.
+    @contextmanager
+    def locked(self, volume_id: VolumeId) -> Iterator[Marker]:
+        """Lock the volume's marker for the block, against every other process of the driver too.
 
         Raises:
-            OperationPending: One is: it was begun by an earlier run of the driver (D10).
+            HostError: It can't be made, so formatting must not begin.
+            OperationPending: Another process has it locked, or a mkfs that outlived one.
         """
+        file, path = self._open(volume_id), self._file(volume_id)
         try:
-            with self._file(volume_id).open() as file:
+            marker = Marker(file, path, str(volume_id).encode())
+            try:
+                yield marker
+            finally:
+                if not marker.is_set():  # it was only the lock
+                    _remove(path)
+        finally:
+            os.close(file)
+
+    def check_idle(self, volume_id: VolumeId) -> None:
+        """Raise OperationPending unless nobody formats the volume, nor is about to.
+
+        Raises:
+            OperationPending: Another process of the driver does, or a mkfs that outlived one.
+            HostError: The marker can't be read.
+        """
+        path = self._file(volume_id)
+        try:
+            with path.open("rb") as file:
                 _lock(file.fileno(), volume_id)
         except FileNotFoundError:
             return
+        except OSError as error:
+            raise HostError(f"{path}: the marker can't be read: {error.strerror}") from error
 
     def clear(self, volume_id: VolumeId) -> None:
-        """Remove the marker, if there is one."""
-        self._file(volume_id).unlink(missing_ok=True)
+        """Remove the marker, if there is one; nothing is written if there isn't.
+
+        Raises:
+            OperationPending: Another process of the driver has it locked.
+            HostError: It can't be removed.
+        """
+        if not self._file(volume_id).exists():
+            return
+        with self.locked(volume_id) as marker:
+            marker.clear()
+
+    def _open(self, volume_id: VolumeId) -> int:
+        """Open the marker, which is made if it must, and lock it."""
+        path = self._file(volume_id)
+        while True:
+            try:
+                self._make_folder()
+                file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            except OSError as error:
+                raise HostError(
+                    f"{path}: the marker can't be made, so nothing is formatted: {error.strerror}"
+                ) from error
+            try:
+                _lock(file, volume_id)
+                if _is_at(file, path):
+                    return file
+            except BaseException:
+                os.close(file)
+                raise
+            os.close(file)  # who had it locked until now has removed it
 
     def _make_folder(self) -> None:
         try:
@@ -90,9 +184,23 @@ def _lock(file: int, volume_id: VolumeId) -> None:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         raise OperationPending(
-            f"volume {volume_id}: an mkfs that was begun before the driver started is still at "
-            "work; it is not interrupted; retry"
+            f"volume {volume_id}: its disk is being formatted by another process of the driver, or "
+            "by an mkfs that outlived one; it is not interrupted; retry"
         ) from error
+
+
+def _is_at(file: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise HostError(f"{path}: the marker can't be removed: {error.strerror}") from error
 
 
 def _sync(path: Path) -> None:

@@ -45,7 +45,9 @@ class Repairs:
 
     def end(self, volume_id: VolumeId) -> None:
         """Forget the repair: it has ended, or the volume is staged or unstaged anyhow."""
-        self._file(volume_id).unlink(missing_ok=True)
+        file = self._file(volume_id)
+        if file.exists():  # nothing is written, so waited for, where nothing is to be forgotten
+            file.unlink(missing_ok=True)
 
     def _file(self, volume_id: VolumeId) -> Path:
         return self._folder / f"{volume_id.zone}.{volume_id.uuid}"

@@ -82,13 +82,19 @@ class Volume:
         context: Mapping[str, str] = FORMAT,
         flags: tuple[str, ...] = (),
         mode: Mode.Mode.ValueType = Mode.SINGLE_NODE_WRITER,
+        seconds: float | None = None,
     ) -> None:
         """Stage it with a file system."""
         capability = mount_capability(filesystem, flags=flags, mode=mode)
-        self.stage_as(capability, context=context)
+        self.stage_as(capability, context=context, seconds=seconds)
 
     def stage_as(
-        self, capability: csi_pb2.VolumeCapability, *, context: Mapping[str, str] = FORMAT
+        self,
+        capability: csi_pb2.VolumeCapability,
+        *,
+        context: Mapping[str, str] = FORMAT,
+        publish_context: Mapping[str, str] | None = None,
+        seconds: float | None = None,
     ) -> None:
         """Stage it as a capability says."""
         self.node.NodeStageVolume(
@@ -97,7 +103,9 @@ class Volume:
                 staging_target_path=str(self.staging),
                 volume_capability=capability,
                 volume_context=context,
-            )
+                publish_context=publish_context,
+            ),
+            timeout=seconds,
         )
 
     def unstage(self) -> None:
@@ -206,7 +214,11 @@ def start_node(
     with ExitStack() as running:
 
         def start(
-            *flags: str, command: str = "node", network: bool = True, **environment: str
+            *flags: str,
+            command: str = "node",
+            network: bool = True,
+            wrapper: tuple[str, ...] = (),
+            **environment: str,
         ) -> DriverProcess:
             return running.enter_context(
                 DriverProcess.start(
@@ -221,6 +233,7 @@ def start_node(
                     folder=tmp_path_factory.mktemp("driver"),
                     environment={"PATH": f"{tools.folder}:{os.environ['PATH']}", **environment},
                     network=network,
+                    wrapper=wrapper,
                 )
             )  # fmt: skip
 

@@ -9,14 +9,16 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
+import grpc
 import pytest
 import requests
 
 from csi_exoblock.pb import csi_pb2_grpc
 from tests.node.conftest import MakeDisk, Volume, block_capability, mount_capability
-from tests.node.disks import mounts_of
+from tests.node.disks import mounts_of, run
+from tests.node.gates import Gate
 from tests.support.driver_process import DriverProcess
-from tests.support.grpc_errors import outcome
+from tests.support.grpc_errors import outcome, refused
 from tests.support.ports import free_port
 from tests.support.waiting import wait_until
 
@@ -72,6 +74,39 @@ def test_sigterm_lets_a_stage_finish(
     assert ended == ("OK", "")
     assert driver.stop() == 0
     assert mounts_of(volume.disk.path) == [str(volume.staging)]
+
+
+@pytest.mark.parametrize("patience", [30, 1])
+def test_sigterm_waits_for_work_that_no_call_waits_for_any_more(
+    start_node: StartNode,
+    make_volume: MakeVolume,
+    make_disk: MakeDisk,
+    gate: Callable[[str], Gate],
+    folder: pathlib.Path,
+    patience: int,
+) -> None:  # D10: the kernel kills what is left when process 1 of a container ends
+    driver = start_node(
+        *("--time-scale", "1", "--shutdown-timeout", f"{patience}s"),
+        wrapper=("unshare", "--pid", "--fork", "--kill-child", "--mount-proc"),
+    )
+    volume, mkfs = make_volume(make_disk(), driver), gate("mkfs.ext4")
+    with refused(grpc.StatusCode.DEADLINE_EXCEEDED):
+        volume.stage(seconds=1.0)
+    mkfs.wait_until_begun()
+    process_1 = int(run("pgrep", "--parent", str(driver.pid)))
+
+    os.kill(process_1, signal.SIGTERM)
+    wait_until(lambda: "waiting for long work" in driver.log.read_text(), "its end to begin")
+    if patience > 1:
+        mkfs.open()
+    driver.wait()
+
+    work = "the end of mkfs" if patience > 1 else "what it left behind"
+    assert ("long work is left behind" in driver.log.read_text()) == (patience == 1), work
+    mkfs.open()
+    later = replace(volume, node=csi_pb2_grpc.NodeStub(start_node().channel))
+    later.stage()
+    assert mkfs.runs() == (1 if patience > 1 else 2)
 
 
 def test_a_process_whose_pool_is_stuck_is_not_alive(

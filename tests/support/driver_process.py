@@ -115,6 +115,10 @@ class DriverProcess:
         """End it with SIGTERM, and return its exit code."""
         return self._end(signal.SIGTERM)
 
+    def wait(self) -> int:
+        """Return its exit code when it has ended."""
+        return self._process.wait(STOP_SECONDS)
+
     def kill(self) -> None:
         """End it with SIGKILL."""
         self._end(signal.SIGKILL)

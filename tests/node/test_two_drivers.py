@@ -1,0 +1,172 @@
+"""D1, D10: two drivers at once, as in an upgrade; kubelet's disk frozen, full or broken."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import grpc
+import pytest
+
+from csi_exoblock.pb import csi_pb2_grpc
+from tests.node.conftest import MakeDisk, Tools, Volume
+from tests.node.disks import mounts_of, run
+from tests.support.driver_process import DriverProcess
+from tests.support.grpc_errors import outcome, refused
+from tests.support.waiting import wait_until
+
+pytestmark = pytest.mark.root
+
+MakeVolume = Callable[..., Volume]
+
+
+@pytest.fixture
+def kubelet_folder(make_disk: MakeDisk, tmp_path: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Kubelet's folder, on a file system of its own that may freeze, fill up or turn read-only."""
+    disk, folder = make_disk(), tmp_path / "kubelet"
+    folder.mkdir()
+    run("mkfs.ext4", "-q", "-m", "0", str(disk.path), "16m")
+    run("mount", str(disk.path), str(folder))
+    run("mount", "--make-shared", str(folder))
+    yield folder
+    subprocess.run(["fsfreeze", "--unfreeze", folder], check=False, capture_output=True)
+    run("umount", "--lazy", str(folder))
+
+
+@pytest.fixture
+def start(
+    start_node: Callable[..., DriverProcess], kubelet_folder: pathlib.Path
+) -> Callable[[], DriverProcess]:
+    return lambda: start_node("--time-scale", "1", "--kubelet-path", str(kubelet_folder))
+
+
+def of(volume: Volume, driver: DriverProcess) -> Volume:
+    return replace(volume, node=csi_pb2_grpc.NodeStub(driver.channel))
+
+
+def is_stuck(driver: DriverProcess) -> bool:
+    """Tell whether a thread of it waits for a file system, which no signal ends."""
+    tasks = pathlib.Path("/proc", str(driver.pid), "task").iterdir()
+    return any((task / "stat").read_text().rpartition(")")[2].split()[0] == "D" for task in tasks)
+
+
+def test_a_driver_that_slept_does_not_format_what_its_successor_has_formatted(
+    volume: Volume, start: Callable[[], DriverProcess], kubelet_folder: pathlib.Path, tools: Tools
+) -> None:
+    old, new = start(), start()
+    before = tools.count("mkfs.ext4")
+    run("fsfreeze", "--freeze", str(kubelet_folder))
+
+    with ThreadPoolExecutor() as kubelet:
+        call = kubelet.submit(outcome, of(volume, old).stage)
+        wait_until(lambda: is_stuck(old), "the old driver to wait for kubelet's disk")
+        os.kill(old.pid, signal.SIGSTOP)
+        try:
+            run("fsfreeze", "--unfreeze", str(kubelet_folder))
+            successor = of(volume, new)
+            successor.stage()
+            (successor.publish() / "canary").write_text("mine")
+            successor.unpublish()
+            successor.unstage()
+        finally:
+            os.kill(old.pid, signal.SIGCONT)
+        ended = call.result()
+
+    assert ended[0] in ("OK", "UNAVAILABLE", "ABORTED"), ended
+    assert tools.count("mkfs.ext4") == before + 1
+    of(volume, old).unstage()
+    successor.stage()
+    assert (volume.staging / "canary").read_text() == "mine"
+
+
+def test_two_drivers_that_stage_at_once_format_once(
+    make_disk: MakeDisk, make_volume: MakeVolume, start: Callable[[], DriverProcess], tools: Tools
+) -> None:
+    drivers = [start(), start()]
+    volumes = [make_volume(make_disk()) for _ in range(4)]
+    before = tools.count("mkfs.ext4")
+
+    with ThreadPoolExecutor() as kubelet:
+        calls = [
+            kubelet.submit(outcome, of(volume, driver).stage)
+            for volume in volumes
+            for driver in drivers
+        ]
+        codes = {call.result()[0] for call in calls}
+
+    assert codes <= {"OK", "ABORTED", "UNAVAILABLE"}
+    for volume in volumes:
+        of(volume, drivers[0]).stage()
+    assert tools.count("mkfs.ext4") == before + len(volumes)
+
+
+def test_a_full_disk_of_kubelet_does_not_destroy_the_marker(
+    volume: Volume, start: Callable[[], DriverProcess], kubelet_folder: pathlib.Path, tools: Tools
+) -> None:
+    volume = of(volume, start())
+    tools.replace("mkfs.ext4", "kill -9 $$")
+    with refused(grpc.StatusCode.UNAVAILABLE, "SIGKILL"):
+        volume.stage()
+    volume.disk.write(8192, b"what mkfs had written")
+    fill(kubelet_folder)
+
+    with refused(grpc.StatusCode.UNAVAILABLE, "SIGKILL"):
+        volume.stage()
+    tools.watch("mkfs.ext4")
+    volume.stage()
+
+    assert mounts_of(volume.disk.path) == [str(volume.staging)]
+
+
+def test_a_full_disk_of_kubelet_only_delays_the_first_stage(
+    volume: Volume, start: Callable[[], DriverProcess], kubelet_folder: pathlib.Path, tools: Tools
+) -> None:
+    volume = of(volume, start())
+    before = tools.count("mkfs.ext4")
+    filler = fill(kubelet_folder)
+
+    with refused(grpc.StatusCode.UNAVAILABLE, "marker", "No space left"):
+        volume.stage()
+    ran = tools.count("mkfs.ext4") - before
+    filler.unlink()
+    volume.stage()
+
+    assert ran == 0
+    assert tools.count("mkfs.ext4") == before + 1
+
+
+def test_a_disk_of_kubelet_that_broke_stops_no_volume_that_has_a_file_system(
+    make_disk: MakeDisk,
+    make_volume: MakeVolume,
+    start: Callable[[], DriverProcess],
+    kubelet_folder: pathlib.Path,
+) -> None:
+    driver = start()
+    used, blank = (make_volume(make_disk(), driver) for _ in range(2))
+    used.stage()
+    used.unstage()
+    run("mount", "-o", "remount,ro", str(kubelet_folder))
+
+    with refused(grpc.StatusCode.UNAVAILABLE, "nothing is formatted", "Read-only file system"):
+        blank.stage()
+    used.stage()
+
+    assert mounts_of(used.disk.path) == [str(used.staging)]
+
+
+def fill(folder: pathlib.Path) -> pathlib.Path:
+    """Leave no block of the folder's file system free."""
+    filler = folder / "filler"
+    with filler.open("wb", buffering=0) as file:
+        for size_bytes in (1024**2, 4096):
+            try:
+                while file.write(bytes(size_bytes)) == size_bytes:
+                    os.fsync(file.fileno())
+            except OSError:
+                continue
+    return filler
