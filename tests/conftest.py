@@ -4,6 +4,11 @@ import os
 import pathlib
 
 import pytest
+from hypothesis import settings
+
+# How fast an example runs says something about the machine, not about the driver.
+settings.register_profile("any-speed", deadline=None)
+settings.load_profile("any-speed")
 
 # gRPC would do things of its own in each process that a test forks, between fork and exec, which
 # now and then ends the process; it reads this when it is imported.
