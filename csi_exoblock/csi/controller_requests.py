@@ -81,7 +81,9 @@ class ControllerRequests:
         has_source = request.HasField("volume_content_source")
         wishes = StorageClass.parse(request.parameters, self._labelling, restored=has_source)
         wishes.check(accesses)
-        changes = volume_changes(request.mutable_parameters, self._labelling)
+        changes = volume_changes(
+            request.mutable_parameters, self._labelling, about=request.parameters
+        )
         labels = {**wishes.labels, **changes.labels}
         spec = VolumeSpec(
             name=request.name,
@@ -144,9 +146,10 @@ class ControllerRequests:
     def require_supported(self, request: csi_pb2.ValidateVolumeCapabilitiesRequest) -> None:
         """Return if everything that the request names would be accepted (F9)."""
         accesses = parse_accesses(request.volume_capabilities)
-        StorageClass.parse(request.parameters, self._labelling, restored=False).check(accesses)
+        wishes = StorageClass.parse(request.parameters, self._labelling, class_alone=True)
+        wishes.check(accesses)
         VolumeContext.parse(request.volume_context)
-        volume_changes(request.mutable_parameters, self._labelling)
+        volume_changes(request.mutable_parameters, self._labelling, class_alone=True)
 
     def expand_volume(self, request: csi_pb2.ControllerExpandVolumeRequest) -> ExpandVolume:
         """Read how large which volume is to become.
@@ -247,7 +250,7 @@ class ControllerRequests:
         """Read of which zone the capacity is asked; `None` stands for the default one."""
         fields.check(request)
         parse_accesses(request.volume_capabilities)
-        StorageClass.parse(request.parameters, self._labelling, restored=False)
+        StorageClass.parse(request.parameters, self._labelling, class_alone=True)
         zone = request.accessible_topology.segments.get(self._topology_key)
         return ZoneName(zone) if zone else None
 

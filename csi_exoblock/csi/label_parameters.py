@@ -74,5 +74,5 @@ def _check_key(key: str, entry: str, reserved_prefix: str) -> None:
             f"parameters: the key of label {entry[:100]!r} must be of letters, digits, dash, dot "
             "and slash"
         )
-    if key.startswith(reserved_prefix):
+    if key.lower().startswith(reserved_prefix.lower()):
         raise InvalidRequest(f"parameters: labels {reserved_prefix}... are the driver's own")

@@ -78,11 +78,19 @@ class StorageClass:
     context: VolumeContext
 
     @classmethod
-    def parse(cls, parameters: Mapping[str, str], labelling: Labelling, *, restored: bool) -> Self:
+    def parse(
+        cls,
+        parameters: Mapping[str, str],
+        labelling: Labelling,
+        *,
+        restored: bool = False,
+        class_alone: bool = False,
+    ) -> Self:
         """Read a class's parameters; keys are case-insensitive.
 
         Args:
             restored: Whether the volume starts with content and so is never formatted (D1).
+            class_alone: Whether they are of no volume yet, so that variables have no value.
 
         Raises:
             InvalidRequest: A key is unknown or a value malformed.
@@ -91,7 +99,7 @@ class StorageClass:
         refuse_encryption(given)
         policy = "never" if restored else "ifBlank"
         choices = {key: value for key, value in given.items() if key in _lower(_CONTEXT_KEYS)}
-        templates = Templates.of_volumes(parameters, cluster=labelling.cluster)
+        templates = _templates_of_volume(parameters, labelling, class_alone)
         return cls(
             visible_name=_name(given, "volumeNameTemplate", templates),
             labels=labels_in(given, templates, reserved_prefix=labelling.reserved_prefix),
@@ -155,14 +163,25 @@ class SnapshotClass:
         )
 
 
-def volume_changes(parameters: Mapping[str, str], labelling: Labelling) -> VolumeChanges:
+def volume_changes(
+    parameters: Mapping[str, str],
+    labelling: Labelling,
+    *,
+    about: Mapping[str, str] | None = None,
+    class_alone: bool = False,
+) -> VolumeChanges:
     """Read a VolumeAttributesClass's parameters; keys are case-insensitive.
+
+    Args:
+        about: Where the sidecar says of which volume they are, if not beside them: csi-resizer puts
+            it there, csi-provisioner only into the parameters of the StorageClass.
+        class_alone: Whether they are of no volume yet, so that variables have no value.
 
     Raises:
         InvalidRequest: A key is unknown or a value malformed.
     """
     given = _known(parameters, _ATTRIBUTE_KEYS)
-    templates = Templates.of_volumes(parameters, cluster=labelling.cluster)
+    templates = _templates_of_volume({**parameters, **(about or {})}, labelling, class_alone)
     labels = labels_in(given, templates, reserved_prefix=labelling.reserved_prefix)
     removed = deletions_in(given, reserved_prefix=labelling.reserved_prefix)
     if both := sorted(removed & labels.keys()):
@@ -170,6 +189,13 @@ def volume_changes(parameters: Mapping[str, str], labelling: Labelling) -> Volum
     return VolumeChanges(
         visible_name=_name(given, "name", templates), labels=labels, removed=removed
     )
+
+
+def _templates_of_volume(
+    parameters: Mapping[str, str], labelling: Labelling, class_alone: bool
+) -> Templates:
+    templates = Templates.of_volumes(parameters, cluster=labelling.cluster)
+    return templates.of_no_request() if class_alone else templates
 
 
 def _known(parameters: Mapping[str, str], known: tuple[str, ...]) -> dict[str, str]:

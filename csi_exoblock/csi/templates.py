@@ -10,7 +10,9 @@ from csi_exoblock.errors import InvalidRequest
 _VARIABLE = re.compile(r"\{\{\s*([^{}\s]*)\s*\}\}")
 _NAME_LENGTH = 255  # of volumes and snapshots. Source: the API's description, `name`
 
-_METADATA = "the sidecar must run with --extra-create-metadata"
+_METADATA = (
+    "the sidecar must run with --extra-create-metadata, csi-resizer with --extra-modify-metadata"
+)
 _CLUSTER = "the driver must run with --cluster-id"
 
 _OF_VOLUMES = {
@@ -31,11 +33,19 @@ class Templates:
     Args:
         values: The variables; an empty one is known, but nobody said its value.
         unique: The variable that tells each name from all others.
+        may_lack_values: Whether a variable without a value is left as it stands.
     """
 
-    def __init__(self, values: Mapping[str, str], *, unique: str) -> None:
+    def __init__(
+        self, values: Mapping[str, str], *, unique: str, may_lack_values: bool = False
+    ) -> None:
         self._values = values
         self._unique = unique
+        self._may_lack_values = may_lack_values
+
+    def of_no_request(self) -> Templates:
+        """Return the same for a class alone: no sidecar has said for which object it is."""
+        return Templates(self._values, unique=self._unique, may_lack_values=True)
 
     @classmethod
     def of_volumes(cls, parameters: Mapping[str, str], *, cluster: str | None) -> Templates:
@@ -85,6 +95,8 @@ class Templates:
                 f"parameters: {field}: unknown variable {variable[:100]!r}; "
                 f"known are {', '.join(self._values)}"
             )
+        if not self._values[variable] and self._may_lack_values:
+            return f"{{{{{variable}}}}}"
         if not self._values[variable]:
             remedy = _CLUSTER if variable == "cluster" else _METADATA
             raise InvalidRequest(f"parameters: {field}: {variable} has no value; {remedy}")

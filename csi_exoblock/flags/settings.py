@@ -99,7 +99,7 @@ def controller_settings(given: Given) -> ControllerSettings:
     if limits.min_gib > limits.max_gib:
         raise click.UsageError("--min-volume-size-gib exceeds --max-volume-size-gib")
     prefix = given["label_prefix"]
-    if own := [key for key in given["extra_labels"] if key.startswith(prefix)]:
+    if own := [key for key in given["extra_labels"] if key.lower().startswith(prefix.lower())]:
         raise click.UsageError(f"--extra-labels: {own[0]}: labels {prefix}... are the driver's own")
     return ControllerSettings(
         driver_name=given["driver_name"],

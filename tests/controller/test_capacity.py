@@ -9,7 +9,7 @@ import pytest
 
 from csi_exoblock.pb import csi_pb2
 from tests.controller.conftest import Controller, StartController
-from tests.controller.requests import GIB, TOPOLOGY_KEY, capability
+from tests.controller.requests import GIB, TOPOLOGY_KEY
 from tests.support.grpc_errors import outcome, refused
 from tests.support.simulator_process import SimulatorProcess
 
@@ -34,8 +34,9 @@ def quotas(cloud: SimulatorProcess) -> Iterator[SimulatorProcess]:
         cloud.set_quota(resource, limit)
 
 
-def capacity_of(zone: str = "") -> csi_pb2.GetCapacityRequest:
-    request = csi_pb2.GetCapacityRequest(volume_capabilities=[capability()])
+def capacity_of(zone: str = "", **parameters: str) -> csi_pb2.GetCapacityRequest:
+    """Return what csi-provisioner 6.4 sends: a class as it stands, and no capabilities."""
+    request = csi_pb2.GetCapacityRequest(parameters=parameters)
     if zone:
         request.accessible_topology.segments[TOPOLOGY_KEY] = zone
     return request
@@ -93,6 +94,27 @@ def test_no_volume_is_larger_than_the_flag_says(
     answer = modest.GetCapacity(capacity_of(quotas.zones[0]))
 
     assert answer.available_capacity == 50 * GIB
+
+
+def test_a_class_with_templates_has_capacity_too(
+    knowing: Controller, cloud: SimulatorProcess
+) -> None:  # N10: or with capacity tracking no pod is ever scheduled
+    request = capacity_of(
+        cloud.zones[0],
+        volumeNameTemplate="{{cluster}}-{{pv.name}}",
+        labels="owner={{pvc.namespace}}/{{ pvc.name }}",
+        **{"csi.storage.k8s.io/fstype": "xfs"},
+    )
+
+    assert knowing.GetCapacity(request).available_capacity > 0
+
+
+def test_a_class_that_no_claim_could_use_has_no_capacity(
+    knowing: Controller, cloud: SimulatorProcess
+) -> None:
+    for parameters in ({"labels": "owner={{nonsense}}"}, {"nonsense": "1"}):
+        with refused(grpc.StatusCode.INVALID_ARGUMENT, "nonsense"):
+            knowing.GetCapacity(capacity_of(cloud.zones[0], **parameters))
 
 
 def test_an_unknown_zone_is_named(knowing: Controller) -> None:

@@ -189,6 +189,13 @@ def test_a_variable_without_a_value_says_which_flag_is_missing(
         controller.CreateVolume(create_volume(name, parameters=parameters))
 
 
+def test_a_variable_without_a_value_says_so_of_the_resizer_too(
+    controller: Controller, volume: str
+) -> None:
+    with refused(grpc.StatusCode.INVALID_ARGUMENT, "--extra-modify-metadata"):
+        controller.ControllerModifyVolume(modify(volume, labels="owner={{pvc.namespace}}"))
+
+
 def test_values_are_made_to_fit(
     start_controller: StartController, cloud: SimulatorProcess, name: str
 ) -> None:
@@ -221,12 +228,11 @@ def test_attributes_at_create_win_over_the_class(
 ) -> None:
     parameters = {"labels": "tier=silver,gone=1", "volumeNameTemplate": "class-{{pv.name}}"}
     request = create_volume(name, parameters={**parameters, **about(name)})
-    request.mutable_parameters.update(
+    request.mutable_parameters.update(  # raw, as csi-provisioner 6.4 hands the class over
         {
-            "labels": "tier=gold",
+            "labels": "tier=gold,owner={{pvc.namespace}}",
             "labelDeletion_1": "gone",
             "name": "attributes-{{pv.name}}",
-            **about(name),
         }
     )
 
@@ -235,7 +241,19 @@ def test_attributes_at_create_win_over_the_class(
     seen = truth(cloud, made.volume_id)
     assert seen["name"] == f"attributes-{name}"
     assert seen["labels"]["tier"] == "gold"
+    assert seen["labels"]["owner"] == "space"
     assert "gone" not in seen["labels"]
+
+
+def test_a_class_of_attributes_does_not_say_of_which_volume_it_is(
+    controller: Controller, cloud: SimulatorProcess, name: str
+) -> None:  # D11: two volumes of one name
+    request = create_volume(name, parameters=about(name))
+    request.mutable_parameters.update({"name": "{{pv.name}}", **about("of-another")})
+
+    made = controller.CreateVolume(request).volume
+
+    assert truth(cloud, made.volume_id)["name"] == name
 
 
 @pytest.mark.usefixtures("merging")
@@ -344,6 +362,8 @@ def test_a_volume_in_use_can_be_modified(
     ("parameters", "says"),
     [
         ({"labels": "exoblock/protect=no"}, "exoblock/"),
+        ({"labels": "Exoblock/protect=no"}, "exoblock/"),
+        ({"labelDeletion_1": "EXOBLOCK/protect"}, "exoblock/"),
         ({"labelDeletion_1": "exoblock/cluster-id"}, "exoblock/"),
         ({"labelDeletion_1": "a b"}, "a b"),
         ({"labels": "a=1", "labelDeletion_1": "a"}, "both"),

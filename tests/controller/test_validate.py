@@ -38,6 +38,21 @@ def test_what_it_cannot_do_is_not_confirmed_and_says_why(
     assert "MULTI_NODE_MULTI_WRITER" in answer.message
 
 
+def test_a_class_with_templates_can_be_had(
+    controller: Controller, cloud: SimulatorProcess, volume: str
+) -> None:  # N10: who asks names no claim
+    answer = controller.ValidateVolumeCapabilities(
+        csi_pb2.ValidateVolumeCapabilitiesRequest(
+            volume_id=volume,
+            volume_capabilities=[capability()],
+            parameters={"volumeNameTemplate": "db-{{pv.name}}"},
+            mutable_parameters={"labels": "owner={{pvc.namespace}}"},
+        )
+    )
+
+    assert answer.HasField("confirmed"), answer.message
+
+
 def test_a_volume_that_does_not_exist_is_not_found(
     controller: Controller, cloud: SimulatorProcess
 ) -> None:

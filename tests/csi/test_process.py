@@ -73,6 +73,7 @@ print("all seen")
         (["controller", "--user-agent-extra", "two\nlines"], "two"),
         (["controller", "--extra-labels", "a=1,a=2"], "a=1,a=2"),
         (["controller", "--extra-labels", "exoblock/driver=me"], "exoblock/driver"),
+        (["controller", "--extra-labels", "Exoblock/driver=me"], "Exoblock/driver"),
         (["controller", "--zones", "at-vie-1", "--default-zone", "at-vie-2"], "--default-zone"),
         (["node", "--kubelet-path", "kubelet"], "'kubelet'"),
         (["node", "--device-dir", "by-id"], "'by-id'"),
