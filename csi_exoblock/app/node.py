@@ -24,8 +24,10 @@ from csi_exoblock.host.jobs import Jobs
 from csi_exoblock.host.liveness import Liveness as MountLiveness
 from csi_exoblock.host.markers import Markers
 from csi_exoblock.host.mounts import Mounts
+from csi_exoblock.host.processes import Processes
 from csi_exoblock.host.propagation import check_propagation
 from csi_exoblock.host.repairs import Repairs
+from csi_exoblock.host.thawing import Thawing
 from csi_exoblock.host.twins import Twins
 from csi_exoblock.host.workers import Room, Workers
 from csi_exoblock.host.writeback import WriteBack
@@ -64,7 +66,7 @@ def build_node(server: ServerSettings, settings: NodeSettings, metrics: Metrics)
     filesystems = Filesystems(commands=commands)
     room = Room()
     holders = Holders(
-        workers=Workers(room, patience_seconds=timing.users_search, only_informs=True)
+        workers=Workers(room, patience_seconds=timing.users_search, only_informs=False)
     )
     mounts = Mounts(commands=commands, holders=holders, timing=timing)
     check_propagation(mounts, settings.kubelet_path)
@@ -87,12 +89,17 @@ def build_node(server: ServerSettings, settings: NodeSettings, metrics: Metrics)
     metrics.show(metrics.attached_volumes, occupancy.attached)
     metrics.show(metrics.foreign_attachments, occupancy.foreign)
     metrics.show(metrics.device_link_repaired)
+    write_back = WriteBack(
+        workers=Workers(room, patience_seconds=timing.write_back, only_informs=False)
+    )
     release = Release(
         devices=devices,
         mounts=mounts,
         holders=holders,
-        write_back=WriteBack(
-            workers=Workers(room, patience_seconds=timing.write_back, only_informs=False)
+        write_back=write_back,
+        thawing=Thawing(
+            workers=Workers(room, patience_seconds=timing.write_back, only_informs=False),
+            processes=Processes(),
         ),
         timing=timing,
     )
@@ -124,6 +131,7 @@ def build_node(server: ServerSettings, settings: NodeSettings, metrics: Metrics)
             liveness=liveness,
             release=release,
             repair=repair,
+            write_back=write_back,
         ),
         publishing=Publishing(
             holds=holds,
@@ -131,6 +139,7 @@ def build_node(server: ServerSettings, settings: NodeSettings, metrics: Metrics)
             devices=devices,
             mounts=mounts,
             repair=repair,
+            write_back=write_back,
         ),
         growth=Growth(holds=holds, jobs=jobs, devices=devices, mounts=mounts, mounter=mounter),
         usage=Usage(
@@ -145,6 +154,7 @@ def build_node(server: ServerSettings, settings: NodeSettings, metrics: Metrics)
                 workers=Workers(room, patience_seconds=timing.health_timeout, only_informs=True)
             ),
             grower=grower,
+            write_back=write_back,
             findings=findings,
         ),
         identity=instance,

@@ -147,6 +147,18 @@ class Devices:
             return self._describe(linked)
         return None
 
+    def refuse_unreadable(self, volume_uuid: UUID) -> None:
+        """Raise HostError if the volume's disk may be here and only doesn't say so just now (D4).
+
+        A disk answers for its serial itself: the kernel shows an empty one where it didn't.
+        """
+        linked = self._linked(str(volume_uuid)[:_SERIAL_CHARACTERS])
+        if linked is not None and _read(self._blocks / linked / "serial") == "":
+            raise HostError(
+                f"volume {volume_uuid}: the disk {linked}, which its link names, doesn't tell its "
+                "serial; it may be hung or about to leave; it is asked again"
+            )
+
     def volumes(self) -> tuple[BlockDevice, ...]:
         """Return the disks that look like volumes: by serial, or by link where they have none."""
         names = {name for name, serial in self._serials() if _VOLUME_LIKE.fullmatch(serial)}

@@ -1,109 +1,200 @@
-"""Who uses a file system or a device, for the message that says why it is busy (D4, D6)."""
+"""Every way in which Linux holds a disk or a file system, and who does (D4, D6).
+
+What proves that a disk is free and what a message says about a busy one come from this one list.
+Not seen are descriptors that only a message in a socket or a ring of io_uring still keeps.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
+import struct
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 
 from csi_exoblock.errors import HostError
 from csi_exoblock.host.devices import DeviceNumber
+from csi_exoblock.host.mountinfo import Line, unescaped
+from csi_exoblock.host.processes import Processes, Sought, look_at, name_of, read
 from csi_exoblock.host.workers import Workers
 
-# A message names so many; more would not fit where sidecars store it (F11).
+# A message names eight at most; more would not fit where sidecars store it (F11).
 _NAMED = 8
+
+# Source: Linux, include/uapi/linux/loop.h: which device the backing file is on, its inode, and
+# which device it is itself.
+_LOOP_GET_STATUS64 = 0x4C05
+_LOOP_INFO = struct.Struct("=QQQ208x")
 
 
 class Holders:
-    """Looks through the processes of the host."""
+    """Looks through the processes and the tables of the host.
 
-    def __init__(self, *, workers: Workers[str], proc: Path = Path("/proc")) -> None:
+    Args:
+        workers: Bounds how long that may take.
+    """
+
+    def __init__(
+        self,
+        *,
+        workers: Workers[tuple[str, ...]],
+        proc: Path = Path("/proc"),
+        sysfs: Path = Path("/sys"),
+        dev: Path = Path("/dev"),
+    ) -> None:
         self._workers = workers
         self._proc = proc
+        self._sysfs = sysfs
+        self._dev = dev
+        self._processes = Processes(proc=proc)
 
-    def of_mount(self, target: Path) -> str:
-        """Name the processes that have a file or folder of the mounted file system in use."""
-        return self._named(
-            f"the users of {target}",
-            lambda: _using_file_system(target),
+    def of_device(self, numbers: frozenset[DeviceNumber]) -> tuple[str, ...]:
+        """Return who holds a disk, named for people; nobody if it is empty.
+
+        Args:
+            numbers: Those of the disk and of its partitions.
+
+        Raises:
+            HostError: The search doesn't come to an end.
+        """
+        ways: tuple[Callable[[frozenset[DeviceNumber]], Iterator[str]], ...] = (
+            self._mounted,
+            self._opened,
+            self._built_upon,
+            self._swapped,
+            self._backing_loops,
+        )
+        key = ", ".join(map(str, sorted(numbers)))
+        return self._workers.run(
+            f"the users of device {key}",
+            lambda: _first(name for way in ways for name in way(numbers)),
         )
 
-    def of_device(self, number: DeviceNumber) -> str:
-        """Name the processes that have the device open, or mounted in their own namespace."""
-        return self._named(f"the users of device {number}", lambda: _using_device(number))
+    def of_mount(
+        self, target: Path, superblock: DeviceNumber, node: DeviceNumber | None = None
+    ) -> str:
+        """Name those who have a mount busy.
 
-    def _named(self, key: str, rule: Callable[[], Callable[[Path], bool]]) -> str:
-        def names() -> str:
-            uses = rule()
-            users = (_name(process) for process in self._processes() if uses(process))
-            return ", ".join(islice(users, _NAMED)) or "nobody that /proc shows"
+        Args:
+            superblock: What mountinfo calls its device.
+            node: The device whose node is bound there, if that is what the mount is: everybody uses
+                the file system that device nodes lie in.
+        """
+
+        def search() -> tuple[str, ...]:
+            if node is not None:
+                sought = Sought(devices=frozenset({node}), filesystems=frozenset())
+                return _first(map(name_of, self._processes.using(sought)))
+            try:
+                numbers = frozenset({superblock, look_at(str(target))[1]})
+            except OSError:  # one that was shut down has no numbers, but its files keep names
+                return _first(map(name_of, self._processes.within(target)))
+            return _first(self._using_file_system(target, numbers))
 
         try:
-            return self._workers.run(key, names)
+            users = self._workers.run(f"the users of {target}", search)
         except (HostError, OSError) as error:
             return f"somebody unknown ({error})"
+        return listed(users)
 
-    def _processes(self) -> Iterator[Path]:
-        return (process for process in self._proc.iterdir() if process.name.isdecimal())
+    def _using_file_system(self, target: Path, numbers: frozenset[DeviceNumber]) -> Iterator[str]:
+        sought = Sought(devices=frozenset(), filesystems=numbers)
+        yield from map(name_of, self._processes.using(sought))
+        yield from self._mounted_below(target)
+        yield from self._swapped(numbers)
+        yield from self._backing_loops(numbers)
+
+    def _mounted(self, numbers: frozenset[DeviceNumber]) -> Iterator[str]:
+        """Yield where it is mounted, in any mount namespace that a process is in."""
+        written = {str(number) for number in numbers}
+        own, *others = self._processes.mount_namespaces()
+        for process in (own, *others):
+            where = "" if process == own else f" for {name_of(process)}"
+            for line in self._lines(process):
+                if line.number in written or self._is_btrfs_of(line, process, numbers):
+                    yield f"a mount at {unescaped(line.target)}{where}"
+
+    def _opened(self, numbers: frozenset[DeviceNumber]) -> Iterator[str]:
+        """Yield the processes that have it open or mapped, or files of a file system on it."""
+        sought = Sought(devices=numbers, filesystems=numbers)
+        return map(name_of, self._processes.using(sought))
+
+    def _built_upon(self, numbers: frozenset[DeviceNumber]) -> Iterator[str]:
+        """Yield the devices that are made of it, such as those of LVM and mdraid."""
+        for number in sorted(numbers):
+            yield from _names_in(self._sysfs / "dev" / "block" / str(number) / "holders")
+
+    def _swapped(self, numbers: frozenset[DeviceNumber]) -> Iterator[str]:
+        """Yield the swap spaces that are on it."""
+        for line in read(self._proc / "swaps").splitlines()[1:]:
+            path = unescaped(line.split()[0])
+            if _is_on(path, numbers):
+                yield f"swap space {path}"
+
+    def _backing_loops(self, numbers: frozenset[DeviceNumber]) -> Iterator[str]:
+        """Yield the loop devices whose content is on it."""
+        for backing in (self._sysfs / "block").glob("loop*/loop/backing_file"):
+            name = backing.parent.parent.name
+            if not numbers.isdisjoint(_backs(self._dev / name)):
+                yield name
+
+    def _mounted_below(self, target: Path) -> Iterator[str]:
+        for line in self._lines(self._proc / "self"):
+            if Path(unescaped(line.target)).parent.is_relative_to(target):
+                yield f"a mount at {unescaped(line.target)}"
+
+    def _lines(self, process: Path) -> Iterator[Line]:
+        return filter(None, map(Line.parse, read(process / "mountinfo").split("\n")))
+
+    def _is_btrfs_of(self, line: Line, process: Path, numbers: frozenset[DeviceNumber]) -> bool:
+        """Tell whether a line is about a btrfs of the disk, which has an invented number there."""
+        if line.filesystem != "btrfs":
+            return False
+        source = unescaped(line.source)
+        for root in ("", f"{process}/root"):
+            with contextlib.suppress(OSError):
+                return look_at(f"{root}{source}")[0] in numbers
+        # Its device node is neither here nor there, but the kernel's name for it may be known.
+        return Path(source).name in {self._name(number) for number in numbers}
+
+    def _name(self, number: DeviceNumber) -> str:
+        return (self._sysfs / "dev" / "block" / str(number)).resolve().name
 
 
-def _using_file_system(target: Path) -> Callable[[Path], bool]:
+def listed(users: tuple[str, ...]) -> str:
+    """Return users as a message names them."""
+    return ", ".join(users) or "nobody that /proc shows"
+
+
+def _first(names: Iterator[str]) -> tuple[str, ...]:
+    return tuple(islice(dict.fromkeys(names), _NAMED))
+
+
+def _names_in(folder: Path) -> Iterator[str]:
     try:
-        device = target.stat().st_dev
-    except OSError:  # one that was shut down has no numbers any more, but its files keep names
-        within = (str(target), f"{target}/")
-        return lambda process: any(_lies_in(name, *within) for name in _names(process))
-    return lambda process: any(status.st_dev == device for status in _files(process))
-
-
-def _using_device(number: DeviceNumber) -> Callable[[Path], bool]:
-    return lambda process: (
-        any(DeviceNumber.of(status.st_rdev) == number for status in _files(process))
-        or f" {number} " in _read(process / "mountinfo")
-    )
-
-
-def _lies_in(name: str, folder: str, prefix: str) -> bool:
-    return name == folder or name.startswith(prefix)
-
-
-# Plain strings below: a busy host has thousands of open files, and a path for each takes longer
-# than asking the kernel about it.
-
-
-def _files(process: Path) -> Iterator[os.stat_result]:
-    """Yield what a process has in use, as far as it still lives."""
-    for link in _links(process):
-        try:
-            yield os.stat(link)
-        except OSError:
-            continue
-
-
-def _names(process: Path) -> Iterator[str]:
-    for link in _links(process):
-        try:
-            yield os.readlink(link)
-        except OSError:
-            continue
-
-
-def _links(process: Path) -> Iterator[str]:
-    yield from (f"{process}/{name}" for name in ("cwd", "root", "exe"))
-    try:
-        descriptors = os.listdir(f"{process}/fd")
+        yield from sorted(os.listdir(folder))
     except OSError:
         return
-    yield from (f"{process}/fd/{number}" for number in descriptors)
 
 
-def _name(process: Path) -> str:
-    return f"pid {process.name} ({_read(process / 'comm').strip() or 'gone'})"
-
-
-def _read(file: Path) -> str:
+def _is_on(path: str, numbers: frozenset[DeviceNumber]) -> bool:
     try:
-        return file.read_text(errors="replace")
+        return not numbers.isdisjoint(look_at(path))
     except OSError:
-        return ""
+        return False
+
+
+def _backs(loop: Path) -> tuple[DeviceNumber, ...]:
+    """Return the numbers of the device that a loop device's file is, and of the one it is on."""
+    try:
+        file = os.open(loop, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            answer = fcntl.ioctl(file, _LOOP_GET_STATUS64, bytes(_LOOP_INFO.size))
+        finally:
+            os.close(file)
+    except OSError:  # it has no file any more
+        return ()
+    on, _, itself = _LOOP_INFO.unpack(answer)
+    return tuple(map(DeviceNumber.of, (on, itself)))

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Self
 
 from csi_exoblock.concurrency import Deadline
 from csi_exoblock.config import Timing
@@ -18,19 +16,12 @@ from csi_exoblock.host.commands import Commands
 from csi_exoblock.host.devices import DeviceNumber
 from csi_exoblock.host.holders import Holders
 from csi_exoblock.host.kernel_log import KernelLog
+from csi_exoblock.host.mountinfo import Line, unescaped
 
 # Far more than a table that changes all the time needs to be read twice the same.
 _READS = 20
 
 _MOUNT_FAILED = 32
-
-# Of a line of mountinfo: those before the optional ones.
-_LEAST_FIELDS = 6
-_NUMBER = re.compile(r"[0-9]+:[0-9]+", re.ASCII)
-
-# Where device nodes live: the kernel's own folder, or a container's.
-_NODE_HOMES = frozenset({"devtmpfs", "tmpfs"})
-
 
 # What each mount of a file system has for itself. Source: Linux, fs/proc_namespace.c.
 _OWN_FLAGS = frozenset(
@@ -95,7 +86,7 @@ class Mounts:
     def at(self, path: Path) -> tuple[Mount, ...]:
         """Return what is mounted exactly there, the lowest layer first."""
         target = str(real_path(path))
-        return self._table(lambda line: _unescape(line.target) == target)
+        return self._table(lambda line: unescaped(line.target) == target)
 
     def of(self, device: DeviceNumber) -> tuple[Mount, ...]:
         """Return every mount through which a device is seen."""
@@ -111,7 +102,7 @@ class Mounts:
     def below(self, folder: Path) -> tuple[Mount, ...]:
         """Return every mount in a folder, at any depth."""
         top = Path(os.path.realpath(folder))
-        return self._table(lambda line: Path(_unescape(line.target)).is_relative_to(top))
+        return self._table(lambda line: Path(unescaped(line.target)).is_relative_to(top))
 
     def around(self, path: Path) -> Mount | None:
         """Return the mount that a path lies in, `None` where the table doesn't list it.
@@ -119,7 +110,7 @@ class Mounts:
         In a chroot the table has no entry for `/` unless the new root is itself a mount.
         """
         real = Path(os.path.realpath(path))
-        within = self._table(lambda line: real.is_relative_to(_unescape(line.target)))
+        within = self._table(lambda line: real.is_relative_to(unescaped(line.target)))
         # Of several on one folder the last one, which covers the others, is seen.
         return max(reversed(within), key=lambda mount: len(mount.target.parts), default=None)
 
@@ -182,16 +173,18 @@ class Mounts:
                 continue
             if not patience.remaining():
                 deadline.check()
+                top = before[-1]
+                node = top.device if top.is_block else None
                 raise WrongState(
                     f"{path} can't be unmounted: {ended.complaint}; "
-                    f"in use by {self._holders.of_mount(before[-1].target)}"
+                    f"in use by {self._holders.of_mount(top.target, top.superblock, node)}"
                 )
             deadline.wait(min(self._timing.device_poll, patience.remaining()))
             layers = self.at(path)
 
-    def _table(self, wanted: Callable[[_Line], bool]) -> tuple[Mount, ...]:
+    def _table(self, wanted: Callable[[Line], bool]) -> tuple[Mount, ...]:
         # A node with many pods has hundreds of lines: only those that matter are looked at closely.
-        lines = filter(None, map(_Line.parse, self._read_lines()))
+        lines = filter(None, map(Line.parse, self._read_lines()))
         return tuple(_mount(line) for line in lines if wanted(line))
 
     def _read_lines(self) -> list[str]:
@@ -210,58 +203,19 @@ def real_path(path: Path) -> Path:
     return Path(os.path.realpath(path.parent)) / path.name
 
 
-class _Line(NamedTuple):
-    """A line of mountinfo in its parts, as the kernel writes them."""
-
-    number: str
-    root: str
-    target: str
-    options: str
-    tags: list[str]
-    filesystem: str
-    source: str
-    super_options: str
-
-    @classmethod
-    def parse(cls, line: str) -> Self | None:
-        """Return the parts of a line, `None` for one that isn't written as proc(5) says.
-
-        Each file system writes its own options, and some escape nothing: 9p leaves spaces in them,
-        and a line break makes two lines of one. Such lines are never about a disk.
-        """
-        # 36 35 98:0 /root /target rw,noatime shared:1 - ext3 /dev/root rw,errors=continue
-        fields, _, rest = line.partition(" - ")
-        parts, ending = fields.split(" "), rest.split(" ", 2)
-        if len(parts) < _LEAST_FIELDS or not _NUMBER.fullmatch(parts[2]):
-            return None
-        _, _, number, root, target, options, *tags = parts
-        filesystem, source, super_options = (*ending, "", "")[:3]
-        return cls(number, root, target, options, tags, filesystem, source, super_options)
-
-    @property
-    def hides_its_device(self) -> bool:
-        """Whether the device that is seen may be another one than the number says."""
-        return self.filesystem == "btrfs" or self.shows_a_node
-
-    @property
-    def shows_a_node(self) -> bool:
-        """Whether what is bound to the target may be a device node."""
-        return self.filesystem in _NODE_HOMES and self.root != "/"
-
-
-def _mount(line: _Line) -> Mount:
-    path = Path(_unescape(line.target))
+def _mount(line: Line) -> Mount:
+    path = Path(unescaped(line.target))
     number = DeviceNumber.parse(line.number)
     node = _block_number(path) if line.shows_a_node else None
     if node is not None:
         device: DeviceNumber | None = node
     elif line.filesystem == "btrfs":
-        device = _block_number(Path(_unescape(line.source)))  # its own number is an invented one
+        device = _block_number(Path(unescaped(line.source)))  # its own number is an invented one
     else:
         device = number
     return Mount(
         device=device,
-        root=_unescape(line.root),
+        root=unescaped(line.root),
         target=path,
         filesystem=line.filesystem,
         superblock=number,
@@ -278,9 +232,3 @@ def _block_number(path: Path) -> DeviceNumber | None:
     except OSError:
         return None
     return DeviceNumber.of(status.st_rdev) if stat.S_ISBLK(status.st_mode) else None
-
-
-def _unescape(text: str) -> str:
-    if "\\" not in text:
-        return text
-    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), text)

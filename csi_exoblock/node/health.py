@@ -11,6 +11,7 @@ from csi_exoblock.host.devices import BlockDevice, Devices
 from csi_exoblock.host.growing import Grower
 from csi_exoblock.host.liveness import Liveness, Trouble
 from csi_exoblock.host.mounts import Mount, Mounts
+from csi_exoblock.host.writeback import WriteBack
 from csi_exoblock.model import Ailment, VolumeId
 from csi_exoblock.node.findings import Findings
 
@@ -25,12 +26,14 @@ class Health:
         mounts: Mounts,
         liveness: Liveness,
         grower: Grower,
+        write_back: WriteBack,
         findings: Findings,
     ) -> None:
         self._devices = devices
         self._mounts = mounts
         self._liveness = liveness
         self._grower = grower
+        self._write_back = write_back
         self._findings = findings
 
     def ailments(
@@ -55,6 +58,8 @@ class Health:
 
     def _examine(self, volume_id: VolumeId, paths: tuple[Path, ...]) -> tuple[Ailment, ...]:
         disk = self._devices.look(volume_id.uuid)
+        if disk is None:
+            self._devices.refuse_unreadable(volume_id.uuid)
         seen = self._seen(disk, paths)
         if disk is None:
             return (self._gone(volume_id, seen),)
@@ -91,14 +96,17 @@ class Health:
         )
 
     def _of(self, volume_id: VolumeId, mount: Mount | None) -> tuple[Ailment, ...]:
+        loss = self._write_back.loss_of(f"volume {volume_id}")
+        lost = (_lost(volume_id, loss),) if loss else ()
         if mount is None or mount.device is None:  # a raw device has nothing of its own to fail
-            return ()
+            return lost
         trouble = self._liveness.why_unusable(mount, writing=not mount.read_only)
         if trouble is not None:
             return (_unusable(volume_id, trouble),)
         errors = self._liveness.recorded_errors(self._devices.at(mount.device))
         failure = self._grower.failure_of(volume_id)
         return (
+            *lost,
             *((_damaged(volume_id, errors),) if errors else ()),
             *((_not_grown(volume_id, failure),) if failure else ()),
         )
@@ -111,6 +119,17 @@ def _unusable(volume_id: VolumeId, trouble: Trouble) -> Ailment:
             f"volume {volume_id}: its file system doesn't work: {trouble}; delete the pods that "
             "use it on this node, then it is checked and mounted again"
         ),
+    )
+
+
+def _lost(volume_id: VolumeId, reason: str) -> Ailment:
+    return Ailment(
+        reason="WritesLost",
+        message=(
+            f"volume {volume_id}: what a pod wrote last could not be written to its disk when the "
+            f"volume was taken away from it: {reason}; check the data, or restore a snapshot"
+        ),
+        usable=True,
     )
 
 

@@ -13,6 +13,7 @@ from csi_exoblock.host.jobs import Jobs
 from csi_exoblock.host.mountpoints import make_file, make_folder, remove
 from csi_exoblock.host.mounts import Mount, Mounts, real_path
 from csi_exoblock.host.readonly import is_read_only, set_read_only
+from csi_exoblock.host.writeback import WriteBack
 from csi_exoblock.model import Access, AccessMode, BlockAccess, MountAccess, VolumeId
 from csi_exoblock.node.mounting import wants_read_only
 from csi_exoblock.node.repair import Repair
@@ -32,12 +33,14 @@ class Publishing:
         devices: Devices,
         mounts: Mounts,
         repair: Repair,
+        write_back: WriteBack,
     ) -> None:
         self._holds = holds
         self._jobs = jobs
         self._devices = devices
         self._mounts = mounts
         self._repair = repair
+        self._write_back = write_back
 
     def publish(
         self,
@@ -83,10 +86,16 @@ class Publishing:
         Raises:
             WrongState: The target is in use, or holds files although nothing is mounted there.
             OperationPending: Another call works on the volume.
-            HostError: A command failed.
+            HostError: A command failed, or what was written to a raw device can't be written back;
+                the latter is said only once.
             DeadlineExceeded: The deadline came first.
         """
-        with self._holds.hold(f"volume {volume_id}" if volume_id else f"path {target_path}"):
+        volume = f"volume {volume_id}" if volume_id else f"path {target_path}"
+        with self._holds.hold(volume):
+            logs.step("unpublish: writing back")
+            for layer in self._mounts.at(target_path):
+                if layer.is_block and layer.device is not None:
+                    self._write_back.sync_device(volume, target_path, layer.device)
             logs.step("unpublish: unmounting")
             self._mounts.unmount(target_path, deadline)
             logs.step("unpublish: removing the target")

@@ -11,9 +11,10 @@ from csi_exoblock.config import Timing
 from csi_exoblock.errors import WrongState
 from csi_exoblock.host.devices import BlockDevice, DeviceNumber, Devices
 from csi_exoblock.host.exclusive import is_in_use
-from csi_exoblock.host.holders import Holders
+from csi_exoblock.host.holders import Holders, listed
 from csi_exoblock.host.liveness import Trouble
 from csi_exoblock.host.mounts import Mount, Mounts, real_path
+from csi_exoblock.host.thawing import Thawing
 from csi_exoblock.host.writeback import WriteBack
 from csi_exoblock.model import Filesystem, VolumeId
 
@@ -32,12 +33,14 @@ class Release:
         mounts: Mounts,
         holders: Holders,
         write_back: WriteBack,
+        thawing: Thawing,
         timing: Timing,
     ) -> None:
         self._devices = devices
         self._mounts = mounts
         self._holders = holders
         self._write_back = write_back
+        self._thawing = thawing
         self._timing = timing
 
     def release(self, volume_id: VolumeId, path: Path, deadline: Deadline) -> None:
@@ -53,19 +56,41 @@ class Release:
         """
         logs.step("unstage: looking for other mounts")
         device = self._devices.look(volume_id.uuid)
+        if device is None:
+            self._devices.refuse_unreadable(volume_id.uuid)
         layers = self._mounts.at(path)
         numbers = self._numbers(volume_id, device, layers)
         superblocks = {each.superblock for each in layers if each.filesystem in _OURS}
         self._refuse_mounts(volume_id, numbers, superblocks, apart_from=real_path(path))
         logs.step("unstage: writing back")
         if layers:
-            self._write_back.write(path)
+            self._write_back.sync_file_system(f"volume {volume_id}", path)
         logs.step("unstage: unmounting")
         self._mounts.unmount(path, deadline)
         logs.step("unstage: proving that the disk is free")
         self._refuse_mounts(volume_id, numbers, superblocks, apart_from=None)
         if device is not None:
+            self._sync(volume_id, device)
             self._wait_until_free(volume_id, device, deadline)
+            self._sync(volume_id, device)
+
+    def recover_frozen(self, volume_id: VolumeId, device: BlockDevice, deadline: Deadline) -> None:
+        """Thaw what an earlier driver left frozen on a disk that isn't mounted any more (D13).
+
+        Nothing is done about a disk that somebody uses: a job may be at work on it.
+
+        Raises:
+            HostError: The disk doesn't answer.
+            DeadlineExceeded: The caller's time ended first.
+        """
+        patience = deadline.within(self._timing.device_in_use)
+        numbers = self._devices.numbers(device)
+        while is_in_use(device) and not self._holders.of_device(numbers):
+            if not patience.remaining():
+                deadline.check()
+                self._thaw(volume_id, device)
+                return
+            deadline.wait(min(self._timing.device_poll, patience.remaining()))
 
     def clear_vanished(self, device: BlockDevice, path: Path, deadline: Deadline) -> None:
         """Unmount from a path what was mounted from a disk that is no longer there.
@@ -114,21 +139,37 @@ class Release:
     def _wait_until_free(
         self, volume_id: VolumeId, device: BlockDevice, deadline: Deadline
     ) -> None:
-        """Return when nobody, in any mount namespace, has the device in use (D4, D6).
+        """Return when nobody on this host holds the device in any way (D4, D6).
 
         Raises:
             WrongState: Somebody keeps it; the message says who.
+            HostError: That can't be found out.
             DeadlineExceeded: The caller's time ended first.
         """
+        numbers = self._devices.numbers(device)
         patience = deadline.within(self._timing.device_in_use)
-        while is_in_use(device):
+        while (claimed := is_in_use(device)) or self._holders.of_device(numbers):
             if not patience.remaining():
                 deadline.check()
+                users = self._holders.of_device(numbers)
+                if claimed and not users and self._thaw(volume_id, device):
+                    continue
                 raise WrongState(
-                    f"volume {volume_id}: device {device.path} is still in use by "
-                    f"{self._holders.of_device(device.number)}"
+                    f"volume {volume_id}: device {device.path} is still in use by {listed(users)}"
                 )
             deadline.wait(min(self._timing.device_poll, patience.remaining()))
+
+    def _thaw(self, volume_id: VolumeId, device: BlockDevice) -> bool:
+        """Thaw the file system on a disk or a partition of it; return whether one was frozen."""
+        logs.step("thawing a frozen file system that nobody uses")
+        parts = (self._devices.at(number) for number in sorted(self._devices.numbers(device)))
+        thawed = [part.name for part in parts if self._thawing.thaw(part)]
+        if thawed:
+            log.warning("file system was left frozen, thawed it", extra={"devices": thawed})
+        return bool(thawed)
+
+    def _sync(self, volume_id: VolumeId, device: BlockDevice) -> None:
+        self._write_back.sync_device(f"volume {volume_id}", device.path, device.number)
 
     def _numbers(
         self, volume_id: VolumeId, device: BlockDevice | None, layers: tuple[Mount, ...]

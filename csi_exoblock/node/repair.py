@@ -70,6 +70,7 @@ class Repair:
             self._repairs.begin(volume_id, path, device)
             self._release.clear_broken(volume_id, mount, broken, deadline)
         found = self._devices.at(device)
+        self._release.recover_frozen(volume_id, found, deadline)
         check = context.fsck is FsckPolicy.AUTO
         self._mounter.mount(volume_id, found, path, access, deadline, check=check, grow=False)
         self.forget(volume_id)

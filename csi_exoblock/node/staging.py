@@ -14,6 +14,7 @@ from csi_exoblock.host.formatting import Formatter
 from csi_exoblock.host.jobs import Jobs
 from csi_exoblock.host.liveness import Liveness
 from csi_exoblock.host.mounts import Mount, Mounts
+from csi_exoblock.host.writeback import WriteBack
 from csi_exoblock.model import Access, BlockAccess, MountAccess, VolumeId
 from csi_exoblock.node.mounting import VolumeMounter, flags_of, wants_read_only
 from csi_exoblock.node.release import Release
@@ -39,6 +40,7 @@ class Staging:
         liveness: Liveness,
         release: Release,
         repair: Repair,
+        write_back: WriteBack,
     ) -> None:
         self._holds = holds
         self._jobs = jobs
@@ -50,6 +52,7 @@ class Staging:
         self._liveness = liveness
         self._release = release
         self._repair = repair
+        self._write_back = write_back
 
     def stage(
         self,
@@ -76,6 +79,7 @@ class Staging:
         with self._holds.hold(volume):
             self._jobs.check(volume)
             self._repair.forget(volume_id)
+            self._write_back.forget(volume)
             try:
                 self._stage(volume_id, staging_path, access, context, deadline)
             except (WrongState, ForeignContent) as error:
@@ -123,6 +127,8 @@ class Staging:
         if self._is_staged(volume_id, device, staging_path, access, deadline):
             self._fill(volume_id, device, staging_path, access, context, deadline)
             return
+        logs.step("stage: looking for a frozen file system")
+        self._release.recover_frozen(volume_id, device, deadline)
         logs.step("stage: probing")
         formatted = self._prepare(volume_id, device, access, context, deadline)
         self._mounter.mount(

@@ -112,6 +112,23 @@ def test_a_link_to_a_disk_with_another_serial_or_none_is_a_mismatch(
     assert serial in str(caught.value)
 
 
+def test_a_disk_whose_serial_can_t_be_read_is_not_absent(host: Host) -> None:  # D4
+    host.add("vdb", serial="")
+    host.link(MINE, "vdb")
+
+    with pytest.raises(HostError, match="vdb, which its link names, doesn't tell its serial"):
+        host.devices.refuse_unreadable(MINE)
+
+
+def test_a_disk_that_is_absent_or_another_one_is_absent(host: Host) -> None:  # D4
+    host.devices.refuse_unreadable(MINE)
+    host.add("vdb", serial=serial_of(OTHER))
+    host.add("vda", serial="")
+    host.link(MINE, "vdb")
+
+    host.devices.refuse_unreadable(MINE)
+
+
 def test_two_disks_with_one_serial_are_both_refused(host: Host) -> None:
     host.add("vdb", serial=serial_of(MINE))
     host.add("vdc", serial=serial_of(MINE))

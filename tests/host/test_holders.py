@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
 
 import pytest
 
+from csi_exoblock.errors import HostError
 from csi_exoblock.host.devices import DeviceNumber
-from csi_exoblock.host.holders import Holders
+from csi_exoblock.host.holders import Holders, listed
 from csi_exoblock.host.workers import Room, Workers
 
 pytestmark = pytest.mark.fast
 
 DEVICE = DeviceNumber(253, 16)
+DEVICES = frozenset({DEVICE, DeviceNumber(253, 17)})
 ROOT = "27 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw"
 MOUNTED = "612 540 253:16 / /data rw,relatime - ext4 /dev/vdb rw,stripe=16"
 # Its number only begins the same.
@@ -21,7 +24,12 @@ OTHER = "613 540 253:160 / /other rw,relatime - ext4 /dev/vdk rw"
 
 @pytest.fixture
 def holders(tmp_path: pathlib.Path) -> Holders:
-    return Holders(workers=Workers(Room(), patience_seconds=5.0, only_informs=True), proc=tmp_path)
+    (tmp_path / "self").mkdir()
+    return Holders(
+        workers=Workers(Room(), patience_seconds=5.0, only_informs=False),
+        proc=tmp_path,
+        sysfs=tmp_path / "sysfs",
+    )
 
 
 def add_process(proc: pathlib.Path, pid: int, name: str, *mounts: str) -> None:
@@ -41,7 +49,7 @@ def test_who_has_the_device_mounted_in_a_namespace_of_its_own_is_named(
     (tmp_path / "4101").mkdir()  # it ends while it is looked at
     (tmp_path / "sys").mkdir()
 
-    assert holders.of_device(DEVICE) == "pid 4100 (postgres)"
+    assert holders.of_device(DEVICES) == ("a mount at /data for pid 4100 (postgres)",)
 
 
 def test_who_has_a_file_of_the_file_system_open_is_named(
@@ -54,17 +62,49 @@ def test_who_has_a_file_of_the_file_system_open_is_named(
     add_process(tmp_path, 7, "tail")
     (tmp_path / "7" / "fd" / "3").symlink_to(file_system)
 
-    assert holders.of_mount(file_system) == "pid 7 (tail)"
+    assert holders.of_mount(file_system, DEVICE) == "pid 7 (tail)"
 
 
 def test_nobody_is_said_to_be_nobody(holders: Holders, tmp_path: pathlib.Path) -> None:
     add_process(tmp_path, 1, "systemd", ROOT, OTHER)
 
-    assert holders.of_device(DEVICE) == "nobody that /proc shows"
+    assert holders.of_device(DEVICES) == ()
+    assert listed(()) == "nobody that /proc shows"
 
 
 def test_of_many_eight_are_named(holders: Holders, tmp_path: pathlib.Path) -> None:
     for pid in range(100, 120):
         add_process(tmp_path, pid, "worker", MOUNTED)
 
-    assert holders.of_device(DEVICE).count("pid ") == 8
+    assert len(holders.of_device(DEVICES)) == 8
+
+
+def test_what_device_mapper_or_mdraid_makes_of_a_disk_holds_it(
+    holders: Holders, tmp_path: pathlib.Path
+) -> None:  # D4: a mapper that was left open, on the disk or on a partition
+    for number, name in (("253:16", "dm-0"), ("253:17", "md127")):
+        (tmp_path / "sysfs" / "dev" / "block" / number / "holders" / name).mkdir(parents=True)
+
+    assert holders.of_device(DEVICES) == ("dm-0", "md127")
+
+
+def test_a_btrfs_is_found_by_its_device_although_its_number_is_invented(
+    holders: Holders, tmp_path: pathlib.Path
+) -> None:  # D4: /dev of that mount namespace has no such node
+    add_process(tmp_path, 9, "postgres", ROOT, "99 27 0:77 / /data rw - btrfs /dev/vdgone rw")
+    block = tmp_path / "sysfs" / "dev" / "block"
+    block.mkdir(parents=True)
+    (block / "253:16").symlink_to("../../devices/virtio3/block/vdgone")
+
+    assert holders.of_device(DEVICES) == ("a mount at /data for pid 9 (postgres)",)
+
+
+def test_a_search_that_hangs_proves_nothing(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "self").mkdir()
+    os.mkfifo(tmp_path / "self" / "mountinfo")
+    workers = Workers[tuple[str, ...]](Room(), patience_seconds=0.01, only_informs=False)
+
+    with pytest.raises(HostError, match="doesn't answer"):
+        Holders(workers=workers, proc=tmp_path).of_device(DEVICES)
+    with (tmp_path / "self" / "mountinfo").open("w"):
+        pass

@@ -1,0 +1,113 @@
+"""Thaw file systems that were frozen and then unmounted everywhere (D13).
+
+A backup freezes a file system (`fsfreeze`) and dies. The kernel keeps a frozen file system, and its
+disk with it, when the last mount goes, and then no path leads to it any more. Nothing shows that a
+file system is frozen, and thawing one would steal it from a backup at work, so only one that nobody
+uses is thawed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from csi_exoblock.errors import HostError
+from csi_exoblock.host.devices import BlockDevice, DeviceNumber
+from csi_exoblock.host.processes import Processes, Sought
+from csi_exoblock.host.workers import Workers
+from csi_exoblock.model import Filesystem
+
+_LIBC = ctypes.CDLL(None, use_errno=True)
+
+# Source: Linux, include/uapi/asm-generic/unistd.h (the same on every architecture) and mount.h.
+_FSOPEN, _FSCONFIG, _FSMOUNT = 430, 431, 432
+_CLOEXEC = 1
+_SET_FLAG, _SET_STRING, _CREATE = 0, 1, 6
+
+# Source: Linux, include/uapi/linux/fs.h: _IOWR('X', 120, int)
+_FITHAW = 0xC0045878
+
+
+class Thawing:
+    """Mounts a disk where nobody sees it, and thaws what is found frozen there."""
+
+    def __init__(self, *, workers: Workers[bool], processes: Processes) -> None:
+        self._workers = workers
+        self._processes = processes
+
+    def thaw(self, device: BlockDevice) -> bool:
+        """Thaw the file system of a disk that is busy although it is mounted nowhere.
+
+        Returns:
+            Whether it was frozen, and nobody had it open.
+
+        Raises:
+            HostError: The disk doesn't answer.
+        """
+        try:
+            return self._workers.run(f"thawing {device.path}", lambda: self._thaw(device))
+        except OSError as error:
+            raise HostError(f"thawing {device.path}: {error}") from error
+
+    def _thaw(self, device: BlockDevice) -> bool:
+        with _mounted_privately(device) as mount:
+            if mount is None:
+                return False
+            number = DeviceNumber.of(os.fstat(mount).st_dev)
+            sought = Sought(devices=frozenset(), filesystems=frozenset({number}))
+            if any(self._processes.using(sought)):  # it was unmounted lazily, and is in use
+                return False
+            root = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=mount)
+            try:
+                fcntl.ioctl(root, _FITHAW, 0)
+            except OSError as error:
+                if error.errno == errno.EINVAL:  # it wasn't frozen
+                    return False
+                raise
+            finally:
+                os.close(root)
+            return True
+
+
+@contextmanager
+def _mounted_privately(device: BlockDevice) -> Iterator[int | None]:
+    """Mount a busy device at no path at all, inside the block; `None` where that isn't possible.
+
+    The kernel gives a device that is busy with one file system to nobody but that file system: any
+    other type is refused, and so is the same one if its write protection is asked for otherwise.
+    The mount ends with its descriptor, so it goes even when the driver is killed.
+    """
+    attempts = ((kind, read_only) for kind in Filesystem for read_only in (False, True))
+    mount = next(filter(None, (_mount(device, *each) for each in attempts)), None)
+    try:
+        yield mount
+    finally:
+        if mount is not None:
+            os.close(mount)
+
+
+def _mount(device: BlockDevice, kind: Filesystem, read_only: bool) -> int | None:
+    with contextlib.suppress(OSError):
+        context = _call(_FSOPEN, kind.encode(), _CLOEXEC)
+        try:
+            _call(_FSCONFIG, context, _SET_STRING, b"source", os.fsencode(device.path), 0)
+            if read_only:
+                _call(_FSCONFIG, context, _SET_FLAG, b"ro", None, 0)
+            _call(_FSCONFIG, context, _CREATE, None, None, 0)
+            return _call(_FSMOUNT, context, _CLOEXEC, 0)
+        finally:
+            os.close(context)
+    return None
+
+
+def _call(number: int, *arguments: int | bytes | None) -> int:
+    result: int = _LIBC.syscall(number, *arguments)
+    if result < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+    return result

@@ -1,0 +1,161 @@
+"""D13: a file system that was frozen and unmounted doesn't keep its disk for ever."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable
+
+import grpc
+import pytest
+
+from tests.node.conftest import Volume, mount_capability
+from tests.node.disks import Disk, kept_in_another_namespace, mounts_of, run
+from tests.support.driver_process import DriverProcess
+from tests.support.grpc_errors import refused
+
+pytestmark = pytest.mark.root
+
+filesystems = pytest.mark.parametrize("filesystem", ["ext4", "ext3", "xfs", "btrfs"])
+
+
+def freeze(volume: Volume) -> None:
+    run("fsfreeze", "--freeze", str(volume.staging))
+
+
+def thaw(volume: Volume) -> None:
+    run("fsfreeze", "--unfreeze", str(volume.staging))
+
+
+@filesystems
+def test_a_volume_that_was_left_frozen_is_unstaged_and_staged_again(
+    volume: Volume, filesystem: str
+) -> None:
+    volume.stage(filesystem)
+    target = volume.publish(capability=mount_capability(filesystem))
+    (target / "canary").write_text("mine")
+    freeze(volume)
+    volume.unpublish()
+
+    volume.unstage()
+
+    assert mounts_of(volume.disk.path) == []
+    volume.stage(filesystem)
+    assert (volume.staging / "canary").read_text() == "mine"
+    (volume.staging / "file").write_text("works")
+
+
+@filesystems
+def test_a_disk_that_an_earlier_driver_left_frozen_is_staged(
+    volume: Volume, filesystem: str
+) -> None:
+    volume.stage(filesystem)
+    (volume.staging / "canary").write_text("mine")
+    freeze(volume)
+    run("umount", str(volume.staging))
+
+    volume.stage(filesystem)
+
+    assert (volume.staging / "canary").read_text() == "mine"
+    (volume.staging / "file").write_text("works")
+    assert mounts_of(volume.disk.path) == [str(volume.staging)]
+
+
+def test_a_read_only_file_system_that_was_left_frozen_is_unstaged(volume: Volume) -> None:
+    volume.disk.format("ext4")
+    volume.stage(flags=("ro",))
+    freeze(volume)
+
+    volume.unstage()
+
+
+def test_a_partition_that_was_left_frozen_is_unstaged(volume: Volume) -> None:
+    volume.disk.write(510, b"\x55\xaa")
+    run("addpart", str(volume.disk.path), "1", "2048", "1048576")
+    try:
+        run("mkfs.ext4", "-q", f"{volume.disk.path}p1")
+        volume.stage(context={"partition": "1"})
+        freeze(volume)
+        volume.unstage()
+    finally:
+        run("delpart", str(volume.disk.path), "1")
+
+
+@pytest.mark.parametrize("filesystem", ["ext4", "xfs", "btrfs"])
+def test_a_freezer_at_work_is_left_alone(volume: Volume, filesystem: str) -> None:
+    volume.stage(filesystem)
+    freeze(volume)
+    freezer = subprocess.Popen(["cat"], stdin=subprocess.PIPE, cwd=volume.staging)
+    try:
+        with refused(grpc.StatusCode.FAILED_PRECONDITION, f"pid {freezer.pid} ("):
+            volume.unstage()
+        thaw(volume)  # it wasn't thawed: a second thaw fails
+    finally:
+        freezer.communicate()
+
+    volume.unstage()
+
+
+@pytest.mark.parametrize("filesystem", ["ext4", "xfs", "btrfs"])
+def test_a_freezer_whose_file_system_was_unmounted_lazily_is_left_alone(
+    volume: Volume, filesystem: str
+) -> None:
+    volume.stage(filesystem)
+    freeze(volume)
+    held = os.open(volume.staging, os.O_RDONLY)
+    try:
+        run("umount", "--lazy", str(volume.staging))
+        with refused(grpc.StatusCode.FAILED_PRECONDITION, "still in use by"):
+            volume.unstage()
+        run("fsfreeze", "--unfreeze", f"/proc/{os.getpid()}/fd/{held}")
+    finally:
+        os.close(held)
+
+    volume.unstage()
+
+
+@pytest.mark.parametrize("filesystem", ["ext4", "btrfs"])
+def test_what_is_frozen_in_another_mount_namespace_is_left_alone(
+    volume: Volume, filesystem: str
+) -> None:
+    volume.stage(filesystem)
+    with kept_in_another_namespace(volume.disk.path) as keeper:
+        freeze(volume)
+        with refused(grpc.StatusCode.FAILED_PRECONDITION, f"pid {keeper.pid} ("):
+            volume.unstage()
+        run(
+            "nsenter",
+            f"--mount=/proc/{keeper.pid}/ns/mnt",
+            "fsfreeze",
+            "--unfreeze",
+            str(volume.staging),
+        )
+
+    volume.unstage()
+
+
+def test_a_repair_goes_on_after_a_freeze(
+    volume: Volume,
+) -> None:  # D7
+    volume.stage()
+    run("mount", "-o", "remount,ro", str(volume.staging))
+    freeze(volume)
+
+    for _ in range(2):
+        try:
+            target = volume.publish()
+        except grpc.RpcError:
+            continue
+    (target / "file").write_text("works again")
+
+
+def test_a_disk_at_which_somebody_works_is_not_waited_for(
+    start_node: Callable[..., DriverProcess], make_volume: Callable[..., Volume], disk: Disk
+) -> None:  # D10: it is told at once that it is in use, and asks again
+    node = start_node("--device-in-use-timeout", "1000s")
+    volume = make_volume(disk, node)
+    volume.stage()
+    with kept_in_another_namespace(disk.path):
+        run("umount", str(volume.staging))
+        with refused(grpc.StatusCode.ABORTED, "in use"):
+            volume.stage()
