@@ -39,14 +39,13 @@ _WORDS_LENGTH = 300  # an error page of a proxy is longer than what a user reads
 
 def volume(zone: ZoneName, body: Any) -> Volume:
     """Read a `block-storage-volume`."""
-    instance = body.get("instance")
     snapshots = body.get("block-storage-snapshots") or ()
     return Volume(
         id=VolumeId(zone, UUID(body["id"])),
         name=body.get("name") or "",
         size_gib=int(body.get("size") or 0),
         state=VolumeState(body.get("state")),
-        attached_to=NodeId(zone, UUID(instance["id"])) if instance else None,
+        attached_to=_attached_to(zone, body.get("instance")),
         labels=dict(body.get("labels") or {}),
         snapshot_ids=tuple(SnapshotId(zone, UUID(each["id"])) for each in snapshots),
         created_at=_moment(body.get("created-at")),
@@ -193,6 +192,12 @@ def _understanding() -> Iterator[None]:
         raise ApiUnavailable(f"an entry of a list can't be understood: {what}") from error
 
 
+def _attached_to(zone: ZoneName, instance: Any) -> NodeId | None:
+    """Read which instance has a volume; one that nobody has says null, {} or an empty id."""
+    id = (instance or {}).get("id")
+    return NodeId(zone, UUID(id)) if id else None
+
+
 def _moment(text: str | None) -> datetime | None:
     if not text:
         return None
@@ -210,4 +215,6 @@ def _words(body: Any) -> Iterator[str]:
         if body.get(field):
             yield str(body[field])
     for each in body.get("errors") or ():
-        yield " ".join(str(each[field]) for field in ("location", "detail") if each.get(field))
+        words = (each.get(field) for field in ("location", "message", "detail"))
+        if said := " ".join(str(word) for word in words if word and word != body.get("message")):
+            yield said

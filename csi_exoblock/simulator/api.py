@@ -9,7 +9,7 @@ import asyncio
 
 from aiohttp import web
 
-from csi_exoblock.simulator import refusals, wire
+from csi_exoblock.simulator import instance_types, refusals, wire
 from csi_exoblock.simulator.attachments import Attachments
 from csi_exoblock.simulator.cloud import Cloud
 from csi_exoblock.simulator.durations import RESIZE
@@ -35,7 +35,7 @@ class Api:
         self._attachments = Attachments(cloud)
         self._snapshots = Snapshots(cloud)
         self._visibility = Visibility(cloud)
-        self._encoder = wire.Encoder()
+        self._encoder = wire.Encoder(cloud)
 
     def routes(self) -> list[web.RouteDef]:
         """Return every route of the API."""
@@ -45,6 +45,7 @@ class Api:
             ("GET", "/zone", "list-zones", self._list_zones),
             ("GET", "/operation/{id}", "get-operation", self._get_operation),
             ("GET", "/instance/{id}", "get-instance", self._get_instance),
+            ("GET", "/instance-type/{id}", "get-instance-type", self._get_instance_type),
             ("GET", "/quota", "list-quotas", self._list_quotas),
             ("GET", "/quota/{id}", "get-quota", self._get_quota),
             ("GET", volumes, "list-block-storage-volumes", self._list_volumes),
@@ -85,6 +86,9 @@ class Api:
     async def _get_instance(self, request: ApiRequest) -> bytes:
         return wire.encode(wire.instance(request.zone.instance(request.id)))
 
+    async def _get_instance_type(self, request: ApiRequest) -> bytes:
+        return wire.encode(instance_types.describe(request.id))
+
     async def _list_quotas(self, request: ApiRequest) -> bytes:
         rows = [wire.quota(self._cloud, resource) for resource in self._cloud.quotas]
         return wire.encode({"quotas": rows})
@@ -95,7 +99,7 @@ class Api:
     async def _list_volumes(self, request: ApiRequest) -> bytes:
         zone, instance = request.zone, request.instance
         volumes = zone.attached_to(instance) if instance else zone.volumes.values()
-        return self._encoder.many("block-storage-volumes", self._visibility.listed(volumes))
+        return self._encoder.listed("block-storage-volumes", self._visibility.listed(volumes))
 
     async def _create_volume(self, request: ApiRequest) -> bytes:
         body = request.body
@@ -142,7 +146,7 @@ class Api:
 
     async def _list_snapshots(self, request: ApiRequest) -> bytes:
         snapshots = self._visibility.listed(request.zone.snapshots.values())
-        return self._encoder.many("block-storage-snapshots", snapshots)
+        return self._encoder.listed("block-storage-snapshots", snapshots)
 
     async def _get_snapshot(self, request: ApiRequest) -> bytes:
         return self._encoder.one(self._visibility.shown(request.zone.snapshot(request.id)))
@@ -157,7 +161,9 @@ class Api:
     def _require_readable(self, operation: Operation) -> None:
         answer = self._cloud.modes.answer(Question.OPERATIONS)
         if answer == "denied":
-            raise refusals.forbidden("get-operation")
+            raise refusals.forbidden()
+        if answer == "missing":
+            raise refusals.not_found("operation", operation.id)
         if answer == "briefly" and operation.finished_at is not None:
             age_seconds = self._cloud.clock() - operation.finished_at
             if age_seconds > self._cloud.latencies.scaled(_READABLE_SECONDS):

@@ -14,6 +14,7 @@ from csi_exoblock.simulator.cloud import Cloud, Zone
 from csi_exoblock.simulator.modes import Question
 from csi_exoblock.simulator.quotas import Resource
 from csi_exoblock.simulator.resources import (
+    Instance,
     InstanceState,
     Kind,
     Operation,
@@ -38,8 +39,11 @@ class Attachments:
         if volume.instance:
             raise refusals.conflict(f"volume {id} is attached to instance {volume.instance}")
         require_settled(volume)
+        _require_unlocked(instance)
         if instance.state in _GOING:
             raise refusals.conflict(f"instance {instance_id} is {instance.state}")
+        if not instance.size.can_have_volumes:
+            raise refusals.too_small_an_instance()
         others = zone.attached_to(instance_id)
         self._cloud.quotas.require(Resource.ATTACHMENTS, len(others) + 1)
         self._require_no_collision(instance_id, others)
@@ -52,7 +56,7 @@ class Attachments:
         if not self._is_stuck(volume):
             require_settled(volume)
         if volume.instance is None:
-            raise refusals.conflict(f"volume {id} is not attached")
+            raise refusals.not_attached()
         self._require_detachable(zone, volume.instance)
         self._require_no_collision(volume.instance, zone.attached_to(volume.instance))
         zone.put(replace(volume, state=VolumeState.DETACHING))
@@ -84,6 +88,8 @@ class Attachments:
         return on_the_way and not self._cloud.is_under_way(volume.id)
 
     def _require_detachable(self, zone: Zone, instance_id: UUID) -> None:
+        if instance_id in zone.instances:
+            _require_unlocked(zone.instances[instance_id])
         if self._cloud.modes.has(Question.DETACH_STOPPED, "accepted"):
             return
         instance = zone.instance(instance_id)
@@ -95,3 +101,8 @@ class Attachments:
             return
         if any(other.state in (VolumeState.ATTACHING, VolumeState.DETACHING) for other in others):
             raise refusals.conflict(f"instance {instance_id} is busy")
+
+
+def _require_unlocked(instance: Instance) -> None:
+    if instance.is_locked:
+        raise refusals.locked("instance", instance.id)

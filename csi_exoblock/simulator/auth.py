@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -17,6 +18,8 @@ from urllib.parse import parse_qs
 
 from csi_exoblock.simulator import refusals
 from csi_exoblock.simulator.refusals import Refusal
+
+log = logging.getLogger(__name__)
 
 _SCHEME: Final = "EXO2-HMAC-SHA256 "
 
@@ -71,41 +74,47 @@ class Credentials:
             now: Seconds since the epoch.
 
         Raises:
-            Refusal: 401 for no or an unreadable signature; 403 for an unknown key, an expired or a
-                wrong one, and for an operation that is not in the key's role.
+            Refusal: The key or the signature is not good, or the operation is not in the key's
+                role.
         """
         fields = _parse(request.authorization)
         key = self._keys.get(fields["credential"])
         if key is None:
-            raise Refusal(403, "unknown API key")
+            raise _bad("unknown API key")
         if int(fields["expires"]) <= now:
-            raise Refusal(403, "the signature has expired")
+            raise _bad("the signature has expired")
         signed_names = fields.get("signed-query-args", "")
         text = _text_to_sign(request, signed_names, fields["expires"])
         expected = base64.b64encode(hmac.digest(key.secret, text, hashlib.sha256))
         if not hmac.compare_digest(expected, fields["signature"].encode()):
-            raise Refusal(403, "the signature is wrong")
+            raise _bad("the signature is wrong")
         if key.role is not None and operation not in key.role:
-            raise refusals.forbidden(operation)
+            raise refusals.forbidden()
 
 
 def _parse(header: str | None) -> dict[str, str]:
     """Read the fields of the header, and see that none is missing."""
     if header is None or not header.startswith(_SCHEME):
-        raise Refusal(401, "the request is not signed with EXO2-HMAC-SHA256")
+        raise _bad("the request is not signed with EXO2-HMAC-SHA256")
     pairs = (part.partition("=") for part in header.removeprefix(_SCHEME).split(","))
     fields = {name: value for name, _, value in pairs}
     if not {"credential", "expires", "signature"} <= fields.keys():
-        raise Refusal(401, "the signature lacks credential, expires or signature")
+        raise _bad("the signature lacks credential, expires or signature")
     if not fields["expires"].isascii() or not fields["expires"].isdigit():
-        raise Refusal(401, "the expiry of the signature is no time")
+        raise _bad("the expiry of the signature is no time")
     return fields
+
+
+def _bad(why: str) -> Refusal:
+    """Refuse a request as the API does, which never says why, and tell it to the log instead."""
+    log.info("refused: %s", why)
+    return refusals.bad_signature()
 
 
 def _text_to_sign(request: SignedRequest, signed_names: str, expires: str) -> bytes:
     arguments = parse_qs(request.query)
     if signed_names != ";".join(sorted(arguments)):
-        raise Refusal(403, "the signature does not cover the query")
+        raise _bad("the signature does not cover the query")
     # Repeated arguments are named but not signed: so does the vendor's own client.
     values = (arguments[name] for name in sorted(arguments))
     signed_values = "".join(value[0] for value in values if len(value) == 1)

@@ -59,8 +59,9 @@ class Body:
         return labels
 
     def change(self) -> Change:
-        """Return what an update asks for: a field that is absent stays, null labels go."""
-        return Change(name=self.name(), labels=self.labels() if "labels" in self._fields else None)
+        """Return what an update asks for: a field that is absent or null stays; no other counts."""
+        is_given = self._fields.get("labels") is not None
+        return Change(name=self.name(), labels=self.labels() if is_given else None)
 
     def reference(self, field: str) -> UUID | None:
         """Return the id of an object that the body refers to, or None when absent."""

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import copy
 import random
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from uuid import UUID
 
 from csi_exoblock.simulator import refusals
 from csi_exoblock.simulator.durations import Latencies
-from csi_exoblock.simulator.modes import Modes
+from csi_exoblock.simulator.instance_types import InstanceSize
+from csi_exoblock.simulator.modes import Modes, Question
 from csi_exoblock.simulator.quotas import Quotas
 from csi_exoblock.simulator.resources import (
     Change,
@@ -27,6 +29,7 @@ from csi_exoblock.simulator.resources import (
 )
 
 _OPERATIONS_KEPT = 100_000
+_USAGE_LAG_SECONDS = 120.0  # the real one takes minutes
 
 
 @dataclass(slots=True)
@@ -96,6 +99,7 @@ class Cloud:
         self.operations: dict[UUID, Operation] = {}
         self.listed_zones: tuple[str, ...] = tuple(self.zones)
         """What the list of zones shows, which may lack some of them."""
+        self._deleted: deque[tuple[float, Volume | Snapshot]] = deque()
         self.random = random
         self._settings_at_start = copy.deepcopy((latencies, modes))
 
@@ -103,6 +107,7 @@ class Cloud:
         """Become as at the start: empty but for the local instances; ids go on."""
         self.operations.clear()
         self.listed_zones = tuple(self.zones)
+        self._deleted.clear()
         self.quotas = Quotas()
         self.latencies, self.modes = copy.deepcopy(self._settings_at_start)
         for zone in self.zones.values():
@@ -129,6 +134,18 @@ class Cloud:
         """Yield the volumes of every zone."""
         for zone in self.zones.values():
             yield from zone.volumes.values()
+
+    def remember_deleted(self, resource: Volume | Snapshot) -> None:
+        """Remember that something was deleted just now."""
+        self._deleted.append((self.clock(), resource))
+
+    def deleted_lately(self) -> list[Volume | Snapshot]:
+        """Return what was deleted, but is still counted as used."""
+        oldest = self.clock() - self.latencies.scaled(_USAGE_LAG_SECONDS)
+        while self._deleted and self._deleted[0][0] < oldest:
+            self._deleted.popleft()
+        lags = self.modes.has(Question.QUOTA_USAGE, "lags")
+        return [resource for _, resource in self._deleted] if lags else []
 
     def instance_having(self, zone: str, volume_id: str) -> str | None:
         """Return the id of the instance that has a volume, None where it is free or no volume."""
@@ -177,7 +194,13 @@ class Cloud:
         return operation
 
     def add_instance(
-        self, zone: Zone, *, id: UUID | None = None, name: str = "", is_local: bool = False
+        self,
+        zone: Zone,
+        *,
+        id: UUID | None = None,
+        name: str = "",
+        size: InstanceSize = InstanceSize.MEDIUM,
+        is_local: bool = False,
     ) -> Instance:
         """Add a running instance."""
         id = id or self.new_id()
@@ -186,6 +209,7 @@ class Cloud:
             name=name or f"instance-{id}",
             state=InstanceState.RUNNING,
             created_at=self.clock(),
+            size=size,
             is_local=is_local,
         )
         zone.put(instance)

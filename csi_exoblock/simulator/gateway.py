@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from http import HTTPStatus
 from typing import Final
 from uuid import UUID
 
@@ -122,7 +121,7 @@ class Gateway:
         try:
             response = _json(await handler(await self._read(request, call, rule)))
         except Refusal as refusal:
-            response = _json(wire.encode({"message": refusal.message}), self._status(refusal))
+            response = self._refuse(refusal)
         return await after_effect(rule, request, self._time_scale) or response
 
     async def _read(self, request: web.Request, call: Call, rule: Rule | None) -> ApiRequest:
@@ -141,15 +140,25 @@ class Gateway:
             base_url=f"{request.scheme}://{request.host}",
         )
 
-    def _status(self, refusal: Refusal) -> int:
-        if refusal.status != HTTPStatus.CONFLICT:
-            return refusal.status
-        return int(self._cloud.modes.answer(Question.REFUSAL_STATUS))
+    def _refuse(self, refusal: Refusal) -> web.Response:
+        modes = self._cloud.modes
+        status = refusal.status
+        if refusal.by_state and not modes.has(Question.REFUSAL_STATUS, "as-seen"):
+            status = int(modes.answer(Question.REFUSAL_STATUS))
+        if modes.has(Question.ERROR_BODY, "problem"):
+            response = _json(wire.encode(wire.problem(status, refusal.message)), status)
+            response.content_type = "application/problem+json"
+            return response
+        return _json(wire.encode(wire.error(status, refusal.message)), status)
 
     def _too_many(self, seconds: float) -> web.Response:
-        response = _json(wire.encode({"message": "too many requests"}), 429)
-        if self._cloud.modes.has(Question.RETRY_AFTER, "sent"):
-            response.headers["Retry-After"] = str(math.ceil(seconds))
+        after, body = math.ceil(seconds), wire.error(429, "Too many requests")
+        where = self._cloud.modes.answer(Question.RETRY_AFTER)
+        response = _json(
+            wire.encode({**body, "retry_after": after} if where == "body" else body), 429
+        )
+        if where == "header":
+            response.headers["Retry-After"] = str(after)
         return response
 
     def _require_permission(self, request: web.Request, raw: bytes, operation: str) -> None:

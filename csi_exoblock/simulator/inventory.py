@@ -14,6 +14,7 @@ from csi_exoblock.simulator.body import parse_id
 from csi_exoblock.simulator.cloud import Cloud, Zone
 from csi_exoblock.simulator.codec import decode
 from csi_exoblock.simulator.content import Disks, NoDisks
+from csi_exoblock.simulator.instance_types import InstanceSize
 from csi_exoblock.simulator.resources import (
     Ending,
     InstanceState,
@@ -43,7 +44,7 @@ class Inventory:
         return (
             ("GET", "/instances", self._get_instances),
             ("POST", "/instances/{zone}", self._add_instance),
-            ("PUT", instance, self._set_instance_state),
+            ("PUT", instance, self._set_instance),
             ("DELETE", instance, self._remove_instance),
             ("GET", "/volumes", self._get_volumes),
             ("POST", "/volumes/{zone}", self._add_volumes),
@@ -60,25 +61,37 @@ class Inventory:
     async def _get_instances(self, request: web.Request) -> list[wire.Json]:
         """List the instances of all zones; local ones are this host."""
         return [
-            {**wire.instance(each), "zone": zone.name, "local": each.is_local}
+            {
+                **wire.instance(each),
+                "zone": zone.name,
+                "size": each.size,
+                "local": each.is_local,
+                "locked": each.is_locked,
+            }
             for zone in self.cloud.zones.values()
             for each in zone.instances.values()
         ]
 
     async def _add_instance(self, request: web.Request) -> wire.Json:
-        """Add a running instance to a zone: {"name": "...", "local": false}, both optional."""
+        """Add a running instance to a zone: {"name": "...", "size": "tiny", "local": false}."""
         body = await request.json() if request.can_read_body else {}
         if body.get("local") and isinstance(self.disks, NoDisks):
             raise refusals.conflict("no devices: started without a local instance, or without root")
         instance = self.cloud.add_instance(
-            self._zone(request), name=body.get("name", ""), is_local=bool(body.get("local"))
+            self._zone(request),
+            name=body.get("name", ""),
+            size=InstanceSize(body.get("size", InstanceSize.MEDIUM)),
+            is_local=bool(body.get("local")),
         )
         return wire.instance(instance)
 
-    async def _set_instance_state(self, request: web.Request) -> None:
-        """Change the state of an instance: {"state": "stopped"}."""
-        state = InstanceState((await request.json())["state"])
-        freed = Attachments(self.cloud).set_instance_state(self._zone(request), _id(request), state)
+    async def _set_instance(self, request: web.Request) -> None:
+        """Change the state of an instance, or lock it: {"state": "stopped"}, {"locked": true}."""
+        zone, body = self._zone(request), await request.json()
+        instance = zone.instance(_id(request))
+        state = InstanceState(body.get("state", instance.state))
+        zone.put(replace(instance, is_locked=bool(body.get("locked", instance.is_locked))))
+        freed = Attachments(self.cloud).set_instance_state(zone, instance.id, state)
         await self.runner.disconnect(freed)
 
     async def _remove_instance(self, request: web.Request) -> None:

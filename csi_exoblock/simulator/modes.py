@@ -1,12 +1,13 @@
 """List what is not known about the real API, and choose how this cloud answers.
 
-Each question has answers of which the first is the default: what the vendor documents, or else what
-is most likely. A driver must be correct under all of them (requirements, section 8).
+Each question has answers of which the first is the default: what was seen of the real API, or else
+what the vendor documents or what is most likely. A driver must be correct under all of them
+(requirements, section 8): what was seen once, of one account, may be different for another.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from enum import Enum
 
 
@@ -50,11 +51,33 @@ class Question(Enum):
     )  # fmt: skip
     REFUSAL_STATUS = (
         "refusal-status",
-        "With which status is refused what a limit or a state forbids?",
-        "409", "400", "403", "422",
+        "With which status is refused what a limit or a state forbids: 412 for the delete of an"
+        " attached volume, 400 for the detach of a detached one and for the resize of one in use,"
+        " 409 for all else, as was seen; or always with the same?",
+        "as-seen", "400", "403", "409", "412", "422",
     )  # fmt: skip
     RETRY_AFTER = (
-        "retry-after", "Does the answer to a call too many say when to retry?", "sent", "absent",
+        "retry-after",
+        "Where does the answer to a call too many say when to retry?",
+        "body", "header", "absent",
+    )  # fmt: skip
+    ERROR_BODY = (
+        "error-body", "Does an error have a message, or title and detail (RFC 9457)?",
+        "message", "problem",
+    )  # fmt: skip
+    DETACHED_INSTANCE = (
+        "detached-instance",
+        "How does a volume name its instance that has none: null, not at all, as an empty object,"
+        " or with an empty id?",
+        "null", "absent", "empty", "empty-id",
+    )  # fmt: skip
+    SNAPSHOT_SIZE = (
+        "snapshot-size", "Which size has a snapshot: its volume's, or what is stored of it?",
+        "of-volume", "stored",
+    )  # fmt: skip
+    QUOTA_USAGE = (
+        "quota-usage", "Does a quota's use count what was deleted in the last 2 minutes?",
+        "lags", "exact",
     )  # fmt: skip
     DETACH_IN_USE = (
         "detach-in-use",
@@ -76,8 +99,9 @@ class Question(Enum):
     )  # fmt: skip
     OPERATIONS = (
         "operations",
-        "May operations be read: always, only for a moment after their end, or not at all?",
-        "readable", "briefly", "denied",
+        "May operations be read: always, only for a moment after their end, never though they are"
+        " permitted, or not by the role?",
+        "readable", "briefly", "missing", "denied",
     )  # fmt: skip
     BOOT_SERIAL = (
         "boot-serial", "Which serial has an instance's own disk?", "none", "like-a-volume",
@@ -107,6 +131,26 @@ class Question(Enum):
         self.label = label
         self.wording = wording
         self.answers = answers
+
+
+ANSWERED = frozenset(
+    {
+        Question.NAMES_UNIQUE,
+        Question.CREATE_LABELS,
+        Question.UPDATE_LABELS,
+        Question.DELETE_ATTACHED,
+        Question.DELETE_RESTORED_SNAPSHOT,
+        Question.DESTROYED_INSTANCE,
+        Question.ERROR_BODY,
+        Question.MINIMUM_SIZE,
+        Question.QUOTA_USAGE,
+        Question.RESIZE_ATTACHED,
+        Question.RESIZE_FINAL,
+        Question.RESTORE_LARGER,
+        Question.SNAPSHOT_SIZE,
+    }
+)
+"""Whose first answer was seen of the real API, or stated by the vendor; all others are open."""
 
 
 class Modes:
@@ -155,11 +199,18 @@ class Modes:
 
 
 def describe() -> Iterator[str]:
-    """Yield a line for each question with its answers, the default first."""
-    for question in Question:
+    """Yield two lines for each question: its answers, the default first, and its wording."""
+    yield "Open; the first answer is the most likely:"
+    yield from _describe(question for question in Question if question not in ANSWERED)
+    yield "Answered by what was seen, which comes first; the other answers can be played too:"
+    yield from _describe(question for question in Question if question in ANSWERED)
+
+
+def _describe(questions: Iterable[Question]) -> Iterator[str]:
+    for question in questions:
         default, *others = question.answers
-        yield f"{question.label}={default}|{'|'.join(others)}"
-        yield f"    {question.wording}"
+        yield f"  {question.label}={default}|{'|'.join(others)}"
+        yield f"      {question.wording}"
 
 
 def _find(label: str) -> Question:

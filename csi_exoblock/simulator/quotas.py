@@ -71,7 +71,7 @@ class Quotas:
         """
         limit = self._limits[resource]
         if limit != UNLIMITED and wanted > limit:
-            raise refusals.limit_reached(resource, limit)
+            raise refusals.limit_reached(resource)
 
     def as_json(self) -> dict[str, int]:
         """Return the limits, by resource."""

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from uuid import UUID
 
+from csi_exoblock.simulator.instance_types import InstanceSize
+
 
 class VolumeState(StrEnum):
     """The states of a volume, as the API spells them."""
@@ -133,14 +135,12 @@ class Snapshot:
     """A snapshot; it may outlive its volume.
 
     Attributes:
-        size_gib: What is stored of it.
         volume_size_gib: The volume's size when it was taken.
     """
 
     id: UUID
     name: str
     volume: UUID
-    size_gib: int
     volume_size_gib: int
     state: SnapshotState
     labels: Mapping[str, str]
@@ -153,13 +153,16 @@ class Instance:
 
     Attributes:
         is_local: Whether it is this host: what is attached to it becomes a block device here.
+        is_locked: Whether it is protected against every change, its volumes included.
     """
 
     id: UUID
     name: str
     state: InstanceState
     created_at: float
+    size: InstanceSize = InstanceSize.MEDIUM
     is_local: bool = False
+    is_locked: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,12 +22,16 @@ from csi_exoblock.simulator.resources import (
 def settle(cloud: Cloud, operation: Operation) -> Operation:
     """End an operation as its `ending` says, and return it as it then is."""
     zone = cloud.zones[operation.zone]
+    resources = zone.snapshots if operation.kind.is_about_snapshot else zone.volumes
+    before = resources.get(operation.target)
     if operation.kind in (Kind.UPDATE, Kind.UPDATE_SNAPSHOT):
         _update(cloud, zone, operation)
     elif operation.kind.is_about_snapshot:
         _settle_snapshot(zone, operation)
     elif operation.target in zone.volumes:
         _settle_volume(zone, operation)
+    if before is not None and operation.target not in resources:
+        cloud.remember_deleted(before)
     ended = replace(operation, state=operation.ending.state, finished_at=cloud.clock())
     cloud.keep(ended)
     return ended

@@ -26,7 +26,6 @@ from csi_exoblock.simulator.resources import (
 from csi_exoblock.simulator.volumes import require_settled
 
 SNAPSHOTS_PER_VOLUME = 20
-_STORED_GIB = 1  # what a real cloud stores is the difference, which nobody can foretell
 
 
 class Snapshots:
@@ -46,7 +45,6 @@ class Snapshots:
             id=(id := self._cloud.new_id()),
             name=name or f"snapshot-{id}",
             volume=volume_id,
-            size_gib=_STORED_GIB,
             volume_size_gib=volume.size_gib,
             state=SnapshotState.CREATING,
             labels=labelling.at_creation(labels, self._cloud.modes),

@@ -75,15 +75,15 @@ class Volumes:
         It becomes so as soon as the runner says.
         """
         volume = zone.volume(id)
+        self._require_room(size_gib, more_gib=size_gib - volume.size_gib, more_volumes=0)
         require_settled(volume)
         may_run = self._cloud.modes.has(Question.RESIZE_ATTACHED, "accepted")
         if volume.instance and not (may_run or self._is_stopped(zone, volume.instance)):
-            raise refusals.conflict(
+            raise refusals.in_use(
                 f"volume {id} is attached to instance {volume.instance}, which is not stopped"
             )
         if size_gib <= volume.size_gib:
             raise refusals.invalid(f"volume {id} has {volume.size_gib} GiB: it can only grow")
-        self._require_room(size_gib, more_gib=size_gib - volume.size_gib, more_volumes=0)
         return replace(volume, size_gib=size_gib)
 
     def delete(self, zone: Zone, id: UUID) -> Operation:
@@ -93,7 +93,7 @@ class Volumes:
             require_settled(volume)
         modes = self._cloud.modes
         if volume.instance and modes.has(Question.DELETE_ATTACHED, "refused"):
-            raise refusals.conflict(f"volume {id} is attached to instance {volume.instance}")
+            raise refusals.still_attached(f"volume {id} is attached to instance {volume.instance}")
         if volume.snapshots and modes.has(Question.DELETE_WITH_SNAPSHOTS, "refused"):
             raise refusals.conflict(f"volume {id} has {len(volume.snapshots)} snapshots")
         zone.put(replace(volume, state=VolumeState.DELETING))

@@ -6,12 +6,15 @@ Source: the schemas of the vendor's OpenAPI description.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
+from csi_exoblock.simulator import instance_types
 from csi_exoblock.simulator.cloud import Cloud
+from csi_exoblock.simulator.modes import Question
 from csi_exoblock.simulator.quotas import Resource, most_attached, used_gib
 from csi_exoblock.simulator.resources import (
     Instance,
@@ -25,25 +28,53 @@ from csi_exoblock.simulator.resources import (
 Json = dict[str, Any]
 
 _BLOCK_BYTES: Final = 4096
+_STORED_GIB: Final = 1  # what a cloud stores of a snapshot is a difference, which is smaller
+
+
+# How a volume that nobody has names its instance.
+_NO_INSTANCE: Final[Mapping[str, Json]] = {
+    "null": {"instance": None},
+    "absent": {},
+    "empty": {"instance": {}},
+    "empty-id": {"instance": {"id": ""}},
+}
 
 
 class Encoder:
-    """Make the JSON of volumes and snapshots, once for each value."""
+    """Make the JSON of volumes and snapshots, once for each value and each set of modes."""
 
-    def __init__(self) -> None:
+    def __init__(self, cloud: Cloud) -> None:
+        self._cloud = cloud
+        self._modes: Json = {}
         self._made: WeakKeyDictionary[Volume | Snapshot, bytes] = WeakKeyDictionary()
 
     def one(self, resource: Volume | Snapshot) -> bytes:
         """Return the JSON object of a resource."""
+        return self.many([resource])
+
+    def listed(self, key: str, resources: Iterable[Volume | Snapshot]) -> bytes:
+        """Return a JSON object that has the list of the resources under a key."""
+        return b'{"%s":[%s]}' % (key.encode(), self.many(resources))
+
+    def many(self, resources: Iterable[Volume | Snapshot]) -> bytes:
+        """Return the JSON objects of resources with commas between them."""
+        if self._modes != (modes := self._cloud.modes.as_json()):
+            self._made.clear()
+            self._modes = modes
+        return b",".join(map(self._once, resources))
+
+    def _once(self, resource: Volume | Snapshot) -> bytes:
         made = self._made.get(resource)
         if made is None:
-            value = volume(resource) if isinstance(resource, Volume) else snapshot(resource)
-            made = self._made[resource] = encode(value)
+            made = self._made[resource] = encode(self._as_json(resource))
         return made
 
-    def many(self, key: str, resources: Iterable[Volume | Snapshot]) -> bytes:
-        """Return a JSON object that has the list of the resources under a key."""
-        return b'{"%s":[%s]}' % (key.encode(), b",".join(map(self.one, resources)))
+    def _as_json(self, resource: Volume | Snapshot) -> Json:
+        modes = self._cloud.modes
+        if isinstance(resource, Snapshot):
+            stored = modes.has(Question.SNAPSHOT_SIZE, "stored")
+            return {**snapshot(resource), **({"size": _STORED_GIB} if stored else {})}
+        return {**_NO_INSTANCE[modes.answer(Question.DETACHED_INSTANCE)], **volume(resource)}
 
 
 def encode(value: Json) -> bytes:
@@ -59,6 +90,7 @@ def volume(volume: Volume) -> Json:
         "size": volume.size_gib,
         "state": volume.state,
         "blocksize": _BLOCK_BYTES,
+        "encrypted": True,
         "labels": dict(volume.labels),
         "block-storage-snapshots": [{"id": str(id)} for id in volume.snapshots],
         "created-at": timestamp(volume.created_at),
@@ -73,7 +105,7 @@ def snapshot(snapshot: Snapshot) -> Json:
     return {
         "id": str(snapshot.id),
         "name": snapshot.name,
-        "size": snapshot.size_gib,
+        "size": snapshot.volume_size_gib,
         "volume-size": snapshot.volume_size_gib,
         "state": snapshot.state,
         "labels": dict(snapshot.labels),
@@ -88,6 +120,7 @@ def instance(instance: Instance) -> Json:
         "id": str(instance.id),
         "name": instance.name,
         "state": instance.state,
+        "instance-type": {"id": str(instance_types.id_of(instance.size))},
         "created-at": timestamp(instance.created_at),
     }
 
@@ -107,8 +140,20 @@ def operation(operation: Operation) -> Json:
         }
     if operation.state in (OperationState.FAILURE, OperationState.TIMEOUT):
         body["reason"] = operation.ending.reason or Reason.UNKNOWN
-        body["message"] = operation.ending.message or f"{operation.kind}: {body['reason']}"
+        if operation.ending.message:  # many a failed operation says no more than its reason
+            body["message"] = operation.ending.message
     return body
+
+
+def error(status: int, message: str) -> Json:
+    """Return the body of a refusal."""
+    errors = {"errors": [{"message": message}]} if status == HTTPStatus.BAD_REQUEST else {}
+    return {"message": message, **errors}
+
+
+def problem(status: int, message: str) -> Json:
+    """Return the body of a refusal as RFC 9457 has it."""
+    return {"title": HTTPStatus(status).phrase, "status": status, "detail": message}
 
 
 def quota(cloud: Cloud, resource: str) -> Json:
@@ -131,13 +176,16 @@ def timestamp(seconds: float) -> str:
 
 
 def _usage(cloud: Cloud, resource: str) -> int:
+    gone = cloud.deleted_lately()
+    gone_volumes = [each for each in gone if isinstance(each, Volume)]
+    volumes = [*cloud.all_volumes(), *gone_volumes]
     match resource:
         case Resource.SIZE_GIB:
-            return used_gib(cloud.all_volumes())
+            return used_gib(volumes)
         case Resource.VOLUMES:
-            return sum(1 for _ in cloud.all_volumes())
+            return len(volumes)
         case Resource.SNAPSHOTS:
-            return cloud.count_snapshots()
+            return cloud.count_snapshots() + len(gone) - len(gone_volumes)
         case Resource.ATTACHMENTS:
             return most_attached(cloud.all_volumes())
     return max((volume.size_gib for volume in cloud.all_volumes()), default=0)

@@ -7,7 +7,7 @@ ordinal of CSI call: never by time.
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -91,11 +91,7 @@ def plan_of(seed: int) -> Plan:
     """Return what the seed decides."""
     chance, wandering = random.Random(seed), random.Random(f"wandering {seed}")
     zones = ZONES if chance.random() < 0.4 else ZONES[:1]
-    modes = {
-        question.label: chance.choice(question.answers)
-        for question in Question
-        if question not in _NOT_DRAWN and chance.random() < 0.35
-    }
+    modes = dict(_answers(seed))
     minimum = int(modes.get("minimum-size", "1"))
     kind, rpc = CELLS[seed % len(CELLS)]
     return Plan(
@@ -113,6 +109,14 @@ def plan_of(seed: int) -> Plan:
         cancels=frozenset(chance.randint(1, 25) for _ in range(chance.choice((0, 0, 1, 2)))),
         lives=_with(_deed_of(kind, rpc), _lives(chance, wandering, minimum)),
     )
+
+
+def _answers(seed: int) -> Iterator[tuple[str, str]]:
+    """Yield what the cloud answers to some questions; a further question changes no other's."""
+    for question in Question:
+        chance = random.Random(f"{question.label} {seed}")
+        if question not in _NOT_DRAWN and chance.random() < 0.35:
+            yield question.label, chance.choice(question.answers)
 
 
 def _fault_of(kind: str, rpc: str, chance: random.Random) -> Fault:

@@ -453,6 +453,8 @@ def test_refusal_is_an_answer_and_never_repeated(
             b'{"title": "Bad", "errors": [{"location": "body.size", "detail": "too large"}]}',
             "Bad: body.size too large",
         ),
+        (b'{"message": "too large", "errors": [{"message": "too large"}]}', "too large"),
+        (b'{"message": "Bad", "errors": [{"message": "too large"}]}', "Bad: too large"),
         (b"too\n  large", "too large"),
         (b'"too large"', '"too large"'),
         (b'{"errors": [7]}', '{"errors": [7]}'),

@@ -30,7 +30,6 @@ ZONE = ZoneName("ch-gva-2")
 ID = "00000000-0000-4000-8000-000000000001"
 OTHER_ID = "00000000-0000-4000-8000-000000000002"
 UUID_1, UUID_2 = UUID(ID), UUID(OTHER_ID)
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 VOLUME = {
     "id": ID,
@@ -86,6 +85,13 @@ def test_snapshot_has_the_size_of_its_volume() -> None:  # S18
     assert snapshot.created_at == datetime(2024, 1, 1, 12, tzinfo=UTC)
 
 
+@pytest.mark.parametrize("instance", [None, {}, {"id": ""}, {"id": None}])
+def test_volume_that_nobody_has_may_name_its_instance_in_many_ways(instance: object) -> None:
+    volume = wire.volume(ZONE, {**VOLUME, "instance": instance})
+
+    assert volume.attached_to is None
+
+
 @pytest.mark.parametrize("absent", [{}, dict.fromkeys(VOLUME) | dict.fromkeys(SNAPSHOT)])
 def test_only_the_id_is_needed(absent: dict[str, None]) -> None:
     bare = {**absent, "id": ID}
@@ -93,10 +99,10 @@ def test_only_the_id_is_needed(absent: dict[str, None]) -> None:
     volume, snapshot = wire.volume(ZONE, bare), wire.snapshot(ZONE, bare)
 
     assert (volume.name, volume.size_gib, volume.attached_to) == ("", 0, None)
-    assert (volume.labels, volume.snapshot_ids, volume.created_at) == ({}, (), EPOCH)
+    assert (volume.labels, volume.snapshot_ids, volume.created_at) == ({}, (), None)
     assert volume.state is VolumeState.UNKNOWN
     assert (snapshot.name, snapshot.volume_size_gib, snapshot.volume_id) == ("", 0, None)
-    assert (snapshot.labels, snapshot.created_at) == ({}, EPOCH)
+    assert (snapshot.labels, snapshot.created_at) == ({}, None)
     assert snapshot.state is SnapshotState.UNKNOWN
 
 

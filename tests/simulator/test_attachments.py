@@ -25,7 +25,7 @@ def test_attached_volume_names_its_instance(zone: ZoneClient, instance: str) -> 
     assert zone.volume(volume)["state"] == "attached"
     assert zone.volume(volume)["instance"] == {"id": instance}
     assert [each["id"] for each in listed] == [volume]
-    assert "instance" not in zone.volume(other)
+    assert not zone.volume(other)["instance"]
 
 
 def test_detached_volume_names_none(zone: ZoneClient, instance: str) -> None:
@@ -35,7 +35,7 @@ def test_detached_volume_names_none(zone: ZoneClient, instance: str) -> None:
     zone.detach(volume)
 
     assert zone.volume(volume)["state"] == "detached"
-    assert "instance" not in zone.volume(volume)
+    assert not zone.volume(volume)["instance"]
 
 
 def test_detaching_volume_names_its_instance(
@@ -79,7 +79,42 @@ def test_second_attach_is_refused(
 def test_second_detach_is_refused(zone: ZoneClient) -> None:
     volume = zone.create_volume()
 
-    assert zone.send("PUT", f"block-storage/{volume}:detach").status_code == 409
+    response = zone.send("PUT", f"block-storage/{volume}:detach")
+
+    assert (response.status_code, response.json()["message"]) == (400, "Volume not attached")
+
+
+@pytest.mark.parametrize("size", ["micro", "tiny"])
+def test_instance_that_is_too_small_has_no_volumes(
+    cloud: SimulatorProcess, zone: ZoneClient, size: str
+) -> None:
+    volume = zone.create_volume()
+    instance = cloud.add_instance(zone.zone, size=size)
+
+    response = attach(zone, volume, instance)
+
+    assert response.status_code == 409
+    assert response.json()["message"] == "Instance size must be at least small"
+    kind = zone.get(f"instance/{instance}")["instance-type"]["id"]
+    assert zone.get(f"instance-type/{kind}")["size"] == size
+    assert attach(zone, volume, cloud.add_instance(zone.zone, size="small")).status_code == 200
+
+
+def test_locked_instance_neither_gets_nor_gives_volumes(
+    cloud: SimulatorProcess, zone: ZoneClient, instance: str
+) -> None:
+    attached, other = zone.create_volume(), zone.create_volume()
+    zone.attach(attached, instance)
+    cloud.lock_instance(zone.zone, instance)
+
+    refused = [
+        attach(zone, other, instance),
+        zone.send("PUT", f"block-storage/{attached}:detach"),
+    ]
+    cloud.lock_instance(zone.zone, instance, locked=False)
+
+    assert [response.status_code for response in refused] == [403, 403]
+    zone.detach(attached)
 
 
 def test_instance_of_another_zone_is_not_found(

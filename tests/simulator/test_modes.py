@@ -150,10 +150,22 @@ def update_in_use(cloud: SimulatorProcess, zone: ZoneClient) -> str:
 
 def refusal_status(cloud: SimulatorProcess, zone: ZoneClient) -> str:
     volume = zone.create_volume()
-    by_state = zone.send("PUT", f"block-storage/{volume}:detach").status_code
+    body = {"instance": {"id": cloud.add_instance(zone.zone, size="tiny")}}
+    refused = [
+        zone.send("PUT", f"block-storage/{volume}:detach"),
+        zone.send("PUT", f"block-storage/{volume}:attach", body),
+    ]
+    zone.attach(volume, cloud.add_instance(zone.zone))
+    refused += [
+        zone.send("DELETE", f"block-storage/{volume}"),
+        zone.send("PUT", f"block-storage/{volume}:resize-volume", {"size": 20}),
+    ]
     cloud.set_quota("block-storage-volume", 1)
-    by_limit = zone.send("POST", "block-storage", {"size": 1}).status_code
-    return str(by_state) if by_state == by_limit else "mixed"
+    refused.append(zone.send("POST", "block-storage", {"size": 1}))
+    statuses = [response.status_code for response in refused]
+    if statuses == [400, 409, 412, 400, 409]:
+        return "as-seen"
+    return str(statuses[0]) if len(set(statuses)) == 1 else "mixed"
 
 
 def retry_after(cloud: SimulatorProcess, zone: ZoneClient) -> str:
@@ -162,7 +174,46 @@ def retry_after(cloud: SimulatorProcess, zone: ZoneClient) -> str:
         pass
     cloud.limit_calls(None)
     assert response.status_code == 429
-    return "sent" if response.headers.get("Retry-After") == "1" else "absent"
+    said = (response.json().get("retry_after"), response.headers.get("Retry-After"))
+    return {(1, None): "body", (None, "1"): "header", (None, None): "absent"}.get(said, "mixed")
+
+
+def error_body(cloud: SimulatorProcess, zone: ZoneClient) -> str:
+    body = zone.send("POST", "block-storage", {}).json()
+    if body == {"message": body.get("message"), "errors": [{"message": body.get("message")}]}:
+        return "message"
+    assert body == {"title": "Bad Request", "status": 400, "detail": body["detail"]}
+    return "problem"
+
+
+def detached_instance(cloud: SimulatorProcess, zone: ZoneClient) -> str:
+    volume = zone.volume(zone.create_volume())
+    (listed,) = [
+        each
+        for each in zone.get("block-storage")["block-storage-volumes"]
+        if each["id"] == volume["id"]
+    ]
+    assert listed == volume
+    if "instance" not in volume:
+        return "absent"
+    return {"None": "null", "{}": "empty", "{'id': ''}": "empty-id"}[str(volume["instance"])]
+
+
+def snapshot_size(cloud: SimulatorProcess, zone: ZoneClient) -> str:
+    size = zone.snapshot(zone.create_snapshot(zone.create_volume(size=12)))["size"]
+    return {12: "of-volume", 1: "stored"}[size]
+
+
+def quota_usage(cloud: SimulatorProcess, zone: ZoneClient) -> str:
+    names = ("block-storage", "block-storage-volume", "block-storage-snapshot")
+    before = [zone.get(f"quota/{name}")["usage"] for name in names]
+    volume = zone.create_volume(size=3)
+    snapshot = zone.create_snapshot(volume)
+    zone.complete("DELETE", f"block-storage-snapshot/{snapshot}")
+    zone.complete("DELETE", f"block-storage/{volume}")
+    after = [zone.get(f"quota/{name}")["usage"] for name in names]
+    more = tuple(now - then for now, then in zip(after, before, strict=True))
+    return {(3, 1, 1): "lags", (0, 0, 0): "exact"}.get(more, "mixed")
 
 
 def resize_final(cloud: SimulatorProcess, zone: ZoneClient) -> str:
@@ -189,8 +240,9 @@ def restore_larger(cloud: SimulatorProcess, zone: ZoneClient) -> str:
 def operations(cloud: SimulatorProcess, zone: ZoneClient) -> str:
     operation = zone.begin("POST", "block-storage", {"size": 10})
     path = f"operation/{operation['id']}"
-    if zone.send("GET", path).status_code == 403:
-        return "denied"
+    first = zone.send("GET", path).status_code
+    if first != 200:
+        return {403: "denied", 404: "missing"}[first]
     patience = threading.Event()
     for _ in range(30):
         if zone.send("GET", path).status_code == 404:
@@ -213,6 +265,10 @@ PROBES: dict[Question, Probe] = {
     Question.UPDATE_IN_USE: update_in_use,
     Question.REFUSAL_STATUS: refusal_status,
     Question.RETRY_AFTER: retry_after,
+    Question.ERROR_BODY: error_body,
+    Question.DETACHED_INSTANCE: detached_instance,
+    Question.SNAPSHOT_SIZE: snapshot_size,
+    Question.QUOTA_USAGE: quota_usage,
     Question.RESIZE_FINAL: resize_final,
     Question.RESIZE_ATTACHED: resize_attached,
     Question.RESTORE_LARGER: restore_larger,

@@ -39,11 +39,28 @@ def status(request: requests.PreparedRequest) -> int:
         return session.send(request, timeout=30).status_code
 
 
+def message(request: requests.PreparedRequest) -> str:
+    """Send a request and return what its answer says."""
+    with requests.Session() as session:
+        return str(session.send(request, timeout=30).json()["message"])
+
+
 def replace_header(request: requests.PreparedRequest, old: str, new: str) -> None:
     """Change a part of the signature header that is there."""
     header = request.headers["Authorization"]
     assert old in header
     request.headers["Authorization"] = header.replace(old, new)
+
+
+def test_refusals_say_what_the_real_ones_say(cloud: SimulatorProcess) -> None:
+    cloud.put_key("EXOlittle", API_SECRET, ["list-zones"])
+
+    said = [
+        message(sign(cloud, auth=ExoscaleV2Auth(key, API_SECRET)))
+        for key in ("EXOnobody", "EXOlittle")
+    ]
+
+    assert said == ["Invalid request signature", "Forbidden by role policy for compute"]
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
@@ -55,7 +72,7 @@ def test_unsigned_request_is_refused(cloud: SimulatorProcess) -> None:
     request = sign(cloud)
     del request.headers["Authorization"]
 
-    assert status(request) == 401
+    assert status(request) == 403
 
 
 @pytest.mark.parametrize(
@@ -71,7 +88,7 @@ def test_unreadable_signature_is_refused(cloud: SimulatorProcess, header: str) -
     request = sign(cloud)
     request.headers["Authorization"] = header
 
-    assert status(request) == 401
+    assert status(request) == 403
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,9 @@ def test_sdk_reads_what_surrounds_the_volumes(
 ) -> None:  # N15
     quotas = {row["resource"]: row for row in sdk.list_quotas()["quotas"]}
 
-    assert sdk.get_instance(id=instance)["state"] == "running"
+    described = sdk.get_instance(id=instance)
+    assert described["state"] == "running"
+    assert sdk.get_instance_type(id=described["instance-type"]["id"])["size"] == "medium"
     assert quotas["block-storage"]["limit"] == 20 * 1024
     assert sdk.get_quota(entity="block-storage") == quotas["block-storage"]
     assert quotas["block-storage-volume-attachments"]["limit"] == 5

@@ -160,6 +160,24 @@ def test_update_replaces_name_and_labels(zone: ZoneClient) -> None:
     assert (relabelled["name"], relabelled["labels"]) == ("new", {"b": "3"})
 
 
+@pytest.mark.parametrize(
+    ("body", "labels"),
+    [({"labels": {}}, {}), ({"labels": None}, {"a": "1"}), ({"size": 7}, {"a": "1"})],
+    ids=["empty", "null", "size"],
+)
+def test_update_clears_labels_only_by_an_empty_map_and_never_resizes(
+    zone: ZoneClient, body: dict[str, object], labels: dict[str, str]
+) -> None:
+    volume = zone.create_volume(size=2, labels={"a": "1"})
+    snapshot = zone.create_snapshot(volume, labels={"a": "1"})
+
+    zone.complete("PUT", f"block-storage/{volume}", body)
+    zone.complete("PUT", f"block-storage-snapshot/{snapshot}", body)
+
+    assert (zone.volume(volume)["labels"], zone.volume(volume)["size"]) == (labels, 2)
+    assert zone.snapshot(snapshot)["labels"] == labels
+
+
 def test_deleted_volume_is_gone(zone: ZoneClient) -> None:
     volume = zone.create_volume()
 
@@ -188,7 +206,7 @@ def test_attached_volume_grows_only_while_its_instance_is_stopped(
     cloud.set_instance_state(zone.zone, instance, "stopped")
     while_stopped = resize(zone, volume, 2)
 
-    assert (while_running, while_stopped) == (409, 200)
+    assert (while_running, while_stopped) == (400, 200)
     assert zone.volume(volume)["size"] == 2
 
 
@@ -248,7 +266,17 @@ def test_quota_holds_over_all_zones(
     other_zone.create_volume(size=3)
 
     assert status == 409
-    assert resource in message
+    assert message == f"Usage of resource {resource} has been exceeded"
+
+
+def test_quota_is_looked_at_before_the_state(
+    cloud: SimulatorProcess, zone: ZoneClient, instance: str
+) -> None:  # S4, S7: so a third party has seen it
+    volume = zone.create_volume()
+    zone.attach(volume, instance)
+    cloud.set_quota("block-storage", 4)
+
+    assert (resize(zone, volume, 5), resize(zone, volume, 4)) == (409, 400)
 
 
 def test_quota_holds_for_growth(cloud: SimulatorProcess, zone: ZoneClient) -> None:  # S4

@@ -209,13 +209,17 @@ class SimulatorProcess:
         """Set how long a kind of operation takes, before --time-scale; `all` sets every kind's."""
         self._send("PUT", "latencies", {kind: seconds})
 
-    def add_instance(self, zone: str, *, local: bool = False) -> str:
+    def add_instance(self, zone: str, *, size: str = "medium", local: bool = False) -> str:
         """Add a running instance to a zone, and return its UUID."""
-        return str(self._send("POST", f"instances/{zone}", {"local": local})["id"])
+        return str(self._send("POST", f"instances/{zone}", {"size": size, "local": local})["id"])
 
     def set_instance_state(self, zone: str, id: str, state: str) -> None:
         """Change the state of an instance."""
         self._send("PUT", f"instances/{zone}/{id}", {"state": state})
+
+    def lock_instance(self, zone: str, id: str, *, locked: bool = True) -> None:
+        """Protect an instance against every change, or no longer."""
+        self._send("PUT", f"instances/{zone}/{id}", {"locked": locked})
 
     def remove_instance(self, zone: str, id: str) -> None:
         """Make an instance unknown."""
