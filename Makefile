@@ -51,6 +51,9 @@ chaos-prove: setup ## the schedules find every driver that is broken on purpose,
 	$(BIN)/python -m tests.chaos controller prove
 	$(BIN)/python -m tests.chaos node prove
 
+mutants: setup ## break the driver in one place after another: its tests must notice; SAMPLE=30 SEED=7
+	$(BIN)/python -m tests.mutants $(if $(SAMPLE),--sample $(SAMPLE)) $(if $(SEED),--seed $(SEED))
+
 bench: setup ## figures, as docs/benchmarks.md, in 15 minutes; ONLY=lifecycle,node: these, elsewhere
 	$(BIN)/python -m tests.bench $(if $(ONLY),--only $(ONLY))
 
@@ -66,4 +69,4 @@ demo: setup ## one volume through its whole life, on an embedded cloud
 clean: ## remove all that is not in the repository, .venv included
 	git clean --quiet -d --force -X
 
-.PHONY: help setup lint check test kill-points test-small-sectors test-kubernetes test-vm chaos chaos-node chaos-prove bench kubernetes docs demo clean
+.PHONY: help setup lint check test kill-points test-small-sectors test-kubernetes test-vm chaos chaos-node chaos-prove mutants bench kubernetes docs demo clean

@@ -1,0 +1,113 @@
+"""Break the driver in one place after another, and see that its tests notice.
+
+python -m tests.mutants                      every break, rooms with changes first
+python -m tests.mutants --sample 30 --seed 7 thirty of them, drawn by seed
+python -m tests.mutants --room node          one room's
+python -m tests.mutants NAME ...             these
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+from queue import SimpleQueue
+
+from tests.mutants.breaks import REPOSITORY, Break, all_breaks
+from tests.mutants.workshop import Outcome, Verdict, Workshop
+
+_LAST_LINES = 30
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command line; return 1 if a break went unnoticed or could not be tried."""
+    parser = argparse.ArgumentParser(description=__doc__, prog="python -m tests.mutants")
+    parser.add_argument("names", nargs="*")
+    parser.add_argument("--room", action="append", default=[])
+    parser.add_argument("--sample", type=int)
+    parser.add_argument("--seed", type=int, default=random.randrange(10_000))
+    parser.add_argument("--jobs", type=int, default=2)
+    given = parser.parse_args(arguments)
+    chosen = _chosen(given.names, given.room)
+    if given.sample:
+        print(f"{given.sample} of {len(chosen)} breaks, seed {given.seed}")
+        chosen = random.Random(given.seed).sample(chosen, min(given.sample, len(chosen)))
+    began = time.monotonic()
+    verdicts = Counter(_told(outcome) for outcome in _outcomes(chosen, given.jobs))
+    killed = verdicts[Verdict.KILLED]
+    print(f"{killed} of {len(chosen)} breaks noticed in {time.monotonic() - began:.0f} s")
+    print(f"{killed} passed, {len(chosen) - killed} failed")
+    return 0 if killed == len(chosen) else 1
+
+
+def _chosen(names: Sequence[str], rooms: Sequence[str]) -> list[Break]:
+    """Return the breaks to try; those of changed rooms first."""
+    known = all_breaks()
+    if unknown := set(names) - {each.name for each in known}:
+        sys.exit(f"no such break: {', '.join(sorted(unknown))}")
+    changed = set(_changed_rooms())
+    chosen = [
+        each
+        for each in known
+        if not each.equivalent
+        and (not names or each.name in names)
+        and (not rooms or each.room in rooms)
+    ]
+    return sorted(chosen, key=lambda each: each.room not in changed)
+
+
+def _changed_rooms() -> Iterator[str]:
+    """Yield the rooms that differ from the last commit, or were changed by it."""
+    for difference in (["HEAD"], ["HEAD~1", "HEAD"]):
+        listed = subprocess.run(
+            ["git", "diff", "--name-only", *difference, "--", "csi_exoblock"],
+            cwd=REPOSITORY,
+            capture_output=True,
+            text=True,
+            check=False,  # the first commit has none before it; then the order does not matter
+        )
+        for line in listed.stdout.splitlines():
+            yield line.removeprefix("csi_exoblock/").partition("/")[0].removesuffix(".py")
+
+
+def _outcomes(breaks: Sequence[Break], jobs: int) -> Iterator[Outcome]:
+    """Yield what became of each break, several being tried at once, each in a copy of its own."""
+    with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
+        free: SimpleQueue[Workshop] = SimpleQueue()
+        for number in range(jobs):
+            free.put(Workshop(Path(folder) / str(number)))
+
+        def try_out(broken: Break) -> Outcome:
+            workshop = free.get()
+            try:
+                return workshop.try_out(broken)
+            finally:
+                free.put(workshop)
+
+        with ThreadPoolExecutor(jobs) as pool:
+            for done in as_completed([pool.submit(try_out, each) for each in breaks]):
+                yield done.result()
+
+
+def _told(outcome: Outcome) -> Verdict:
+    """Print what became of a break, and return it."""
+    broken = outcome.broken
+    print(
+        f"{outcome.verdict:<9} {outcome.seconds:5.0f} s  {broken.room:<11} {broken.name}"
+        f" ({broken.rules})",
+        flush=True,
+    )
+    if outcome.verdict is Verdict.UNUSABLE:
+        print("\n".join(outcome.output.splitlines()[-_LAST_LINES:]), flush=True)
+    return outcome.verdict
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,96 @@
+"""A copy of the repository in which one break at a time is made, tested and mended."""
+
+from __future__ import annotations
+
+import pathlib
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from enum import StrEnum
+
+from tests.mutants.breaks import REPOSITORY, Break
+
+# A test that hangs has noticed the break; the run of all of a break's tests takes far less.
+_TEST_SECONDS = 60
+_LIMIT_SECONDS = 300.0
+
+_NOT_COPIED = shutil.ignore_patterns(".*", "__pycache__", "dist", "build")
+
+_PASSED, _FAILED = 0, 1  # pytest's exit codes; every other one is a fault of the catalogue
+
+
+class Verdict(StrEnum):
+    """What became of a break."""
+
+    KILLED = "killed"
+    SURVIVED = "survived"
+    UNUSABLE = "unusable"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """A break and its verdict.
+
+    Attributes:
+        seconds: How long its tests took.
+        output: What pytest said.
+    """
+
+    broken: Break
+    verdict: Verdict
+    seconds: float
+    output: str
+
+
+class Workshop:
+    """A folder with a copy of the repository, without its environment.
+
+    Whatever runs there with the folder as its working directory imports the copy: Python looks
+    there before it looks among the installed packages.
+    """
+
+    def __init__(self, folder: pathlib.Path) -> None:
+        self._folder = folder / REPOSITORY.name
+        shutil.copytree(REPOSITORY, self._folder, ignore=_NOT_COPIED)
+        imported = self._run("-c", "import csi_exoblock; print(csi_exoblock.__file__)").stdout
+        if str(self._folder) not in imported:
+            raise RuntimeError(f"the copy is not what its tests import: {imported}")
+
+    def try_out(self, broken: Break) -> Outcome:
+        """Make a break, run its tests, mend it."""
+        module = self._folder / "csi_exoblock" / broken.file
+        source = module.read_text()
+        module.write_text(broken.applied_to(source))
+        began = time.monotonic()
+        try:
+            ran = self._pytest(*broken.tests)
+            verdict = {_PASSED: Verdict.SURVIVED, _FAILED: Verdict.KILLED}.get(
+                ran.returncode, Verdict.UNUSABLE
+            )
+            output = ran.stdout + ran.stderr
+        except subprocess.TimeoutExpired:
+            verdict, output = Verdict.UNUSABLE, "the tests did not end"
+        finally:
+            module.write_text(source)
+        seconds = time.monotonic() - began
+        return Outcome(broken=broken, verdict=verdict, seconds=seconds, output=output)
+
+    def unbroken(self, tests: tuple[str, ...]) -> bool:
+        """Return whether tests pass where nothing is broken: else their failure proves nothing."""
+        return self._pytest(*tests).returncode == _PASSED
+
+    def _pytest(self, *tests: str) -> subprocess.CompletedProcess[str]:
+        options = ("-x", "-q", "-p", "no:cacheprovider", f"--timeout={_TEST_SECONDS}")
+        return self._run("-m", "pytest", *options, *tests)
+
+    def _run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, *arguments],
+            cwd=self._folder,
+            capture_output=True,
+            text=True,
+            timeout=_LIMIT_SECONDS,
+            check=False,
+        )
