@@ -8,7 +8,7 @@ PYTEST := $(BIN)/pytest --numprocesses 5 --dist loadfile --no-loadscope-reorder
 UV_VERSION := $(shell sed -n '/^name = "uv"$$/{n;s/version = "\(.*\)"/\1/p;}' uv.lock)
 
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 20
 
 setup: .venv/ready ## install Debian packages (as root), Python packages and stubs
 
