@@ -1,4 +1,4 @@
-"""Serve the vendor's API under `/<zone>/v2`: one handler for each operation.
+"""Serve the vendor's API under `/<zone>/v2`, and under `/v2` that of the first zone.
 
 Source: the vendor's OpenAPI description; the names of the routes are its operation ids.
 """
@@ -66,7 +66,8 @@ class Api:
             ("DELETE", snapshot, "delete-block-storage-snapshot", self._delete_snapshot),
         )  # fmt: skip
         return [
-            web.route(method, f"/{{zone}}/v2{path}", self._gateway.serve(name, handler))
+            web.route(method, f"{base}{path}", self._gateway.serve(name, handler))
+            for base in ("/{zone}/v2", "/v2")
             for method, path, name, handler in table
         ]
 

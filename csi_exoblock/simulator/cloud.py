@@ -122,7 +122,8 @@ class Cloud:
     def zone(self, name: str) -> Zone:
         """Return a zone, or refuse because there is none of that name."""
         if name not in self.zones:
-            raise refusals.not_found("zone", name)
+            known = ", ".join(self.zones)
+            raise refusals.Refusal(404, f"zone {name} not found; this cloud has {known}")
         return self.zones[name]
 
     def is_under_way(self, target: UUID) -> bool:

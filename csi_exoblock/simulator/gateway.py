@@ -84,15 +84,14 @@ class Gateway:
         """Make a route's handler of an operation's."""
 
         async def serve(request: web.Request) -> web.StreamResponse:
+            zone = request.match_info.get("zone", next(iter(self._cloud.zones)))
             call = self._calls.open(
-                zone=request.match_info["zone"],
+                zone=zone,
                 operation=operation,
                 at=self._cloud.clock(),
                 user_agent=request.headers.get("User-Agent", ""),
                 resource=request.match_info.get("id"),
-                instance=self._cloud.instance_having(
-                    request.match_info["zone"], request.match_info.get("id", "")
-                ),
+                instance=self._cloud.instance_having(zone, request.match_info.get("id", "")),
             )
             try:
                 response = await self._respond(request, call, handler)

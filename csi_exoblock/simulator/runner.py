@@ -103,7 +103,12 @@ class Runner:
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._forget)
+
+    def _forget(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            log.error("an operation broke off", exc_info=error)
 
     async def _run(self, operation: Operation) -> None:
         begun = self._work_at_begin(operation)
@@ -172,7 +177,7 @@ class Runner:
         is_done = operation.ending.leaves is Leaves.DONE
         match operation.kind:
             case Kind.ATTACH if is_done and self._is_local(operation):
-                size_gib = self._cloud.zones[operation.zone].volumes[target].size_gib
+                size_gib = self._cloud.zones[operation.zone].volume(target).size_gib
                 return lambda: self._disks.connect(target, size_gib)
             case Kind.DETACH if is_done:
                 return lambda: self._disks.disconnect(target)

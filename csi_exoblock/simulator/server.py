@@ -21,6 +21,7 @@ from csi_exoblock.simulator.calls import CallLog
 from csi_exoblock.simulator.cloud import Cloud
 from csi_exoblock.simulator.content import Disks, NoDisks
 from csi_exoblock.simulator.control import Control
+from csi_exoblock.simulator.directions import directions
 from csi_exoblock.simulator.disks import LoopDisks
 from csi_exoblock.simulator.faults import Faults
 from csi_exoblock.simulator.gateway import Gateway
@@ -150,7 +151,7 @@ def _build_app(
         credentials=credentials,
         throttle=throttle,
     )
-    app = web.Application()
+    app = web.Application(middlewares=[directions(cloud)])
     app.add_routes([*control.routes(), *api.routes()])
     return app
 

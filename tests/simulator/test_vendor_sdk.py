@@ -89,6 +89,51 @@ def test_sdk_reads_what_surrounds_the_volumes(
     }
 
 
+def test_endpoint_without_a_zone_is_that_of_the_first(cloud: SimulatorProcess) -> None:  # N15
+    client = Client(API_KEY, API_SECRET, url=f"{cloud.base_url}/v2")
+    client.http_client.trust_env = False
+    client.http_client.hooks["response"].append(lambda response, **_: require_documented(response))
+
+    created = client.wait(client.create_block_storage_volume(name="one", size=1)["id"])
+    found = client.get_block_storage_volume(id=created["reference"]["id"])
+    client.http_client.close()
+
+    assert found["name"] == "one"
+    assert [volume["zone"] for volume in cloud.volumes()] == [cloud.zones[0]]
+    assert {call.zone for call in cloud.calls()} == {cloud.zones[0]}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/", 404),
+        ("GET", "/v1/block-storage", 404),
+        ("POST", "/block-storage", 404),
+        ("GET", "/v2/private-network", 404),
+        ("PATCH", "/v2/block-storage", 405),
+    ],
+)
+def test_wrong_path_says_what_the_right_one_is(
+    cloud: SimulatorProcess, method: str, path: str, status: int
+) -> None:
+    response = requests.request(method, f"{cloud.base_url}{path}", timeout=30)
+
+    assert response.status_code == status
+    message = response.json()["message"]
+    assert message.startswith(f"{method} {path} is not served; ")
+    assert f"zone {cloud.zones[0]} is at {cloud.base_url}/v2," in message
+    assert f"{cloud.base_url}/ZONE/v2, where ZONE is one of {', '.join(cloud.zones)};" in message
+
+
+def test_wrong_zone_says_which_there_are(cloud: SimulatorProcess) -> None:
+    response = requests.get(f"{cloud.base_url}/zz-top-1/v2/zone", timeout=30)
+
+    assert response.status_code == 404
+    assert response.json()["message"] == (
+        f"zone zz-top-1 not found; this cloud has {', '.join(cloud.zones)}"
+    )
+
+
 def test_zones_are_told_as_documented_and_without_a_signature(cloud: SimulatorProcess) -> None:
     response = requests.get(f"{cloud.base_url}/{cloud.zones[0]}/v2/zone", timeout=30)
 
