@@ -149,10 +149,10 @@ def _serve(given: settings.Given, *, controller: bool, node: bool) -> None:
     logs.configure(
         json_lines=given["log_format"] == "json", level=given["log_level"], stream=sys.stderr
     )
-    process.run(server, api=api, controller=control, node=host)
+    code = process.run(server, api=api, controller=control, node=host)
     # A thread may hang in the kernel on a dead disk, and Python would wait for it for ever.
     logging.shutdown()
-    os._exit(0)
+    os._exit(code)
 
 
 if __name__ == "__main__":

@@ -152,6 +152,12 @@ class Timing:
         "what failed once, such as a full disk, can last: a line this often fills no log (S27)",
     )
     shutdown_timeout: float = seconds(30.0, "running calls finish before SIGTERM ends the process")
+    shutdown_cancel: float = seconds(
+        2.0, "calls that are cancelled then notice at once; what hangs in the kernel never does"
+    )
+    registration_check: float = seconds(
+        5.0, "a socket that vanished is back before anybody has to wait for it (S27)"
+    )
     livez_timeout: float = seconds(5.0, "a Probe that takes longer counts as a miss (N14)")
     livez_interval: float = seconds(10.0, "kubelet's own default period (N14)")
     http_patience: float = seconds(

@@ -1,10 +1,12 @@
-"""Wait for the signal that ends the process, and miss none."""
+"""Wait for the signal, or the failure, that ends the process, and miss none."""
 
 from __future__ import annotations
 
 import os
 import signal
 from types import FrameType
+
+_FAILED = b"\0"  # no signal has this number
 
 
 class Ending:
@@ -16,15 +18,19 @@ class Ending:
     """
 
     def __init__(self) -> None:
-        self._reader, writer = os.pipe()
-        os.set_blocking(writer, False)
-        signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+        self._reader, self._writer = os.pipe()
+        os.set_blocking(self._writer, False)
+        signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, _note)
 
-    def wait(self) -> None:
-        """Return once a signal has come."""
-        os.read(self._reader, 1)
+    def fail(self) -> None:
+        """End the process because it can't do its work any more."""
+        os.write(self._writer, _FAILED)
+
+    def wait(self) -> bool:
+        """Wait for the end; return whether a signal asked for it, not a failure."""
+        return os.read(self._reader, 1) != _FAILED
 
 
 def _note(number: int, frame: FrameType | None) -> None:

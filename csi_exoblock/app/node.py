@@ -183,6 +183,7 @@ def _part(
         path=settings.registration_path,
         csi_path=_host_path(server, settings),
         wait_until_known=instance.get,
+        timing=timing,
     )
 
     return Part(

@@ -46,8 +46,8 @@ def run(
     api: ApiSettings | None,
     controller: ControllerSettings | None,
     node: NodeSettings | None,
-) -> None:
-    """Serve until SIGTERM or SIGINT, then let running calls finish.
+) -> int:
+    """Serve until SIGTERM or SIGINT, then let running calls finish; return the exit code.
 
     Args:
         api: The cloud; goes with `controller`.
@@ -56,6 +56,7 @@ def run(
 
     Raises:
         OSError: The socket or the port can't be had.
+        HostError: The host has no threads left.
     """
     ending = Ending()
     disable_created_metrics()  # type: ignore[no-untyped-call] # of every histogram and counter: nobody asks when it began
@@ -84,8 +85,9 @@ def run(
         identity=Identity(driver_name=settings.driver_name, ready=is_ready),
         controller=control.service if control else None,
         node=host.service if host else None,
+        timing=settings.timing,
     )
-    server.start()
+    server.start(on_death=ending.fail)
     if settings.http_address:
         _show(settings, settings.http_address, is_ready, metrics)
     for part in parts:
@@ -93,13 +95,14 @@ def run(
     log.info("serving", extra={"socket": str(settings.socket_path), "version": __version__})
     if control:
         collect_seldom()
-    ending.wait()
+    was_asked = ending.wait()
     log.info("stopping")
     deadline = Deadline(settings.timing.shutdown_timeout)
     server.stop(deadline.remaining())
     for part in parts:
         part.stop(deadline)
     log.info("stopped")
+    return 0 if was_asked else 1
 
 
 def _show(

@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import grpc
 
 from csi_exoblock.concurrency import Deadline
-from csi_exoblock.csi.server import listen
+from csi_exoblock.config import Timing
+from csi_exoblock.csi.pool import Pool
+from csi_exoblock.csi.server import is_served, listen, new_server, require_place
 from csi_exoblock.errors import DriverError
 from csi_exoblock.pb import pluginregistration_pb2, pluginregistration_pb2_grpc
 
@@ -29,7 +30,8 @@ class Registration(pluginregistration_pb2_grpc.RegistrationServicer):
     """Serves kubelet's questions on a socket in its folder of plugins.
 
     Kubelet acts on sockets that appear. So this one appears only once the node knows what it is: a
-    registration that then fails would remove the driver from CSINode.
+    registration that then fails would remove the driver from CSINode. If the socket vanishes, if
+    its folder comes late or something else is at its place, it is tried again for ever.
 
     Args:
         path: The socket in kubelet's folder, as this process sees it.
@@ -44,34 +46,43 @@ class Registration(pluginregistration_pb2_grpc.RegistrationServicer):
         path: Path,
         csi_path: Path,
         wait_until_known: Callable[[Deadline], object],
+        timing: Timing,
     ) -> None:
         self._driver_name = driver_name
         self._path = path
         self._csi_path = csi_path
         self._wait_until_known = wait_until_known
+        self._timing = timing
         self._waiting = Deadline(math.inf)
-        self._server = grpc.server(
-            ThreadPoolExecutor(max_workers=_WORKERS, thread_name_prefix="registration")
-        )
-        pluginregistration_pb2_grpc.add_RegistrationServicer_to_server(self, self._server)
+        self._pool = Pool(_WORKERS, name="registration")
+        self._server: grpc.Server | None = None
+        self._complaint = ""
 
     def stop(self) -> None:
-        """Answer no more. The socket stays: without it kubelet would forget the driver (S22)."""
+        """Wait no more for the node's identity.
+
+        The socket stays: without it kubelet would forget the driver (S22).
+        """
         self._waiting.cancel()
-        self._server.stop(None).wait()
 
-    def register(self) -> float | None:
-        """Wait for the node's identity, then serve; the CSI socket must answer already.
+    def register(self) -> float:
+        """Show kubelet a socket once the node's identity is known, and again whenever it vanishes.
 
-        Return the seconds until the next try, None once there is nothing left to do.
+        The CSI socket must answer already. Return the seconds until the next look.
         """
         try:
             self._wait_until_known(self._waiting)
         except DriverError:
             self._waiting = Deadline(math.inf)  # which is a day
             return 0.0
-        self._appear()
-        return None
+        try:
+            if self._server is None or not is_served(self._path):
+                self._appear()
+        except OSError as error:
+            self._complain(str(error))
+        else:
+            self._complaint = ""
+        return self._timing.registration_check
 
     def GetInfo(
         self, request: pluginregistration_pb2.InfoRequest, context: grpc.ServicerContext
@@ -98,13 +109,23 @@ class Registration(pluginregistration_pb2_grpc.RegistrationServicer):
         """Show kubelet a socket that answers already: it ignores files that begin with a dot.
 
         gRPC unlinks the name that it bound when it stops, so the other one stays.
+
+        Raises:
+            OSError: The socket can't be made, or what is at its place is none.
         """
         hidden = self._path.with_name(f".{self._path.name}")
-        try:
-            hidden.unlink(missing_ok=True)
-            listen(self._server, hidden)
-            hidden.rename(self._path)
-        except OSError as error:
-            log.error("can't register with kubelet", extra={"error": str(error)})
-        else:
-            log.info("waiting for kubelet", extra={"path": str(self._path)})
+        require_place(self._path)
+        hidden.unlink(missing_ok=True)
+        server = new_server(self._pool)
+        pluginregistration_pb2_grpc.add_RegistrationServicer_to_server(self, server)
+        listen(server, hidden)
+        before, self._server = self._server, server
+        if before is not None:
+            before.stop(0)  # without waiting: nobody finds it any more
+        hidden.rename(self._path)
+        log.info("waiting for kubelet", extra={"path": str(self._path)})
+
+    def _complain(self, complaint: str) -> None:
+        if complaint != self._complaint:  # it is tried again every few seconds
+            log.error("can't register with kubelet, still trying", extra={"error": complaint})
+        self._complaint = complaint

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import socket
 import stat
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import grpc
 
+from csi_exoblock.concurrency import Deadline, begin_thread
+from csi_exoblock.config import Timing
 from csi_exoblock.csi.interceptor import Interceptor
+from csi_exoblock.csi.pool import Pool
 from csi_exoblock.pb import csi_pb2_grpc
+
+log = logging.getLogger(__name__)
 
 # Sidecars ping idle connections, and there is no limit to a connection's age: they exit when it
 # ends.
@@ -31,7 +38,11 @@ _PATH_BYTES = 107
 
 
 class Server:
-    """Serves what it is given on one socket."""
+    """Serves what it is given on one socket.
+
+    Args:
+        timing: How long calls that are cancelled at the end may take to notice.
+    """
 
     def __init__(
         self,
@@ -42,35 +53,69 @@ class Server:
         identity: csi_pb2_grpc.IdentityServicer,
         controller: csi_pb2_grpc.ControllerServicer | None,
         node: csi_pb2_grpc.NodeServicer | None,
+        timing: Timing,
     ) -> None:
         self._socket_path = socket_path
-        self._server = grpc.server(
-            ThreadPoolExecutor(max_workers=workers, thread_name_prefix="rpc"),
-            interceptors=[interceptor],
-            options=_OPTIONS,
-        )
+        self._timing = timing
+        self._pool = Pool(workers, name="rpc")
+        self._stopping = threading.Event()
+        self._dead = threading.Event()
+        self._server = new_server(self._pool, interceptors=[interceptor], options=_OPTIONS)
         csi_pb2_grpc.add_IdentityServicer_to_server(identity, self._server)
         if controller is not None:
             csi_pb2_grpc.add_ControllerServicer_to_server(controller, self._server)
         if node is not None:
             csi_pb2_grpc.add_NodeServicer_to_server(node, self._server)
 
-    def start(self) -> None:
+    def start(self, *, on_death: Callable[[], None]) -> None:
         """Listen; a socket that nobody serves any more is replaced.
+
+        Args:
+            on_death: Called if gRPC's serving thread ends by itself: nothing is answered then, and
+                nothing but a new process helps.
 
         Raises:
             OSError: Another process serves the socket, or it can't be made.
+            HostError: The host has no threads left.
         """
         claim(self._socket_path)
-        listen(self._server, self._socket_path)
+        self._pool.start()
+        serving = listen(self._server, self._socket_path)
+
+        def watch() -> None:
+            for thread in serving:
+                thread.join()
+            self._dead.set()
+            if not self._stopping.is_set():
+                log.critical("gRPC serves no more, so the process ends")
+                on_death()
+
+        begin_thread(watch, name="serving")
 
     def stop(self, grace_seconds: float) -> None:
-        """Take no more calls, let those that run finish, and cancel what is left at the end."""
-        self._server.stop(grace_seconds).wait()
+        """Take no more calls, let those that run finish, and cancel what is left at the end.
+
+        Does not wait for calls that hang in the kernel, nor for a server that has died.
+        """
+        self._stopping.set()
+        is_dead = self._dead.is_set()
+        try:
+            stopped = self._server.stop(grace_seconds)
+        except RuntimeError:  # no thread for gRPC to wait in; it takes no more calls all the same
+            is_dead = True
+        if is_dead:
+            self._pool.wait_until_idle(Deadline(grace_seconds))
+        else:
+            stopped.wait(grace_seconds + self._timing.shutdown_cancel)
 
 
-def listen(server: grpc.Server, path: Path) -> None:
-    """Start a server on a unix socket.
+def new_server(pool: Pool, **rest: Any) -> grpc.Server:
+    """Return a server whose calls run in a pool."""
+    return grpc.server(pool, **rest)  # type: ignore[arg-type] # it only ever submits
+
+
+def listen(server: grpc.Server, path: Path) -> list[threading.Thread]:
+    """Start a server on a unix socket, and return the threads that serve it.
 
     Raises:
         OSError: The socket can't be made.
@@ -84,7 +129,9 @@ def listen(server: grpc.Server, path: Path) -> None:
             server.add_insecure_port(f"unix:{path}")
         except RuntimeError as error:
             raise OSError(errno.EADDRNOTAVAIL, "can't listen on the socket", str(path)) from error
+    before = set(threading.enumerate())
     server.start()
+    return [thread for thread in threading.enumerate() if thread not in before]
 
 
 def claim(path: Path) -> None:
@@ -93,6 +140,16 @@ def claim(path: Path) -> None:
     Raises:
         OSError: A living process serves it, or it is no socket, or its folder is missing.
     """
+    require_place(path)
+    if not path.is_socket():
+        return
+    if is_served(path):
+        raise OSError(errno.EADDRINUSE, "another process serves this socket", str(path))
+    path.unlink()
+
+
+def require_place(path: Path) -> None:
+    """Raise OSError unless a socket can be made at a path: there is one, or nothing in a folder."""
     path.parent.stat()
     try:
         mode = path.stat(follow_symlinks=False).st_mode
@@ -100,16 +157,18 @@ def claim(path: Path) -> None:
         return
     if not stat.S_ISSOCK(mode):
         raise OSError(errno.EEXIST, "is in the way and no socket", str(path))
-    if _is_served(path):
-        raise OSError(errno.EADDRINUSE, "another process serves this socket", str(path))
-    path.unlink()
 
 
-def _is_served(path: Path) -> bool:
+def is_served(path: Path) -> bool:
+    """Return whether a process accepts connections at a path.
+
+    Raises:
+        OSError: It can't be found out.
+    """
     with socket.socket(socket.AF_UNIX) as client:
         try:
             client.connect(str(path))
-        except ConnectionRefusedError:
+        except (ConnectionRefusedError, FileNotFoundError):
             return False
         return True
 

@@ -98,6 +98,18 @@ def test_a_node_whose_pool_is_stuck_is_not_alive(
     wait_until(lambda: endpoint.get("/livez") == 200)
 
 
+def test_a_socket_that_nobody_finds_is_not_alive(
+    start: Start, endpoint: Endpoint
+) -> None:  # S27: the driver's own connection still worked
+    driver = start("controller", *endpoint.flags)
+    until = endpoint.probes() + 2
+    wait_until(lambda: endpoint.probes() >= until)
+
+    driver.socket.unlink()
+
+    wait_until(lambda: endpoint.get("/livez") == 503)
+
+
 def test_as_many_calls_as_the_sidecars_have_workers_leave_probe_its_answer(
     start: Start, shared_cloud: SimulatorProcess, endpoint: Endpoint
 ) -> None:  # N14, S21

@@ -105,6 +105,41 @@ def test_nothing_is_registered_before_the_node_knows_itself(
         assert not socket.exists()
 
 
+def test_a_socket_that_a_clean_up_removed_comes_back(
+    plugin: DriverProcess, socket: pathlib.Path
+) -> None:  # S27: it never did, with /livez 200
+    for _ in range(2):
+        wait_until(lambda: answers(socket))
+        socket.unlink()
+
+    wait_until(lambda: answers(socket))
+    assert plugin.stop() == 0
+    assert socket.is_socket()
+
+
+@pytest.mark.parametrize("obstacle", ["no folder", "a folder", "a file"])
+def test_registration_is_tried_until_its_place_is_free(
+    folder: pathlib.Path, socket: pathlib.Path, obstacle: str
+) -> None:  # S27
+    if obstacle == "no folder":
+        socket.parent.rmdir()
+    elif obstacle == "a folder":
+        socket.mkdir()
+    else:
+        socket.write_text("precious")
+
+    with start(folder, socket, "--instance-id", INSTANCE, "--zone", "ch-gva-2") as plugin:
+        wait_until(lambda: "can't register" in plugin.log.read_text())
+        assert obstacle != "a file" or socket.read_text() == "precious"
+        if obstacle == "no folder":
+            socket.parent.mkdir()
+        elif obstacle == "a folder":
+            socket.rmdir()
+        else:
+            socket.unlink()
+        wait_until(lambda: answers(socket))
+
+
 def answers(socket: pathlib.Path) -> bool:
     with grpc.insecure_channel(f"unix:{socket}") as channel:
         try:

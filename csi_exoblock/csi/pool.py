@@ -1,0 +1,99 @@
+"""The threads that answer calls; a host that has none left for more of them is survived (S26)."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from functools import partial
+from queue import SimpleQueue
+from typing import Any, TypeVar
+
+from csi_exoblock.concurrency import Deadline, begin_thread
+from csi_exoblock.errors import HostError
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+# Begun at once, so that a limit on processes which comes later leaves some that answer.
+_FIRST = 4
+
+
+class Pool(Executor):
+    """Runs calls in threads that are begun when they are needed, and then kept.
+
+    `ThreadPoolExecutor` raises from `submit` when no thread can be begun, which ends gRPC's only
+    serving thread: nothing is ever answered again. Here the call waits for a thread that is free.
+
+        pool = Pool(32, name="rpc")
+        pool.submit(call)  # runs in one of the first threads
+        ...                # the first threads are all taken, and the host's limit is reached:
+        pool.submit(call)  # waits until a thread is free, or another call finds the limit lifted
+
+    Args:
+        most: How many threads there are at most.
+    """
+
+    def __init__(self, most: int, *, name: str) -> None:
+        self._most = most
+        self._name = name
+        self._work: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self._lock = threading.Lock()
+        self._threads = 0
+        self._unfinished = 0  # waiting or running
+        self._idle = threading.Event()
+        self._idle.set()
+
+    def start(self) -> None:
+        """Begin the first threads.
+
+        Raises:
+            HostError: The host has none left.
+        """
+        with self._lock:
+            for _ in range(min(_FIRST, self._most)):
+                self._begin_thread()
+
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
+        """Run something as soon as there is a thread for it."""
+        result: Future[T] = Future()
+        with self._lock:
+            self._unfinished += 1
+            self._idle.clear()
+            self._work.put(partial(_carry_out, result, partial(fn, *args, **kwargs)))
+            try:
+                while self._threads < min(self._unfinished, self._most):
+                    self._begin_thread()
+            except HostError as error:
+                log.warning("a call waits for a thread", extra={"error": str(error)})
+        return result
+
+    def wait_until_idle(self, deadline: Deadline) -> None:
+        """Return when nothing runs or waits any more, or when the deadline has come."""
+        while not self._idle.is_set() and (seconds := deadline.remaining()):
+            deadline.pause(self._idle, seconds)
+
+    def _begin_thread(self) -> None:
+        begin_thread(self._run, name=f"{self._name}-{self._threads}")
+        self._threads += 1
+
+    def _run(self) -> None:
+        while True:
+            self._work.get()()
+            with self._lock:
+                self._unfinished -= 1
+                if not self._unfinished:
+                    self._idle.set()
+
+
+def _carry_out(result: Future[T], work: Callable[[], T]) -> None:
+    if not result.set_running_or_notify_cancel():
+        return
+    try:
+        value = work()
+    except BaseException as error:  # the top of a thread, which must not end
+        result.set_exception(error)
+    else:
+        result.set_result(value)

@@ -1,0 +1,102 @@
+"""S26: a host without threads, descriptors or a reader of the log degrades, and recovers."""
+
+from __future__ import annotations
+
+import pathlib
+
+import grpc
+import pytest
+
+from csi_exoblock.pb import csi_pb2, csi_pb2_grpc
+from tests.controller.requests import create_volume
+from tests.csi.conftest import LIMIT_SECONDS, Start
+from tests.support.driver_process import DriverProcess
+from tests.support.grpc_errors import outcome
+from tests.support.pids import pids_limit
+from tests.support.simulator_process import SimulatorProcess
+from tests.support.waiting import wait_until
+
+MANY = 30
+
+# gRPC's serving thread raises once the file is there, whatever the reason in real life.
+KILLS_THE_SERVING_THREAD = """
+import os
+from grpc import _server
+handle = _server._handle_call
+def break_down(*arguments):
+    if os.path.exists(FILE):
+        raise MemoryError("broken on purpose")
+    return handle(*arguments)
+_server._handle_call = break_down
+"""
+
+
+@pytest.mark.root
+def test_calls_wait_for_threads_that_the_host_does_not_have(start: Start) -> None:
+    """S26: the serving thread died, nothing was ever answered again, SIGTERM had no effect."""
+    driver = start("node", "--metadata-sources", "cdrom", ready=False)
+    wait_until(lambda: "serving" in driver.log.read_text())
+    ask = csi_pb2_grpc.NodeStub(driver.channel).NodeGetInfo  # who it is comes never
+
+    with pids_limit(driver.pid) as limit:
+        limit.leave(2)
+        waiting = [ask.future(csi_pb2.NodeGetInfoRequest()) for _ in range(MANY)]
+        wait_until(lambda: "a call waits for a thread" in driver.log.read_text())
+        limit.lift()
+        answer = probe(driver)
+        for each in waiting:
+            each.cancel()
+        code = driver.stop()
+
+    assert not answer.ready.value
+    assert code == 0
+
+
+@pytest.mark.root
+def test_calls_that_need_further_threads_are_refused_and_succeed_later(
+    start: Start, shared_cloud: SimulatorProcess
+) -> None:  # S26
+    driver = start("controller")
+    create = csi_pb2_grpc.ControllerStub(driver.channel).CreateVolume
+
+    with pids_limit(driver.pid) as limit:
+        limit.leave(0)
+        ended = [outcome(lambda: create(create_volume("crowd")))[0] for _ in range(3)]
+        limit.lift()
+        volume = create(create_volume("crowd")).volume
+
+    assert set(ended) <= {"OK", "UNAVAILABLE", "ABORTED"}
+    assert volume.volume_id
+
+
+@pytest.mark.root
+def test_sigterm_ends_a_process_that_can_begin_no_thread(start: Start) -> None:  # S22
+    driver = start("controller")
+    assert probe(driver).ready.value
+
+    with pids_limit(driver.pid) as limit:
+        limit.leave(0)
+        code = driver.stop()
+
+    assert code == 0
+
+
+def test_a_server_that_has_died_ends_its_process(
+    start: Start, tmp_path: pathlib.Path
+) -> None:  # S26: a new one serves
+    broken = tmp_path / "broken"
+    (tmp_path / "sitecustomize.py").write_text(
+        KILLS_THE_SERVING_THREAD.replace("FILE", repr(str(broken)))
+    )
+    driver = start("controller", PYTHONPATH=str(tmp_path))
+
+    broken.touch()
+    with pytest.raises(grpc.RpcError):
+        probe(driver, seconds=1.0)
+
+    assert driver.wait() == 1
+    assert "gRPC serves no more" in driver.log.read_text()
+
+
+def probe(driver: DriverProcess, *, seconds: float = LIMIT_SECONDS) -> csi_pb2.ProbeResponse:
+    return csi_pb2_grpc.IdentityStub(driver.channel).Probe(csi_pb2.ProbeRequest(), timeout=seconds)
