@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import sys
@@ -146,12 +145,16 @@ def _serve(given: settings.Given, *, controller: bool, node: bool) -> None:
     )
     control = settings.controller_settings(given) if controller else None
     host = settings.node_settings(given) if node else None
-    logs.configure(
-        json_lines=given["log_format"] == "json", level=given["log_level"], stream=sys.stderr
+    lines = logs.configure(
+        json_lines=given["log_format"] == "json",
+        level=given["log_level"],
+        stream=sys.stderr,
+        patience_seconds=server.timing.log_patience,
     )
-    code = process.run(server, api=api, controller=control, node=host)
-    # A thread may hang in the kernel on a dead disk, and Python would wait for it for ever.
-    logging.shutdown()
+    code = process.run(server, api=api, controller=control, node=host, lines=lines)
+    lines.flush()
+    # A thread may hang in the kernel on a dead disk, or on a pipe that nobody reads, and Python
+    # would wait for it for ever.
     os._exit(code)
 
 

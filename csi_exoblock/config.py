@@ -161,7 +161,13 @@ class Timing:
     livez_timeout: float = seconds(5.0, "a Probe that takes longer counts as a miss (N14)")
     livez_interval: float = seconds(10.0, "kubelet's own default period (N14)")
     http_patience: float = seconds(
-        10.0, "whoever connects to the HTTP endpoint asks at once, and kubelet waits for 1 s"
+        5.0, "a request over HTTP and its answer, all of it; kubelet waits for 1 s (F18)"
+    )
+    http_pause: float = seconds(
+        0.1, "the endpoint then looks again whether it has a descriptor or a place (F18)"
+    )
+    log_patience: float = seconds(
+        1.0, "a line that is not written by then has no reader, and nobody waits for the next"
     )
 
     # the demo

@@ -12,6 +12,8 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import TextIO
 
+from csi_exoblock.lines import LineWriter
+
 log = logging.getLogger(__name__)
 
 _PLAIN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
@@ -66,17 +68,21 @@ def step(name: str) -> None:
     log.debug("step", extra={"step": name})
 
 
-def configure(*, json_lines: bool, level: str, stream: TextIO) -> None:
+def configure(
+    *, json_lines: bool, level: str, stream: TextIO, patience_seconds: float
+) -> LineWriter:
     """Send all that the process has to say to the stream; in text a trace has lines of its own.
 
     Args:
         level: Name of a level of `logging`, in any case.
+        patience_seconds: How long a line is waited for before the stream counts as stuck.
     """
-    handler = logging.StreamHandler(stream)
+    handler = LineWriter(stream, patience_seconds=patience_seconds)
     handler.setFormatter(_JsonLines() if json_lines else _TextLines())
     handler.addFilter(_add_call)
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
     threading.excepthook = _log_dead_thread
+    return handler
 
 
 def _log_dead_thread(dead: threading.ExceptHookArgs) -> None:

@@ -144,6 +144,11 @@ class Metrics:
             "Those of them that are not in use below kubelet's folder.",
             registry=None,
         )
+        self.log_lines_dropped = Counter(
+            "csi_exoblock_log_lines_dropped_total",
+            "Lines of the log that nobody read in time.",
+            registry=registry,
+        )
         self.build_info = Gauge(
             "csi_exoblock_build_info",
             "Always 1; the labels say what is running.",

@@ -1,19 +1,30 @@
-"""The HTTP endpoint, on the standard library's server: answers GET, perhaps over TLS."""
+"""The HTTP endpoint: answers GET, perhaps over TLS, however many clients are slow or hostile."""
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import socket
-import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+
+from csi_exoblock.concurrency import Deadline, begin_thread
+from csi_exoblock.config import Timing
+from csi_exoblock.pool import Pool
 
 log = logging.getLogger(__name__)
+
+_MOST_CONNECTIONS = 16
+_HEAD_BYTES = 16 * 1024
+# Of what a client sends beyond that.
+_REST_BYTES = 1024 * 1024
+_CHUNK_BYTES = 4096
+_ENDS = (b"\r\n\r\n", b"\n\n")
+_WORDS = 3  # method, target, version
+_TOO_LONG = (HTTPStatus.REQUEST_URI_TOO_LONG, HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,13 +37,15 @@ class Answer:
 
 
 class WebServer:
-    """Serves on one address, each connection in a thread of its own.
+    """Serves on one address: few connections at once, each with little time for all of it (F18).
+
+    When all places are taken, the oldest connection is ended: kubelet's probes, which say at once
+    what they want and take the answer, always find a place, however many others dawdle.
 
     Args:
         address: Host and port; an empty host means every address of this machine.
         answer: Tells what a path shows, without the query.
         identity: Files with certificate and key, for TLS.
-        patience_seconds: How long a client may say nothing.
     """
 
     def __init__(
@@ -41,79 +54,160 @@ class WebServer:
         address: tuple[str, int],
         answer: Callable[[str], Answer],
         identity: tuple[Path, Path] | None,
-        patience_seconds: float,
+        timing: Timing,
     ) -> None:
         self._address = address
-        self._handler = _handler(answer)
+        self._answer = answer
         self._identity = identity
-        self._patience_seconds = patience_seconds
+        self._timing = timing
+        self._pool = Pool(_MOST_CONNECTIONS, name="http")
+        self._places = threading.Semaphore(_MOST_CONNECTIONS)
+        self._lock = threading.Lock()
+        self._open: dict[_Client, None] = {}  # the oldest first
 
     def start(self) -> None:
         """Listen, until the process ends.
 
         Raises:
             OSError: The address can't be had.
+            HostError: The host has no threads left.
         """
-        server = _Server(
-            _listening(self._address), self._handler, self._identity, self._patience_seconds
-        )
-        threading.Thread(target=server.serve_forever, name="http", daemon=True).start()
-        log.info("serving probes", extra={"address": str(server.server_address[:2])})
+        listener = _listening(self._address)
+        self._pool.start()
+        begin_thread(lambda: self._accept_all(listener), name="http")
+        log.info("serving probes", extra={"address": str(listener.getsockname()[:2])})
 
+    def _accept_all(self, listener: socket.socket) -> None:
+        pause = threading.Event()
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError as error:  # out of descriptors, or the client has gone already
+                log.debug("no connection accepted", extra={"error": str(error)})
+                self._end_oldest()
+                pause.wait(self._timing.http_pause)
+            else:
+                self._take(_Client(connection, Deadline(self._timing.http_patience)))
 
-class _Server(ThreadingHTTPServer):
-    def __init__(
-        self,
-        listener: socket.socket,
-        handler: type[BaseHTTPRequestHandler],
-        identity: tuple[Path, Path] | None,
-        patience_seconds: float,
-    ) -> None:
-        super().__init__(listener.getsockname()[:2], handler, bind_and_activate=False)
-        self.socket.close()
-        self.socket = listener
-        self._identity = identity
-        self._patience_seconds = patience_seconds
+    def _take(self, client: _Client) -> None:
+        """Give a client a place, if need be that of another one, and begin to serve it."""
+        while not self._places.acquire(blocking=False):
+            self._end_oldest()
+            if self._places.acquire(timeout=self._timing.http_pause):
+                break
+        with self._lock:
+            self._open[client] = None
+        self._pool.submit(self._serve, client)
 
-    def finish_request(self, request: Any, client_address: Any) -> None:
-        """Answer in the connection's own thread, so that no handshake holds up the others."""
-        request.settimeout(self._patience_seconds)
-        with self._secured(request) as client:
-            super().finish_request(client, client_address)
+    def _end_oldest(self) -> None:
+        with self._lock:
+            if oldest := next(iter(self._open), None):
+                del self._open[oldest]
+                oldest.end()
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Log what `socketserver` would print; a client that leaves or dawdles is no error."""
-        error = sys.exception()
-        if isinstance(error, OSError):
+    def _serve(self, client: _Client) -> None:
+        try:
+            if self._identity is not None:
+                client.secure(*self._identity)
+            client.send(self._answer_to(client.read_head()))
+        except OSError as error:  # a client that leaves or dawdles is no error
             log.debug("client left without an answer", extra={"error": str(error)})
-        else:
-            log.error("request not answered", exc_info=error)
+        except Exception:  # the top of a thread's work
+            log.exception("request not answered")
+        finally:
+            with self._lock:
+                self._open.pop(client, None)
+                client.close()
+            self._places.release()
 
-    def _secured(self, connection: socket.socket) -> socket.socket:
-        if self._identity is None:
-            return connection
+    def _answer_to(self, head: bytes) -> Answer:
+        line, ending, _ = head.partition(b"\n")
+        words = line.decode("latin-1").split()
+        if not ending and len(head) == _HEAD_BYTES:
+            return _refusal(HTTPStatus.REQUEST_URI_TOO_LONG)
+        if len(words) != _WORDS or not words[2].startswith("HTTP/1."):
+            return _refusal(HTTPStatus.BAD_REQUEST)
+        if not any(end in head for end in _ENDS):
+            return _refusal(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+        if words[0] != "GET":
+            return _refusal(HTTPStatus.NOT_IMPLEMENTED)
+        return self._answer(words[1].partition("?")[0])
+
+
+class _Client:
+    """A connection and the little time that is left for it."""
+
+    def __init__(self, connection: socket.socket, deadline: Deadline) -> None:
+        self._socket = connection
+        self._deadline = deadline
+
+    def secure(self, certificate: Path, key: Path) -> None:
+        """Speak TLS from now on."""
         import ssl  # not before it is needed, and with the certificate that is there now
 
-        certificate, key = self._identity
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.load_cert_chain(certificate, key)
-        return context.wrap_socket(connection, server_side=True)
+        secured = context.wrap_socket(self._socket, server_side=True, do_handshake_on_connect=False)
+        self._socket = secured
+        secured.settimeout(self._seconds_left())
+        secured.do_handshake()
+
+    def read_head(self) -> bytes:
+        """Return the request's first line and headers, as far as they go within the limit.
+
+        Raises:
+            OSError: The client has gone, or took too long.
+        """
+        head = b""
+        while not any(end in head for end in _ENDS) and len(head) < _HEAD_BYTES:
+            self._socket.settimeout(self._seconds_left())
+            if not (chunk := self._socket.recv(_CHUNK_BYTES)):
+                break
+            head += chunk
+        return head[:_HEAD_BYTES]
+
+    def send(self, answer: Answer) -> None:
+        """Send an answer, and let the client read it although it may have sent more.
+
+        Raises:
+            OSError: The client has gone, or took too long.
+        """
+        head = (
+            f"HTTP/1.1 {answer.status.value} {answer.status.phrase}\r\n"
+            f"Content-Type: {answer.content_type}\r\n"
+            f"Content-Length: {len(answer.body)}\r\n"
+            "Connection: close\r\n\r\n"
+        )
+        self._socket.settimeout(self._seconds_left())
+        self._socket.sendall(head.encode() + answer.body)
+        if answer.status in _TOO_LONG:
+            self._read_on()
+
+    def _read_on(self) -> None:
+        """Take the rest of a request that is too long: the answer is lost if it is left unread."""
+        socket.socket.shutdown(self._socket, socket.SHUT_WR)
+        for _ in range(_REST_BYTES // _CHUNK_BYTES):
+            self._socket.settimeout(self._seconds_left())
+            if not self._socket.recv(_CHUNK_BYTES):
+                return
+
+    def end(self) -> None:
+        """Have whoever reads or writes find the connection at its end."""
+        with contextlib.suppress(OSError):  # it has gone already
+            socket.socket.shutdown(self._socket, socket.SHUT_RDWR)  # not TLS's, which would talk
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._socket.close()
+
+    def _seconds_left(self) -> float:
+        if seconds := self._deadline.remaining():
+            return seconds
+        raise TimeoutError("the client took too long")
 
 
-def _handler(answer: Callable[[str], Answer]) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            shown = answer(self.path.partition("?")[0])
-            self.send_response(shown.status)
-            self.send_header("Content-Type", shown.content_type)
-            self.send_header("Content-Length", str(len(shown.body)))
-            self.end_headers()
-            self.wfile.write(shown.body)
-
-        def log_message(self, format: str, *args: object) -> None:
-            """Say nothing: kubelet asks every few seconds."""
-
-    return Handler
+def _refusal(status: HTTPStatus) -> Answer:
+    return Answer(status=status, body=f"{status.phrase}; GET is answered\n".encode())
 
 
 def _listening(address: tuple[str, int]) -> socket.socket:

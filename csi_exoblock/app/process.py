@@ -24,6 +24,7 @@ from csi_exoblock.csi.identity import CSI_VERSION, Identity
 from csi_exoblock.csi.interceptor import Interceptor
 from csi_exoblock.csi.liveness import SelfProbe
 from csi_exoblock.csi.server import Server
+from csi_exoblock.lines import LineWriter
 from csi_exoblock.metrics import Metrics
 from csi_exoblock.probes import Liveness, Probes
 from csi_exoblock.web import WebServer
@@ -46,6 +47,7 @@ def run(
     api: ApiSettings | None,
     controller: ControllerSettings | None,
     node: NodeSettings | None,
+    lines: LineWriter,
 ) -> int:
     """Serve until SIGTERM or SIGINT, then let running calls finish; return the exit code.
 
@@ -53,6 +55,7 @@ def run(
         api: The cloud; goes with `controller`.
         controller: Settings of the controller service, `None` to leave it out.
         node: Settings of the node service, `None` to leave it out.
+        lines: What writes the log.
 
     Raises:
         OSError: The socket or the port can't be had.
@@ -62,6 +65,7 @@ def run(
     disable_created_metrics()  # type: ignore[no-untyped-call] # of every histogram and counter: nobody asks when it began
     metrics = Metrics(CollectorRegistry())
     metrics.build_info.labels(__version__, COMMIT).set(1)
+    lines.count_drops(metrics.log_lines_dropped.inc)
     control: Part[Controller] | None = None
     host: Part[Node] | None = None
     # Imported when needed, for the node must not pay for the cloud's client with memory.
@@ -122,7 +126,7 @@ def _show(
         address=address,
         answer=probes.answer,
         identity=settings.http_identity,
-        patience_seconds=timing.http_patience,
+        timing=timing,
     )
     server.start()
     background(

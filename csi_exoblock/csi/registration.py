@@ -11,10 +11,10 @@ import grpc
 
 from csi_exoblock.concurrency import Deadline
 from csi_exoblock.config import Timing
-from csi_exoblock.csi.pool import Pool
 from csi_exoblock.csi.server import is_served, listen, new_server, require_place
 from csi_exoblock.errors import DriverError
 from csi_exoblock.pb import pluginregistration_pb2, pluginregistration_pb2_grpc
+from csi_exoblock.pool import Pool
 
 log = logging.getLogger(__name__)
 

@@ -18,8 +18,8 @@ import grpc
 from csi_exoblock.concurrency import Deadline, begin_thread
 from csi_exoblock.config import Timing
 from csi_exoblock.csi.interceptor import Interceptor
-from csi_exoblock.csi.pool import Pool
 from csi_exoblock.pb import csi_pb2_grpc
+from csi_exoblock.pool import Pool
 
 log = logging.getLogger(__name__)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import pathlib
 import socket
 import ssl
@@ -22,6 +24,8 @@ from tests.tls.tunnels import AUTHORITY, SERVER
 
 # What the sidecars run as the chart sets them up: provisioner 100, attacher 50, the others 10 each.
 SIDECAR_WORKERS = 170
+
+MOST_CONNECTIONS = 16
 
 # Kubelet would have asked for ten minutes; the driver asks itself that often.
 LONG_PROBES = 60
@@ -170,6 +174,64 @@ def test_a_client_that_says_nothing_holds_up_nobody(start: Start, endpoint: Endp
         each.settimeout(LIMIT_SECONDS)
         assert each.recv(1) == b""
         each.close()
+
+
+def test_hundreds_of_slow_clients_take_sixteen_places_and_keep_nobody_out(
+    start: Start, endpoint: Endpoint
+) -> None:  # F18: each took a thread, and what it had sent stayed in memory
+    driver = start("controller", *endpoint.flags)
+    assert endpoint.get("/metrics") == 200
+    before = len(os.listdir(f"/proc/{driver.pid}/task"))
+
+    slow = [endpoint.connect() for _ in range(300)]
+    for each in slow:
+        with contextlib.suppress(OSError):  # it has lost its place already
+            each.sendall(b"GET /livez HTTP/1.1\r\nX-Long: " + b"x" * 10_000)
+    statuses = {endpoint.get(path) for path in ("/livez", "/readyz", "/metrics")}
+    during = len(os.listdir(f"/proc/{driver.pid}/task"))
+
+    assert statuses == {200}
+    assert during - before <= MOST_CONNECTIONS
+    for each in slow:
+        each.close()
+
+
+def test_a_client_that_drips_is_shown_the_door(start: Start, endpoint: Endpoint) -> None:  # F18
+    start("controller", *endpoint.flags)
+    client = endpoint.connect()
+    client.sendall(b"GET /livez HTTP/1.1\r\nX-Long: ")
+
+    def is_closed() -> bool:
+        try:
+            client.sendall(b"x")  # again and again: it never says nothing for long
+            return client.recv(1, socket.MSG_DONTWAIT) == b""
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+
+    wait_until(is_closed)
+    client.close()
+
+
+@pytest.mark.parametrize("line", [b"X: " + b"x" * 100_000, b"X: x\r\n" * 1_000_000])
+def test_endless_headers_are_refused(
+    start: Start, endpoint: Endpoint, line: bytes
+) -> None:  # F18: six megabytes each were kept
+    start("controller", *endpoint.flags)
+
+    with endpoint.connect() as client, contextlib.suppress(ConnectionError):
+        client.sendall(b"GET /livez HTTP/1.1\r\n" + line)
+        assert b" 431 " in client.recv(1000)
+
+    assert endpoint.get("/livez") == 200
+
+
+def test_the_endpoint_says_nothing_of_versions(start: Start, endpoint: Endpoint) -> None:  # F18
+    start("controller", *endpoint.flags)
+
+    for path in ("/livez", "/nonsense"):
+        assert "Server" not in endpoint.read(path).headers
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import pathlib
+import resource
 
 import grpc
 import pytest
@@ -11,12 +14,16 @@ from csi_exoblock.pb import csi_pb2, csi_pb2_grpc
 from tests.controller.requests import create_volume
 from tests.csi.conftest import LIMIT_SECONDS, Start
 from tests.support.driver_process import DriverProcess
+from tests.support.endpoint import Endpoint
 from tests.support.grpc_errors import outcome
 from tests.support.pids import pids_limit
 from tests.support.simulator_process import SimulatorProcess
 from tests.support.waiting import wait_until
 
 MANY = 30
+MANY_FILES = 1024
+PIPE_BYTES = 4096
+LINES = 100
 
 # gRPC's serving thread raises once the file is there, whatever the reason in real life.
 KILLS_THE_SERVING_THREAD = """
@@ -79,6 +86,46 @@ def test_sigterm_ends_a_process_that_can_begin_no_thread(start: Start) -> None: 
         code = driver.stop()
 
     assert code == 0
+
+
+def test_a_log_that_nobody_reads_stops_no_call(
+    start: Start, tmp_path: pathlib.Path
+) -> None:  # S26: the driver hung after 160 calls, Probe and /livez were green, SIGTERM was ignored
+    pipe = tmp_path / "log"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDWR)
+    fcntl.fcntl(reader, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+    to_the_pipe = ("sh", "-c", f'exec "$@" >{pipe} 2>&1', "sh")
+    driver = start("controller", wrapper=to_the_pipe)
+    ask = csi_pb2_grpc.IdentityStub(driver.channel).GetPluginInfo
+
+    for _ in range(LINES):
+        ask(csi_pb2.GetPluginInfoRequest(), timeout=LIMIT_SECONDS)
+    answer, code = probe(driver), driver.stop()
+
+    assert answer.ready.value
+    assert code == 0
+    assert len(os.read(reader, PIPE_BYTES)) > PIPE_BYTES / 2  # it was full all the time
+    os.close(reader)
+
+
+def test_a_host_without_descriptors_recovers(start: Start) -> None:
+    """S26, F18: accept was tried without a pause, and Probe failed."""
+    endpoint = Endpoint()
+    driver = start("controller", *endpoint.flags)
+    assert endpoint.get("/livez") == 200
+    assert probe(driver).ready.value
+    open_files = len(os.listdir(f"/proc/{driver.pid}/fd"))
+
+    resource.prlimit(driver.pid, resource.RLIMIT_NOFILE, (open_files + 1, MANY_FILES))
+    slow = [endpoint.connect() for _ in range(MANY)]
+    answer = probe(driver)
+    for each in slow:
+        each.close()
+    resource.prlimit(driver.pid, resource.RLIMIT_NOFILE, (MANY_FILES, MANY_FILES))
+    wait_until(lambda: endpoint.get("/livez") == 200)
+
+    assert answer.ready.value
 
 
 def test_a_server_that_has_died_ends_its_process(

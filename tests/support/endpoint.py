@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+
 import requests
 
 from tests.support.metrics import value
@@ -27,6 +29,10 @@ class Endpoint:
     def read(self, path: str) -> requests.Response:
         """Return an answer."""
         return requests.get(f"http://127.0.0.1:{self.port}{path}", timeout=LIMIT_SECONDS)
+
+    def connect(self) -> socket.socket:
+        """Return a connection on which nothing was said yet."""
+        return socket.create_connection(("127.0.0.1", self.port), LIMIT_SECONDS)
 
     def scrape(self) -> str:
         """Return the metrics as Prometheus gets them."""

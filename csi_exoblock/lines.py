@@ -1,0 +1,117 @@
+"""Write log lines in a thread of their own, so that a reader who stops reading stops nobody."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+from collections.abc import Callable
+from typing import TextIO
+
+# What may wait to be written: some thousand lines, a few MiB of memory at most.
+_WAITING_CHARACTERS = 2 * 1024 * 1024
+
+
+class LineWriter(logging.Handler):
+    """Hands lines to a thread that writes them, in their order.
+
+    Who logs waits until the line is written, so that a process that is killed has said what it
+    answered. But if the reader of a pipe stops, a write never returns: then nobody waits any more,
+    lines are kept as long as there is room, and what comes after that is dropped and counted.
+
+        log.info("…")  # returns once the line is written
+        log.info("…")  # nobody reads: returns after `patience_seconds`
+        log.info("…")  # returns at once; some thousand lines are kept, then they are dropped
+        ...            # somebody reads again: what was kept, "log lines dropped", and as before
+
+    Args:
+        patience_seconds: How long a line is waited for before the reader counts as stuck.
+    """
+
+    def __init__(self, stream: TextIO, *, patience_seconds: float) -> None:
+        super().__init__()
+        self._stream = stream
+        self._patience_seconds = patience_seconds
+        self._changed = threading.Condition()
+        self._waiting: list[_Line] = []
+        self._characters = 0  # of the lines that wait, or are being written
+        self._is_stuck = False
+        self._dropped = 0
+        self._count_drop: Callable[[], object] = int
+        threading.Thread(target=self._run, name="log", daemon=True).start()
+
+    def createLock(self) -> None:
+        """Have none: who waits for a line to be written must not hold up the others."""
+        self.lock = None
+
+    def count_drops(self, count: Callable[[], object]) -> None:
+        """Call something for each line that is dropped from now on."""
+        self._count_drop = count
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a line, or keep it for later, or drop it."""
+        line = _Line(self._text(record))
+        with self._changed:
+            fits = self._characters + len(line.text) <= _WAITING_CHARACTERS
+            if fits:
+                self._put(line)
+            else:
+                self._dropped += 1
+            waits = fits and not self._is_stuck
+        if not fits:
+            self._count_drop()
+        elif waits and not line.written.wait(self._patience_seconds):
+            self._is_stuck = True
+
+    def flush(self) -> None:
+        """Wait until all lines are written, but not for a reader who is stuck."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._characters, self._patience_seconds)
+
+    def _text(self, record: logging.LogRecord) -> str:
+        try:
+            return self.format(record) + "\n"
+        except Exception as error:  # whatever was to be logged, the call goes on
+            failure = logging.makeLogRecord({"levelno": logging.ERROR, "levelname": "ERROR"})
+            failure.name, failure.msg = __name__, f"a line can't be formatted: {error!r}"
+            return self.format(failure) + "\n"
+
+    def _put(self, line: _Line) -> None:
+        self._waiting.append(line)
+        self._characters += len(line.text)
+        self._changed.notify_all()
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                while not self._waiting:
+                    self._changed.wait()
+                lines, self._waiting = self._waiting, []
+            for line in lines:
+                with contextlib.suppress(OSError, ValueError):  # the reader has gone
+                    self._stream.write(line.text)
+                    self._stream.flush()
+                line.written.set()
+            self._finish(lines)
+
+    def _finish(self, lines: list[_Line]) -> None:
+        with self._changed:
+            self._characters -= sum(len(line.text) for line in lines)
+            if self._dropped:
+                dropped, self._dropped = self._dropped, 0
+                self._put(_Line(self._text(_about_drops(dropped))))
+            elif not self._waiting:
+                self._is_stuck = False
+            self._changed.notify_all()
+
+
+class _Line:
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.written = threading.Event()
+
+
+def _about_drops(count: int) -> logging.LogRecord:
+    record = logging.makeLogRecord({"levelno": logging.WARNING, "levelname": "WARNING"})
+    record.name, record.msg, record.lines = __name__, "log lines dropped: nobody read them", count
+    return record
