@@ -221,10 +221,15 @@ class Operation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Instance:
-    """A compute instance: what the orchestrator calls a node."""
+    """A compute instance: what the orchestrator calls a node.
+
+    Attributes:
+        type_id: Stands for its size, `None` where the API does not say.
+    """
 
     id: NodeId
     state: InstanceState
+    type_id: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

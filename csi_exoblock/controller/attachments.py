@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 
 _UNDER_WAY = (VolumeState.ATTACHING, VolumeState.DETACHING)
 _BUSY = (VolumeState.CREATING, VolumeState.SNAPSHOTTING)
+_TOO_SMALL = ("micro", "tiny")  # Source: the vendor's documentation of block storage
 _GONE = (VolumeState.DELETING, VolumeState.DELETED)
 
 
@@ -70,9 +71,9 @@ class Attachments:
         deadline = deadline.within(self._timing.attach_timeout)
         with self._ledger.hold(f"volume {volume_id}") as entry:
             volume = self._reader.read(volume_id, entry, deadline)
-            volume = self._reader.leave(volume, _UNDER_WAY, deadline)
+            volume = self._reader.leave_unless_stalled(volume, _UNDER_WAY, deadline)
             if not _is_attached(volume, node_id):
-                self._require_attachable(volume, deadline)
+                self._require_attachable(volume, node_id, deadline)
                 self._growth.catch_up(volume, entry, deadline)
                 self._attach(volume, node_id, entry, deadline)
 
@@ -90,19 +91,44 @@ class Attachments:
         with self._detaches.pending(volume_id), held as entry:
             try:
                 volume = self._reader.read(volume_id, entry, deadline)
-                volume = self._reader.leave(volume, _UNDER_WAY, deadline)
+                volume = self._reader.leave_unless_stalled(volume, _UNDER_WAY, deadline)
+                if volume.state is VolumeState.ATTACHING and volume.attached_to is None:
+                    raise ApiUnavailable(
+                        f"volume {volume_id} stays attaching, and the cloud does not say to which "
+                        "instance; it is tried again; ask Exoscale's support"
+                    )
                 if _names(volume, node_id):
                     self._detach(volume, node_id, entry, deadline)
             except NotFound:
                 log.info("volume to detach is gone")
 
-    def _require_attachable(self, volume: Volume, deadline: Deadline) -> None:
+    def _require_attachable(self, volume: Volume, node_id: NodeId, deadline: Deadline) -> None:
+        """Return unless the volume's state says that it can't be attached to the node's instance.
+
+        Raises:
+            NotFound: It is gone, or going.
+            OperationPending: Something else is going on with it.
+            WrongState: It can't be attached, now or ever; the message says why and what to do.
+        """
         if volume.state in _GONE:
             raise NotFound(f"volume {volume.id} is {volume.state}")
         if volume.state in _BUSY:
             raise OperationPending(f"volume {volume.id} is {volume.state}; retry")
         if volume.state is VolumeState.ERROR:
             raise WrongState(f"volume {volume.id} is in state error; ask Exoscale's support")
+        if volume.state in _UNDER_WAY:
+            raise WrongState(
+                f"volume {volume.id} stays {volume.state}, at instance {_instance(volume)}, and "
+                "nothing is under way here that would end it; detach it in the cloud, or delete "
+                "the pod: then it is detached from here"
+            )
+        if volume.attached_to == node_id:
+            if volume.state is VolumeState.UNKNOWN:
+                raise OperationPending(
+                    f"volume {volume.id} is at instance {node_id.uuid}, in a state that this "
+                    "driver does not know; retry"
+                )
+            return  # its state says that it is not attached: the API decides
         if volume.attached_to and self._exists(volume.attached_to, deadline):
             raise _attached_elsewhere(volume)
 
@@ -142,7 +168,7 @@ class Attachments:
 
         Raises:
             OperationPending: Somebody attaches or detaches it just now.
-            WrongState: It is attached to another instance by now.
+            WrongState: It is attached to another instance by now, or the instance is too small.
             LimitReached: The instance has as many volumes as it may have.
             DriverError: The refusal itself, where nothing else explains it.
         """
@@ -154,7 +180,9 @@ class Attachments:
             raise OperationPending(f"volume {seen.id} is {seen.state}; retry") from refusal
         if seen.attached_to not in (None, node_id, volume.attached_to):
             raise _attached_elsewhere(seen) from refusal
-        self._require_room(node_id, _not_attached(volume, node_id), deadline)
+        what = _not_attached(volume, node_id)
+        self._require_room(node_id, what, deadline)
+        self._require_size(node_id, what, deadline)
         raise refusal
 
     def _require_room(self, node_id: NodeId, what: str, deadline: Deadline) -> None:
@@ -168,6 +196,21 @@ class Attachments:
             raise LimitReached(
                 f"{what}: it has {attached} volumes and may have {limit.limit}; "
                 "detach one or have the limit raised"
+            )
+
+    def _require_size(self, node_id: NodeId, what: str, deadline: Deadline) -> None:
+        """Raise WrongState if the instance is seen to be too small for any volume."""
+        client = self._cloud.zone(node_id.zone)
+        try:
+            instance = client.get_instance(node_id.uuid, deadline)
+            size = client.get_instance_size(instance.type_id, deadline) if instance.type_id else ""
+        except DriverError as error:  # the refusal itself says enough
+            log.info("size of the instance not read", extra={"error": str(error)})
+            return
+        if size in _TOO_SMALL:
+            raise WrongState(
+                f"{what}, which is of size {size}: block storage needs small or larger; "
+                "replace the node by a larger one"
             )
 
     def _detach(

@@ -68,15 +68,19 @@ class Listing:
             InvalidToken: The token is not of a list that can be continued.
             ApiUnavailable: A zone can't be read; a short list would read as "detached" (S12).
         """
+        self._forget_abandoned()
         return self._volume_pages.page(lambda: self._all_volumes(deadline), max_entries, token)
 
     def volume(self, volume_id: VolumeId, deadline: Deadline) -> Volume:
         """Return the volume.
 
         Raises:
-            NotFound: It does not exist.
+            NotFound: It does not exist, any more or at all.
         """
-        return self._cloud.zone(volume_id.zone).get_volume(volume_id.uuid, deadline)
+        volume = self._cloud.zone(volume_id.zone).get_volume(volume_id.uuid, deadline)
+        if volume.state is VolumeState.DELETED:
+            raise NotFound(f"volume {volume_id} is {volume.state}")
+        return volume
 
     def snapshots(
         self,
@@ -101,7 +105,13 @@ class Listing:
                 if volume_id in (None, each.volume_id) and each.state is not SnapshotState.DESTROYED
             ]
 
+        self._forget_abandoned()
         return self._snapshot_pages.page(matching, max_entries, token)
+
+    def _forget_abandoned(self) -> None:
+        """Give back the memory of lists whose next page nobody asked for in time."""
+        self._volume_pages.forget_abandoned()
+        self._snapshot_pages.forget_abandoned()
 
     def _all_volumes(self, deadline: Deadline) -> list[Volume]:
         return [
@@ -130,7 +140,7 @@ class Listing:
 
 
 class Pages(Generic[T]):
-    """Cuts a list into pages and keeps it until the last one was asked for."""
+    """Cuts a list into pages and keeps it until it is too old for anybody to ask for the next."""
 
     def __init__(self, age_seconds: float) -> None:
         self._age_seconds = age_seconds
@@ -144,6 +154,13 @@ class Pages(Generic[T]):
             return Page(entries=rest, next_token="")
         return Page(entries=rest[:max_entries], next_token=self._keep(rest[max_entries:]))
 
+    def forget_abandoned(self) -> None:
+        """Forget what is too old to be continued."""
+        oldest = time.monotonic() - self._age_seconds
+        with self._lock:
+            for token in [key for key, (kept_at, _) in self._kept.items() if kept_at < oldest]:
+                del self._kept[token]
+
     def _keep(self, rest: Sequence[T]) -> str:
         token = secrets.token_urlsafe(12)
         with self._lock:
@@ -156,5 +173,7 @@ class Pages(Generic[T]):
         with self._lock:
             kept_at, rest = self._kept.get(token, (0.0, ()))
         if not rest or time.monotonic() - kept_at > self._age_seconds:
-            raise InvalidToken(f"starting_token {token[:40]!r} is unknown or too old; list anew")
+            raise InvalidToken(
+                f"starting_token {token[:40]!r} is unknown or too old; start the list again"
+            )
         return rest

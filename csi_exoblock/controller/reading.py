@@ -8,6 +8,7 @@ from csi_exoblock import logs
 from csi_exoblock.concurrency import Deadline, pauses
 from csi_exoblock.config import Timing
 from csi_exoblock.controller.ledger import Entry, Ledger
+from csi_exoblock.controller.stalls import Stalls
 from csi_exoblock.errors import NotFound
 from csi_exoblock.exoscale.client import Cloud
 from csi_exoblock.model import Volume, VolumeId, VolumeState
@@ -33,6 +34,7 @@ class VolumeReader:
         self._cloud = cloud
         self._ledger = ledger
         self._timing = timing
+        self._stalls = Stalls(timing=timing)
 
     def read(self, volume_id: VolumeId, entry: Entry, deadline: Deadline) -> Volume:
         """Return the volume once what earlier calls left under way has ended or can't come.
@@ -77,6 +79,26 @@ class VolumeReader:
         """
         for pause in self._pauses():
             if volume.state not in states:
+                break
+            logs.step(f"waiting for the volume to end {volume.state}")
+            deadline.wait(pause)
+            volume = self.get(volume.id, deadline)
+        return volume
+
+    def leave_unless_stalled(
+        self, volume: Volume, states: Collection[VolumeState], deadline: Deadline
+    ) -> Volume:
+        """Wait until the volume has left the states, or has been in one for too long; return it.
+
+        Raises:
+            NotFound: The volume went meanwhile.
+            DeadlineExceeded: The call's time ended first; the next call counts on from there.
+        """
+        for pause in self._pauses():
+            if volume.state not in states:
+                self._stalls.forget(volume.id)
+                break
+            if self._stalls.has_stalled(volume):
                 break
             logs.step(f"waiting for the volume to end {volume.state}")
             deadline.wait(pause)

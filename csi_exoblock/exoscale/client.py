@@ -159,6 +159,10 @@ class ZoneClient:
         """Return an instance."""
         return self._call(wire.instance, "get-instance", deadline, instance_id)
 
+    def get_instance_size(self, type_id: UUID, deadline: Deadline) -> str:
+        """Return the size of an instance type, such as `small`."""
+        return self._call(wire.instance_size, "get-instance-type", deadline, type_id)
+
     def get_operation(self, operation_id: UUID, deadline: Deadline) -> Operation:
         """Return an operation as it stands; `kind` is empty, for the API does not tell.
 

@@ -22,6 +22,7 @@ OPERATIONS: Mapping[str, ApiOperation] = {
     "list-zones": ApiOperation("GET", "/zone"),
     "list-quotas": ApiOperation("GET", "/quota"),
     "get-instance": ApiOperation("GET", "/instance/{id}", "instance"),
+    "get-instance-type": ApiOperation("GET", "/instance-type/{id}", "instance type"),
     "get-operation": ApiOperation("GET", "/operation/{id}", "operation"),
     "list-block-storage-volumes": ApiOperation("GET", "/block-storage", "instance"),
     "get-block-storage-volume": ApiOperation("GET", "/block-storage/{id}", "volume"),

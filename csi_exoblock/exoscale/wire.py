@@ -92,7 +92,17 @@ def operation(zone: ZoneName, body: Any) -> Operation:
 
 def instance(zone: ZoneName, body: Any) -> Instance:
     """Read an `instance`."""
-    return Instance(id=NodeId(zone, UUID(body["id"])), state=InstanceState(body.get("state")))
+    kind = (body.get("instance-type") or {}).get("id")
+    return Instance(
+        id=NodeId(zone, UUID(body["id"])),
+        state=InstanceState(body.get("state")),
+        type_id=UUID(kind) if kind else None,
+    )
+
+
+def instance_size(_zone: ZoneName, body: Any) -> str:
+    """Read the size of an `instance-type`, such as `small`."""
+    return body.get("size") or ""
 
 
 def quotas(_zone: ZoneName, body: Any) -> tuple[Quota, ...]:

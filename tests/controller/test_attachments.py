@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -12,7 +13,11 @@ from tests.controller.conftest import Controller, StartController
 from tests.controller.requests import absent_id, create_volume, publish, unpublish
 from tests.controller.waiting import as_a_sidecar_would, wait_until_called
 from tests.support.grpc_errors import refused
-from tests.support.simulator_process import SimulatorProcess
+from tests.support.simulator_process import (
+    API_SECRET,
+    SimulatorProcess,
+    permitted_operations,
+)
 
 GET = "get-block-storage-volume"
 ATTACH = "attach-block-storage-volume-to-instance"
@@ -279,6 +284,102 @@ def test_every_error_of_a_detach_is_worth_a_retry(
     controller.ControllerUnpublishVolume(unpublish(volume, node))
 
     assert instance_of(cloud, volume) is None
+
+
+# What stays on the way
+
+
+@pytest.fixture(scope="module")
+def brisk(start_controller: StartController) -> Controller:
+    """A controller that loses its patience after 1.8 s instead of 90 s."""
+    return Controller(start_controller("--time-scale", "0.02").channel)
+
+
+@pytest.mark.parametrize("state", ["attaching", "detaching"])
+def test_a_volume_that_stays_on_the_way_is_detached(
+    brisk: Controller, cloud: SimulatorProcess, volume: str, node: str, state: str
+) -> None:  # S3: nothing is under way that would end it
+    brisk.ControllerPublishVolume(publish(volume, node))
+    cloud.set_volume_state(*parts(volume), state)
+    cloud.clear_calls()
+
+    as_a_sidecar_would(
+        lambda: brisk.ControllerUnpublishVolume(unpublish(volume, node), timeout=0.7)
+    )
+
+    assert cloud.operations_called().count(DETACH) == 1
+    assert instance_of(cloud, volume) is None
+
+
+@pytest.mark.parametrize("state", ["attaching", "detaching"])
+def test_a_volume_that_stays_on_the_way_is_said_to(
+    brisk: Controller, cloud: SimulatorProcess, volume: str, node: str, state: str
+) -> None:  # S3, F11
+    brisk.ControllerPublishVolume(publish(volume, node))
+    cloud.set_volume_state(*parts(volume), state)
+    cloud.clear_calls()
+
+    with refused(
+        grpc.StatusCode.FAILED_PRECONDITION, volume, state, node.split("/")[1], "delete the pod"
+    ):
+        as_a_sidecar_would(lambda: brisk.ControllerPublishVolume(publish(volume, node)))
+
+    assert ATTACH not in cloud.operations_called()
+    assert DETACH not in cloud.operations_called()  # D3: nobody asked for that
+
+
+def test_a_volume_that_stays_on_its_way_elsewhere_is_not_detached(
+    brisk: Controller, cloud: SimulatorProcess, volume: str, node: str
+) -> None:  # D3
+    brisk.ControllerPublishVolume(publish(volume, node))
+    cloud.set_volume_state(*parts(volume), "attaching")
+    cloud.clear_calls()
+    late = f"{cloud.zones[0]}/{cloud.add_instance(cloud.zones[0])}"
+
+    brisk.ControllerUnpublishVolume(unpublish(volume, late))
+
+    assert DETACH not in cloud.operations_called()
+
+
+def test_an_unknown_state_at_the_node_asked_for_is_not_elsewhere(
+    controller: Controller, cloud: SimulatorProcess, volume: str, node: str
+) -> None:  # F11: "detach it there first" would be about the node itself
+    controller.ControllerPublishVolume(publish(volume, node))
+    (seen,) = (each for each in cloud.volumes() if volume.endswith(each["id"]))
+    body = json.dumps({**seen, "state": "hibernating"})
+    cloud.add_fault(fault="garbage", operation=GET, status=200, body=body, count=1)
+
+    with refused(grpc.StatusCode.ABORTED, volume, node.split("/")[1], "does not know"):
+        controller.ControllerPublishVolume(publish(volume, node))
+
+
+@pytest.mark.parametrize("size", ["micro", "tiny"])
+def test_an_instance_that_is_too_small_is_said_to_be(
+    controller: Controller, cloud: SimulatorProcess, volume: str, size: str
+) -> None:  # S4: the API says 409, and always will
+    node = f"{cloud.zones[0]}/{cloud.add_instance(cloud.zones[0], size=size)}"
+
+    with refused(
+        grpc.StatusCode.FAILED_PRECONDITION, volume, node.split("/")[1], f"of size {size}", "small"
+    ):
+        controller.ControllerPublishVolume(publish(volume, node))
+
+
+def test_a_size_that_may_not_be_read_leaves_the_refusal_as_it_is(
+    start_controller: StartController, cloud: SimulatorProcess, volume: str
+) -> None:  # F14: a role from before this was asked for
+    lacking = [each for each in permitted_operations() if each != "get-instance-type"]
+    cloud.put_key("EXOolder", API_SECRET, lacking)
+    older = Controller(start_controller(EXOSCALE_API_KEY="EXOolder").channel)
+    node = f"{cloud.zones[0]}/{cloud.add_instance(cloud.zones[0], size='tiny')}"
+
+    with refused(grpc.StatusCode.ABORTED, volume, "at least small"):
+        older.ControllerPublishVolume(publish(volume, node))
+
+
+def parts(volume_id: str) -> tuple[str, str]:
+    zone, uuid = volume_id.split("/")
+    return zone, uuid
 
 
 def instance_of(cloud: SimulatorProcess, volume_id: str) -> Any:

@@ -31,7 +31,7 @@ def cloud() -> Iterator[SimulatorProcess]:
 
 def test_the_role_is_what_the_code_calls_and_denies_all_else() -> None:
     assert permitted_operations() == [*OPERATIONS]
-    assert len(OPERATIONS) == 17
+    assert len(OPERATIONS) == 18
     assert json.loads(json.dumps(policy()))["default-service-strategy"] == "deny"
 
 
