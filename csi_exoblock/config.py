@@ -240,6 +240,7 @@ class ControllerSettings:
 
     Attributes:
         cluster_id: Tells our volumes from those of other clusters in the organisation (D11, C4).
+        inherited_cluster_ids: Of clusters whose volumes are this cluster's now (D12).
         deferred_expansion: Whether a volume in use grows before its next attach (N1).
         clone_by_snapshot: Whether a volume may be made from another one (N6).
         capacity_from_quota: Whether the quota, which is the organisation's, says the capacity (N4).
@@ -248,6 +249,7 @@ class ControllerSettings:
 
     driver_name: str = DEFAULT_DRIVER_NAME
     cluster_id: str | None = None
+    inherited_cluster_ids: tuple[str, ...] = ()
     label_prefix: str = "exoblock/"
     label_max_length: int = 255
     extra_labels: Mapping[str, str] = field(default_factory=dict)

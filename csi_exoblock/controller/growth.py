@@ -78,12 +78,13 @@ class Growth:
             NotFound: The volume does not exist, or is being deleted.
             SizeOutOfRange: It is larger than the limit already, or can't become so large.
             WrongState: A running instance has it; it grows before it is attached the next time.
-                Or it is in state error.
+                Or it is in state error, or another cluster's.
         """
         deadline = deadline.within(self._timing.create_timeout)
         with self._ledger.hold(f"volume {volume_id}") as entry:
             volume = self._reader.read(volume_id, entry, deadline)
             require_present(volume)
+            self._labels.require_own(volume)
             if volume.size_gib < gib_ceil(wanted.required_bytes):
                 volume = self._grow(volume, wanted, entry, deadline)
             self._forget(volume, entry, deadline)  # an older, larger wish would come true (N1)

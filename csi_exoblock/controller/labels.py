@@ -11,6 +11,7 @@ from uuid import UUID
 
 from csi_exoblock.config import ControllerSettings
 from csi_exoblock.controller.specs import SnapshotSpec, VolumeChanges, VolumeSpec
+from csi_exoblock.errors import WrongState
 from csi_exoblock.model import Snapshot, Volume
 
 _FOREIGN = re.compile(r"[^A-Za-z0-9./-]")
@@ -58,6 +59,8 @@ class Labels:
         self._extra = settings.extra_labels
         self._driver = self._value(settings.driver_name)
         self._cluster = self._value(settings.cluster_id) if settings.cluster_id else None
+        own = (self._cluster, *map(self._value, settings.inherited_cluster_ids))
+        self._clusters = frozenset(filter(None, own))
 
     @property
     def name_label(self) -> str:
@@ -105,19 +108,38 @@ class Labels:
         return labels.get(self._prefix + "source") or None
 
     def is_protected(self, volume: Volume) -> bool:
-        """Tell whether an administrator forbade deleting the volume (D12)."""
-        return bool(volume.labels.get(self._prefix + "protect"))
+        """Return whether an administrator forbade deleting the volume, in any case (D12)."""
+        protect = f"{self._prefix}protect".lower()
+        return any(value and key.lower() == protect for key, value in volume.labels.items())
+
+    def require_own(self, thing: Volume | Snapshot) -> None:
+        """Raise WrongState unless the thing may be changed from here.
+
+        What bears no cluster's label may be: it was made before there were any, or by hand. Another
+        cluster's is left alone: who may write PVs here must not reach its data (D12).
+        """
+        key = self._prefix + "cluster-id"
+        cluster = thing.labels.get(key)
+        if cluster and cluster not in self._clusters:
+            raise WrongState(
+                f"{thing.id.noun()} {thing.id} belongs to cluster {cluster[:100]}, so nothing is "
+                f"changed or deleted from here; where it is this cluster's now, remove its label "
+                f"{key}, or start the controller with --inherited-cluster-ids={cluster[:100]}"
+            )
 
     def are_absent(self, labels: Mapping[str, str]) -> bool:
         """Tell whether none of them is ours; an empty value counts as absent."""
         return not any(value for key, value in labels.items() if key.startswith(self._prefix))
 
     def are_ours(self, labels: Mapping[str, str]) -> bool:
-        """Tell whether they say that this driver made the thing, in this cluster (D11)."""
+        """Return whether they say that this driver made the thing, in this cluster (D11).
+
+        A cluster that was rebuilt inherits what its predecessors made.
+        """
         cluster = labels.get(self._prefix + "cluster-id") or None
-        if self._cluster:
-            return cluster == self._cluster
-        return cluster is None and labels.get(self._prefix + "driver") == self._driver
+        if cluster or self._cluster:
+            return cluster in self._clusters
+        return labels.get(self._prefix + "driver") == self._driver
 
     def pending_size(self, labels: Mapping[str, str]) -> PendingSize | None:
         """Return the growth that waits for the volume's next attach, if one does (N1)."""

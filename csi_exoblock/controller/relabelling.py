@@ -151,7 +151,8 @@ class Modification:
 
         Raises:
             NotFound: The volume does not exist, or is being deleted.
-            WrongState: The API changes no labels while the volume is attached.
+            WrongState: The API changes no labels while the volume is attached, or it is another
+                cluster's.
             OperationPending: The volume is in the middle of something else.
         """
         deadline = deadline.within(self._timing.create_timeout)
@@ -159,6 +160,7 @@ class Modification:
         with self._ledger.hold(f"volume {volume_id}") as entry:
             volume = self._reader.read(volume_id, entry, deadline)
             require_present(volume)
+            self._labels.require_own(volume)
             if is_shown(changes, volume):
                 return
             try:

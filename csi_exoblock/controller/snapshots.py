@@ -105,11 +105,12 @@ class Snapshots:
         """Delete the snapshot; return once it is gone.
 
         Raises:
-            WrongState: A restore from it is running.
+            WrongState: A restore from it is running, or it is another cluster's (D12).
         """
         deadline = deadline.within(self._timing.create_timeout)
         with self._ledger.hold(f"snapshot {snapshot_id}") as entry, suppress(NotFound):
             self._ledger.join(entry, deadline)
+            self._labels.require_own(self.get(snapshot_id, deadline))
             self._delete(snapshot_id, entry, deadline)
 
     def _find_or_take(self, spec: SnapshotSpec, entry: Entry, deadline: Deadline) -> Snapshot:

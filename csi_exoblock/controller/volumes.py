@@ -103,7 +103,8 @@ class Volumes:
         """Delete the volume unless it is in use; return once it is gone.
 
         Raises:
-            WrongState: It is attached or protected, or the API keeps it for its snapshots' sake.
+            WrongState: It is attached, protected or another cluster's, or the API keeps it for its
+                snapshots' sake.
         """
         deadline = deadline.within(self._timing.create_timeout)
         with self._ledger.hold(f"volume {volume_id}") as entry:
@@ -112,7 +113,10 @@ class Volumes:
                 volume = self._reader.leave(volume, (VolumeState.DELETING,), deadline)
                 if volume.state is not VolumeState.DELETED:
                     self._require_deletable(volume)
-                    self._clones.release_source(volume, deadline)
+                    if volume.snapshot_ids:
+                        self._clones.release_source(volume, deadline)
+                        volume = self._reader.get(volume_id, deadline)  # that took its time
+                        self._require_deletable(volume)
                     self._delete(volume, entry, deadline)
                     self._clones.release_clone(volume, deadline)
             except NotFound:
@@ -159,6 +163,8 @@ class Volumes:
         return the_only(found, spec.name)
 
     def _require_deletable(self, volume: Volume) -> None:
+        """Raise WrongState unless the volume is this cluster's, unused and unprotected (D12)."""
+        self._labels.require_own(volume)
         if volume.attached_to or volume.state in _IN_USE:
             instance = volume.attached_to.uuid if volume.attached_to else "an instance"
             raise WrongState(

@@ -127,7 +127,13 @@ def cloud() -> _Decorator:
             "--cluster-id",
             Read("id", types.cluster_id),
             None,
-            "Tells this cluster's volumes from those of others.",
+            "Tells this cluster's volumes from those of others; none if empty or `none`.",
+        ),
+        _option(
+            "--inherited-cluster-ids",
+            Read("ids", types.cluster_ids),
+            "",
+            "Ids of clusters whose volumes and snapshots count as this cluster's.",
         ),
         _option(
             "--extra-labels",

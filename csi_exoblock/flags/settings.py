@@ -104,6 +104,7 @@ def controller_settings(given: Given) -> ControllerSettings:
     return ControllerSettings(
         driver_name=given["driver_name"],
         cluster_id=given["cluster_id"],
+        inherited_cluster_ids=given["inherited_cluster_ids"],
         label_prefix=prefix,
         label_max_length=given["label_max_length"],
         extra_labels=given["extra_labels"],

@@ -151,10 +151,13 @@ def zones(text: str) -> tuple[ZoneName, ...]:
 
 
 def cluster_id(text: str) -> str | None:
-    """Read the cluster's id; empty means none."""
-    if text and not re.fullmatch(r"[A-Za-z0-9.-]{1,63}", text, re.ASCII):
-        raise ValueError(f"{text!r}: letters, digits, dash and dot, at most 63, are allowed")
-    return text or None
+    """Read the cluster's id; `none`, or nothing, means that there is none."""
+    return None if text in ("", "none") else _cluster_id(text)
+
+
+def cluster_ids(text: str) -> tuple[str, ...]:
+    """Read ids of clusters, separated by commas."""
+    return tuple(_cluster_id(each.strip()) for each in text.split(",") if each.strip())
 
 
 def label_prefix(text: str) -> str:
@@ -184,3 +187,9 @@ def sources(text: str) -> tuple[str, ...]:
     if not named or set(named) - {"cdrom", "server"} or len(set(named)) < len(named):
         raise ValueError(f"{text!r}: known are cdrom and server, each once")
     return named
+
+
+def _cluster_id(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9.-]{1,63}", text, re.ASCII):
+        raise ValueError(f"{text!r}: letters, digits, dash and dot, at most 63, are allowed")
+    return text

@@ -58,6 +58,12 @@ def _delete_protected(stage: Stage) -> Call:
     return lambda: stage.controller.DeleteVolume(csi.delete_volume(volume))
 
 
+def _delete_anothers(stage: Stage) -> Call:
+    volume = stage.volume()
+    stage.administrator.label_volume(volume, {"exoblock/cluster-id": "another"})
+    return lambda: stage.controller.DeleteVolume(csi.delete_volume(volume))
+
+
 def _delete_with_snapshots(stage: Stage) -> Call:
     stage.cloud.set_mode("delete-with-snapshots", "refused")
     volume = stage.volume()
@@ -73,6 +79,12 @@ def _attach_beyond_the_limit(stage: Stage) -> Call:
 
 def _attach_elsewhere(stage: Stage) -> Call:
     request = csi.publish(stage.attached()[0], stage.node())
+    return lambda: stage.controller.ControllerPublishVolume(request)
+
+
+def _attach_to_a_tiny_instance(stage: Stage) -> Call:
+    zone = stage.cloud.zones[0]
+    request = csi.publish(stage.volume(), f"{zone}/{stage.cloud.add_instance(zone, size='tiny')}")
     return lambda: stage.controller.ControllerPublishVolume(request)
 
 
@@ -160,9 +172,11 @@ SITUATIONS: Mapping[str, Callable[[Stage], Call]] = {
     "CreateVolume, name taken": _of_a_taken_name,
     "DeleteVolume, attached": _delete_attached,
     "DeleteVolume, protected": _delete_protected,
+    "DeleteVolume, another cluster's": _delete_anothers,
     "DeleteVolume, kept by its snapshots": _delete_with_snapshots,
     "ControllerPublishVolume, node full": _attach_beyond_the_limit,
     "ControllerPublishVolume, attached elsewhere": _attach_elsewhere,
+    "ControllerPublishVolume, node too small": _attach_to_a_tiny_instance,
     "ControllerPublishVolume, node missing": _attach_to_nothing,
     "ControllerPublishVolume, volume missing": _attach_nothing,
     "ControllerPublishVolume, other zone": _attach_in_another_zone,

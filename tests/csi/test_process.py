@@ -62,6 +62,7 @@ print("all seen")
         (["controller", "--endpoint", "tcp://0.0.0.0:1"], "tcp://0.0.0.0:1"),
         (["controller", "--api-endpoint", "http://127.0.0.1/v2"], "--default-zone"),
         (["controller", "--cluster-id", "no spaces"], "no spaces"),
+        (["controller", "--inherited-cluster-ids", "good,no spaces"], "no spaces"),
         (["controller", "--min-volume-size-gib", "9", "--max-volume-size-gib", "8"], "exceeds"),
         (["controller", "--max-volume-size-gib", "9999999999"], "9999999999"),
         (["controller", "--api-timeout", "0s"], "0s"),

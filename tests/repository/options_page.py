@@ -59,6 +59,7 @@ WHEN: Mapping[str, str] = {
     "--user-agent-extra": "You want to find this cluster's requests in the cloud's log.",
     "--api-max-qps": "Others share the organisation's rate limit and must keep a part of it.",
     "--cluster-id": "Always, where several clusters share an organisation.",
+    "--inherited-cluster-ids": "The cluster was rebuilt, or took over volumes of another one.",
     "--extra-labels": "Volumes should carry a cost centre or an owner.",
     "--label-prefix": "The API or a policy refuses a slash in label keys: `exoblock-`.",
     "--label-max-length": "The API refuses long label values.",
