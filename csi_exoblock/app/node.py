@@ -41,6 +41,7 @@ from csi_exoblock.node.publishing import Publishing
 from csi_exoblock.node.release import Release
 from csi_exoblock.node.repair import Repair
 from csi_exoblock.node.staging import Staging
+from csi_exoblock.node.territory import Territory
 from csi_exoblock.node.usage import Usage
 
 log = logging.getLogger(__name__)
@@ -92,6 +93,7 @@ def build_node(server: ServerSettings, settings: NodeSettings, metrics: Metrics)
     write_back = WriteBack(
         workers=Workers(room, patience_seconds=timing.write_back, only_informs=False)
     )
+    territory = Territory(kubelet_path=settings.kubelet_path, devices=devices, mounts=mounts)
     release = Release(
         devices=devices,
         mounts=mounts,
@@ -101,6 +103,7 @@ def build_node(server: ServerSettings, settings: NodeSettings, metrics: Metrics)
             workers=Workers(room, patience_seconds=timing.write_back, only_informs=False),
             processes=Processes(),
         ),
+        territory=territory,
         timing=timing,
     )
     repair = Repair(
@@ -132,6 +135,7 @@ def build_node(server: ServerSettings, settings: NodeSettings, metrics: Metrics)
             release=release,
             repair=repair,
             write_back=write_back,
+            territory=territory,
         ),
         publishing=Publishing(
             holds=holds,
@@ -140,6 +144,7 @@ def build_node(server: ServerSettings, settings: NodeSettings, metrics: Metrics)
             mounts=mounts,
             repair=repair,
             write_back=write_back,
+            territory=territory,
         ),
         growth=Growth(holds=holds, jobs=jobs, devices=devices, mounts=mounts, mounter=mounter),
         usage=Usage(

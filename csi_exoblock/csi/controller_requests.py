@@ -88,7 +88,7 @@ class ControllerRequests:
         spec = VolumeSpec(
             name=request.name,
             visible_name=changes.visible_name or wishes.visible_name or request.name,
-            size=_capacity(request.capacity_range),
+            size=fields.capacity_range(request.capacity_range),
             zones=self._zones(request.accessibility_requirements),
             zone_parameter=wishes.zone,
             source=self._source(request.volume_content_source) if has_source else None,
@@ -158,7 +158,7 @@ class ControllerRequests:
             NotFound: The id means nothing.
         """
         fields.check(request, "volume_id", "capacity_range")
-        size = _capacity(request.capacity_range)
+        size = fields.capacity_range(request.capacity_range)
         if not size.required_bytes and not size.limit_bytes:
             raise InvalidRequest("capacity_range: required_bytes or limit_bytes is required")
         is_block = request.HasField("volume_capability") and isinstance(
@@ -269,17 +269,6 @@ class ControllerRequests:
         terms: Iterable[csi_pb2.Topology] = (*requirement.preferred, *requirement.requisite)
         named = [term.segments.get(self._topology_key) for term in terms]
         return tuple(dict.fromkeys(ZoneName(zone) for zone in named if zone))
-
-
-def _capacity(size: csi_pb2.CapacityRange) -> CapacityRange:
-    if size.required_bytes < 0 or size.limit_bytes < 0:
-        raise InvalidRequest("capacity_range: required_bytes and limit_bytes can't be negative")
-    if size.limit_bytes and size.limit_bytes < size.required_bytes:
-        raise InvalidRequest(
-            f"capacity_range: limit_bytes {size.limit_bytes} is below required_bytes "
-            f"{size.required_bytes}"
-        )
-    return CapacityRange(required_bytes=size.required_bytes, limit_bytes=size.limit_bytes)
 
 
 def _max_entries(number: int) -> int:

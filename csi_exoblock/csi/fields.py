@@ -9,8 +9,10 @@ from typing import TypeVar
 
 from google.protobuf.message import Message
 
+from csi_exoblock.capacity import CapacityRange
 from csi_exoblock.errors import InvalidRequest, NotFound
 from csi_exoblock.model import ResourceId
+from csi_exoblock.pb import csi_pb2
 
 # CSI 1.13, Size Limits: what a field may hold unless its own description says otherwise.
 STRING_BYTES = 128
@@ -78,6 +80,22 @@ def volume_path(text: str) -> Path:
     if not path.is_absolute():
         raise NotFound(f"volume_path {text[:200]!r} is not absolute, so no volume is there")
     return path
+
+
+def capacity_range(size: csi_pb2.CapacityRange) -> CapacityRange:
+    """Return how large a volume must and may be.
+
+    Raises:
+        InvalidRequest: The numbers are negative or contradict each other.
+    """
+    if size.required_bytes < 0 or size.limit_bytes < 0:
+        raise InvalidRequest("capacity_range: required_bytes and limit_bytes can't be negative")
+    if size.limit_bytes and size.limit_bytes < size.required_bytes:
+        raise InvalidRequest(
+            f"capacity_range: limit_bytes {size.limit_bytes} is below required_bytes "
+            f"{size.required_bytes}"
+        )
+    return CapacityRange(required_bytes=size.required_bytes, limit_bytes=size.limit_bytes)
 
 
 def id_or_none(kind: type[Id], text: str) -> Id | None:

@@ -107,8 +107,8 @@ class Node(csi_pb2_grpc.NodeServicer):
         self, request: csi_pb2.NodeExpandVolumeRequest, context: grpc.ServicerContext
     ) -> csi_pb2.NodeExpandVolumeResponse:
         """Let the file system fill its disk."""
-        volume_id, path = node_requests.expand_volume(request)
-        capacity_bytes = self._growth.grow(volume_id, path, deadline_of(context))
+        volume_id, path, size = node_requests.expand_volume(request)
+        capacity_bytes = self._growth.grow(volume_id, path, size, deadline_of(context))
         return csi_pb2.NodeExpandVolumeResponse(capacity_bytes=capacity_bytes)
 
     def NodeGetVolumeStats(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from csi_exoblock.capacity import CapacityRange
 from csi_exoblock.csi import fields
 from csi_exoblock.csi.capabilities import parse_access
 from csi_exoblock.model import Access, MountAccess, VolumeId
@@ -136,14 +137,18 @@ def volume_health(
     )
 
 
-def expand_volume(request: csi_pb2.NodeExpandVolumeRequest) -> tuple[VolumeId, Path]:
-    """Read which volume is to fill its device, and where it is staged or published.
+def expand_volume(
+    request: csi_pb2.NodeExpandVolumeRequest,
+) -> tuple[VolumeId, Path, CapacityRange]:
+    """Read which volume is to fill its device, where it is, and how large it must be by now.
 
     Raises:
-        InvalidRequest: A field is missing or too large, or the capability is unusable.
+        InvalidRequest: A field is missing, too large or contradictory, or the capability is
+            unusable.
         NotFound: The id means nothing, or no volume can be at that path.
     """
     fields.check(request, "volume_id", "volume_path")
+    size = fields.capacity_range(request.capacity_range)
     if request.HasField("volume_capability"):
         parse_access(request.volume_capability, "volume_capability")
-    return VolumeId.parse(request.volume_id), fields.volume_path(request.volume_path)
+    return VolumeId.parse(request.volume_id), fields.volume_path(request.volume_path), size

@@ -219,7 +219,7 @@ class Devices:
     def belongs_to_another(self, number: DeviceNumber, volume_uuid: UUID) -> bool:
         """Tell whether the disk that has this number now says that it is another volume."""
         serial = _read(self._sysfs / "dev" / "block" / str(number) / "serial")
-        return serial is not None and serial != str(volume_uuid)[:_SERIAL_CHARACTERS]
+        return serial not in (None, "", str(volume_uuid)[:_SERIAL_CHARACTERS])
 
     def _partitions(self, disk: BlockDevice) -> list[str]:
         """Return the names of the disk's partitions: folders within its own."""

@@ -16,6 +16,7 @@ _NODE_HOMES = frozenset({"devtmpfs", "tmpfs"})
 class Line(NamedTuple):
     """A line of mountinfo in its parts, as the kernel writes them."""
 
+    mount_id: str
     number: str
     root: str
     target: str
@@ -37,9 +38,9 @@ class Line(NamedTuple):
         parts, ending = fields.split(" "), rest.split(" ", 2)
         if len(parts) < _LEAST_FIELDS or not _NUMBER.fullmatch(parts[2]):
             return None
-        _, _, number, root, target, options, *tags = parts
+        mount_id, _, number, root, target, options, *tags = parts
         filesystem, source, super_options = (*ending, "", "")[:3]
-        return cls(number, root, target, options, tags, filesystem, source, super_options)
+        return cls(mount_id, number, root, target, options, tags, filesystem, source, super_options)
 
     @property
     def hides_its_device(self) -> bool:

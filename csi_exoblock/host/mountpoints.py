@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ def make_folder(path: Path) -> None:
         WrongState: Something else is in its place.
         HostError: It can't be made.
     """
+    _refuse_link(path)
     with _explained(path, "folder"):
         path.mkdir(parents=True, exist_ok=True)
 
@@ -28,6 +30,7 @@ def make_file(path: Path) -> None:
         HostError: It can't be made.
     """
     make_folder(path.parent)
+    _refuse_link(path)
     with _explained(path, "file"):
         if path.is_dir():
             raise FileExistsError
@@ -35,18 +38,32 @@ def make_file(path: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove a folder or file that nothing is mounted on; what is not there is fine.
+    """Remove an empty folder or an empty file that nothing is mounted on; none is fine.
 
     Raises:
-        WrongState: It is a folder with something in it.
+        WrongState: It is something else, which this driver didn't make.
     """
     try:
-        if path.is_dir() and not path.is_symlink():
+        status = path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    try:
+        if stat.S_ISDIR(status.st_mode):
             path.rmdir()
-        else:
+        elif stat.S_ISREG(status.st_mode) and not status.st_size:
             path.unlink(missing_ok=True)
+        else:
+            kind = "a file with content" if stat.S_ISREG(status.st_mode) else "no file or folder"
+            raise WrongState(
+                f"{path} is {kind}, which this driver didn't put there; remove it by hand"
+            )
     except OSError as error:
         raise WrongState(f"{path} can't be removed: {error.strerror}") from error
+
+
+def _refuse_link(path: Path) -> None:
+    if path.is_symlink():
+        raise WrongState(f"{path} is a symbolic link; remove it")
 
 
 @contextmanager

@@ -34,6 +34,7 @@ class Mount:
     """A line of mountinfo. Source: proc(5).
 
     Attributes:
+        mount_id: Differs from that of every other mount there is.
         device: The block device that is seen through this mount: the one that the file system is
             on, or the one whose node is bound to the target. `None` for anything else.
         root: Which folder or file of the file system is seen; `/` is all of it.
@@ -46,6 +47,7 @@ class Mount:
         shared: Whether what is mounted below shows up in other mount namespaces.
     """
 
+    mount_id: str
     device: DeviceNumber | None
     superblock: DeviceNumber
     root: str
@@ -214,6 +216,7 @@ def _mount(line: Line) -> Mount:
     else:
         device = number
     return Mount(
+        mount_id=line.mount_id,
         device=device,
         root=unescaped(line.root),
         target=path,

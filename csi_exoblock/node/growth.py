@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from csi_exoblock import logs
+from csi_exoblock.capacity import CapacityRange
 from csi_exoblock.concurrency import Deadline, Holds
-from csi_exoblock.errors import NotFound, WrongState
-from csi_exoblock.host.devices import Devices
+from csi_exoblock.errors import NotFound, SizeOutOfRange, WrongState
+from csi_exoblock.host.devices import BlockDevice, Devices
 from csi_exoblock.host.jobs import Jobs
 from csi_exoblock.host.mounts import Mounts
 from csi_exoblock.model import Filesystem, VolumeId
@@ -32,14 +33,18 @@ class Growth:
         self._mounts = mounts
         self._mounter = mounter
 
-    def grow(self, volume_id: VolumeId, volume_path: Path, deadline: Deadline) -> int:
+    def grow(
+        self, volume_id: VolumeId, volume_path: Path, size: CapacityRange, deadline: Deadline
+    ) -> int:
         """Grow the file system that is mounted at a path, and return its device's size in bytes.
 
         A raw block device, a partition and a file system that fills its device stay as they are.
 
         Raises:
             NotFound: The volume isn't mounted at the path.
-            WrongState: It is mounted read-only, or the kernel refuses to grow it while mounted.
+            SizeOutOfRange: The device is larger than asked for.
+            WrongState: The device is smaller than asked for, it is mounted read-only, or the kernel
+                refuses to grow it while mounted.
             OperationPending: Another call or a job works on the volume.
             HostError: The disk is gone, or a command failed.
             DeadlineExceeded: The deadline came first; the growth goes on.
@@ -53,6 +58,7 @@ class Growth:
             if not layers or layers[-1].device not in self._devices.numbers(disk):
                 raise NotFound(f"volume {volume_id}: it is not mounted at {volume_path}")
             mount = layers[-1]
+            _check_size(volume_id, disk, size)
             if mount.is_block or mount.device != disk.number:
                 return disk.size_bytes
             writable = next((each for each in self._mounts.of(disk.number) if each.writable), None)
@@ -70,3 +76,19 @@ class Growth:
                     "mounted; it grows by itself at the next stage, when its pod is replaced"
                 )
             return disk.size_bytes
+
+
+def _check_size(volume_id: VolumeId, disk: BlockDevice, size: CapacityRange) -> None:
+    """Raise unless a device is as large as it must be, and no larger than it may be."""
+    if disk.size_bytes < size.required_bytes:
+        raise WrongState(
+            f"volume {volume_id}: its device {disk.path} has {disk.size_bytes} bytes here, fewer "
+            f"than the {size.required_bytes} asked for; a volume that has grown in the cloud shows "
+            "its new size once it is attached again, and its file system then grows by itself: "
+            "replace its pod"
+        )
+    if size.limit_bytes and disk.size_bytes > size.limit_bytes:
+        raise SizeOutOfRange(
+            f"volume {volume_id}: its device {disk.path} has {disk.size_bytes} bytes, more than "
+            f"the limit of {size.limit_bytes}, and no volume shrinks"
+        )

@@ -17,6 +17,7 @@ from csi_exoblock.host.writeback import WriteBack
 from csi_exoblock.model import Access, AccessMode, BlockAccess, MountAccess, VolumeId
 from csi_exoblock.node.mounting import wants_read_only
 from csi_exoblock.node.repair import Repair
+from csi_exoblock.node.territory import Territory
 from csi_exoblock.options import VolumeContext
 
 log = logging.getLogger(__name__)
@@ -34,6 +35,7 @@ class Publishing:
         mounts: Mounts,
         repair: Repair,
         write_back: WriteBack,
+        territory: Territory,
     ) -> None:
         self._holds = holds
         self._jobs = jobs
@@ -41,6 +43,7 @@ class Publishing:
         self._mounts = mounts
         self._repair = repair
         self._write_back = write_back
+        self._territory = territory
 
     def publish(
         self,
@@ -55,6 +58,7 @@ class Publishing:
         """Show a staged volume at a target path, which is made; repeated calls add nothing (S14).
 
         Raises:
+            InvalidRequest: The target isn't below kubelet's folder.
             WrongState: The volume isn't staged, its file system doesn't work, or it is published
                 in a way that forbids this one.
             Mismatch: The target is taken by something else.
@@ -65,6 +69,8 @@ class Publishing:
         volume = f"volume {volume_id}"
         with self._holds.hold(volume):
             self._jobs.check(volume)
+            self._territory.check_path(target_path)
+            self._territory.check_place(target_path)
             logs.step("publish: finding the device")
             device = self._devices.present(volume_id.uuid)
             if isinstance(access, BlockAccess):
@@ -84,7 +90,8 @@ class Publishing:
             volume_id: `None` for an id that doesn't parse.
 
         Raises:
-            WrongState: The target is in use, or holds files although nothing is mounted there.
+            InvalidRequest: The target isn't below kubelet's folder.
+            WrongState: The target is in use, or holds what this driver didn't put there.
             OperationPending: Another call works on the volume.
             HostError: A command failed, or what was written to a raw device can't be written back;
                 the latter is said only once.
@@ -92,6 +99,8 @@ class Publishing:
         """
         volume = f"volume {volume_id}" if volume_id else f"path {target_path}"
         with self._holds.hold(volume):
+            self._territory.check_path(target_path)
+            self._territory.check_mounts(volume_id, target_path)
             logs.step("unpublish: writing back")
             for layer in self._mounts.at(target_path):
                 if layer.is_block and layer.device is not None:
@@ -124,7 +133,8 @@ class Publishing:
         if mount is not None and mount.read_only and not read_only:
             raise Mismatch(f"volume {volume_id}: it is already published read-only at {target}")
         self._refuse_second_writer(
-            volume_id, access, device, apart_from=(staged.target, real_path(target))
+            *(volume_id, access, device, staged.root),
+            apart_from=(staged.target, real_path(target)),
         )
         if mount is None:
             logs.step("publish: binding the file system")
@@ -146,6 +156,7 @@ class Publishing:
     ) -> None:
         logs.step("publish: looking at the target")
         mount = self._published(volume_id, device.number, target, deadline)
+        self._refuse_file_system(volume_id, device)
         others = [
             each for each in self._mounts.of(device.number) if each.target != real_path(target)
         ]
@@ -159,12 +170,26 @@ class Publishing:
         if mount is not None:
             return
         self._refuse_second_writer(
-            volume_id, access, device.number, apart_from=(real_path(target),)
+            volume_id, access, device.number, None, apart_from=(real_path(target),)
         )
         logs.step("publish: binding the device")
         make_file(target)
         self._mounts.bind(device.path, target)
         self._prove(volume_id, device.number, target, None, deadline)
+
+    def _refuse_file_system(self, volume_id: VolumeId, device: BlockDevice) -> None:
+        """Raise WrongState if a file system on the device is mounted: a pod would write into it."""
+        mounted = [
+            str(mount.target)
+            for number in sorted(self._devices.numbers(device))
+            for mount in self._mounts.of(number)
+            if not mount.is_block
+        ]
+        if mounted:
+            raise WrongState(
+                f"volume {volume_id}: its file system is mounted at {', '.join(mounted)}, so its "
+                "device is not handed to a pod; unstage it there first"
+            )
 
     def _published(
         self, volume_id: VolumeId, device: DeviceNumber, target: Path, deadline: Deadline
@@ -177,6 +202,7 @@ class Publishing:
         layers = self._mounts.at(target)
         if not layers:
             return None
+        self._territory.check_unoccupied(volume_id, target)
         if layers[-1].device == device:
             return layers[-1]
         if layers[-1].device is None or not self._devices.is_there(layers[-1].device):
@@ -192,17 +218,22 @@ class Publishing:
         volume_id: VolumeId,
         access: Access,
         device: DeviceNumber,
+        root: str | None,
         *,
         apart_from: tuple[Path, ...],
     ) -> None:
-        """Keep a volume of one single writer to one target (F15)."""
+        """Keep a volume of one single writer to one target (F15).
+
+        Args:
+            root: Which folder of the file system targets show; a btrfs may have another one than
+                its topmost by default. A pod's own binds of folders below it are not targets.
+        """
         if access.mode is not AccessMode.SINGLE_NODE_SINGLE_WRITER:
             return
-        # A pod's own binds of folders inside the file system are not targets.
         others = [
             str(mount.target)
             for mount in self._mounts.of(device)
-            if mount.target not in apart_from and (mount.is_block or mount.root == "/")
+            if mount.target not in apart_from and (mount.is_block or mount.root == root)
         ]
         if others:
             raise WrongState(

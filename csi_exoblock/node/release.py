@@ -17,6 +17,7 @@ from csi_exoblock.host.mounts import Mount, Mounts, real_path
 from csi_exoblock.host.thawing import Thawing
 from csi_exoblock.host.writeback import WriteBack
 from csi_exoblock.model import Filesystem, VolumeId
+from csi_exoblock.node.territory import Territory
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +35,7 @@ class Release:
         holders: Holders,
         write_back: WriteBack,
         thawing: Thawing,
+        territory: Territory,
         timing: Timing,
     ) -> None:
         self._devices = devices
@@ -41,6 +43,7 @@ class Release:
         self._holders = holders
         self._write_back = write_back
         self._thawing = thawing
+        self._territory = territory
         self._timing = timing
 
     def release(self, volume_id: VolumeId, path: Path, deadline: Deadline) -> None:
@@ -54,6 +57,7 @@ class Release:
             HostError: A command failed.
             DeadlineExceeded: The deadline came first.
         """
+        self._territory.check_mounts(volume_id, path)
         logs.step("unstage: looking for other mounts")
         device = self._devices.look(volume_id.uuid)
         if device is None:
@@ -92,13 +96,17 @@ class Release:
                 return
             deadline.wait(min(self._timing.device_poll, patience.remaining()))
 
-    def clear_vanished(self, device: BlockDevice, path: Path, deadline: Deadline) -> None:
+    def clear_vanished(
+        self, volume_id: VolumeId, device: BlockDevice, path: Path, deadline: Deadline
+    ) -> None:
         """Unmount from a path what was mounted from a disk that is no longer there.
 
         Raises:
             WrongState: It is in use.
             HostError: A command failed.
         """
+        if self._territory.foreign(volume_id, path):  # it would go with the other layers
+            return
         for mount in self._mounts.at(path):
             if self._has_vanished(mount, device):
                 logs.step("stage: unmounting a disk that is gone")

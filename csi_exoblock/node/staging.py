@@ -19,6 +19,7 @@ from csi_exoblock.model import Access, BlockAccess, MountAccess, VolumeId
 from csi_exoblock.node.mounting import VolumeMounter, flags_of, wants_read_only
 from csi_exoblock.node.release import Release
 from csi_exoblock.node.repair import Repair
+from csi_exoblock.node.territory import Territory
 from csi_exoblock.options import FormatPolicy, FsckPolicy, VolumeContext
 
 log = logging.getLogger(__name__)
@@ -41,6 +42,7 @@ class Staging:
         release: Release,
         repair: Repair,
         write_back: WriteBack,
+        territory: Territory,
     ) -> None:
         self._holds = holds
         self._jobs = jobs
@@ -53,6 +55,7 @@ class Staging:
         self._release = release
         self._repair = repair
         self._write_back = write_back
+        self._territory = territory
 
     def stage(
         self,
@@ -67,7 +70,8 @@ class Staging:
         A raw block volume is only looked for. What is staged already stays as it is.
 
         Raises:
-            InvalidRequest: A mount flag or format option isn't allowed.
+            InvalidRequest: A mount flag or format option isn't allowed, or the path isn't below
+                kubelet's folder.
             ForeignContent: The disk holds something else than is asked for, or may hold data.
             WrongState: The file system is damaged, in use elsewhere, or two disks have its id.
             Mismatch: Something else is mounted at the path.
@@ -76,8 +80,10 @@ class Staging:
             DeadlineExceeded: The deadline came first; mkfs, a check or growth goes on.
         """
         volume = f"volume {volume_id}"
+        self._territory.check_path(staging_path)
         with self._holds.hold(volume):
             self._jobs.check(volume)
+            self._territory.check_place(staging_path)
             self._repair.forget(volume_id)
             self._write_back.forget(volume)
             try:
@@ -95,11 +101,15 @@ class Staging:
             volume_id: `None` for an id that doesn't parse, whose disk can't be known.
 
         Raises:
-            WrongState: The disk is still in use; the message says by whom.
+            InvalidRequest: The path isn't below kubelet's folder.
+            WrongState: The disk is still in use, by whom the message says, or something else is
+                mounted at the path.
             OperationPending: Another call or a job works on the volume.
             HostError: A command failed.
         """
+        self._territory.check_path(staging_path)
         if volume_id is None:
+            self._territory.check_mounts(None, staging_path)
             self._mounts.unmount(staging_path, deadline)
             return
         volume = f"volume {volume_id}"
@@ -151,7 +161,8 @@ class Staging:
             Mismatch: It shows something else.
             WrongState: The device is mounted elsewhere, or its file system is dead but in use.
         """
-        self._release.clear_vanished(device, path, deadline)
+        self._release.clear_vanished(volume_id, device, path, deadline)
+        self._territory.check_unoccupied(volume_id, path)
         layers = self._mounts.at(path)
         if not layers:
             self._refuse_other_mounts(volume_id, device)
@@ -165,7 +176,10 @@ class Staging:
         return False
 
     def _refuse_other_mounts(self, volume_id: VolumeId, device: BlockDevice) -> None:
-        if others := self._mounts.of(device.number):
+        """Raise WrongState if a device is mounted, or its disk handed to a pod as it is."""
+        numbers = self._devices.numbers(self._devices.present(volume_id.uuid))
+        mounts = (mount for number in sorted(numbers) for mount in self._mounts.of(number))
+        if others := [each for each in mounts if each.is_block or each.device == device.number]:
             raise WrongState(
                 f"volume {volume_id}: its device {device.path} is already mounted at "
                 f"{', '.join(str(mount.target) for mount in others)}; unmount it there first"

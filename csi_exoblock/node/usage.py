@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,9 +35,7 @@ class UsageRow:
 class Usage:
     """Measures volumes, without taking their lock."""
 
-    def __init__(
-        self, *, devices: Devices, mounts: Mounts, workers: Workers[tuple[UsageRow, ...]]
-    ) -> None:
+    def __init__(self, *, devices: Devices, mounts: Mounts, workers: Workers[_Measured]) -> None:
         self._devices = devices
         self._mounts = mounts
         self._workers = workers
@@ -59,19 +58,48 @@ class Usage:
         if mount.device is None or not self._devices.is_volume(mount.device, volume_id.uuid):
             self._devices.present(volume_id.uuid)
             raise NotFound(f"volume {volume_id}: {volume_path} shows device {mount.device}")
-        measure = _device_usage if mount.is_block else _file_system_usage
         try:
-            return self._workers.run(f"volume {volume_id}", lambda: measure(volume_path))
+            measured = self._workers.run(
+                f"volume {volume_id}", lambda: _measure(volume_path, is_block=mount.is_block)
+            )
         except OSError as error:
             raise HostError(f"volume {volume_id}: {volume_path}: {error.strerror}") from error
+        # Without the mount the path is a folder of the node's own disk.
+        if measured.mount_id not in {each.mount_id for each in self._mounts.of(mount.device)}:
+            raise NotFound(f"volume {volume_id}: it was unmounted from {volume_path} meanwhile")
+        return measured.rows
 
 
-def _device_usage(path: Path) -> tuple[UsageRow, ...]:
-    return (UsageRow(unit="bytes", total=device_size_bytes(path)),)
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    mount_id: str
+    rows: tuple[UsageRow, ...]
 
 
-def _file_system_usage(path: Path) -> tuple[UsageRow, ...]:
-    found = os.statvfs(path)
+def _measure(path: Path, *, is_block: bool) -> _Measured:
+    """Measure what a path shows now, and say through which mount that was seen."""
+    file = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    try:
+        rows = _device_usage(file) if is_block else _file_system_usage(file)
+        return _Measured(_mount_id(file), rows)
+    finally:
+        os.close(file)
+
+
+def _mount_id(file: int) -> str:
+    for line in Path(f"/proc/self/fdinfo/{file}").read_text().splitlines():
+        name, _, value = line.partition(":")
+        if name == "mnt_id":
+            return value.strip()
+    raise OSError(errno.ENOSYS, "the kernel doesn't tell which mount a file is seen through")
+
+
+def _device_usage(file: int) -> tuple[UsageRow, ...]:
+    return (UsageRow(unit="bytes", total=device_size_bytes(Path(f"/proc/self/fd/{file}"))),)
+
+
+def _file_system_usage(file: int) -> tuple[UsageRow, ...]:
+    found = os.statvfs(file)
     rows = [
         UsageRow(
             unit="bytes",

@@ -88,16 +88,16 @@ def _require_nothing_left(cloud: CloudProcess, folder: Path) -> None:
 def _whole_life(orchestrator: Orchestrator, folder: Path, report: Report) -> None:
     """Prove with a checksum that data survives snapshot, restore and expansion."""
     source = _create_first(orchestrator, report)
-    with Pod(orchestrator, source, folder / "pod-1") as first:
+    with Pod(orchestrator, source, folder / "driver" / "pod-1") as first:
         checksum = first.write()
         report.note(f"wrote {first.size_mib()} MiB, sha256 {checksum[:16]}…")
         snapshot_id = orchestrator.snapshot("monday", source)
         restored = orchestrator.create("copy", 2, snapshot_id=snapshot_id)
-        with Pod(orchestrator, restored, folder / "pod-2") as second:
+        with Pod(orchestrator, restored, folder / "driver" / "pod-2") as second:
             _require_same(checksum, second)
             report.note(f"restored beside its source: same data, {second.capacity()}")
     orchestrator.expand(restored, 3)
-    with Pod(orchestrator, restored, folder / "pod-3") as third:
+    with Pod(orchestrator, restored, folder / "driver" / "pod-3") as third:
         _require_same(checksum, third)
         report.note(f"expanded: same data, {third.capacity()}")
     _delete(orchestrator, snapshot_id, source, restored)

@@ -170,8 +170,9 @@ def measure_node(stage: Stage) -> NodeMemory:
 def _come_and_go(driver: DriverProcess, folder: pathlib.Path) -> None:
     node = csi_pb2_grpc.NodeStub(driver.channel)
     with attached_disk(folder, folder / "by-id") as disk:
-        staging, target = folder / "globalmount", folder / "pod" / "mount"
-        target.parent.mkdir(exist_ok=True)
+        paths = folder / "kubelet"
+        staging, target = paths / "globalmount", paths / "pod" / "mount"
+        target.parent.mkdir(parents=True, exist_ok=True)
         node.NodeStageVolume(stage_volume(disk, staging, "ext4"))
         node.NodePublishVolume(publish_volume(disk, staging, target, "ext4"))
         node.NodeGetVolumeStats(volume_stats(disk, target))

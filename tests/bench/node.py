@@ -202,7 +202,7 @@ def _live_all(calls: Mapping[str, Calls], folder: pathlib.Path, times: int) -> N
 def live(calls: Calls, folder: pathlib.Path, filesystem: str) -> None:
     """Let one volume on a new disk come and leave, come again as it is, and leave."""
     with attached_disk(folder, folder / "by-id") as disk:
-        paths = folder / disk.path.name
+        paths = folder / "kubelet" / disk.path.name
         staging, target = paths / "globalmount", paths / "pod" / "mount"
         target.parent.mkdir(parents=True, exist_ok=True)
         calls.call("NodeStageVolume", stage_volume(disk, staging, filesystem))

@@ -149,13 +149,14 @@ class Volume:
             )
         )
 
-    def expand(self, path: pathlib.Path) -> int:
-        """Expand it and return its size in bytes."""
+    def expand(self, path: pathlib.Path, *, required: int = 0, limit: int = 0) -> int:
+        """Expand it to a size in bytes and return the size that it has."""
         answer = self.node.NodeExpandVolume(
             csi_pb2.NodeExpandVolumeRequest(
                 volume_id=self.disk.volume_id,
                 volume_path=str(path),
                 staging_target_path=str(self.staging),
+                capacity_range=csi_pb2.CapacityRange(required_bytes=required, limit_bytes=limit),
             )
         )
         return answer.capacity_bytes
@@ -273,12 +274,20 @@ def disk(make_disk: MakeDisk) -> Disk:
 
 
 @pytest.fixture
-def make_volume(driver: DriverProcess, tmp_path: pathlib.Path) -> Callable[[Disk], Volume]:
+def paths(folder: pathlib.Path, tmp_path: pathlib.Path) -> pathlib.Path:
+    """Where in kubelet's folder a test's volumes are staged and published."""
+    below = folder / "kubelet" / tmp_path.name
+    below.mkdir(parents=True)
+    return below
+
+
+@pytest.fixture
+def make_volume(driver: DriverProcess, paths: pathlib.Path) -> Callable[[Disk], Volume]:
     def make(disk: Disk, node: DriverProcess = driver) -> Volume:
-        staging = tmp_path / disk.path.name / "globalmount"
+        staging = paths / disk.path.name / "globalmount"
         staging.mkdir(parents=True)
         stub = csi_pb2_grpc.NodeStub(node.channel)
-        return Volume(disk, stub, staging, tmp_path / disk.path.name)
+        return Volume(disk, stub, staging, paths / disk.path.name)
 
     return make
 

@@ -87,6 +87,26 @@ def test_a_mounted_file_system_grows_where_the_kernel_allows_it(
     assert usage.f_blocks * usage.f_frsize > 1.8 * GIB
 
 
+@pytest.mark.parametrize("raw", [False, True])
+def test_an_expansion_that_has_not_reached_this_host_says_so(
+    volume: Volume, raw: bool
+) -> None:  # S7: answered with OK, kubelet would take the claim for expanded
+    capability = block_capability() if raw else mount_capability("ext4")
+    volume.stage_as(capability)
+    target = volume.publish(capability=capability)
+
+    for required in (GIB + 1, 5 * GIB):
+        with refused(grpc.StatusCode.FAILED_PRECONDITION, f"the {required} asked for", "replace"):
+            volume.expand(target, required=required)
+    with refused(grpc.StatusCode.OUT_OF_RANGE, "no volume shrinks"):
+        volume.expand(target, limit=GIB - 1)
+    for bad in ((-1, 0), (0, -1), (2 * GIB, GIB)):
+        with refused(grpc.StatusCode.INVALID_ARGUMENT, "capacity_range"):
+            volume.expand(target, required=bad[0], limit=bad[1])
+
+    assert volume.expand(target, required=GIB, limit=GIB) == GIB
+
+
 def test_a_mounted_ext4_that_may_not_grow_says_when_it_will(volume: Volume, tools: Tools) -> None:
     # S7: as the kernel does without CAP_SYS_RESOURCE, which this test takes away where it is there
     volume.stage()
@@ -362,6 +382,26 @@ def test_a_single_writer_has_one_target(volume: Volume) -> None:  # F15
     volume.publish("second", capability=alone)
 
 
+def test_a_btrfs_with_a_default_subvolume_has_one_single_writer_too(volume: Volume) -> None:
+    """F15: then no mount of it shows the topmost folder."""
+    alone = mount_capability("btrfs", mode=Mode.SINGLE_NODE_SINGLE_WRITER)
+    volume.stage_as(alone)
+    run("btrfs", "subvolume", "create", str(volume.staging / "data"))
+    run("btrfs", "subvolume", "set-default", str(volume.staging / "data"))
+    volume.unstage()
+    volume.stage_as(alone)
+    first = volume.publish("first", capability=alone)
+    (first / "folder").mkdir()
+    (volume.folder / "sub-path").mkdir()
+    run("mount", "--bind", str(first / "folder"), str(volume.folder / "sub-path"))
+
+    volume.publish("first", capability=alone)
+    with refused(grpc.StatusCode.FAILED_PRECONDITION, f"has it at {first}"):
+        volume.publish("second", capability=alone)
+    volume.unpublish("first")
+    volume.publish("second", capability=alone)
+
+
 def test_two_pods_share_a_volume_on_one_node(volume: Volume) -> None:  # F15
     shared = mount_capability("ext4", mode=Mode.SINGLE_NODE_MULTI_WRITER)
     volume.stage_as(shared)
@@ -404,6 +444,30 @@ def test_a_raw_device_is_read_only_as_a_whole_or_not_at_all(volume: Volume) -> N
     volume.publish("writer", capability=raw)
 
     assert not read_only(volume.disk)
+
+
+@pytest.mark.parametrize("filesystem", ["ext4", "btrfs"])
+def test_a_device_whose_file_system_is_mounted_is_not_handed_out_raw(
+    volume: Volume, filesystem: str
+) -> None:  # F15: the pod would write into the file system of another one
+    volume.stage(filesystem)
+
+    with refused(grpc.StatusCode.FAILED_PRECONDITION, str(volume.staging)):
+        volume.publish(capability=block_capability())
+
+    assert mounts_of(volume.disk.path) == [str(volume.staging)]
+    assert not volume.target().exists()
+
+
+def test_a_device_that_a_pod_has_raw_is_not_mounted(volume: Volume) -> None:  # F15
+    volume.disk.format("ext4")
+    volume.stage_as(block_capability())
+    target = volume.publish(capability=block_capability())
+
+    with refused(grpc.StatusCode.FAILED_PRECONDITION, str(target)):
+        volume.stage()
+
+    assert mounts_of(volume.disk.path) == [str(target)]
 
 
 def test_hostile_mount_flags_are_refused_on_the_node_too(volume: Volume) -> None:  # F13

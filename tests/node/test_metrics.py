@@ -33,13 +33,13 @@ def endpoint() -> Endpoint:
 
 @pytest.fixture
 def watched(
-    start_node: Callable[..., DriverProcess], endpoint: Endpoint, tmp_path: pathlib.Path
+    start_node: Callable[..., DriverProcess], endpoint: Endpoint, paths: pathlib.Path
 ) -> DriverProcess:
     """A node whose kubelet works in the test's own folder."""
     return start_node(
         *endpoint.flags,
         "--kubelet-path",
-        str(tmp_path),
+        str(paths),
         "--volume-attach-limit",
         "7",
         "--reserved-volume-attachments",

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pathlib
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import grpc
@@ -95,6 +98,32 @@ def test_a_path_that_is_not_the_volumes_is_not_found(
         with refused(grpc.StatusCode.NOT_FOUND, volume.disk.volume_id):
             volume.usage(path)
     assert volume.usage(volume.staging)[BYTES].total
+
+
+def test_the_nodes_own_disk_is_never_described(make: Callable[[], Volume]) -> None:
+    """S16: what a pod has is measured while it comes and goes."""
+    volume = make()
+    volume.stage()
+    target = volume.publish()
+    total = volume.usage(target)[BYTES].total
+    seen: set[int] = set()
+    ends = threading.Event()
+
+    def measure() -> None:
+        while not ends.is_set():
+            with contextlib.suppress(grpc.RpcError):
+                seen.add(volume.usage(target)[BYTES].total)
+
+    with ThreadPoolExecutor() as kubelet:
+        asking = [kubelet.submit(measure) for _ in range(2)]
+        for _ in range(100):
+            volume.unpublish()
+            volume.publish()
+        ends.set()
+        for each in asking:
+            each.result()
+
+    assert seen == {total}
 
 
 def test_a_file_system_that_hangs_holds_up_nobody_but_who_asks_about_it(

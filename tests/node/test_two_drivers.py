@@ -26,9 +26,9 @@ MakeVolume = Callable[..., Volume]
 
 
 @pytest.fixture
-def kubelet_folder(make_disk: MakeDisk, tmp_path: pathlib.Path) -> Iterator[pathlib.Path]:
-    """Kubelet's folder, on a file system of its own that may freeze, fill up or turn read-only."""
-    disk, folder = make_disk(), tmp_path / "kubelet"
+def kubelet_folder(make_disk: MakeDisk, paths: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Plugins' folder, on a file system of its own that may freeze, fill up or turn read-only."""
+    disk, folder = make_disk(), paths / "plugins"
     folder.mkdir()
     run("mkfs.ext4", "-q", "-m", "0", str(disk.path), "16m")
     run("mount", str(disk.path), str(folder))
@@ -42,7 +42,7 @@ def kubelet_folder(make_disk: MakeDisk, tmp_path: pathlib.Path) -> Iterator[path
 def start(
     start_node: Callable[..., DriverProcess], kubelet_folder: pathlib.Path
 ) -> Callable[[], DriverProcess]:
-    return lambda: start_node("--time-scale", "1", "--kubelet-path", str(kubelet_folder))
+    return lambda: start_node("--time-scale", "1", "--kubelet-path", str(kubelet_folder.parent))
 
 
 def of(volume: Volume, driver: DriverProcess) -> Volume:

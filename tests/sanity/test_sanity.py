@@ -68,13 +68,14 @@ def run_suite(driver: DriverProcess, folder: pathlib.Path, *, access_type: str) 
     """Run csi-sanity and yield what it reports of each spec; its exit code says no more."""
     report = folder / "report.json"
     attributes = folder / "attributes.yaml"
+    (folder / "kubelet").mkdir(exist_ok=True)
     attributes.write_text("labels: tier=gold\n")
     subprocess.run(
         [
             golang.built_tool(HERE, CSI_SANITY, tags=BUILD_TAGS),
             f"-csi.endpoint={driver.socket}",
-            f"-csi.mountdir={folder / 'target'}",
-            f"-csi.stagingdir={folder / 'staging'}",
+            f"-csi.mountdir={folder / 'kubelet' / 'target'}",
+            f"-csi.stagingdir={folder / 'kubelet' / 'staging'}",
             f"-csi.testvolumeaccesstype={access_type}",
             f"-csi.testvolumesize={GIB}",
             f"-csi.testvolumeexpandsize={2 * GIB}",
