@@ -46,7 +46,13 @@ class Timing:
     )
     pace_slip: float = seconds(0.05, "a thread that wakes late may make up for so much")
     pace_closed_max: float = seconds(
-        300.0, "a zone that wants to be left alone for longer than any call waits is asked anyway"
+        300.0, "a zone that gets too many requests is left alone no longer, whatever it asks (S20)"
+    )
+    pace_closed_broken: float = seconds(
+        30.0, "nor one that is out of order: it may be back much sooner than it thought (S20)"
+    )
+    clock_error: float = seconds(
+        60.0, "an API's clock this far from the host's may be why it refuses a signature"
     )
     lists_apart: float = seconds(
         0.02, "shared lists begin no sooner after each other: more calls share each (S20)"
@@ -92,6 +98,9 @@ class Timing:
     other_zones_wait: float = seconds(2.0, "a dead zone may hold up a create elsewhere this long")
     page_age: float = seconds(300.0, "whoever pages through a list asks for the next page by then")
     zones_age: float = seconds(3600.0, "zones are added once a year")
+    zones_apart: float = seconds(
+        1.0, "an id may name a zone that does not exist; each call about it reads the zones again"
+    )
     readiness_initial: float = seconds(0.2, "a cloud that does not answer is asked again after")
     readiness_max: float = seconds(15.0, "a cloud that is silent at start is asked this often")
 
@@ -208,6 +217,19 @@ class ServerSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ProxySettings:
+    """The proxy of requests over TLS (F2).
+
+    Attributes:
+        url: Without user and password, so that no library can quote them in an error (F18).
+    """
+
+    url: str
+    user: str = field(default="", repr=False)
+    password: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ApiSettings:
     """How to reach the cloud.
 
@@ -215,7 +237,7 @@ class ApiSettings:
         endpoint: URL of a zone's API with `{zone}` in it, or without: then it serves one zone only.
         credentials: The key as it was read at start.
         credentials_file: Where its successors will be, `None` for a key that never changes (F1).
-        proxy: URL of the proxy for requests over TLS, perhaps with a password in it (F2).
+        proxy: The way for requests over TLS, `None` for the direct one (F2).
         no_proxy: What is reached without it, as the variable of this name says it.
         ca_file: Who alone vouches for the API's servers; the system's authorities if `None`.
         zones: Zones in scope; empty means all that the API lists.
@@ -225,7 +247,7 @@ class ApiSettings:
     endpoint: str = "https://api-{zone}.exoscale.com/v2"
     credentials: Credentials
     credentials_file: Path | None = None
-    proxy: str | None = field(default=None, repr=False)
+    proxy: ProxySettings | None = None
     no_proxy: str = ""
     ca_file: Path | None = None
     zones: tuple[ZoneName, ...] = ()

@@ -1,4 +1,7 @@
-"""The API key and its secret, and the two forms in which a file may hold them (F1)."""
+"""The API key and its secret: the rules for both, wherever they come from (F1).
+
+They come from the environment or from a file, which has one of two forms.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,23 @@ class Credentials:
     secret: str = field(repr=False)
 
 
+def credentials_of(key: str, secret: str) -> Credentials:
+    """Return the pair without the white space around each part.
+
+    Raises:
+        ValueError: A part is missing or can't be right; the text quotes none of it.
+    """
+    key, secret = key.strip(), secret.strip()
+    for name, part in ((KEY_VARIABLE, key), (SECRET_VARIABLE, secret)):
+        if not part:
+            raise ValueError(f"{name} is empty")
+        if not (part.isascii() and part.isprintable()):
+            raise ValueError(f"{name} has characters that no key has, such as a line break")
+    if " " in key or "," in key:  # it ends where the header's next field begins
+        raise ValueError(f"{KEY_VARIABLE} has a space or a comma in it")
+    return Credentials(key=key, secret=secret)
+
+
 def read_credentials(path: Path) -> Credentials:
     """Read the cloud controller's JSON, or a folder whose files are named like the variables.
 
@@ -28,10 +48,10 @@ def read_credentials(path: Path) -> Credentials:
         key, secret = _in_folder(path) if path.is_dir() else _in_json(path)
     except OSError as error:
         raise ValueError(f"{error.filename}: {error.strerror}") from None
-    # A key that has a space or more than ASCII in it can't stand in a header.
-    if not (key.isascii() and key.isprintable() and key and " " not in key and secret):
-        raise ValueError(f"{path} has no usable key and secret")
-    return Credentials(key=key, secret=secret)
+    try:
+        return credentials_of(key, secret)
+    except ValueError as error:
+        raise ValueError(f"{path} has no usable key and secret: {error}") from None
 
 
 def _in_folder(folder: Path) -> tuple[str, str]:
@@ -39,7 +59,7 @@ def _in_folder(folder: Path) -> tuple[str, str]:
         key, secret = ((folder / name).read_text() for name in (KEY_VARIABLE, SECRET_VARIABLE))
     except UnicodeDecodeError:
         raise ValueError(f"{folder}: its files are no text") from None
-    return key.strip(), secret.strip()
+    return key, secret
 
 
 def _in_json(file: Path) -> tuple[str, str]:
@@ -50,4 +70,4 @@ def _in_json(file: Path) -> tuple[str, str]:
         raise ValueError(f"{file} is no JSON object with api_key and api_secret") from None
     if not (isinstance(key, str) and isinstance(secret, str)):
         raise ValueError(f"{file}: api_key and api_secret must be strings")
-    return key.strip(), secret.strip()
+    return key, secret

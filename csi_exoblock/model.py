@@ -21,7 +21,13 @@ ZoneName = NewType("ZoneName", str)
 
 BYTES_PER_GIB = 1024**3
 
-_ID = re.compile(r"([a-z0-9-]{1,63})/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})", re.ASCII)
+_ZONE = r"[a-z0-9-]{1,63}"
+_ID = re.compile(rf"({_ZONE})/([0-9a-f]{{8}}(?:-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}})", re.ASCII)
+
+
+def is_zone_name(text: str) -> bool:
+    """Tell whether a text can be a zone's name, which becomes part of ids and of URLs (F18)."""
+    return re.fullmatch(_ZONE, text, re.ASCII) is not None
 
 
 @dataclass(frozen=True, slots=True, order=True)

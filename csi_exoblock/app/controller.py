@@ -44,9 +44,9 @@ def build_controller(
     """Build the controller service, from the cloud's API up."""
     timing = server.timing
     transport = Transport(
-        session=open_session(user_agent=api.user_agent, ca_file=api.ca_file),
+        session=open_session(user_agent=api.user_agent, ca_file=api.ca_file, proxy=api.proxy),
         keyring=Keyring(api.credentials, api.credentials_file, timing=timing),
-        proxy=Proxy(api.proxy, api.no_proxy),
+        proxy=Proxy(api.proxy.url if api.proxy else None, api.no_proxy),
         paces=Paces(timing=timing, most_per_second=api.max_qps),
         timing=timing,
         metrics=metrics,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Collection
 from pathlib import Path
 
 from csi_exoblock.concurrency import Deadline
@@ -22,7 +23,9 @@ _State = tuple[tuple[int, int, int, int], ...]
 class Keyring:
     """Hands out the key, and looks before each request whether its file has changed.
 
-    A file that can't be read any more is logged once, and the key that it held stays in use.
+    A file that can't be read any more is logged once, and the key that it held stays in use. So
+    does the last key that the API accepted while the file's is refused: of a folder whose two files
+    are written one after the other, the new key is read with the old secret for a while.
 
     Args:
         first: The key as it was read at start.
@@ -34,26 +37,47 @@ class Keyring:
         self._timing = timing
         self._lock = threading.Lock()
         self._current = first
+        self._accepted: Credentials | None = None
+        self._passed_over: Credentials | None = None
         self._seen: _State | None = None
         self._refused: Credentials | None = None
         self._refused_at = 0.0
 
-    def current(self) -> Credentials:
-        """Return the key to sign with."""
+    def current(self, refused: Collection[Credentials] = ()) -> Credentials:
+        """Return the key to sign with.
+
+        Args:
+            refused: What the same request was signed with before, and was refused.
+        """
         if self._path is not None and _state_of(self._path) != self._seen:
             self._read(self._path)
-        return self._current
+        with self._lock:
+            return next(
+                (each for each in self._by_preference() if each not in refused), self._current
+            )
 
-    def has_successor_of(self, refused: Credentials, deadline: Deadline) -> bool:
-        """Read the file again, and tell whether its key is another one than the one refused.
+    def accepted(self, credentials: Credentials, refused: Collection[Credentials]) -> None:
+        """Note that the API accepted a request by its key.
+
+        Args:
+            refused: What the same request was signed with before, and was refused.
+        """
+        with self._lock:
+            self._accepted = credentials
+            if self._current in refused and self._passed_over != self._current:
+                self._passed_over = self._current
+                log.warning("API key refused, the one before it works; is the file complete?")
+
+    def has_another_than(self, refused: Collection[Credentials], deadline: Deadline) -> bool:
+        """Read the file again, and tell whether there is a key that was not refused.
 
         Read whatever its state says: one changed twice within a tick of the clock may look alike.
         And again for the moment after a key's first refusal: its successor may be on its way.
         """
         if self._path is None:
             return False
-        patience = deadline.within(self._patience_with(refused))
-        while not self._read_successor_of(refused, self._path):
+        patience = deadline.within(self._patience_with(self._current))
+        while not self._knows_another_than(refused, self._path):
             if not patience.remaining():
                 return False
             patience.pause(threading.Event(), self._timing.credentials_poll)
@@ -65,9 +89,17 @@ class Keyring:
                 self._refused, self._refused_at = refused, time.monotonic()
             return self._refused_at + self._timing.credentials_wait - time.monotonic()
 
-    def _read_successor_of(self, refused: Credentials, path: Path) -> bool:
+    def _knows_another_than(self, refused: Collection[Credentials], path: Path) -> bool:
         any(self._read(path) for _ in range(_READS))
-        return self._current != refused
+        with self._lock:
+            return any(each not in refused for each in self._by_preference())
+
+    def _by_preference(self) -> tuple[Credentials, ...]:
+        if self._accepted is None:
+            return (self._current,)
+        if self._current == self._passed_over:
+            return (self._accepted, self._current)
+        return (self._current, self._accepted)
 
     def _read(self, path: Path) -> bool:
         """Take over what the file holds, and tell whether it was all of one state."""

@@ -12,7 +12,7 @@ class Proxy:
     """The way to the API as the conventional variables describe it.
 
     Args:
-        url: The proxy of requests over TLS, `None` for none.
+        url: The proxy of requests over TLS, without user and password; `None` for none.
         exceptions: Hosts reached without it, separated by commas: a name stands for its subdomains
             too, a network for its addresses, `*` for everything; each perhaps with a port.
     """

@@ -1,20 +1,18 @@
 """Requests to the cloud's API over HTTP: paced, signed, pooled, timed, and their failures named.
 
 Reads are repeated here; a write never is, for only its caller can tell whether it took effect. But
-what the API turned away unread is sent again, in a turn of its own: because of its key, once there
-is a successor; because of too many requests, when the pace allows.
+what the API turned away unread is sent again, each time when the pace allows: because of its key,
+if there is another one; because of too many requests.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-import math
 import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import TypeVar
 
@@ -36,6 +34,7 @@ from csi_exoblock.errors import (
     NotFound,
 )
 from csi_exoblock.exoscale import wire
+from csi_exoblock.exoscale.answers import Answer, read_answer
 from csi_exoblock.exoscale.clock import CloudClock
 from csi_exoblock.exoscale.keyring import Keyring
 from csi_exoblock.exoscale.pace import Pace, Paces, Turn
@@ -47,10 +46,10 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 _DENIED = (401, 403)
+_PUBLIC = ("list-zones",)  # answered whatever the signature is, so they prove no key
 _BACKOFF = 2.0
-_CHUNK_BYTES = 65536
 _CAUSE_LENGTH = 200
-_ADDRESSES = 3  # of a name that may be silent: each is tried for a part of a request's time
+_MOST_BYTES = 1024**2  # of what is said of one thing; a volume with 20 snapshots takes 5,000
 
 # Failures after which the request surely never reached the API. Not every SSLError: that one comes
 # also when TLS breaks while the answer is awaited.
@@ -68,6 +67,7 @@ class Request:
     Attributes:
         operation: Id of the API operation, for metrics and messages.
         subject: What it is about, for messages, such as `volume ch-gva-2/6f…`.
+        most_bytes: How large an answer can be at most, unpacked (F18).
     """
 
     operation: str
@@ -77,16 +77,17 @@ class Request:
     subject: str
     query: Mapping[str, str] = field(default_factory=dict)
     body: Mapping[str, object] | None = None
+    most_bytes: int = _MOST_BYTES
 
     def __str__(self) -> str:
         return f"{self.operation} for {self.subject}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Answer:
-    status: int
-    retry_after: str
-    body: bytes
+class UnprovenAbsence(ApiUnavailable):
+    """A 404 that is not written by the API itself, such as the page of a load balancer.
+
+    It says that nothing answers at this address now, not that the thing does not exist.
+    """
 
 
 class Transport:
@@ -113,7 +114,7 @@ class Transport:
     def send(self, request: Request, read: Callable[[object], T], deadline: Deadline) -> T:
         """Send the request and return what `read` makes of the answer's JSON.
 
-        It is sent when the zone's pace allows, and anew if the zone then turns it away unread. A
+        It is sent when the zone's pace allows, and again if the zone then turns it away unread. A
         GET is repeated until the deadline while the API is unavailable. A write that has begun is
         waited for up to `Timing.api_timeout`, whatever the deadline: to give up earlier would only
         lose the answer.
@@ -123,6 +124,7 @@ class Transport:
             ApiDenied: The API refused the key or its role.
             ApiRejected: The API refused the request.
             ApiUnavailable: No readable answer came, or one that says "later".
+            UnprovenAbsence: The subject may not exist, but it is not the API that says so.
             DeadlineExceeded: There was no time to send the request, so it had no effect.
         """
         if request.method != "GET":
@@ -132,6 +134,8 @@ class Transport:
         ):
             try:
                 return self.send_once(request, read, deadline)
+            except UnprovenAbsence:
+                raise
             except ApiUnavailable as error:
                 seconds = max(pause, error.retry_after_seconds)
                 if seconds >= deadline.remaining():
@@ -159,41 +163,47 @@ class Transport:
     def _exchange(self, request: Request, read: Callable[[object], T], deadline: Deadline) -> T:
         answer = self._paced(request, deadline)
         if not 200 <= answer.status < 300:
-            raise _refusal(request, answer)
+            raise self._refusal(request, answer)
         try:
             return read(json.loads(answer.body))
         except wire.UNREADABLE as error:
             cause = wire.shorten(f"{type(error).__name__}: {error}", _CAUSE_LENGTH)
             raise ApiUnavailable(f"{request}: the answer can't be understood: {cause}") from error
 
-    def _paced(self, request: Request, deadline: Deadline) -> _Answer:
+    def _paced(self, request: Request, deadline: Deadline) -> Answer:
         """Send the request when it is its turn, until it is not turned away unread.
 
-        It is so where it was one too many (S20), and where there is another key by now (F1).
+        It is so where it was one too many (S20), and where there is another key to try (F1).
         """
         pace, call = self._paces.of(request.zone), logs.current()
         work = call.name if call else request.operation  # many calls wait for a list or a poll
         refusal: DriverError | None = None
+        denied: list[Credentials] = []
         while True:
             try:
                 with pace.turn(work, deadline) as turn:
                     if turn.held_back:
                         self._metrics.api_throttled.labels(request.operation, "client").inc()
-                    credentials = self._keyring.current()
+                    credentials = self._keyring.current(denied)
                     answer = self._measured(request, credentials, self._timeout(request, deadline))
                     self._tell(pace, turn, request, answer)
             except DeadlineExceeded as error:
                 raise refusal or error from error
             if answer.status == HTTPStatus.TOO_MANY_REQUESTS:
-                refusal = _refusal(request, answer)
-            elif answer.status in _DENIED and self._keyring.has_successor_of(credentials, deadline):
-                log.info("sent again with the new key", extra={"operation": request.operation})
-            else:
+                refusal = self._refusal(request, answer)
+            elif answer.status not in _DENIED:
+                if request.operation not in _PUBLIC:
+                    self._keyring.accepted(credentials, denied)
                 return answer
+            else:
+                denied.append(credentials)
+                if not self._keyring.has_another_than(denied, deadline):
+                    return answer
+                log.info("sent again with another key", extra={"operation": request.operation})
 
-    def _tell(self, pace: Pace, turn: Turn, request: Request, answer: _Answer) -> None:
+    def _tell(self, pace: Pace, turn: Turn, request: Request, answer: Answer) -> None:
         """Let the pace know how the zone received a request, and what it asks for."""
-        if seconds := _seconds(answer.retry_after):
+        if seconds := self._seconds_to_wait(answer):
             pace.close(seconds)  # before anybody learns of the rest, and sends
         if answer.status == HTTPStatus.TOO_MANY_REQUESTS:
             self._metrics.api_throttled.labels(request.operation, "server").inc()
@@ -201,13 +211,18 @@ class Transport:
         else:
             pace.taken()
 
+    def _seconds_to_wait(self, answer: Answer) -> float:
+        crowded = answer.status == HTTPStatus.TOO_MANY_REQUESTS
+        longest = self._timing.pace_closed_max if crowded else self._timing.pace_closed_broken
+        return min(answer.seconds_to_wait(), longest)
+
     def _timeout(self, request: Request, deadline: Deadline) -> float:
         longest = self._timing.api_timeout
         return min(longest, deadline.check()) if request.method == "GET" else longest
 
     def _measured(
         self, request: Request, credentials: Credentials, timeout_seconds: float
-    ) -> _Answer:
+    ) -> Answer:
         began, status, is_up = time.monotonic(), "none", False
         with self._metrics.api_requests_in_flight.labels(request.zone).track_inprogress():
             try:
@@ -223,8 +238,7 @@ class Transport:
                 ).observe(time.monotonic() - began)
         return answer
 
-    def _ask(self, request: Request, credentials: Credentials, timeout_seconds: float) -> _Answer:
-        end = time.monotonic() + timeout_seconds
+    def _ask(self, request: Request, credentials: Credentials, timeout_seconds: float) -> Answer:
         with self._session.request(
             request.method,
             request.url,
@@ -233,25 +247,42 @@ class Transport:
             auth=ExoscaleV2Auth(credentials.key, credentials.secret),
             proxies=self._proxy.of(request.url),
             timeout=urllib3.Timeout(  # type: ignore[arg-type] # stubs lack it
-                connect=timeout_seconds / _ADDRESSES, total=timeout_seconds
+                connect=timeout_seconds, total=timeout_seconds
             ),
             allow_redirects=False,
             stream=True,
         ) as response:
             self._clock.note(response.headers.get("Date", ""))
-            return _Answer(
-                status=response.status_code,
-                retry_after=response.headers.get("Retry-After", ""),
-                body=b"".join(_chunks(response, end)),
+            return read_answer(response, most_bytes=request.most_bytes)
+
+    def _refusal(self, request: Request, answer: Answer) -> DriverError:
+        why = wire.refusal(answer.body) or _phrase(answer.status)
+        text = f"{request}: HTTP {answer.status}: {why}"
+        match answer.status:
+            case 404 | 410:
+                if answer.is_json_object():
+                    return NotFound(f"{request.subject} does not exist ({text})")
+                return UnprovenAbsence(f"{text}; that is no answer of the API itself")
+            case 401 | 403:
+                return ApiDenied(f"{text}; {self._what_to_check(answer)}")
+            case 429:
+                return ApiUnavailable(
+                    text, may_have_effect=False, retry_after_seconds=self._seconds_to_wait(answer)
+                )
+            case status if 400 <= status < 500 and status != 408:
+                return ApiRejected(text, http_status=status)
+        return ApiUnavailable(text, retry_after_seconds=self._seconds_to_wait(answer))
+
+    def _what_to_check(self, answer: Answer) -> str:
+        """Say what can be wrong with a request where the status has many meanings (F1)."""
+        seconds = answer.clock_error_seconds()
+        if abs(seconds) > self._timing.clock_error:
+            which = "ahead of" if seconds > 0 else "behind"
+            return (
+                f"this host's clock is {abs(seconds):.0f} s {which} the API's, which makes "
+                "signatures invalid: set the clock"
             )
-
-
-def _chunks(response: requests.Response, end: float) -> Iterator[bytes]:
-    """Yield the body as it arrives; each read has a timeout, and their sum has one here."""
-    while chunk := response.raw.read1(_CHUNK_BYTES, decode_content=True):
-        yield chunk
-        if time.monotonic() > end:
-            raise TimeoutError("the answer came too slowly")
+        return "check the API key, its role, and whether the resource is locked"
 
 
 def _not_answered(request: Request, error: Exception) -> ApiUnavailable:
@@ -275,43 +306,8 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
         error = next(inner, error.__cause__)
 
 
-def _refusal(request: Request, answer: _Answer) -> DriverError:
-    text = f"{request}: HTTP {answer.status}: {wire.refusal(answer.body) or _phrase(answer.status)}"
-    match answer.status:
-        case 404 | 410:
-            return NotFound(f"{request.subject} does not exist ({text})")
-        case 401 | 403:
-            return ApiDenied(f"{text}; check the API key and its role")
-        case 429:
-            return ApiUnavailable(
-                text, may_have_effect=False, retry_after_seconds=_seconds(answer.retry_after)
-            )
-        case status if 400 <= status < 500 and status != 408:
-            return ApiRejected(text, http_status=status)
-    return ApiUnavailable(text, retry_after_seconds=_seconds(answer.retry_after))
-
-
 def _phrase(status: int) -> str:
     try:
         return HTTPStatus(status).phrase
     except ValueError:
         return "no reason given"
-
-
-def _seconds(retry_after: str) -> float:
-    """Read the header, seconds or a date; 0.0 where it names no time to come: our pauses do then.
-
-    Source: RFC 9110, section 10.2.3.
-    """
-    try:
-        seconds = float(retry_after)
-    except ValueError:
-        seconds = _seconds_until(retry_after)
-    return max(0.0, seconds) if math.isfinite(seconds) else 0.0
-
-
-def _seconds_until(date: str) -> float:
-    try:
-        return parsedate_to_datetime(date).timestamp() - time.time()
-    except (ValueError, OverflowError):
-        return 0.0

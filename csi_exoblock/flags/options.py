@@ -96,6 +96,12 @@ def cloud() -> _Decorator:
             older="EXOSCALE_API_ENDPOINT",
         ),
         _option(
+            "--allow-plain-http",
+            click.BOOL,
+            "false",
+            "Accept http:// for the API beyond this host: others can then read and change it all.",
+        ),
+        _option(
             "--credentials-file",
             _PATH,
             None,

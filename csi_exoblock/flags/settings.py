@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 import ssl
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +15,7 @@ from csi_exoblock.config import (
     ApiSettings,
     ControllerSettings,
     NodeSettings,
+    ProxySettings,
     ServerSettings,
     Timing,
 )
@@ -23,8 +23,10 @@ from csi_exoblock.credentials import (
     KEY_VARIABLE,
     SECRET_VARIABLE,
     Credentials,
+    credentials_of,
     read_credentials,
 )
+from csi_exoblock.flags import types
 from csi_exoblock.flags.durations import CLOUD_TIMING, NODE_TIMING, SERVER_TIMING
 from csi_exoblock.flags.options import key_of
 from csi_exoblock.model import NodeId
@@ -68,8 +70,10 @@ def api_settings(given: Given, *, environment: Mapping[str, str], user_agent: st
 
     Raises:
         click.UsageError: There is no key, a file can't be used, the proxy makes no sense, or the
-            endpoint serves one zone and no flag says which; or the default zone isn't in scope.
+            endpoint serves one zone and no flag says which; the endpoint is not encrypted; or the
+            default zone isn't in scope.
     """
+    _require_private(given["api_endpoint"], allow_plain_http=given["allow_plain_http"])
     if "{zone}" not in given["api_endpoint"] and given["default_zone"] is None:
         raise click.UsageError("--api-endpoint without {zone} needs --default-zone")
     if given["zones"] and given["default_zone"] not in (None, *given["zones"]):
@@ -166,7 +170,10 @@ def _credentials(file: Path | None, environment: Mapping[str, str]) -> Credentia
             f"there must be {KEY_VARIABLE} and {SECRET_VARIABLE} in the environment, "
             "or a --credentials-file"
         )
-    return Credentials(key=key, secret=secret)
+    try:
+        return credentials_of(key, secret)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
 
 
 def _variable(name: str, environment: Mapping[str, str]) -> str:
@@ -174,14 +181,26 @@ def _variable(name: str, environment: Mapping[str, str]) -> str:
     return environment.get(name.lower()) or environment.get(name, "")
 
 
-def _proxy(text: str) -> str | None:
-    """Read the proxy's URL, whose scheme may be missing; it may hold a password."""
-    url = text if "://" in text else f"http://{text}"
+def _proxy(text: str) -> ProxySettings | None:
+    """Read the proxy's URL, whose scheme may be missing; it may hold a user and a password.
+
+    Either may have any character in it, percent-encoded or not: the last `@` ends them.
+    """
     if not text:
         return None
-    if not re.fullmatch(r"https?://[^\s/]+/?", url):
-        raise click.UsageError("HTTPS_PROXY is no URL such as http://proxy.example:3128")
-    return url
+    try:
+        return types.proxy(text)
+    except ValueError as error:
+        raise click.UsageError(f"HTTPS_PROXY {error}") from None
+
+
+def _require_private(endpoint: str, *, allow_plain_http: bool) -> None:
+    """Raise UsageError unless requests to the endpoint are encrypted or stay on this host (F18)."""
+    if not (allow_plain_http or types.is_private(endpoint)):
+        raise click.UsageError(
+            "--api-endpoint is http:// and no loopback address: requests and answers would be open "
+            "to others; use https://, or add --allow-plain-http"
+        )
 
 
 def _authorities(file: Path | None) -> Path | None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Generic, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import click
 
-from csi_exoblock.model import ZoneName
+from csi_exoblock.config import ProxySettings
+from csi_exoblock.model import ZoneName, is_zone_name
 
 _Value = TypeVar("_Value")
 
@@ -18,7 +20,7 @@ _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)", re.ASCII)
 _LONGEST_SECONDS = 24 * 3600.0
 _LARGEST_SCALE = 1000.0
-_ZONE = re.compile(r"[a-z0-9-]{1,63}", re.ASCII)
+_PROXY_HOST = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?/?", re.ASCII)
 _LABEL_PART = re.compile(r"[A-Za-z0-9./-]{1,255}", re.ASCII)
 
 
@@ -113,15 +115,53 @@ def address(text: str) -> tuple[str, int]:
 
 
 def url(text: str) -> str:
-    """Read an HTTP URL in which `{zone}` may stand."""
+    """Read an HTTP URL in which `{zone}` may stand.
+
+    It has no user, for a password would show in messages, and no query or fragment, for paths are
+    added to it.
+    """
     try:
         parts = urlsplit(text.replace("{zone}", "zone"))
         good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
     except ValueError:  # of the port, or of an address of IPv6
         good = False
-    if not good or re.search(r"[\s{}]", text.replace("{zone}", "")):
+    if "@" in text:
+        raise ValueError("no user and password are allowed in this URL")
+    if not good or re.search(r"[\s{}?#\\]", text.replace("{zone}", "")):
         raise ValueError(f"{text!r} is no URL such as https://api-{{zone}}.exoscale.com/v2")
     return text.rstrip("/")
+
+
+def is_private(url: str) -> bool:
+    """Tell whether nobody else can read what goes to a URL: it is encrypted, or of this host."""
+    parts = urlsplit(url.replace("{zone}", "zone"))
+    if parts.scheme == "https":
+        return True
+    try:
+        return ipaddress.ip_address(parts.hostname or "").is_loopback
+    except ValueError:
+        return parts.hostname == "localhost"
+
+
+def proxy(text: str) -> ProxySettings:
+    """Read a proxy's URL; the error quotes nothing, for there may be a password in it."""
+    scheme, there, rest = text.strip().partition("://")
+    if not there:
+        scheme, rest = "http", scheme
+    login, _, host = rest.rpartition("@")
+    user, _, password = login.partition(":")
+    match = _PROXY_HOST.fullmatch(host)
+    if (
+        scheme.lower() not in ("http", "https")
+        or match is None
+        or not 0 < int(match[2] or 1) <= 65535
+    ):
+        raise ValueError("is no URL such as http://proxy.example:3128")
+    return ProxySettings(
+        url=f"{scheme.lower()}://{host.removesuffix('/')}",
+        user=unquote(user),
+        password=unquote(password),
+    )
 
 
 def user_agent(text: str) -> str:
@@ -140,7 +180,7 @@ def driver_name(text: str) -> str:
 
 def zone(text: str) -> ZoneName:
     """Read the name of a zone."""
-    if not _ZONE.fullmatch(text):
+    if not is_zone_name(text):
         raise ValueError(f"{text!r} is no zone such as ch-gva-2")
     return ZoneName(text)
 

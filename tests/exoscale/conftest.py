@@ -31,6 +31,7 @@ QUICK = replace(
     credentials_wait=0.01,
     poll_initial=0.001,
     poll_max=0.02,
+    zones_apart=0.0,
 )
 USER_AGENT = "csi-exoblock/tests"
 CREDENTIALS = Credentials(key=API_KEY, secret=API_SECRET)

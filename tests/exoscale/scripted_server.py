@@ -41,7 +41,10 @@ class Answer:
     then_close: bool = False
 
     def give(self, handler: _Handler) -> None:
-        handler.send_response(self.status)
+        if "Date" in self.headers:
+            handler.send_response_only(self.status)
+        else:
+            handler.send_response(self.status)
         for name, value in self.headers.items():
             handler.send_header(name, value)
         handler.send_header("Content-Length", str(self.length or len(self.body)))
@@ -93,7 +96,20 @@ class Trickle:
             handler.wfile.write(b" ")
 
 
-Step = Answer | Drop | Gibberish | Hold | Trickle
+@dataclass(frozen=True, slots=True)
+class DripHeaders:
+    """An answer whose headers come byte by byte and never end by themselves."""
+
+    beginning: bytes = b"HTTP/1.1 200 OK\r\nX: "
+
+    def give(self, handler: _Handler) -> None:
+        handler.close_connection = True
+        handler.wfile.write(self.beginning)
+        while not handler.owner.stopping.wait(0.01):
+            handler.wfile.write(b"x")
+
+
+Step = Answer | Drop | DripHeaders | Gibberish | Hold | Trickle
 
 
 class ScriptedServer:
@@ -175,6 +191,11 @@ class _Handler(BaseHTTPRequestHandler):
                 port=self.client_address[1],
             )
         )
+        self.owner.arrived.release()
+        self.owner.step().give(self)
+
+    def do_CONNECT(self) -> None:
+        """Answer what a proxy is asked."""
         self.owner.arrived.release()
         self.owner.step().give(self)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import pathlib
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,7 @@ from csi_exoblock.concurrency import Deadline
 from csi_exoblock.credentials import read_credentials
 from csi_exoblock.errors import ApiDenied, ApiUnavailable, DeadlineExceeded
 from csi_exoblock.exoscale.keyring import Keyring
+from csi_exoblock.exoscale.pace import Paces
 from csi_exoblock.exoscale.transport import Request, Transport
 from tests.exoscale.conftest import QUICK, MakeTransport
 from tests.exoscale.scripted_server import Answer, Hold, Received, ScriptedServer
@@ -56,14 +58,20 @@ def test_request_under_way_is_sent_again_with_the_new_key(
 
 
 def test_request_is_sent_again_only_when_it_is_its_turn(
-    server: ScriptedServer, transport: Transport, threads: ThreadPoolExecutor, file: pathlib.Path
+    server: ScriptedServer,
+    make_transport: MakeTransport,
+    threads: ThreadPoolExecutor,
+    file: pathlib.Path,
 ) -> None:  # S20: it is one more for the zone, which here wants none for a while
-    gate = threading.Event()
-    server.script += [Hold(gate, Answer(401, headers={"Retry-After": "200"}))]
+    gate, paces = threading.Event(), Paces(timing=QUICK, most_per_second=math.inf)
+    keyring = Keyring(read_credentials(file), file, timing=QUICK)
+    transport = make_transport(keyring=keyring, paces=paces)
+    server.script += [Hold(gate, Answer(401))]
     sending = threads.submit(transport.send, request(server, "PUT"), str, Deadline(100.0))
     server.arrived.acquire()
 
     write(file, "EXOnew")
+    paces.of("ch-gva-2").close(200.0)
     gate.set()
 
     with pytest.raises(ApiUnavailable, match="left alone"):

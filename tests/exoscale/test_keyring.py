@@ -33,7 +33,7 @@ def test_path_that_cannot_even_be_looked_at_leaves_the_old_key(tmp_path: pathlib
     keyring = Keyring(OLD, path, timing=IMPATIENT)
 
     assert keyring.current() == OLD
-    assert not keyring.has_successor_of(OLD, Deadline(60.0))
+    assert not keyring.has_another_than([OLD], Deadline(60.0))
 
 
 def test_successor_is_found_though_its_file_changes_while_it_is_read(
@@ -52,7 +52,7 @@ def test_successor_is_found_though_its_file_changes_while_it_is_read(
 
     monkeypatch.setattr(keyring_module, "read_credentials", read_slowly)
 
-    assert keyring.has_successor_of(OLD, Deadline(60.0))
+    assert keyring.has_another_than([OLD], Deadline(60.0))
     assert keyring.current().key == "EXOnewer"
 
 
@@ -77,7 +77,7 @@ def test_successor_that_comes_a_moment_after_the_refusal_is_waited_for(
     write(tmp_path, "EXOold")
     keyring = Keyring(OLD, tmp_path, timing=PATIENT)
 
-    assert keyring.has_successor_of(OLD, Watched(60.0, lambda: write(tmp_path, "EXOnew1")))
+    assert keyring.has_another_than([OLD], Watched(60.0, lambda: write(tmp_path, "EXOnew1")))
 
 
 def test_key_that_stays_refused_is_waited_for_only_once(tmp_path: pathlib.Path) -> None:
@@ -86,7 +86,7 @@ def test_key_that_stays_refused_is_waited_for_only_once(tmp_path: pathlib.Path) 
     pauses: list[int] = []
 
     for number in range(3):
-        assert not keyring.has_successor_of(OLD, Watched(60.0, partial(pauses.append, number)))
+        assert not keyring.has_another_than([OLD], Watched(60.0, partial(pauses.append, number)))
 
     assert set(pauses) == {0}
 
@@ -94,4 +94,4 @@ def test_key_that_stays_refused_is_waited_for_only_once(tmp_path: pathlib.Path) 
 def test_key_that_never_changes_is_not_waited_for() -> None:
     keyring = Keyring(OLD, None, timing=PATIENT)
 
-    assert not keyring.has_successor_of(OLD, Deadline(60.0))
+    assert not keyring.has_another_than([OLD], Deadline(60.0))

@@ -10,6 +10,7 @@ import ssl
 import threading
 import time
 import traceback
+import tracemalloc
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -29,11 +30,13 @@ from csi_exoblock.errors import (
     NotFound,
 )
 from csi_exoblock.exoscale import transport as transport_module
-from csi_exoblock.exoscale.transport import Request, Transport
+from csi_exoblock.exoscale.proxy import Proxy
+from csi_exoblock.exoscale.transport import Request, Transport, UnprovenAbsence
 from csi_exoblock.metrics import Metrics
 from tests.exoscale.conftest import QUICK, USER_AGENT, MakeTransport
 from tests.exoscale.scripted_server import (
     Answer,
+    DripHeaders,
     Drop,
     Gibberish,
     Hold,
@@ -201,11 +204,13 @@ def test_server_without_a_trusted_certificate_is_told_nothing(
 
 
 @pytest.mark.parametrize(
-    "silence", [Hold(threading.Event()), Trickle()], ids=["silent", "byte by byte"]
+    "silence",
+    [Hold(threading.Event()), Trickle(), DripHeaders(), DripHeaders(b"HTTP/1.1 1")],
+    ids=["silent", "byte by byte", "header byte by byte", "status byte by byte"],
 )
 def test_request_ends_within_its_timeout(
     server: ScriptedServer, make_transport: MakeTransport, silence: Step
-) -> None:  # S5
+) -> None:  # S5, F18
     transport = make_transport(timing=replace(QUICK, api_timeout=SHORT_SECONDS))
     server.script += [silence]
 
@@ -361,7 +366,7 @@ def date_from_now(seconds: float) -> str:
     return formatdate(time.time() + seconds, usegmt=True)
 
 
-@pytest.mark.parametrize("status", [429, 500, 503])
+@pytest.mark.parametrize(("status", "longest"), [(429, 300.0), (503, 30.0)])
 @pytest.mark.parametrize("form", [seconds_from_now, date_from_now])
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_retry_after_is_obeyed_by_all_who_ask_the_zone(
@@ -370,22 +375,226 @@ def test_retry_after_is_obeyed_by_all_who_ask_the_zone(
     method: str,
     form: Callable[[float], str],
     status: int,
+    longest: float,
 ) -> None:  # S20
-    server.script += [Answer(status, headers={"Retry-After": form(200)})]
+    server.script += [Answer(status, headers={"Retry-After": form(1000)})]
+    seconds = longest - 10.0
     with pytest.raises(ApiUnavailable) as first:
-        transport.send(request(server, method), read_id, Deadline(100.0))
+        transport.send(request(server, method), read_id, Deadline(seconds))
     assert first.value.may_have_effect is (status != 429)
 
     for which in ("GET", "POST"):
         with pytest.raises(ApiUnavailable, match=r"zone ch-gva-2: .* left alone") as caught:
-            transport.send(request(server, which), read_id, Deadline(100.0))
-        assert 100.0 < caught.value.retry_after_seconds <= 200.0
+            transport.send(request(server, which), read_id, Deadline(seconds))
+        assert seconds < caught.value.retry_after_seconds <= longest
         assert caught.value.may_have_effect is False
     assert len(server.received) == 1  # the next attempt would come after the deadline
 
     elsewhere = request(server, zone="de-fra-1")
     server.script += [Answer(body=b'{"id": "it"}')]
     assert transport.send(elsewhere, read_id, Deadline(100.0)) == "it"
+
+
+@pytest.mark.parametrize(
+    "status", [200, 302, 400, 401, 403, 404, 408, 409, 412, 422, 500, 502, 504]
+)
+def test_retry_after_of_one_thing_closes_no_zone(
+    server: ScriptedServer, transport: Transport, status: int
+) -> None:  # S20: a volume that is busy is no reason to leave all others alone
+    server.script += [
+        Answer(status, b'{"id": 7, "retry_after": 200}', {"Retry-After": "200"}),
+        Answer(body=b'{"id": "it"}'),
+    ]
+
+    with pytest.raises(DriverError):
+        transport.send(request(server, "PUT"), read_id, Deadline(LONG_SECONDS))
+
+    assert transport.send(request(server), read_id, Deadline(100.0)) == "it"
+
+
+@pytest.mark.parametrize("error_seconds", [-3600.0, 3600.0])
+def test_retry_after_as_a_date_counts_by_the_clock_of_the_answer(
+    server: ScriptedServer, transport: Transport, error_seconds: float
+) -> None:  # S20: the host's may be wrong
+    dates = {"Date": date_from_now(error_seconds), "Retry-After": date_from_now(error_seconds + 9)}
+    server.script += [Answer(429, headers=dates)]
+
+    with pytest.raises(ApiUnavailable) as caught:
+        transport.send(request(server), read_id, Deadline(5.0))
+
+    assert 5.0 < caught.value.retry_after_seconds <= 9.0
+
+
+@pytest.mark.parametrize("wait", [200, 200.5, "200"])
+def test_retry_after_in_a_body_counts_like_the_header(
+    server: ScriptedServer, transport: Transport, wait: object
+) -> None:  # F18
+    server.script += [Answer(429, json.dumps({"message": "no", "retry_after": wait}).encode())]
+
+    with pytest.raises(ApiUnavailable) as caught:
+        transport.send(request(server), read_id, Deadline(100.0))
+
+    assert 199.0 < caught.value.retry_after_seconds <= 200.5
+
+
+@pytest.mark.parametrize(
+    ("error_seconds", "says"), [(-3600.0, "ahead of the API's"), (3600.0, "behind the API's")]
+)
+def test_refused_signature_names_a_clock_that_is_wrong(
+    server: ScriptedServer, transport: Transport, error_seconds: float, says: str
+) -> None:  # F11
+    server.script += [Answer(403, headers={"Date": date_from_now(error_seconds)})]
+
+    with pytest.raises(ApiDenied, match=rf"clock is (3600|3599|3601) s {says}.*set the clock"):
+        transport.send(request(server), read_id, Deadline(LONG_SECONDS))
+
+
+def test_refusal_while_the_clocks_agree_does_not_blame_the_clock(
+    server: ScriptedServer, transport: Transport
+) -> None:  # F1: the key may be good as well, and the resource locked
+    server.script += [Answer(403, b'{"message": "locked"}')]
+
+    with pytest.raises(ApiDenied, match="locked; check the API key, its role, and whether"):
+        transport.send(request(server), read_id, Deadline(LONG_SECONDS))
+
+
+def packed(size_bytes: int, times: int = 1) -> bytes:
+    """Pack zeros, a thousand to one."""
+    content = bytes(size_bytes)
+    for _ in range(times):
+        content = gzip.compress(content)
+    return content
+
+
+LARGE = {
+    "plain": Answer(body=bytes(3 * 1024**2)),
+    "packed": Answer(body=packed(256 * 1024**2), headers={"Content-Encoding": "gzip"}),
+    "packed twice": Answer(
+        body=packed(256 * 1024**2, times=2), headers={"Content-Encoding": "gzip, gzip"}
+    ),
+    "a refusal": Answer(404, body=packed(256 * 1024**2), headers={"Content-Encoding": "gzip"}),
+    "a redirect": Answer(
+        302,
+        body=packed(256 * 1024**2),
+        headers={"Content-Encoding": "gzip", "Location": "http://127.0.0.1:1/"},
+    ),
+}
+
+
+@pytest.mark.parametrize("answer", LARGE.values(), ids=LARGE)
+def test_answer_that_is_too_large_is_not_read_to_its_end(
+    server: ScriptedServer, transport: Transport, answer: Answer
+) -> None:  # F18
+    server.script += [answer]
+    tracemalloc.start()
+    try:
+        with pytest.raises(ApiUnavailable, match=r"larger than 1 MiB|packed by 'gzip, gzip'"):
+            transport.send(request(server, "PUT"), read_id, Deadline(LONG_SECONDS))
+        _, most_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert most_bytes < 8 * 1024**2
+
+
+def test_list_may_be_large(server: ScriptedServer, transport: Transport) -> None:  # F18
+    server.script += [Answer(body=json.dumps({"id": "x" * 2 * 1024**2}).encode())]
+
+    asked = request(server, most_bytes=32 * 1024**2)
+
+    assert len(transport.send(asked, read_id, Deadline(LONG_SECONDS))) == 2 * 1024**2
+
+
+def test_redirect_is_never_followed_and_cookies_are_not_kept(
+    server: ScriptedServer, transport: Transport
+) -> None:  # F18: the signature is for the API alone
+    elsewhere = {"Location": f"{server.url}/elsewhere", "Set-Cookie": "a=b; Path=/"}
+    server.script += [Answer(307, headers=elsewhere), Answer(body=b'{"id": "it"}')]
+
+    assert transport.send(request(server), read_id, Deadline(LONG_SECONDS)) == "it"
+
+    assert [each.path for each in server.received] == ["/v2/block-storage/1"] * 2
+    assert all("Cookie" not in each.headers for each in server.received)
+
+
+@pytest.mark.parametrize("method", ["GET", "DELETE"])
+@pytest.mark.parametrize("body", [b"<html>404</html>", b"", b'"not found"', b"404 page not found"])
+def test_404_that_the_api_did_not_write_proves_nothing(
+    server: ScriptedServer, transport: Transport, method: str, body: bytes
+) -> None:  # section 7
+    server.script += [Answer(404, body=body)]
+
+    with pytest.raises(UnprovenAbsence, match="no answer of the API itself"):
+        transport.send(request(server, method), read_id, Deadline(LONG_SECONDS))
+
+    assert len(server.received) == 1
+
+
+@pytest.fixture
+def silent_resolver(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """Name servers that answer nobody until the event comes."""
+    answers = threading.Event()
+    look_up = socket.getaddrinfo
+
+    def hang(host: str, *rest: Any) -> Any:
+        answers.wait()
+        return look_up("127.0.0.1", *rest)
+
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+    yield answers
+    answers.set()
+
+
+def test_search_for_an_address_ends_with_the_request_and_nothing_was_sent(
+    make_transport: MakeTransport, silent_resolver: threading.Event, server: ScriptedServer
+) -> None:  # S5, C1
+    transport = make_transport(timing=replace(QUICK, api_timeout=SHORT_SECONDS))
+    asked = request(server, "POST", url=f"http://api.example:{server.address[1]}/v2")
+
+    for _ in range(3):
+        with pytest.raises(ApiUnavailable, match=r"no connection.*no name server") as caught:
+            transport.send(asked, read_id, Deadline(LONG_SECONDS))
+        assert caught.value.may_have_effect is False
+    searches = [each for each in threading.enumerate() if each.name == "resolve-api.example"]
+
+    assert len(searches) == 1  # however many ask
+
+
+def test_search_for_an_address_ends_with_the_deadline_of_a_read(
+    transport: Transport, silent_resolver: threading.Event, server: ScriptedServer
+) -> None:  # S5
+    asked = request(server, url=f"http://api.example:{server.address[1]}/v2")
+
+    with pytest.raises((ApiUnavailable, DeadlineExceeded)):
+        transport.send(asked, read_id, Deadline(SHORT_SECONDS))
+
+
+def test_name_servers_that_answer_again_are_asked_again(
+    transport: Transport, silent_resolver: threading.Event, server: ScriptedServer
+) -> None:
+    asked = request(server, url=f"http://api.example:{server.address[1]}/v2")
+    server.script += [Answer(body=b'{"id": "it"}')]
+    with pytest.raises((ApiUnavailable, DeadlineExceeded)):
+        transport.send(asked, read_id, Deadline(SHORT_SECONDS))
+
+    silent_resolver.set()
+
+    assert transport.send(asked, read_id, Deadline(LONG_SECONDS)) == "it"
+
+
+def test_proxy_that_drips_its_answer_is_given_up(
+    server: ScriptedServer, make_transport: MakeTransport
+) -> None:  # F18
+    server.script += [DripHeaders()]
+    transport = make_transport(
+        timing=replace(QUICK, api_timeout=SHORT_SECONDS), proxy=Proxy(server.url, "")
+    )
+    asked = request(server, "PUT", url="https://api.example/v2")
+
+    with pytest.raises(ApiUnavailable, match="no connection") as caught:
+        transport.send(asked, read_id, Deadline(LONG_SECONDS))
+
+    assert caught.value.may_have_effect is False
 
 
 @pytest.mark.parametrize(
