@@ -42,10 +42,9 @@ class Availability:
             InvalidRequest: The zone is unknown or not in scope.
             ApiUnavailable: The quotas can't be read.
         """
+        asked = (zone,) if zone else ()
         chosen = choose_zone(
-            (zone,) if zone else (),
-            in_scope=self._cloud.zones(deadline),
-            default=self._default_zone,
+            asked, in_scope=self._cloud.zones(deadline, asked), default=self._default_zone
         )
         quotas = {quota.resource: quota for quota in self._cloud.zone(chosen).list_quotas(deadline)}
         largest_gib = self._largest_gib(quotas.get(LARGEST_GIB))

@@ -63,9 +63,12 @@ class Lookup(Generic[T]):
 
         Called once at start, it lets the names of the first creates settle sooner.
         """
-        sight = self._sights[zone]
-        sight.last_try = began = time.monotonic()
+        began = time.monotonic()
+        if zone in self._sights:
+            self._sights[zone].last_try = began
         everything = self._list_all(zone, deadline)
+        sight = self._sights[zone]  # kept only now: an id can name a zone that does not exist
+        sight.last_try = max(sight.last_try, began)
         sight.first_look = sight.first_look or began
         sight.ids_by_name = everything.ids_by_name(self._labels.name_label)
         return everything

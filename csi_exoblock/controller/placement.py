@@ -23,19 +23,19 @@ class Placement:
 
         Raises:
             InvalidRequest: No zone is named, or none of those named is in scope.
-            NotFound: The source is in a zone that does not exist.
+            ApiUnavailable: The API does not list the source's zone.
             WrongZone: The source is in none of the zones that the request allows.
         """
-        in_scope = self._cloud.zones(deadline)
+        asked: Sequence[ZoneName]
         if spec.source:
             require_accessible(spec.source, spec.zones)
-            self._cloud.zone(spec.source.zone)
-            return choose_zone((spec.source.zone,), in_scope=in_scope, default=None)
-        return choose_zone(
-            spec.zones or (spec.zone_parameter and (spec.zone_parameter,)) or (),
-            in_scope=in_scope,
-            default=self._default_zone,
-        )
+            self._cloud.require(spec.source.zone, deadline)
+            asked, default = (spec.source.zone,), None
+        else:
+            asked = spec.zones or (spec.zone_parameter and (spec.zone_parameter,)) or ()
+            default = self._default_zone
+        in_scope = self._cloud.zones(deadline, asked)
+        return choose_zone(asked, in_scope=in_scope, default=default)
 
 
 def choose_zone(

@@ -2,37 +2,28 @@
 
 from __future__ import annotations
 
-import logging
 import threading
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import NoReturn, TypeVar
+from typing import TypeVar
 from uuid import UUID
 
 from csi_exoblock.concurrency import Deadline, SharedCall
 from csi_exoblock.config import ApiSettings, Timing
-from csi_exoblock.errors import (
-    ApiDenied,
-    ApiError,
-    ApiUnavailable,
-    DeadlineExceeded,
-    DriverError,
-    NotFound,
-)
+from csi_exoblock.errors import ApiUnavailable, DeadlineExceeded, DriverError, NotFound
 from csi_exoblock.exoscale import wire
 from csi_exoblock.exoscale.listed import Listed
 from csi_exoblock.exoscale.routes import OPERATIONS
-from csi_exoblock.exoscale.transport import Request, Transport
+from csi_exoblock.exoscale.transport import Request, Transport, UnprovenAbsence
+from csi_exoblock.exoscale.zones import Zones
 from csi_exoblock.model import Instance, Operation, Quota, Snapshot, Volume, ZoneName
 
 T = TypeVar("T")
 
-log = logging.getLogger(__name__)
-
 _CALLS_A_LIST = 20  # that a limit lets through: lists are to take a small part of them
-_SOME_ZONES = (ZoneName("ch-gva-2"), ZoneName("de-fra-1"))  # every zone's endpoint lists them all
+_MOST_BYTES_OF_A_LIST = 32 * 1024**2  # ten thousand volumes take a third of that (F18)
+_LISTED = "list-"
 
 
 class Cloud:
@@ -42,97 +33,70 @@ class Cloud:
         self._transport = transport
         self._settings = settings
         self._timing = timing
-        self._only = None if "{zone}" in settings.endpoint else settings.default_zone
         self._lock = threading.Lock()
         self._clients: dict[ZoneName, ZoneClient] = {}
-        self._existing: tuple[ZoneName, ...] = ()
-        self._read_at = 0.0
-        self._list_zones = SharedCall(self._read_zones, name="list-zones")
+        self._zones = Zones(
+            list_zones=lambda zone: self.zone(zone).list_zones(), settings=settings, timing=timing
+        )
 
-    def zones(self, deadline: Deadline) -> tuple[ZoneName, ...]:
-        """Return the zones in scope; which exist was read at most `Timing.zones_age` ago.
-
-        An older answer serves where no zone gives a newer one.
-
-        Raises:
-            ApiDenied: They were never read, and each zone refuses the key now.
-            ApiUnavailable: They were never read and can't be read now.
-        """
-        if not self._existing or time.monotonic() - self._read_at > self._timing.zones_age:
-            self._list_zones.get(deadline)
-        scope = (self._only,) if self._only else self._settings.zones
-        return tuple(zone for zone in self._existing if not scope or zone in scope)
+    def zones(self, deadline: Deadline, asked: Collection[ZoneName] = ()) -> Sequence[ZoneName]:
+        """Return the zones in scope, as `Zones.in_scope` does."""
+        return self._zones.in_scope(deadline, asked)
 
     def zone(self, name: ZoneName) -> ZoneClient:
         """Return the client of a zone, in scope or not: what has an id there can be reached.
 
-        Raises:
-            NotFound: There is no such zone, so nothing exists in it.
-            ApiUnavailable: The configured endpoint serves another zone only.
+        Whether the zone exists is asked with the client's first request. Until it is known to,
+        nothing is kept for it, for any text of an id may name one.
         """
-        if self._existing and name not in self._existing:
-            raise NotFound(f"zone {name} does not exist")
-        if self._only and name != self._only:
-            raise ApiUnavailable(
-                f"zone {name} can't be reached: the API endpoint serves zone {self._only} only",
-                may_have_effect=False,
-            )
         with self._lock:
-            if name not in self._clients:
-                self._clients[name] = ZoneClient(
-                    zone=name,
-                    endpoint=self._settings.endpoint.replace("{zone}", name),
-                    transport=self._transport,
-                    timing=self._timing,
-                )
-            return self._clients[name]
+            client = self._clients.get(name) or self._client_of(name)
+            if self._zones.is_bounded(name):
+                self._clients[name] = client
+            return client
+
+    def require(self, zone: ZoneName, deadline: Deadline) -> None:
+        """Raise ApiUnavailable unless a zone exists, as `Zones.require` does."""
+        self._zones.require(zone, deadline)
 
     def now(self) -> float:
         """Return the cloud's time in seconds of Unix time."""
         return self._transport.now()
 
-    def _read_zones(self) -> None:
-        """Ask one zone after the other which zones exist, so that a dead one hides no other (S12).
-
-        Raises:
-            ApiDenied: Each refuses the key, and none ever took it.
-            ApiUnavailable: None answers now, and none ever did.
-        """
-        failures: list[DriverError] = []
-        for asked in self._zones_to_ask():
-            try:
-                self._existing = self.zone(asked).list_zones()
-                break
-            except (ApiError, NotFound) as error:
-                log.warning("zones not read", extra={"zone": asked, "error": str(error)})
-                failures.append(error)
-        else:
-            if not self._existing:
-                _give_up(failures)
-        self._read_at = time.monotonic()
-
-    def _zones_to_ask(self) -> tuple[ZoneName, ...]:
-        if self._only:
-            return (self._only,)
-        default = (self._settings.default_zone,) if self._settings.default_zone else ()
-        zones = self._existing or (*default, *self._settings.zones, *_SOME_ZONES)
-        return tuple(dict.fromkeys(zones))
+    def _client_of(self, name: ZoneName) -> ZoneClient:
+        return ZoneClient(
+            zone=name,
+            endpoint=self._settings.endpoint.replace("{zone}", name),
+            transport=self._transport,
+            require=partial(self._zones.require, name),
+            timing=self._timing,
+        )
 
 
 class ZoneClient:
     """One zone's API.
 
-    Every method may raise `ApiUnavailable` and `ApiDenied`, every write `ApiRejected` as well, and
-    every method about one thing `NotFound` where that thing does not exist. Source of each: the API
-    operation of the same name.
+    Every method may raise `ApiUnavailable`, also where the API does not list the zone, and
+    `ApiDenied`; every write `ApiRejected` as well; and every method about one thing `NotFound`
+    where that thing does not exist. Source of each: the API operation of the same name.
+
+    Args:
+        require: Raises `ApiUnavailable` unless the zone exists.
     """
 
     def __init__(
-        self, *, zone: ZoneName, endpoint: str, transport: Transport, timing: Timing
+        self,
+        *,
+        zone: ZoneName,
+        endpoint: str,
+        transport: Transport,
+        require: Callable[[Deadline], None],
+        timing: Timing,
     ) -> None:
         self.zone = zone
         self._endpoint = endpoint.rstrip("/")
         self._transport = transport
+        self._require = require
         self._timing = timing
         between = self.seconds_between_lists
         self._volumes = SharedCall(
@@ -168,11 +132,13 @@ class ZoneClient:
 
         Asked once only: who waits for an operation asks again anyway.
         """
+        self._require(deadline)
         request = self._request("get-operation", operation_id)
         return self._transport.send_once(request, partial(wire.operation, self.zone), deadline)
 
     def list_volumes(self, deadline: Deadline) -> Listed[Volume]:
         """Return all volumes, as of a moment after this call began; concurrent calls share it."""
+        self._require(deadline)
         return self._volumes.get(deadline)
 
     def list_volumes_of(self, instance_id: UUID, deadline: Deadline) -> Listed[Volume]:
@@ -252,6 +218,7 @@ class ZoneClient:
 
     def list_snapshots(self, deadline: Deadline) -> Listed[Snapshot]:
         """Return all snapshots, as of a moment after this call began; concurrent calls share it."""
+        self._require(deadline)
         return self._snapshots.get(deadline)
 
     def get_snapshot(self, snapshot_id: UUID, deadline: Deadline) -> Snapshot:
@@ -298,6 +265,8 @@ class ZoneClient:
         request, seconds = self._request(operation), self._timing.api_timeout
         try:
             return send(request, partial(parse, self.zone), Deadline(seconds))
+        except NotFound as error:
+            raise ApiUnavailable(f"{request}: {error}") from error
         except DeadlineExceeded as error:
             raise ApiUnavailable(
                 f"{request}: its turn did not come within {seconds:g} s: too many requests wait "
@@ -333,8 +302,30 @@ class ZoneClient:
         body: Mapping[str, object] | None = None,
         query: Mapping[str, str] | None = None,
     ) -> T:
+        self._require(deadline)
         request = self._request(operation, id, body=body, query=query)
-        return self._transport.send(request, partial(parse, self.zone), deadline)
+        try:
+            return self._transport.send(request, partial(parse, self.zone), deadline)
+        except UnprovenAbsence as error:
+            if id and self._is_absent(OPERATIONS[operation].about, id, deadline):
+                raise NotFound(f"{request.subject} does not exist ({error})") from error
+            raise
+        except NotFound as error:
+            if id is None:  # nothing that could be absent but the zone's whole API
+                raise ApiUnavailable(f"{request}: {error}") from error
+            raise
+
+    def _is_absent(self, kind: str, id: UUID, deadline: Deadline) -> bool:
+        """Tell whether a list that can be read now lacks a volume or a snapshot."""
+        try:
+            match kind:
+                case "volume":
+                    return str(id) not in self.list_volumes(deadline).ids()
+                case "snapshot":
+                    return str(id) not in self.list_snapshots(deadline).ids()
+        except DriverError:
+            pass  # what is known by now is what its caller has to know
+        return False
 
     def _request(
         self,
@@ -353,12 +344,5 @@ class ZoneClient:
             subject=f"{about} {self.zone}/{id}" if id else f"zone {self.zone}",
             query=query or {},
             body=body,
+            **({"most_bytes": _MOST_BYTES_OF_A_LIST} if operation.startswith(_LISTED) else {}),
         )
-
-
-def _give_up(failures: Sequence[DriverError]) -> NoReturn:
-    """Raise what all zones said together: the key is wrong only if each refuses it."""
-    last = failures[-1]
-    if all(isinstance(each, ApiDenied) for each in failures):
-        raise last
-    raise ApiUnavailable(f"no zone tells which zones exist: {last}") from last

@@ -27,6 +27,7 @@ from csi_exoblock.model import (
     VolumeId,
     VolumeState,
     ZoneName,
+    is_zone_name,
 )
 
 T = TypeVar("T")
@@ -118,8 +119,15 @@ def quotas(_zone: ZoneName, body: Any) -> tuple[Quota, ...]:
 
 
 def zones(_zone: ZoneName, body: Any) -> tuple[ZoneName, ...]:
-    """Read the answer of `list-zones`."""
-    return tuple(ZoneName(each["name"]) for each in body["zones"])
+    """Read the answer of `list-zones`.
+
+    A name that no id can hold is passed over: nothing of ours can be there, and it would become
+    part of a URL (F18). A list without any zone is no answer.
+    """
+    named = [ZoneName(each["name"]) for each in body["zones"] if is_zone_name(each["name"])]
+    if not named:
+        raise ValueError("it lists no zone")
+    return tuple(named)
 
 
 def refusal(body: bytes) -> str:

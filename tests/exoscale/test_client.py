@@ -5,8 +5,11 @@ from __future__ import annotations
 import importlib.resources
 import json
 import threading
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -35,6 +38,7 @@ from tests.support.asking import LONG_SECONDS, Asking
 from tests.support.simulator_process import SimulatorProcess
 
 LIST_ZONES = "list-zones"
+ZONES = Answer(body=b'{"zones": [{"name": "ch-gva-2"}]}')
 LIST_VOLUMES = "list-block-storage-volumes"
 
 
@@ -44,8 +48,10 @@ def deadline() -> Deadline:
 
 
 @pytest.fixture
-def zone(simulator: SimulatorProcess, cloud: Cloud) -> ZoneClient:
-    """The first zone."""
+def zone(simulator: SimulatorProcess, cloud: Cloud, deadline: Deadline) -> ZoneClient:
+    """The first zone, of a cloud whose zones are known."""
+    cloud.zones(deadline)
+    simulator.clear_calls()
     return cloud.zone(ZoneName(simulator.zones[0]))
 
 
@@ -255,8 +261,11 @@ def test_lists_asked_for_together_are_one_call(
     server: ScriptedServer, make_cloud: MakeCloud, deadline: Deadline, threads: ThreadPoolExecutor
 ) -> None:  # S20
     gate, empty = threading.Event(), Answer(body=b'{"block-storage-volumes": []}')
-    server.script += [Hold(gate, empty), empty]
-    zone = make_cloud(server.url).zone(ZoneName("ch-gva-2"))
+    server.script += [ZONES, Hold(gate, empty), empty]
+    cloud = make_cloud(server.url)
+    cloud.zones(deadline)
+    server.arrived.acquire()
+    zone = cloud.zone(ZoneName("ch-gva-2"))
     early = threads.submit(zone.list_volumes, deadline)
     server.arrived.acquire()
     late = [Asking() for _ in range(20)]
@@ -268,20 +277,22 @@ def test_lists_asked_for_together_are_one_call(
 
     assert list(early.result()) == []
     assert {tuple(each.result()) for each in lists} == {()}
-    assert len(server.received) == 2
+    assert len(server.received) == 3
 
 
 def test_list_whose_turn_does_not_come_does_not_end_the_time_of_those_who_asked(
     server: ScriptedServer, make_cloud: MakeCloud, deadline: Deadline
 ) -> None:  # S20
     timing, paces = replace(QUICK, api_timeout=0.05), nearly_still()
-    zone = make_cloud(server.url, timing=timing, paces=paces).zone(ZoneName("ch-gva-2"))
-    take_turn(paces, zone.zone)
+    server.script += [ZONES]
+    cloud = make_cloud(server.url, timing=timing, paces=paces)
+    cloud.zones(deadline)  # takes the turn
+    zone = cloud.zone(ZoneName("ch-gva-2"))
 
     for get in (zone.list_volumes, zone.list_snapshots):
         with pytest.raises(ApiUnavailable, match=r"list-.* for zone ch-gva-2: .* within 0\.05 s"):
             get(deadline)
-    assert server.received == []
+    assert len(server.received) == 1
 
 
 def nearly_still() -> Paces:
@@ -382,14 +393,20 @@ def test_zones_are_unavailable_while_none_answers(
     assert cloud.zones(deadline) == simulator.zones
 
 
-def test_scope_is_what_exists_of_the_zones_asked_for(
-    simulator: SimulatorProcess, make_cloud: MakeCloud, deadline: Deadline
-) -> None:  # S12
-    second = simulator.zones[1]
-    cloud = make_cloud(simulator.api_endpoint, zones=(second, "xx-none-1"))
+@pytest.mark.parametrize(
+    "flags", [{"zones": ("{first}", "xx-none-1")}, {"default_zone": "xx-none-1"}]
+)
+def test_zone_of_a_flag_that_does_not_exist_is_an_error(
+    simulator: SimulatorProcess, make_cloud: MakeCloud, deadline: Deadline, flags: dict[str, Any]
+) -> None:  # S12: a list of the others would be short
+    zones = tuple(each.format(first=simulator.zones[0]) for each in flags.pop("zones", ()))
+    cloud = make_cloud(simulator.api_endpoint, zones=zones, **flags)
 
-    assert cloud.zones(deadline) == (second,)
-    assert [call.zone for call in simulator.calls()] == [second]
+    for _ in range(2):
+        with pytest.raises(
+            ApiUnavailable, match=r"zone xx-none-1 does not exist.*correct the flag"
+        ):
+            cloud.zones(deadline)
 
 
 def test_default_zone_is_the_one_that_is_asked(
@@ -402,15 +419,167 @@ def test_default_zone_is_the_one_that_is_asked(
     assert [call.zone for call in simulator.calls()] == [second]
 
 
-def test_zone_that_does_not_exist_has_nothing(
-    simulator: SimulatorProcess, cloud: Cloud, deadline: Deadline
-) -> None:  # S12
+def hole(zones: Sequence[str]) -> dict[str, Any]:
+    """Describe a fault: a list of zones that has only these."""
+    body = json.dumps({"zones": [{"name": each} for each in zones]})
+    return {"fault": "garbage", "operation": LIST_ZONES, "body": body}
+
+
+def test_zone_that_no_list_names_is_not_asked_and_not_called_empty(
+    simulator: SimulatorProcess, cloud: Cloud, metrics: Metrics, deadline: Deadline
+) -> None:  # S12: everything in it would count as deleted
     cloud.zones(deadline)
     simulator.clear_calls()
 
-    with pytest.raises(NotFound, match="zone xx-none-1 does not exist"):
-        cloud.zone(ZoneName("xx-none-1"))
-    assert simulator.calls() == []
+    for _ in range(2):
+        with pytest.raises(ApiUnavailable, match="zone xx-none-1 is not among those") as caught:
+            cloud.zone(ZoneName("xx-none-1")).get_volume(uuid4(), deadline)
+        assert caught.value.may_have_effect is False
+
+    assert simulator.operations_called() == [LIST_ZONES] * 2  # read again each time
+    assert {call.zone for call in simulator.calls()} <= set(simulator.zones)
+    assert "xx-none-1" not in metrics.text()
+
+
+def test_list_that_lacks_a_zone_is_not_believed(
+    simulator: SimulatorProcess, cloud: Cloud, deadline: Deadline
+) -> None:  # S12
+    first, second = simulator.zones[:2]
+    fault = simulator.add_fault(**hole([first]))
+    cloud.zones(deadline)
+
+    with pytest.raises(ApiUnavailable, match=f"zone {second} is not among those"):
+        cloud.zone(ZoneName(second)).list_volumes(deadline)
+    simulator.remove_fault(fault)
+
+    assert cloud.zone(ZoneName(second)).list_volumes(deadline).ids() == frozenset()
+    assert cloud.zones(deadline) == (first, second)
+
+
+def test_zone_that_was_listed_once_is_kept(
+    simulator: SimulatorProcess, make_cloud: MakeCloud, deadline: Deadline
+) -> None:  # S12: a list without its volumes would read as "detached"
+    cloud = make_cloud(simulator.api_endpoint, timing=replace(QUICK, zones_age=0.0))
+    cloud.zones(deadline)
+    simulator.add_fault(**hole(simulator.zones[:1]))
+
+    assert cloud.zones(deadline) == simulator.zones
+
+
+def test_zone_that_is_asked_for_is_looked_for_again(
+    simulator: SimulatorProcess, cloud: Cloud, deadline: Deadline
+) -> None:  # S12
+    first, second = (ZoneName(each) for each in simulator.zones[:2])
+    fault = simulator.add_fault(**hole([first]))
+    assert cloud.zones(deadline, [second]) == (first,)
+    simulator.remove_fault(fault)
+
+    assert cloud.zones(deadline, [first]) == (first,)
+    assert cloud.zones(deadline, [second]) == (first, second)
+
+
+@pytest.mark.parametrize(
+    "names", [[], ["evil/v2/block-storage#"], ["CH-GVA-2"], ["a.b"], ["user@host"], ["x" * 64]]
+)
+def test_list_without_a_zone_is_no_answer(
+    simulator: SimulatorProcess,
+    cloud: Cloud,
+    metrics: Metrics,
+    deadline: Deadline,
+    names: list[str],
+) -> None:  # S12, F18
+    simulator.add_fault(**hole(names))
+
+    with pytest.raises(ApiUnavailable, match="no zone tells which zones exist"):
+        cloud.zones(deadline)
+
+    assert {call.zone for call in simulator.calls()} <= set(simulator.zones)
+
+
+def test_hostile_name_hides_no_zone_and_becomes_no_url(
+    simulator: SimulatorProcess, cloud: Cloud, deadline: Deadline
+) -> None:  # F18
+    simulator.add_fault(**hole(["evil/v2/block-storage#", *simulator.zones]))
+
+    assert cloud.zones(deadline) == simulator.zones
+
+
+def test_zones_of_flags_serve_where_the_list_is_forbidden(
+    simulator: SimulatorProcess, make_cloud: MakeCloud, deadline: Deadline
+) -> None:  # some roles lack list-zones
+    first, second = simulator.zones[:2]
+    simulator.add_fault(fault="refuse", operation=LIST_ZONES, status=403)
+    cloud = make_cloud(simulator.api_endpoint, default_zone=first)
+
+    assert cloud.zone(ZoneName(first)).list_volumes(deadline).ids() == frozenset()
+    with pytest.raises(ApiDenied):
+        cloud.zone(ZoneName(second)).list_volumes(deadline)
+
+
+def page(**rule: Any) -> dict[str, Any]:
+    """Describe a fault: a load balancer's own 404."""
+    return {"fault": "refuse", "status": 404, "body": "<html>404 Not Found</html>", **rule}
+
+
+def test_404_of_a_load_balancer_is_no_proof_while_the_list_has_the_volume(
+    simulator: SimulatorProcess, zone: ZoneClient, owner: Owner, deadline: Deadline
+) -> None:  # section 7
+    volume = owner.volume().id.uuid
+    snapshot = owner.snapshot(zone.get_volume(volume, deadline)).id.uuid
+    for operation in ("get-block-storage-volume", "delete-block-storage-volume"):
+        simulator.add_fault(**page(operation=operation))
+    simulator.add_fault(**page(operation="get-block-storage-snapshot"))
+
+    for call in (
+        partial(zone.get_volume, volume, deadline),
+        partial(zone.delete_volume, volume, deadline),
+        partial(zone.get_snapshot, snapshot, deadline),
+    ):
+        with pytest.raises(ApiUnavailable, match="no answer of the API itself"):
+            call()
+
+
+def test_404_of_a_load_balancer_counts_once_a_list_lacks_the_volume(
+    simulator: SimulatorProcess, zone: ZoneClient, deadline: Deadline
+) -> None:  # section 7
+    simulator.add_fault(**page(operation="get-block-storage-volume"))
+    simulator.add_fault(**page(operation="get-block-storage-snapshot"))
+
+    with pytest.raises(NotFound, match="does not exist"):
+        zone.get_volume(uuid4(), deadline)
+    with pytest.raises(NotFound, match="does not exist"):
+        zone.get_snapshot(uuid4(), deadline)
+
+
+def test_404_of_a_load_balancer_proves_nothing_while_there_is_no_list(
+    simulator: SimulatorProcess, zone: ZoneClient, deadline: Deadline
+) -> None:  # section 7
+    simulator.add_fault(**page())
+
+    with pytest.raises(ApiUnavailable) as caught:
+        zone.delete_volume(uuid4(), deadline.within(2.0))
+    assert caught.value.may_have_effect is True
+
+
+@pytest.mark.parametrize("body", ['{"message": "no Route matched with those values"}', "<html>"])
+def test_404_for_what_is_asked_of_the_zone_itself_is_no_absence(
+    simulator: SimulatorProcess, zone: ZoneClient, deadline: Deadline, body: str
+) -> None:  # section 7: callers take NotFound for the absence of their volume
+    simulator.add_fault(**page(body=body))
+
+    for call in (
+        partial(zone.list_quotas, deadline.within(1.0)),
+        partial(
+            zone.create_volume,
+            name="a",
+            size_gib=1,
+            labels={},
+            snapshot_id=None,
+            deadline=deadline,
+        ),
+    ):
+        with pytest.raises(ApiUnavailable):
+            call()
 
 
 def test_zone_out_of_scope_is_reached_for_what_is_there(
@@ -434,9 +603,11 @@ def test_endpoint_without_zone_serves_its_zone_only(
     assert cloud.zones(deadline) == (first,)
     assert cloud.zone(ZoneName(first)).list_volumes(deadline).ids() == frozenset()
     with pytest.raises(ApiUnavailable, match=f"{second} can't be reached.* {first} only"):
-        cloud.zone(ZoneName(second))
+        cloud.zone(ZoneName(second)).list_volumes(deadline)
 
 
-def test_client_of_a_zone_is_the_same_for_all(cloud: Cloud) -> None:
+def test_client_of_a_zone_is_the_same_for_all(cloud: Cloud, deadline: Deadline) -> None:
     """S20: its lists can only be shared by those who share the client."""
+    cloud.zones(deadline)
+
     assert cloud.zone(ZoneName("ch-gva-2")) is cloud.zone(ZoneName("ch-gva-2"))

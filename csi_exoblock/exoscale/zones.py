@@ -1,0 +1,151 @@
+"""Which zones there are: as the API lists them and the flags name them, each believed so far (S12).
+
+A list that lacks a zone proves nothing. If it did, everything in that zone would count as gone: its
+volumes would be reported as deleted and detached while they exist.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Collection, Sequence
+from typing import NoReturn
+
+from csi_exoblock.concurrency import Deadline, SharedCall
+from csi_exoblock.config import ApiSettings, Timing
+from csi_exoblock.errors import ApiDenied, ApiError, ApiUnavailable, DriverError, NotFound
+from csi_exoblock.model import ZoneName
+
+log = logging.getLogger(__name__)
+
+_SOME_ZONES = (ZoneName("ch-gva-2"), ZoneName("de-fra-1"))  # every zone's endpoint lists them all
+_MOST_ZONES = 100  # more than the cloud will ever have
+
+
+class Zones:
+    """The zones of the cloud.
+
+    Args:
+        list_zones: Asks one zone which zones exist.
+    """
+
+    def __init__(
+        self,
+        *,
+        list_zones: Callable[[ZoneName], Sequence[ZoneName]],
+        settings: ApiSettings,
+        timing: Timing,
+    ) -> None:
+        self._list_zones = list_zones
+        self._timing = timing
+        self._only = None if "{zone}" in settings.endpoint else settings.default_zone
+        self._scope = (self._only,) if self._only else settings.zones
+        default = (settings.default_zone,) if settings.default_zone else ()
+        self._configured = tuple(dict.fromkeys((*default, *self._scope)))
+        self._known: tuple[ZoneName, ...] = ()
+        self._read_at = 0.0
+        self._shared_read = SharedCall(self._read, name="list-zones", seconds_between=self._between)
+
+    def in_scope(self, deadline: Deadline, asked: Collection[ZoneName] = ()) -> Sequence[ZoneName]:
+        """Return the zones in scope, as of at most `Timing.zones_age` ago.
+
+        An older answer serves where no zone gives a newer one. A zone that was listed once counts
+        as existing from then on.
+
+        Args:
+            asked: One of these is needed; if the zones known so far lack them all, they are read
+                again first.
+
+        Raises:
+            ApiDenied: They were never read, and each zone refuses the key now.
+            ApiUnavailable: They were never read and can't be read now; or none of them is listed
+                that a flag names.
+        """
+        is_old = not self._known or time.monotonic() - self._read_at > self._timing.zones_age
+        if is_old or self._unlisted() or (asked and not self._knows_one_of(asked)):
+            self._shared_read.get(deadline)
+        if unlisted := self._unlisted():
+            raise ApiUnavailable(
+                f"zone {', '.join(unlisted)} does not exist, says the API, but --zones or "
+                f"--default-zone names it; it lists {', '.join(self._known)}; correct the flag",
+                may_have_effect=False,
+            )
+        return self._scope or self._known
+
+    def is_bounded(self, zone: ZoneName) -> bool:
+        """Tell whether a zone is one of the few that are known or that flags name."""
+        return zone in self._known or zone in self._configured
+
+    def require(self, zone: ZoneName, deadline: Deadline) -> None:
+        """Raise ApiUnavailable unless a zone exists; nothing is sent to one that an id invents.
+
+        Before the zones could be read, those that flags name count as existing.
+        """
+        if self._only and zone != self._only:
+            raise ApiUnavailable(
+                f"zone {zone} can't be reached: the API endpoint serves zone {self._only} only",
+                may_have_effect=False,
+            )
+        if zone in self._known:
+            return
+        try:
+            self._shared_read.get(deadline)
+        except (ApiError, NotFound):
+            if self._known or zone not in self._configured:
+                raise
+            return
+        if zone not in self._known:
+            raise ApiUnavailable(
+                f"zone {zone} is not among those that the API lists ({', '.join(self._known)}), so "
+                "nothing is known of what is in it; the zones are read again at the next call",
+                may_have_effect=False,
+            )
+
+    def _between(self) -> float:
+        return self._timing.zones_apart if self._known else 0.0
+
+    def _unlisted(self) -> list[ZoneName]:
+        return [zone for zone in self._configured if zone not in self._known]
+
+    def _knows_one_of(self, zones: Collection[ZoneName]) -> bool:
+        return any(zone in self._known for zone in zones)
+
+    def _read(self) -> None:
+        """Ask one zone after the other which zones exist, so that a dead one hides no other (S12).
+
+        Raises:
+            ApiDenied: Each refuses the key, and none ever took it.
+            ApiUnavailable: None answers now, and none ever did.
+        """
+        failures: list[DriverError] = []
+        for asked in self._zones_to_ask():
+            try:
+                self._learn(self._list_zones(asked))
+                break
+            except (ApiError, NotFound) as error:
+                log.warning("zones not read", extra={"zone": asked, "error": str(error)})
+                failures.append(error)
+        else:
+            if not self._known:
+                _give_up(failures)
+        self._read_at = time.monotonic()
+
+    def _learn(self, listed: Sequence[ZoneName]) -> None:
+        if lost := [zone for zone in self._known if zone not in listed]:
+            log.warning("zones no longer listed, and kept", extra={"zones": ",".join(lost)})
+        self._known = tuple(dict.fromkeys((*self._known, *listed)))[:_MOST_ZONES]
+        if unlisted := self._unlisted():
+            log.error("flags name zones that do not exist", extra={"zones": ",".join(unlisted)})
+
+    def _zones_to_ask(self) -> Sequence[ZoneName]:
+        if self._only:
+            return (self._only,)
+        return tuple(dict.fromkeys(self._known or (*self._configured, *_SOME_ZONES)))
+
+
+def _give_up(failures: Sequence[DriverError]) -> NoReturn:
+    """Raise what all zones said together: the key is wrong only if each refuses it."""
+    last = failures[-1]
+    if all(isinstance(each, ApiDenied) for each in failures):
+        raise last
+    raise ApiUnavailable(f"no zone tells which zones exist: {last}") from last
