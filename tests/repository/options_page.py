@@ -52,6 +52,7 @@ WHEN: Mapping[str, str] = {
     "--shutdown-timeout": "The pod's grace period is shorter than this; keep it below that period.",
     "--time-scale": "Tests only.",
     "--api-endpoint": "The API is reached by another name, or you run the simulator.",
+    "--allow-plain-http": "Never, where anybody else can reach the network in between.",
     "--credentials-file": "The key is mounted as a file and should rotate without a restart.",
     "--ca-file": "A proxy or a private endpoint has a certificate of your own authority.",
     "--zones": "The key or the cluster is meant for some zones only.",
