@@ -117,8 +117,8 @@ BREAKS = (
     Break(
         name="half-a-key-is-taken",
         file="credentials.py",
-        before='and " " not in key and secret):',
-        after='and " " not in key):',
+        before="        if not part:",
+        after="        if part is None:",
         rules="F1",
         tests=_CREDENTIALS,
     ),
