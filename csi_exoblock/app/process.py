@@ -85,7 +85,9 @@ def run(
     server = Server(
         socket_path=settings.socket_path,
         workers=settings.grpc_workers,
-        interceptor=Interceptor(driver_name=settings.driver_name, metrics=metrics),
+        interceptor=Interceptor(
+            driver_name=settings.driver_name, metrics=metrics, workers=settings.grpc_workers
+        ),
         identity=Identity(driver_name=settings.driver_name, ready=is_ready),
         controller=control.service if control else None,
         node=host.service if host else None,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 import grpc
@@ -29,6 +31,9 @@ _BOUND = {
 }
 _BOUND_LENGTH = 256
 
+_IDENTITY = "/csi.v1.Identity/"
+_MOST_SPARE_WORKERS = 10  # they answer within milliseconds
+
 # Reads that sidecars and kubelet repeat every minute or more often, for each volume, as long as the
 # driver lives. Their failures are logged like all others.
 _QUIET = frozenset({"Probe", "NodeGetCapabilities", "NodeGetVolumeStats", "NodeGetVolumeHealth"})
@@ -47,11 +52,18 @@ def deadline_of(context: grpc.ServicerContext) -> Deadline:
 
 
 class Interceptor(grpc.ServerInterceptor):
-    """Gives every call of every service its log line, its metrics and its status."""
+    """Gives every call of every service its log line, its metrics and its status.
 
-    def __init__(self, *, driver_name: str, metrics: Metrics) -> None:
+    Args:
+        workers: How many threads serve calls. A tenth of them, up to ten, serve only what is asked
+            about the driver itself, so that Probe never waits for calls that wait (N14).
+    """
+
+    def __init__(self, *, driver_name: str, metrics: Metrics, workers: int) -> None:
         self._driver_name = driver_name
         self._metrics = metrics
+        self._most = workers - min(workers // 10, _MOST_SPARE_WORKERS)
+        self._room = threading.Semaphore(self._most)
 
     def intercept_service(
         self,
@@ -86,7 +98,8 @@ class Interceptor(grpc.ServerInterceptor):
             if log.isEnabledFor(logging.DEBUG) and isinstance(request, Message):
                 log.debug("request", extra={"request": loggable(request)})
             try:
-                response = handler(request, context)
+                with self._room_for(method):
+                    response = handler(request, context)
             except Exception as error:
                 code, message = code_of(error), self._explain(error, method, call)
                 self._record(method, call, code, message)
@@ -94,6 +107,23 @@ class Interceptor(grpc.ServerInterceptor):
                 self._record(method, call, StatusCode.OK, None)
                 return response
         return context.abort(code, message)
+
+    @contextmanager
+    def _room_for(self, method: str) -> Iterator[None]:
+        """Serve a call in the block, unless that would leave no thread for Probe.
+
+        Raises:
+            DriverError: So many calls are being served that this one has to come again.
+        """
+        if method.startswith(_IDENTITY):
+            yield
+        elif self._room.acquire(blocking=False):
+            try:
+                yield
+            finally:
+                self._room.release()
+        else:
+            raise DriverError(f"{self._most} calls are being served, and no more fit; retry")
 
     def _explain(self, error: Exception, method: str, call: logs.Call) -> str:
         if isinstance(error, DeadlineExceeded):

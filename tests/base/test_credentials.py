@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from csi_exoblock.credentials import Credentials, read_credentials
+from csi_exoblock.credentials import Credentials, credentials_of, read_credentials
 
 pytestmark = pytest.mark.fast
 
@@ -55,6 +55,22 @@ def test_a_bad_file_is_named_and_not_quoted(tmp_path: pathlib.Path, content: byt
         read_credentials(file)
 
     assert HIDDEN not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize("space", [" ", "\n", "\r\n", "\t"])
+def test_white_space_around_a_pair_does_not_count(space: str) -> None:  # F1: wherever it is from
+    pair = credentials_of(f"{space}EXO1{space}", f"{space}s1{space}")
+
+    assert pair == Credentials(key="EXO1", secret="s1")
+
+
+@pytest.mark.parametrize(
+    ("key", "secret"),
+    [("", "s"), ("EXO1", ""), ("E X", "s"), ("E\nX", "s"), ("E,X", "s"), ("É", "s"), ("E", "s\0s")],
+)
+def test_a_pair_that_cannot_be_right_is_refused(key: str, secret: str) -> None:  # F1
+    with pytest.raises(ValueError, match="EXOSCALE_API_"):
+        credentials_of(key, secret)
 
 
 def test_a_folder_without_the_secret_is_bad(tmp_path: pathlib.Path) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import pytest
 
@@ -48,6 +49,29 @@ def test_the_api_is_reached_through_the_proxy_alone(
     assert {f"api-{zone}.cloud.test:443" for zone in shared_cloud.zones} == set(proxy.asked)
     assert set(proxy.authorizations) == {"Basic ZHJpdmVyOmh1bnRlcjI="}
     assert PASSWORD not in driver.log.read_text()
+
+
+@pytest.mark.parametrize("password", ["pass#word", "p@ss/w:rd?", "p%23ss%25", "pä ss"])
+@pytest.mark.parametrize("is_up", [True, False])
+def test_no_character_of_a_password_lets_it_be_seen(
+    start_controller: StartController, proxy: ConnectProxy, password: str, is_up: bool
+) -> None:  # F18, F12: a "#" ended the host, and the rest was shown as the port
+    port = proxy.port if is_up else 1
+    driver = start_controller(
+        "--api-endpoint", "https://api-{zone}.cloud.test/{zone}/v2",
+        "--ca-file", str(AUTHORITY),
+        "--log-level", "debug",
+        ready=is_up,
+        HTTPS_PROXY=f"http://driver:{password}@127.0.0.1:{port}",
+    )  # fmt: skip
+
+    if not is_up:
+        wait_until(lambda: "no connection" in driver.log.read_text())
+
+    login = base64.b64encode(f"driver:{unquote(password)}".encode()).decode()
+    assert set(proxy.authorizations) == ({f"Basic {login}"} if is_up else set())
+    log = driver.log.read_text()
+    assert not any(each in log for each in (password, unquote(password), login, "driver:"))
 
 
 @pytest.mark.parametrize("small", [False, True], ids=["NO_PROXY", "no_proxy"])

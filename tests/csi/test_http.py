@@ -9,7 +9,9 @@ import socket
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
+import grpc
 import pytest
 import requests
 
@@ -128,6 +130,25 @@ def test_as_many_calls_as_the_sidecars_have_workers_leave_probe_its_answer(
     shared_cloud.remove_fault(hanging)
     assert alive == 200
     assert answer.ready.value
+
+
+def test_more_calls_than_there_are_threads_leave_probe_its_answer(
+    start: Start, shared_cloud: SimulatorProcess, endpoint: Endpoint
+) -> None:  # N14: kubelet would restart the driver, which helps nobody
+    hanging = shared_cloud.add_fault(fault="hang", operation="create-block-storage-volume")
+    driver = start("controller", *endpoint.flags, "--grpc-workers", "20")
+
+    with calls_under_way(driver, 60) as calls:
+        until = endpoint.probes() + 5
+        wait_until(lambda: endpoint.probes() >= until)
+        alive, answer = endpoint.get("/livez"), probe(driver)
+        wait_until(lambda: sum(each.done() for each in calls) == 42)
+        codes = {each.code() for each in calls if each.done()}
+
+    shared_cloud.remove_fault(hanging)
+    assert alive == 200
+    assert answer.ready.value
+    assert codes == {grpc.StatusCode.UNAVAILABLE}  # its callers come again
 
 
 def test_a_node_that_does_not_know_itself_yet_is_alive_and_not_ready(
@@ -257,12 +278,12 @@ def test_what_is_no_get_is_refused(
 
 
 @contextmanager
-def calls_under_way(driver: DriverProcess, count: int) -> Iterator[None]:
+def calls_under_way(driver: DriverProcess, count: int) -> Iterator[list[Any]]:
     """Have so many creates under way for the length of the block."""
     create = csi_pb2_grpc.ControllerStub(driver.channel).CreateVolume
     running = [create.future(create_volume(f"busy-{n}")) for n in range(count)]
     try:
-        yield
+        yield running
     finally:
         for each in running:
             each.cancel()

@@ -61,6 +61,11 @@ print("all seen")
         (["controller", "--api-timeout", "5 apples"], "5 apples"),
         (["controller", "--endpoint", "tcp://0.0.0.0:1"], "tcp://0.0.0.0:1"),
         (["controller", "--api-endpoint", "http://127.0.0.1/v2"], "--default-zone"),
+        (["controller", "--api-endpoint", "http://cloud.example/{zone}/v2"], "--allow-plain-http"),
+        (["controller", "--api-endpoint", "http://127.0.0.1.example/{zone}"], "--allow-plain-http"),
+        (["controller", "--api-endpoint", "https://u:hunter2@cloud.example/{zone}"], "no user"),
+        (["controller", "--api-endpoint", "https://cloud.example/{zone}?a=b"], "is no URL"),
+        (["controller", "--api-endpoint", "https://cloud.example/{zone}#x"], "is no URL"),
         (["controller", "--cluster-id", "no spaces"], "no spaces"),
         (["controller", "--inherited-cluster-ids", "good,no spaces"], "no spaces"),
         (["controller", "--min-volume-size-gib", "9", "--max-volume-size-gib", "8"], "exceeds"),
@@ -100,6 +105,29 @@ def test_the_key_is_asked_for_by_name() -> None:
 
     assert done.returncode == 2
     assert "EXOSCALE_API_SECRET" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("key", "secret", "says"),
+    [
+        ("EXO1\nEXO2", "hunter2", "EXOSCALE_API_KEY has characters"),
+        ("EXO 1", "hunter2", "EXOSCALE_API_KEY has a space"),
+        ("EXO1,signature=hunter2", "hunter2", "EXOSCALE_API_KEY has a space or a comma"),
+        ("EXO1", "hunter2\nhunter2", "EXOSCALE_API_SECRET has characters"),
+        ("EXO1", "hunter2é", "EXOSCALE_API_SECRET has characters"),
+        ("EXO1", " \n", "EXOSCALE_API_SECRET is empty"),
+    ],
+)
+def test_a_bad_key_in_the_environment_ends_the_process_with_one_line_that_quotes_none_of_it(
+    key: str, secret: str, says: str
+) -> None:  # F1, F12: it would be in every line of every failure
+    done = run("controller", EXOSCALE_API_KEY=key, EXOSCALE_API_SECRET=secret)
+
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert "hunter2" not in done.stderr
+    assert "EXO1" not in done.stderr
+    assert len(done.stderr.splitlines()) == 1
 
 
 @pytest.mark.parametrize(

@@ -111,6 +111,62 @@ def test_request_is_sent_again_once_only(
     assert [key_of(each) for each in server.received] == ["EXOold", "EXOnew"]
 
 
+def test_half_of_a_new_pair_fails_no_request(
+    server: ScriptedServer, make_transport: MakeTransport, tmp_path: pathlib.Path
+) -> None:  # F1: a folder whose two files are written seconds apart
+    transport = in_folder(make_transport, tmp_path, "EXOold", "old")
+    transport.send(request(server, "PUT"), str, Deadline(LONG_SECONDS))
+
+    (tmp_path / "EXOSCALE_API_KEY").write_text("EXOnew1")
+    server.script += [Answer(403)]
+    for _ in range(3):
+        transport.send(request(server, "PUT"), str, Deadline(LONG_SECONDS))
+    (tmp_path / "EXOSCALE_API_SECRET").write_text("newer")
+    transport.send(request(server, "PUT"), str, Deadline(LONG_SECONDS))
+
+    used = [key_of(each) for each in server.received]
+    assert used == ["EXOold", "EXOnew1", "EXOold", "EXOold", "EXOold", "EXOnew1"]
+
+
+def test_pair_that_the_file_holds_is_tried_again_once_the_one_before_it_is_revoked(
+    server: ScriptedServer, make_transport: MakeTransport, tmp_path: pathlib.Path
+) -> None:  # F1: it was refused for its role, or for a lock, and is good otherwise
+    transport = in_folder(make_transport, tmp_path, "EXOold", "old")
+    transport.send(request(server, "PUT"), str, Deadline(LONG_SECONDS))
+
+    (tmp_path / "EXOSCALE_API_KEY").write_text("EXOnew1")
+    server.script += [Answer(403), Answer(), Answer(403), Answer()]
+    for _ in range(2):
+        transport.send(request(server, "PUT"), str, Deadline(LONG_SECONDS))
+    transport.send(request(server, "PUT"), str, Deadline(LONG_SECONDS))
+
+    used = [key_of(each) for each in server.received]
+    assert used == ["EXOold", "EXOnew1", "EXOold", "EXOold", "EXOnew1", "EXOnew1"]
+
+
+def test_locked_resource_does_not_make_a_key_that_works_suspicious(
+    server: ScriptedServer, make_transport: MakeTransport, tmp_path: pathlib.Path
+) -> None:  # F1
+    transport = in_folder(make_transport, tmp_path, "EXOold", "old")
+    transport.send(request(server, "PUT"), str, Deadline(LONG_SECONDS))
+    (tmp_path / "EXOSCALE_API_KEY").write_text("EXOnew1")
+    transport.send(request(server, "PUT"), str, Deadline(LONG_SECONDS))
+
+    server.script += [Answer(403, b'{"message": "locked"}')]
+    with pytest.raises(ApiDenied, match="locked"):
+        transport.send(request(server, "PUT"), str, Deadline(LONG_SECONDS))
+
+    assert [key_of(each) for each in server.received] == ["EXOold", "EXOnew1", "EXOnew1"]
+
+
+def in_folder(
+    make_transport: MakeTransport, folder: pathlib.Path, key: str, secret: str
+) -> Transport:
+    (folder / "EXOSCALE_API_KEY").write_text(key)
+    (folder / "EXOSCALE_API_SECRET").write_text(secret)
+    return make_transport(keyring=Keyring(read_credentials(folder), folder, timing=QUICK))
+
+
 def test_request_that_the_role_forbids_is_not_sent_again(
     server: ScriptedServer, transport: Transport
 ) -> None:
