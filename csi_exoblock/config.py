@@ -82,12 +82,12 @@ class Timing:
     )
     attach_timeout: float = seconds(120.0, "below the attacher's 180 s (S3)")
     detach_timeout: float = seconds(120.0, "below the attacher's 180 s (S3)")
-    snapshot_wait: float = seconds(
-        10.0, "CreateSnapshot then answers ready_to_use=false; the snapshotter asks again (S18)"
-    )
     settle: float = seconds(
         5.0,
         "by then a list shows a volume after its POST, and a lost write its effect (C1, S5)",
+    )
+    abandoned_after: float = seconds(
+        3600.0, "what a call left under way that nobody repeats; lists have shown it by then (C1)"
     )
     startup_unsettled: float = seconds(
         10.0, "a process that died before us may have sent a POST this recently (C1)"

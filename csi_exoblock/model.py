@@ -197,6 +197,11 @@ class Snapshot:
         """Whether a volume can be made from it; one that is being made already hinders no other."""
         return self.state in (SnapshotState.CREATED, SnapshotState.PROMOTING)
 
+    @property
+    def is_broken(self) -> bool:
+        """Whether it will never be ready."""
+        return self.state in (SnapshotState.ERROR, SnapshotState.PARTIALLY_DESTROYED)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:

@@ -88,7 +88,7 @@ def build_controller(
         lookup=volume_lookup,
         placement=Placement(cloud=cloud, default_zone=api.default_zone),
         maker=VolumeMaker(
-            cloud=cloud, ledger=ledger, reader=reader, labels=labels, settings=settings
+            cloud=cloud, ledger=ledger, labels=labels, settings=settings, timing=timing
         ),
         adoption=Adoption(cloud=cloud, reader=reader, labels=labels, writer=writer),
         clones=clones,

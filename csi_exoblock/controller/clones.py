@@ -45,7 +45,7 @@ class Clones:
         self._lookup = lookup
         self._labels = labels
         self._timing = timing
-        self._taken: dict[str, SnapshotId] = {}
+        self._taken: dict[tuple[str, VolumeId], SnapshotId] = {}
         self._wanted_at: dict[SnapshotId, float] = {}  # in monotonic seconds
 
     def snapshot_for(self, spec: VolumeSpec, deadline: Deadline) -> SnapshotId | None:
@@ -65,10 +65,9 @@ class Clones:
             volume_id=spec.source,
             about={**spec.about, "clone-of": str(spec.source.uuid)},
         )
-        snapshot = self._snapshots.take_for_a_while(wanted, deadline)
-        self._taken[name] = snapshot.id
+        snapshot = self._snapshots.create(wanted, deadline)
+        self._taken[name, spec.source] = snapshot.id
         self._wanted_at[snapshot.id] = time.monotonic()
-        self._snapshots.prepare(snapshot, wanted, deadline)
         return snapshot.id
 
     @contextmanager
@@ -83,15 +82,13 @@ class Clones:
         except NOT_FINAL:
             raise
         except WrongZone:  # has to be said, also where a clone that was made keeps its snapshot
-            if isinstance(spec.source, VolumeId):
-                self._tidy_up(spec, deadline)
+            self._tidy_up(spec, deadline)
             raise
         except DriverError as error:
-            if isinstance(spec.source, VolumeId) and (left := self._tidy_up(spec, deadline)):
+            if left := self._tidy_up(spec, deadline):
                 raise ApiUnavailable(f"{error}; its temporary snapshot remains: {left}") from error
             raise
-        if isinstance(spec.source, VolumeId):
-            self._tidy_up(spec, deadline)
+        self._tidy_up(spec, deadline)
 
     def release_source(self, volume: Volume, deadline: Deadline) -> None:
         """Delete what clones left of a volume that is to be deleted: it might keep the volume."""
@@ -143,11 +140,20 @@ class Clones:
             self._clear(zone, self._is_old, deadline)
 
     def _tidy_up(self, spec: VolumeSpec, deadline: Deadline) -> str:
-        name = self._labels.clone_name(spec)
-        if snapshot_id := self._taken.pop(name, None):
+        """Delete what was taken for a clone, if it is one; say why it is left, if it is."""
+        if not isinstance(spec.source, VolumeId):
+            return ""
+        name, source = self._labels.clone_name(spec), spec.source
+        if snapshot_id := self._taken.pop((name, source), None):
             return self._delete(snapshot_id, deadline)
-        zone = spec.source.zone if spec.source else spec.zones[0]
-        return self._clear(zone, lambda each: name in self._labels.names_of(each), deadline)
+        return self._clear(
+            source.zone,
+            lambda each: (
+                name in self._labels.names_of(each)
+                and self._labels.clone_of(each.labels) == str(source.uuid)
+            ),
+            deadline,
+        )
 
     def _is_old(self, snapshot: Snapshot) -> bool:
         if snapshot.created_at:

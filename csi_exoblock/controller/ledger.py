@@ -8,7 +8,10 @@ it may be lost with the process: the cloud's own state is the truth, the ledger 
 from __future__ import annotations
 
 import logging
+import math
+import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -48,10 +51,12 @@ class LostWrite:
         at: When it was lost, in seconds of the monotonic clock.
         shown_by: Tells from the volume as read since whether the write took effect; `None` for a
             creation, which only a list can show.
+        not_before: Until when its effect may come although nothing shows it (monotonic seconds).
     """
 
     at: float
     shown_by: Callable[[Volume], bool] | None
+    not_before: float = 0.0
 
     def shows_in(self, volume: Volume) -> bool:
         """Tell whether the volume, as read since, shows that the write took effect."""
@@ -72,7 +77,11 @@ class Entry:
         absent_at: When a lost creation was first looked for in vain (monotonic seconds).
         zone: Where a creation under way was sent.
         created: What a creation of ours made, until it is usable or surely gone.
+        named_at: When the API named what it made (monotonic seconds).
+        failure: How a creation failed that may have left something under its name.
         doubtful_until: Until when a process that died before us may have sent the creation.
+        blind: Whether this process has read no list yet, so that it can't know of what exists.
+        left_at: When the last call let go of it, infinite while one holds it (monotonic seconds).
     """
 
     operation: Operation | None = None
@@ -80,7 +89,11 @@ class Entry:
     absent_at: float | None = None
     zone: ZoneName | None = None
     created: VolumeId | SnapshotId | None = None
+    named_at: float = 0.0
+    failure: DriverError | None = None
     doubtful_until: float = 0.0
+    blind: bool = False
+    left_at: float = math.inf
 
     def has_pending(self) -> bool:
         """Tell whether the next call must know what this one left under way."""
@@ -92,12 +105,22 @@ class Entry:
 
     def settle(self) -> None:
         """Forget a lost write: its effect was seen, or can't come any more."""
-        self.lost = self.absent_at = None
+        self.lost = self.absent_at = self.failure = None
         self.doubtful_until = 0.0
+        self.blind = False
 
-    def lose(self, *, shown_by: Callable[[Volume], bool] | None = None) -> None:
+    def name(self, made: VolumeId | SnapshotId) -> None:
+        """Remember what the API says that a creation makes."""
+        if self.created != made:
+            self.created = made
+            self.named_at = time.monotonic()
+
+    def lose(
+        self, *, shown_by: Callable[[Volume], bool] | None = None, not_before: float = 0.0
+    ) -> None:
         """Remember a write as sent whose outcome is unknown."""
-        self.lost = LostWrite(at=time.monotonic(), shown_by=shown_by)
+        self.lost = LostWrite(at=time.monotonic(), shown_by=shown_by, not_before=not_before)
+        self.absent_at = None
 
     @contextmanager
     def sending(self, *, shown_by: Callable[[Volume], bool] | None = None) -> Iterator[None]:
@@ -117,9 +140,11 @@ class Ledger:
 
     def __init__(self, *, waiter: OperationWaiter, timing: Timing) -> None:
         self._waiter = waiter
+        self._timing = timing
         self._names_settled_at = time.monotonic() + timing.startup_unsettled
         self._holds = Holds()
-        self._entries: dict[str, Entry] = {}
+        self._lock = threading.Lock()
+        self._entries: OrderedDict[str, Entry] = OrderedDict()  # the one left longest ago first
 
     @contextmanager
     def hold(self, thing: str) -> Iterator[Entry]:
@@ -127,38 +152,55 @@ class Ledger:
 
         While the outcome of a write is open, no error that leaves the block is final: whoever asked
         must not believe that nothing was left behind (C1). Nor is a refused read, as long as a
-        process that died may have sent a creation: it did not show that there is none.
+        process that died may have sent a creation, or made it and no list was read since.
 
         Raises:
             OperationPending: Another call holds it; the message says which, since when, at what.
         """
         with self._holds.hold(thing):
-            entry = self._entries.setdefault(thing, Entry())
+            with self._lock:
+                entry = self._entries.setdefault(thing, Entry())
+                entry.left_at = math.inf
             try:
                 yield entry
             except DriverError as error:
                 open_end = entry.has_pending() or (
-                    entry.is_doubtful() and isinstance(error, ApiError)
+                    (entry.is_doubtful() or entry.blind) and isinstance(error, ApiError)
                 )
                 if open_end and not isinstance(error, NOT_FINAL):
                     raise ApiUnavailable(f"{thing}: outcome not known yet: {error}") from error
                 raise
             finally:
-                if not entry.has_pending():
-                    del self._entries[thing]
+                self._let_go(thing, entry)
+
+    def _let_go(self, thing: str, entry: Entry) -> None:
+        """Keep what the next call must know, but not for ever: many a call is never repeated."""
+        with self._lock:
+            if entry.has_pending():
+                entry.left_at = time.monotonic()
+                self._entries.move_to_end(thing)
+            else:
+                del self._entries[thing]
+            oldest = time.monotonic() - self._timing.abandoned_after
+            while self._entries and next(iter(self._entries.values())).left_at < oldest:
+                self._entries.popitem(last=False)
 
     def oldest_hold_seconds(self) -> float:
         """Return the age of the oldest hold, 0.0 while nothing is held."""
         return self._holds.oldest_seconds()
 
     @contextmanager
-    def hold_name(self, thing: str) -> Iterator[Entry]:
+    def hold_name(self, thing: str, *, blind: bool) -> Iterator[Entry]:
         """Hold a name under which something is to be created.
 
         Just after a start every name is doubtful: a process that died may have sent its creation.
+
+        Args:
+            blind: Whether this process has read no list yet.
         """
         with self.hold(thing) as entry:
             entry.doubtful_until = self._names_settled_at
+            entry.blind = blind
             yield entry
 
     def send(

@@ -2,6 +2,7 @@
 
 A name is no key in the cloud: a POST whose answer was lost may have made the thing, and a list may
 show it only `Timing.settle` later. Two lists that far apart without the name are proof of absence.
+Nor does a 404 within that time prove that something is gone which this process has just made.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Generic, TypeVar
 from uuid import UUID
 
 from csi_exoblock import logs
-from csi_exoblock.concurrency import Deadline
+from csi_exoblock.concurrency import Deadline, pauses
 from csi_exoblock.config import Timing
 from csi_exoblock.controller.labels import Labels
 from csi_exoblock.controller.ledger import Entry
@@ -28,6 +29,8 @@ from csi_exoblock.model import Snapshot, Volume, ZoneName
 log = logging.getLogger(__name__)
 
 T = TypeVar("T", bound=Volume | Snapshot)
+
+_GROWTH = 1.2  # something is seen at latest a fifth of its own age after it is shown
 
 
 @dataclass(slots=True, kw_only=True)
@@ -55,8 +58,12 @@ class Lookup(Generic[T]):
         self._labels = labels
         self._timing = timing
         self._sights: defaultdict[ZoneName, _Sight] = defaultdict(_Sight)
+        self._began = time.monotonic()
         self._lock = threading.Lock()
-        self._own: OrderedDict[str, tuple[float, ZoneName, UUID]] = OrderedDict()
+        # what this process made and no list could show yet: when, and what; the oldest first
+        self._own: defaultdict[ZoneName, OrderedDict[str, tuple[float, UUID]]] = defaultdict(
+            OrderedDict
+        )
 
     def look(self, zone: ZoneName, deadline: Deadline) -> Listed[T]:
         """Return the whole list of a zone, never older than this call.
@@ -71,17 +78,42 @@ class Lookup(Generic[T]):
         sight.last_try = max(sight.last_try, began)
         sight.first_look = sight.first_look or began
         sight.ids_by_name = everything.ids_by_name(self._labels.name_label)
+        self._forget_what_was_listed(zone, began)
         return everything
 
+    def is_blind(self) -> bool:
+        """Tell whether no list was read yet, so that nobody here can know of what exists."""
+        return all(sight.first_look is None for sight in list(self._sights.values()))
+
     def remember(self, names: Collection[str], zone: ZoneName, uuid: UUID) -> None:
-        """Keep in mind what this process made, until every zone has been listed after it."""
-        now = time.monotonic()
+        """Keep in mind what this process made, until a list of its zone must have shown it."""
         with self._lock:
+            own = self._own[zone]
             for name in names:
-                self._own[name] = (now, zone, uuid)
-                self._own.move_to_end(name)
-            while next(iter(self._own.values()))[0] < now - 2 * self._timing.other_zones_age:
-                self._own.popitem(last=False)
+                own[name] = (time.monotonic(), uuid)
+                own.move_to_end(name)
+
+    def forget(self, zone: ZoneName, uuid: UUID) -> None:
+        """Keep something in mind no longer: this process has deleted it."""
+        with self._lock:
+            own = self._own[zone]
+            for name in [name for name, (_, made) in own.items() if made == uuid]:
+                del own[name]
+
+    def is_remembered(self, zone: ZoneName, uuid: UUID) -> bool:
+        """Tell whether this process made something that no list could show yet."""
+        with self._lock:
+            return any(made == uuid for _, made in self._own[zone].values())
+
+    def seconds_until_shown(self, zone: ZoneName, uuid: UUID) -> float:
+        """Return for how long a 404 may still mean that something is too new to be seen (C1).
+
+        It may have been made by this process, or by one that died as this one began.
+        """
+        with self._lock:
+            made_at = [at for at, made in self._own[zone].values() if made == uuid]
+        at = max([self._began, *made_at])
+        return max(0.0, at + self._timing.settle - time.monotonic())
 
     def find(
         self, zones: Collection[ZoneName], names: Collection[str], entry: Entry, deadline: Deadline
@@ -90,8 +122,9 @@ class Lookup(Generic[T]):
 
         Raises:
             ApiUnavailable: One of the zones can't be read.
-            ApiRejected: The API refuses to tell; never for a name under which this process has made
-                something: a final answer would say that there is nothing.
+            ApiRejected: The API refuses to tell; never for a name under which something may exist:
+                a final answer would say that there is nothing.
+            DriverError: There is nothing, and an earlier creation is known to have failed.
             DeadlineExceeded: The call's time ended before the absence was certain.
         """
         while True:
@@ -105,10 +138,13 @@ class Lookup(Generic[T]):
             found = found or self._own_in(zones, names, deadline)
             certain_at = max(self._certain_at(zone, entry, looked_at) for zone in zones)
             if found or looked_at >= certain_at:
+                failure = entry.failure
                 entry.settle()
+                if failure and not found:
+                    raise failure
                 return found
             logs.step("waiting until the name is surely absent")
-            deadline.wait(certain_at - time.monotonic())
+            deadline.wait(min(certain_at - time.monotonic(), self._timing.settle))
 
     def find_elsewhere(
         self, zones: Collection[ZoneName], names: Collection[str], deadline: Deadline
@@ -140,9 +176,17 @@ class Lookup(Generic[T]):
         try:
             return self._look_everywhere(zones, deadline)
         except (ApiDenied, ApiRejected) as error:
-            if self._own.keys() & names:
+            was_read = all(self._sights[zone].first_look is not None for zone in zones)
+            if not was_read or self._knows(names):
                 raise ApiUnavailable(f"what has this name can't be read: {error}") from error
             raise
+
+    def _knows(self, names: Collection[str]) -> bool:
+        """Tell whether this process has made or seen something of one of the names."""
+        with self._lock:
+            if any(own.keys() & names for own in self._own.values()):
+                return True
+            return any(sight.ids_by_name.keys() & names for sight in list(self._sights.values()))
 
     def _look_everywhere(self, zones: Collection[ZoneName], deadline: Deadline) -> list[Listed[T]]:
         """Return the whole lists of several zones, read at once."""
@@ -156,10 +200,24 @@ class Lookup(Generic[T]):
     ) -> list[T]:
         """Return what this process made under one of the names: a list may not show it yet."""
         with self._lock:
-            own = {self._own[name][1:] for name in names if name in self._own}
-        return [
-            each for zone, uuid in own if zone in zones for each in self._get(zone, uuid, deadline)
-        ]
+            own = {
+                (zone, self._own[zone][name][1])
+                for zone in zones
+                for name in names
+                if name in self._own[zone]
+            }
+        return [each for zone, uuid in own for each in self._get_own(zone, uuid, deadline)]
+
+    def _get_own(self, zone: ZoneName, uuid: UUID, deadline: Deadline) -> list[T]:
+        """Return what this process made, once it must be shown; nothing if it is gone by then."""
+        for pause in pauses(self._timing.poll_initial, self._timing.poll_max, growth=_GROWTH):
+            if found := self._get(zone, uuid, deadline):
+                return found
+            if self.seconds_until_shown(zone, uuid) == 0.0:
+                break
+            logs.step("waiting until what was made is shown")
+            deadline.wait(pause)
+        return []
 
     def _get(self, zone: ZoneName, uuid: UUID, deadline: Deadline) -> list[T]:
         try:
@@ -169,6 +227,13 @@ class Lookup(Generic[T]):
 
     def _has_name(self, thing: T, names: Collection[str]) -> bool:
         return not self._labels.names_of(thing).isdisjoint(names)
+
+    def _forget_what_was_listed(self, zone: ZoneName, began: float) -> None:
+        """Forget what a list must have shown, or what was gone by then: no clock is evidence."""
+        with self._lock:
+            own = self._own[zone]
+            while own and next(iter(own.values()))[0] < began - self._timing.settle:
+                own.popitem(last=False)
 
     def _try_to_look(self, zone: ZoneName, deadline: Deadline) -> None:
         try:
@@ -183,4 +248,4 @@ class Lookup(Generic[T]):
             return (self._sights[zone].first_look or looked_at) + self._timing.settle
         if entry.absent_at is None:
             entry.absent_at = looked_at
-        return entry.absent_at + self._timing.settle
+        return max(entry.absent_at + self._timing.settle, entry.lost.not_before)

@@ -8,7 +8,8 @@ from functools import partial
 
 from csi_exoblock import logs
 from csi_exoblock.concurrency import Deadline
-from csi_exoblock.config import ControllerSettings
+from csi_exoblock.config import ControllerSettings, Timing
+from csi_exoblock.controller.creations import Creations, volume_kind
 from csi_exoblock.controller.keeping import LabelKeeping
 from csi_exoblock.controller.labels import Labels
 from csi_exoblock.controller.ledger import Entry, Ledger
@@ -20,13 +21,11 @@ from csi_exoblock.controller.quotas import (
     read_quotas,
     size_within_limits,
 )
-from csi_exoblock.controller.reading import VolumeReader
 from csi_exoblock.controller.refusals import failed, refused
 from csi_exoblock.controller.specs import CreatedVolume, VolumeSpec
 from csi_exoblock.errors import (
     ApiDenied,
     ApiRejected,
-    ApiUnavailable,
     DriverError,
     LimitReached,
     NotFound,
@@ -43,14 +42,10 @@ from csi_exoblock.model import (
     SnapshotState,
     Volume,
     VolumeId,
-    VolumeState,
     ZoneName,
 )
 
 log = logging.getLogger(__name__)
-
-_ON_THE_WAY = (VolumeState.CREATING, VolumeState.DELETING)
-"""States of a creation's volume that tell nothing yet; what a failed one left may be going."""
 
 
 class VolumeMaker:
@@ -61,13 +56,13 @@ class VolumeMaker:
         *,
         cloud: Cloud,
         ledger: Ledger,
-        reader: VolumeReader,
         labels: Labels,
         settings: ControllerSettings,
+        timing: Timing,
     ) -> None:
         self._cloud = cloud
         self._ledger = ledger
-        self._reader = reader
+        self._creations = Creations(volume_kind(cloud), cloud=cloud, ledger=ledger, timing=timing)
         self._labels = labels
         self._settings = settings
         self._keeping = LabelKeeping(cloud=cloud, labels=labels)
@@ -112,7 +107,7 @@ class VolumeMaker:
         try:
             ended = self._ledger.send(entry, partial(create, size_gib=size_gib), deadline)
         except (ApiRejected, ApiDenied) as error:
-            reason = _why_refused(error, spec, size_gib, client, deadline)
+            reason = _why_refused(error, spec, snapshot_id, size_gib, client, deadline)
             if not (isinstance(reason, ApiRejected) and 0 < source_gib < size_gib):
                 raise reason from error
             create = partial(create, size_gib=source_gib)
@@ -120,8 +115,10 @@ class VolumeMaker:
         if ended.state is OperationState.SUCCESS and ended.reference:
             volume_id = VolumeId(zone, ended.reference)
         else:
-            volume_id = self._conclude(ended, spec, zone, entry, deadline).id
-        entry.created = volume_id
+            what = _what(spec, zone)
+            explain = partial(failed, what)
+            volume_id = self._creations.conclude(ended, what, explain, entry, deadline).id
+        entry.name(volume_id)
         if not spec.source and self._keeping.has_labels(volume_id, deadline):
             entry.created = None
         log.info("volume created", extra={"volume": volume_id, "size_gib": size_gib})
@@ -136,9 +133,8 @@ class VolumeMaker:
             DriverError: Its creation failed and nothing is left of it; the reason says why.
             ApiUnavailable: What became of it is not known yet.
         """
-        if ended := self._ledger.join(entry, deadline):
-            return self._conclude(ended, spec, zone, entry, deadline)
-        return self._outcome(entry, deadline)
+        what = _what(spec, zone)
+        return self._creations.take_up(what, partial(failed, what), entry, deadline)
 
     def _restore_as_it_was(
         self,
@@ -154,48 +150,6 @@ class VolumeMaker:
         except (ApiRejected, ApiDenied):
             raise reason from None
 
-    def _conclude(
-        self,
-        ended: Operation,
-        spec: VolumeSpec,
-        zone: ZoneName,
-        entry: Entry,
-        deadline: Deadline,
-    ) -> Volume:
-        what = f"volume {spec.name!r} was not created in zone {zone}"
-        if ended.reference:
-            entry.created = VolumeId(zone, ended.reference)
-        if volume := self._outcome(entry, deadline):
-            return volume
-        if ended.state is OperationState.FAILURE:
-            raise failed(what, ended)
-        entry.lose()
-        raise ApiUnavailable(f"{what}: operation {ended.id} ended in {ended.state}; a retry looks")
-
-    def _outcome(self, entry: Entry, deadline: Deadline) -> Volume | None:
-        """Return the volume that a creation named, `None` once there is none.
-
-        One that came out unusable was never attached and nobody else knows of it: it is deleted.
-        """
-        if not isinstance(entry.created, VolumeId):
-            return None
-        logs.step("judging a creation by its volume")
-        client = self._cloud.zone(entry.created.zone)
-        volume: Volume | None
-        try:
-            volume = client.get_volume(entry.created.uuid, deadline)
-            volume = self._reader.leave(volume, _ON_THE_WAY, deadline)
-            if volume.state is VolumeState.ERROR and volume.attached_to is None:
-                delete = partial(client.delete_volume, volume.id.uuid, deadline)
-                self._ledger.discard(volume, delete, entry, deadline)
-                volume = None
-        except NotFound:
-            volume = None
-        entry.created = None
-        if volume and volume.state is VolumeState.DELETED:
-            volume = None
-        return volume
-
 
 def _source_gib(snapshot_id: SnapshotId | None, client: ZoneClient, deadline: Deadline) -> int:
     if snapshot_id is None:
@@ -207,20 +161,31 @@ def _source_gib(snapshot_id: SnapshotId | None, client: ZoneClient, deadline: De
 
 
 def _require_restorable(snapshot: Snapshot) -> None:
-    if snapshot.state in (SnapshotState.ALLOCATED, SnapshotState.CREATING):
-        raise OperationPending(f"snapshot {snapshot.id} is {snapshot.state}: not ready to restore")
-    if snapshot.state not in (SnapshotState.CREATED, SnapshotState.PROMOTING):
-        raise WrongState(f"snapshot {snapshot.id} is {snapshot.state}: it can't be restored")
+    """Raise unless a volume can be made from the snapshot as it now is (S18)."""
+    if snapshot.is_ready:
+        return
+    what = f"snapshot {snapshot.id} is {snapshot.state}"
+    if snapshot.is_broken:
+        raise WrongState(f"{what}: it can't be restored; delete it and take another")
+    if snapshot.state in (SnapshotState.DESTROYING, SnapshotState.DESTROYED):
+        raise NotFound(f"{what}: it can't be restored any more")
+    raise OperationPending(f"{what}: not ready to restore; retry")
+
+
+def _what(spec: VolumeSpec, zone: ZoneName) -> str:
+    return f"volume {spec.name!r} was not created in zone {zone}"
 
 
 def _why_refused(
     error: ApiRejected | ApiDenied,
     spec: VolumeSpec,
+    snapshot_id: SnapshotId | None,
     size_gib: int,
     client: ZoneClient,
     deadline: Deadline,
 ) -> DriverError:
     what = f"volume {spec.name!r} of {size_gib} GiB was not created in zone {client.zone}"
+    _source_gib(snapshot_id, client, deadline)  # its state may have changed since it was read
     quotas = read_quotas(client, deadline)
     if limit := above_largest(quotas, size_gib):
         return SizeOutOfRange(f"{what}: {limit}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections import OrderedDict
 from contextlib import suppress
 from functools import partial
 
@@ -17,7 +16,7 @@ from csi_exoblock.controller.placement import require_accessible
 from csi_exoblock.controller.refusals import failed, refused
 from csi_exoblock.controller.relabelling import LabelWriter
 from csi_exoblock.controller.specs import SnapshotSpec
-from csi_exoblock.controller.taking import BROKEN, SnapshotTaker
+from csi_exoblock.controller.taking import SnapshotTaker
 from csi_exoblock.errors import (
     ApiDenied,
     ApiRejected,
@@ -25,6 +24,7 @@ from csi_exoblock.errors import (
     Mismatch,
     NotFound,
     OperationFailed,
+    OperationPending,
     WrongState,
 )
 from csi_exoblock.exoscale.client import Cloud
@@ -32,8 +32,8 @@ from csi_exoblock.model import FailureReason, OperationState, Snapshot, Snapshot
 
 log = logging.getLogger(__name__)
 
-_MOST_NAMED = 1000  # of which each that failed stays until its user deletes the VolumeSnapshot
 _GOING = (SnapshotState.DESTROYING, SnapshotState.DESTROYED)
+_ON_ITS_WAY = (SnapshotState.ALLOCATED, SnapshotState.CREATING)
 
 
 class Snapshots:
@@ -57,12 +57,12 @@ class Snapshots:
         self._labels = labels
         self._writer = writer
         self._timing = timing
-        self._named: OrderedDict[str, SnapshotId] = OrderedDict()
 
     def create(self, spec: SnapshotSpec, deadline: Deadline) -> Snapshot:
-        """Return the snapshot of that name; take it unless an earlier call did.
+        """Return the snapshot of that name once it is ready; take it unless an earlier call did.
 
-        It may still be `creating`, with its id, size and time already final.
+        Callers store the id of the first answer for ever, and take the readiness from any later
+        one. So none is answered that may yet vanish, and make room for another of the same name.
 
         Raises:
             NotFound: The volume does not exist.
@@ -70,28 +70,26 @@ class Snapshots:
             WrongState: The volume has as many snapshots as it may have, or the quota is exhausted.
             WrongZone: The snapshot may not be in the volume's zone.
             OperationFailed: The snapshot came out broken.
+            DeadlineExceeded: It is not ready yet; a retry goes on waiting.
         """
         require_accessible(spec.volume_id, spec.zones)
-        with self._ledger.hold_name(f"snapshot name {spec.name}") as entry:
-            if named := self._named.get(spec.name):
-                snapshot = self._taker.follow(named, entry, deadline)
-            else:
-                snapshot = self._find_or_take(spec, entry, deadline)
-        self._require_same(snapshot, spec)
-        self._keep_in_mind(spec.name, snapshot)
+        deadline = deadline.within(self._timing.create_timeout)
+        name = f"snapshot name {spec.name}"
+        with self._ledger.hold_name(name, blind=self._lookup.is_blind()) as entry:
+            snapshot = self._taker.take_up(spec, entry, deadline)
+            snapshot = snapshot or self._find(spec, entry, deadline)
+            snapshot = snapshot or self._taker.take(spec, entry, deadline)
+            self._require_same(snapshot, spec)
+            names = self._labels.names_for(spec)
+            self._lookup.remember(names, snapshot.id.zone, snapshot.id.uuid)
+            snapshot = self._taker.until_settled(snapshot, deadline)
+        if snapshot.is_broken:
+            raise OperationFailed(
+                f"snapshot {snapshot.id} is in state {snapshot.state}; delete it, take another",
+                reason=FailureReason.FAULT,
+            )
         self._repair_labels(snapshot, spec, deadline)
         return snapshot
-
-    def take_for_a_while(self, spec: SnapshotSpec, deadline: Deadline) -> Snapshot:
-        """Return a snapshot of that name which only this driver knows of, as `create` does."""
-        with self._ledger.hold_name(f"snapshot name {spec.name}") as entry:
-            snapshot = self._find_or_take(spec, entry, deadline)
-        self._require_same(snapshot, spec)
-        return snapshot
-
-    def prepare(self, snapshot: Snapshot, spec: SnapshotSpec, deadline: Deadline) -> None:
-        """Wait until the snapshot is ready or never will be, and see that it has its labels."""
-        self._repair_labels(self._taker.until_ready(snapshot, deadline), spec, deadline)
 
     def get(self, snapshot_id: SnapshotId, deadline: Deadline) -> Snapshot:
         """Return the snapshot.
@@ -106,38 +104,44 @@ class Snapshots:
 
         Raises:
             WrongState: A restore from it is running, or it is another cluster's (D12).
+            OperationPending: It is being taken.
         """
         deadline = deadline.within(self._timing.create_timeout)
         with self._ledger.hold(f"snapshot {snapshot_id}") as entry, suppress(NotFound):
             self._ledger.join(entry, deadline)
             self._labels.require_own(self.get(snapshot_id, deadline))
             self._delete(snapshot_id, entry, deadline)
-
-    def _find_or_take(self, spec: SnapshotSpec, entry: Entry, deadline: Deadline) -> Snapshot:
-        snapshot = self._taker.take_up(spec, entry, deadline)
-        snapshot = snapshot or self._find(spec, entry, deadline)
-        snapshot = snapshot or self._taker.take(spec, entry, deadline)
-        names = self._labels.names_for(spec)
-        self._lookup.remember(names, snapshot.id.zone, snapshot.id.uuid)
-        return snapshot
-
-    def _keep_in_mind(self, name: str, snapshot: Snapshot) -> None:
-        """Note what an answer names before it is ready: callers store that id for ever (S18)."""
-        if snapshot.state is SnapshotState.CREATED:
-            self._named.pop(name, None)
-        else:
-            self._named[name] = snapshot.id
-        if len(self._named) > _MOST_NAMED:
-            self._named.popitem(last=False)
+        self._lookup.forget(snapshot_id.zone, snapshot_id.uuid)
 
     def _find(self, spec: SnapshotSpec, entry: Entry, deadline: Deadline) -> Snapshot | None:
+        """Return the snapshot of that name; temporary ones are none but for the clone they are of.
+
+        A name alone says nothing: users may call theirs as we call temporary ones, which are
+        deleted once the clone is made (N6).
+        """
         names = self._labels.names_for(spec)
         named = self._lookup.find([spec.volume_id.zone], names, entry, deadline)
-        found = [each for each in named if each.state not in _GOING]
+        present = [each for each in named if each.state not in _GOING]
+        found = [each for each in present if self._is_meant(each, spec)]
+        if spec.clone_of and present and not found:
+            raise Mismatch(
+                f"snapshot {present[0].id} has the name {spec.name!r}, but is no temporary "
+                f"snapshot of {spec.volume_id}; rename or delete it, or give the clone another name"
+            )
         if len(found) > 1:
             ids = ", ".join(str(each.id) for each in found)
             raise Mismatch(f"several snapshots are named {spec.name!r}: {ids}; delete all but one")
         return found[0] if found else None
+
+    def _is_meant(self, found: Snapshot, spec: SnapshotSpec) -> bool:
+        """Tell whether a snapshot of that name is temporary where one is asked for, or is not.
+
+        The API may have dropped the labels of one that this process has just taken.
+        """
+        if self._labels.clone_of(found.labels) == spec.clone_of:
+            return True
+        is_own = self._lookup.is_remembered(found.id.zone, found.id.uuid)
+        return is_own and self._labels.are_absent(found.labels)
 
     def _require_same(self, snapshot: Snapshot, spec: SnapshotSpec) -> None:
         what = f"snapshot {snapshot.id} has the name {spec.name!r} already, but"
@@ -149,16 +153,11 @@ class Snapshots:
             raise Mismatch(f"{what} it was taken of volume {made_from}, not of {spec.volume_id}")
         if not (self._labels.are_ours(snapshot.labels) or self._labels.are_absent(snapshot.labels)):
             raise Mismatch(f"{what} its labels say that another cluster or driver took it")
-        if snapshot.state in BROKEN:
-            raise OperationFailed(
-                f"snapshot {snapshot.id} is in state {snapshot.state}; delete it, take another",
-                reason=FailureReason.FAULT,
-            )
 
     def _repair_labels(self, snapshot: Snapshot, spec: SnapshotSpec, deadline: Deadline) -> None:
         """Write the labels that the API dropped, so that it is seen whose the snapshot is (C6)."""
         wanted = {**self._labels.of_snapshot(spec), **snapshot.labels}
-        if wanted == snapshot.labels or snapshot.state is not SnapshotState.CREATED:
+        if wanted == snapshot.labels:
             return
         logs.step("repairing the snapshot's labels")
         try:
@@ -175,12 +174,29 @@ class Snapshots:
                 entry, partial(client.delete_snapshot, snapshot_id.uuid, deadline), deadline
             )
         except (ApiRejected, ApiDenied) as error:
-            left = client.get_snapshot(snapshot_id.uuid, deadline)
-            if left.state is SnapshotState.PROMOTING:
-                raise WrongState(f"{what}: a volume is being restored from it") from error
-            raise refused(what, error) from error
-        if ended.state is not OperationState.SUCCESS:
-            left = client.get_snapshot(snapshot_id.uuid, deadline)
-            if left.state is not SnapshotState.DESTROYED:
-                raise failed(what, ended)
+            self._look_again(snapshot_id, refused(what, error), deadline)
+        else:
+            if ended.state is not OperationState.SUCCESS:
+                self._look_again(snapshot_id, failed(what, ended), deadline)
         log.info("snapshot deleted")
+
+    def _look_again(
+        self, snapshot_id: SnapshotId, refusal: DriverError, deadline: Deadline
+    ) -> None:
+        """Return if the snapshot is gone all the same; else say why it is not.
+
+        Raises:
+            NotFound: It is gone, and the API says so.
+            WrongState: A volume is being restored from it.
+            OperationPending: It is being taken.
+            DriverError: The refusal itself, where nothing else explains it.
+        """
+        logs.step("asking why the snapshot was not deleted")
+        left = self._taker.until_left(self.get(snapshot_id, deadline), deadline)
+        what = f"snapshot {snapshot_id} was not deleted"
+        if left.state is SnapshotState.PROMOTING:
+            raise WrongState(f"{what}: a volume is being restored from it") from refusal
+        if left.state in _ON_ITS_WAY:
+            raise OperationPending(f"{what}: it is {left.state}; retry") from refusal
+        if left.state is not SnapshotState.DESTROYED:
+            raise refusal

@@ -42,7 +42,7 @@ class SnapshotSpec:
         visible_name: The name that people see in the cloud; the same unless a class has a template.
         zones: Where the snapshot may be; empty if nothing is asked (N17).
         labels: What the class asks for.
-        about: Our own labels without prefix: `snapshot`, `snapshot-namespace`.
+        about: Our own labels without prefix: `snapshot`, `snapshot-namespace`, `clone-of`.
     """
 
     name: str
@@ -51,6 +51,11 @@ class SnapshotSpec:
     zones: tuple[ZoneName, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     about: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def clone_of(self) -> str | None:
+        """The UUID of the volume that is cloned by way of it, `None` for a user's snapshot."""
+        return self.about.get("clone-of")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -36,6 +36,7 @@ log = logging.getLogger(__name__)
 
 _GOING = (VolumeState.DELETING, VolumeState.DELETED)
 _PERHAPS_FOR_SNAPSHOTS = (ApiRejected, ApiDenied, OperationPending)
+_BUSY = (VolumeState.CREATING, VolumeState.SNAPSHOTTING)
 _IN_USE = (VolumeState.ATTACHING, VolumeState.ATTACHED, VolumeState.DETACHING)
 
 
@@ -81,7 +82,9 @@ class Volumes:
         """
         deadline = deadline.within(self._timing.create_timeout)
         with (
-            self._ledger.hold_name(f"volume name {spec.name}") as entry,
+            self._ledger.hold_name(
+                f"volume name {spec.name}", blind=self._lookup.is_blind()
+            ) as entry,
             self._clones.tidying_up(spec, deadline),
         ):
             zone = self._zone_for(spec, entry, deadline)
@@ -109,7 +112,7 @@ class Volumes:
         deadline = deadline.within(self._timing.create_timeout)
         with self._ledger.hold(f"volume {volume_id}") as entry:
             try:
-                volume = self._reader.read(volume_id, entry, deadline)
+                volume = self._read_to_delete(volume_id, entry, deadline)
                 volume = self._reader.leave(volume, (VolumeState.DELETING,), deadline)
                 if volume.state is not VolumeState.DELETED:
                     self._require_deletable(volume)
@@ -121,6 +124,7 @@ class Volumes:
                     self._clones.release_clone(volume, deadline)
             except NotFound:
                 self._clones.release_remains(volume_id, deadline)
+        self._lookup.forget(volume_id.zone, volume_id.uuid)
 
     def _zone_for(self, spec: VolumeSpec, entry: Entry, deadline: Deadline) -> ZoneName:
         """Return where the volume is to be made.
@@ -161,6 +165,22 @@ class Volumes:
         others = [each for each in scope if each not in searched]
         found += self._lookup.find_elsewhere(others, names, deadline)
         return the_only(found, spec.name)
+
+    def _read_to_delete(self, volume_id: VolumeId, entry: Entry, deadline: Deadline) -> Volume:
+        """Return the volume; one that was made a moment ago may not be shown yet (C1).
+
+        Raises:
+            NotFound: It is gone.
+        """
+        try:
+            return self._reader.read(volume_id, entry, deadline)
+        except NotFound:
+            seconds = self._lookup.seconds_until_shown(volume_id.zone, volume_id.uuid)
+            if not seconds:
+                raise
+        logs.step("waiting until a volume just made is shown")
+        deadline.wait(seconds)
+        return self._reader.read(volume_id, entry, deadline)
 
     def _require_deletable(self, volume: Volume) -> None:
         """Raise WrongState unless the volume is this cluster's, unused and unprotected (D12)."""
@@ -208,6 +228,10 @@ class Volumes:
         if seen.state is VolumeState.DELETED:
             return
         self._require_deletable(seen)
+        if seen.state in _BUSY:
+            raise OperationPending(
+                f"volume {seen.id} is {seen.state}; it is deleted once that has ended"
+            ) from refusal
         if seen.snapshot_ids and isinstance(refusal, _PERHAPS_FOR_SNAPSHOTS):
             ids = ", ".join(str(each.uuid) for each in seen.snapshot_ids)  # 20 of them fit (F11)
             raise WrongState(

@@ -42,6 +42,13 @@ class Administrator:
         """Delete a volume."""
         self._send("DELETE", self._path(volume_id))
 
+    def take_snapshot(self, volume_id: str, name: str) -> None:
+        """Take a snapshot of a volume; return once it is taken."""
+        path = self._path(volume_id)
+        self._send("POST", f"{path}:create-snapshot", {"name": name})
+        while str(self._send("GET", path)["state"]) == "snapshotting":
+            pass
+
     def delete_snapshot(self, snapshot_id: str) -> None:
         """Delete a snapshot."""
         zone, uuid = snapshot_id.split("/")

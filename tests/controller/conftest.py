@@ -94,7 +94,7 @@ def administrator(shared_cloud: SimulatorProcess) -> Administrator:
 @pytest.fixture
 def name() -> str:
     """A name that no other test uses."""
-    return f"pvc-{next(_NUMBERS)}"
+    return f"pvc-{next(_NUMBERS)}a"  # followed by a number it is no other test's
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import grpc
 import pytest
 
 from csi_exoblock.pb import csi_pb2
+from tests.controller.administrator import Administrator
 from tests.controller.conftest import Controller, StartController
 from tests.controller.requests import GIB, absent_id, create_snapshot, create_volume, delete_volume
 from tests.controller.waiting import as_a_sidecar_would, wait_until_called
@@ -276,6 +277,60 @@ def test_a_users_snapshot_is_not_touched(
 
     left = [f"{each['zone']}/{each['id']}" for each in cloud.snapshots()]
     assert kept.snapshot_id in left
+
+
+@pytest.mark.parametrize("of_the_driver", [True, False], ids=["of CSI", "of the vendor's tools"])
+def test_a_users_snapshot_is_not_taken_for_a_temporary_one_of_its_name(
+    controller: Controller,
+    cloud: SimulatorProcess,
+    administrator: Administrator,
+    volume: str,
+    name: str,
+    of_the_driver: bool,
+) -> None:  # N6: it was restored from and then deleted
+    if of_the_driver:
+        controller.CreateSnapshot(create_snapshot(f"clone-{name}", volume))
+    else:
+        administrator.take_snapshot(volume, f"clone-{name}")
+    (kept,) = snapshots_of(cloud, volume)
+
+    with refused(grpc.StatusCode.ALREADY_EXISTS, kept["id"], "no temporary snapshot"):
+        controller.CreateVolume(clone(name, volume))
+
+    assert [each["id"] for each in snapshots_of(cloud, volume)] == [kept["id"]]
+
+
+def test_a_temporary_snapshot_is_not_given_to_the_user_who_has_its_name(
+    controller: Controller, cloud: SimulatorProcess, volume: str, name: str
+) -> None:  # N6: it goes with the need for it
+    rule = cloud.add_fault(fault="refuse", operation=DELETE_SNAPSHOT, status=409)
+    made = controller.CreateVolume(clone(name, volume)).volume.volume_id
+    (temporary,) = snapshots_of(cloud, volume)
+
+    taken = controller.CreateSnapshot(create_snapshot(f"clone-{name}", volume)).snapshot
+    cloud.remove_fault(rule)
+    controller.DeleteVolume(delete_volume(made))
+
+    left = [each["id"] for each in snapshots_of(cloud, volume)]
+    assert left == [taken.snapshot_id.split("/")[1]]
+    assert temporary["id"] not in left
+
+
+def test_a_clone_of_another_source_keeps_the_snapshot_of_the_first(
+    controller: Controller, cloud: SimulatorProcess, volume: str, name: str
+) -> None:  # N6: the first clone is not made yet
+    other = controller.CreateVolume(create_volume(f"{name}-other")).volume.volume_id
+    cloud.add_fault(fault="refuse", operation=CREATE, status=503, count=1)
+    with refused(grpc.StatusCode.UNAVAILABLE):
+        controller.CreateVolume(clone(name, volume))
+    (first,) = snapshots_of(cloud, volume)
+
+    with refused(grpc.StatusCode.ALREADY_EXISTS, first["id"]):
+        controller.CreateVolume(clone(name, other))
+
+    assert [each["id"] for each in snapshots_of(cloud, volume)] == [first["id"]]
+    as_a_sidecar_would(lambda: controller.CreateVolume(clone(name, volume)))
+    assert snapshots_of(cloud, volume) == []
 
 
 def test_what_a_dead_process_left_is_swept(

@@ -9,7 +9,7 @@ import pytest
 
 from csi_exoblock.pb import csi_pb2
 from tests.controller.administrator import Administrator
-from tests.controller.conftest import Controller
+from tests.controller.conftest import Controller, StartController
 from tests.controller.requests import (
     GIB,
     TOPOLOGY_KEY,
@@ -19,7 +19,7 @@ from tests.controller.requests import (
     delete_snapshot,
     delete_volume,
 )
-from tests.controller.waiting import as_a_sidecar_would
+from tests.controller.waiting import as_a_sidecar_would, wait_until_called
 from tests.support.grpc_errors import refused
 from tests.support.simulator_process import SimulatorProcess
 
@@ -77,28 +77,135 @@ def test_the_same_name_of_another_volume_is_refused(
         controller.CreateSnapshot(create_snapshot(name, other))
 
 
-def test_a_slow_snapshot_is_named_before_it_is_ready(
+def test_a_slow_snapshot_is_named_only_once_it_is_ready(
     controller: Controller, cloud: SimulatorProcess, volume: str, name: str
 ) -> None:  # S18: the snapshotter keeps handle, size and time of the first answer for ever
     cloud.set_latency("snapshot", 30.0)
-    first = controller.CreateSnapshot(create_snapshot(name, volume)).snapshot
-    second = controller.CreateSnapshot(create_snapshot(name, volume)).snapshot
-    (operation,) = (
-        each
-        for each in cloud.operations()
-        if each["state"] == "pending" and each["kind"] == "snapshot"
-    )
-    cloud.finish_operation(operation["zone"], operation["id"])
+    for _ in range(2):
+        with refused(grpc.StatusCode.DEADLINE_EXCEEDED):
+            controller.CreateSnapshot(create_snapshot(name, volume), timeout=2.0)
+    finish_snapshots(cloud)
     cloud.set_latency("snapshot", 0.05)
 
-    third = controller.CreateSnapshot(create_snapshot(name, volume)).snapshot
+    first, second = (
+        as_a_sidecar_would(lambda: controller.CreateSnapshot(create_snapshot(name, volume)))
+        for _ in range(2)
+    )
 
-    assert not first.ready_to_use
-    assert not second.ready_to_use
-    assert third.ready_to_use
-    first.ready_to_use = second.ready_to_use = True
-    assert first == second == third
+    assert first.snapshot.ready_to_use
+    assert first == second
     assert cloud.operations_called().count(CREATE) == 1
+
+
+@pytest.mark.parametrize("how_it_ends", ["well", "badly"])
+def test_a_snapshot_is_the_same_in_every_answer_whatever_process_gives_it(
+    start_controller: StartController,
+    cloud: SimulatorProcess,
+    volume: str,
+    name: str,
+    how_it_ends: str,
+) -> None:  # S18: the sidecar would keep the first's handle and take the second's readiness
+    cloud.set_latency("snapshot", 5.0)
+    if how_it_ends == "badly":
+        cloud.add_fault(fault="fail", operation=CREATE, reason="fault", count=1)
+    request = create_snapshot(name, volume)
+    dying = start_controller("--time-scale", "0.01")
+    call = Controller(dying.channel).CreateSnapshot.future(request)
+    wait_until_called(cloud, CREATE)
+    with pytest.raises(grpc.RpcError):
+        Controller(dying.channel).CreateSnapshot(request, timeout=2.0)
+    dying.kill()
+    answers = [] if call.exception() else [call.result().snapshot]
+    cloud.set_latency("snapshot", 0.05)
+
+    heir = Controller(start_controller().channel)
+    answers += [as_a_sidecar_would(lambda: heir.CreateSnapshot(request)).snapshot for _ in range(2)]
+
+    (taken,) = snapshots_named(cloud, name)
+    assert {each.snapshot_id.split("/")[1] for each in answers} == {taken["id"]}
+    assert all(each.ready_to_use for each in answers)
+
+
+def test_a_name_may_be_used_again_once_its_snapshot_is_deleted(
+    controller: Controller, cloud: SimulatorProcess, volume: str, name: str
+) -> None:  # S18
+    cloud.set_latency("snapshot", 2.0)
+    with refused(grpc.StatusCode.DEADLINE_EXCEEDED):
+        controller.CreateSnapshot(create_snapshot(name, volume), timeout=0.5)
+    cloud.set_latency("snapshot", 0.05)
+    first = as_a_sidecar_would(lambda: controller.CreateSnapshot(create_snapshot(name, volume)))
+    controller.DeleteSnapshot(delete_snapshot(first.snapshot.snapshot_id))
+
+    second = controller.CreateSnapshot(create_snapshot(name, volume)).snapshot
+
+    assert second.snapshot_id != first.snapshot.snapshot_id
+    assert [each["id"] for each in snapshots_named(cloud, name)] == [
+        second.snapshot_id.split("/")[1]
+    ]
+
+
+@pytest.mark.parametrize("status", ["409", "400", "403", "422"])
+@pytest.mark.parametrize(
+    ("state", "code"),
+    [
+        ("error", grpc.StatusCode.FAILED_PRECONDITION),
+        ("deleting", grpc.StatusCode.NOT_FOUND),
+        ("deleted", grpc.StatusCode.NOT_FOUND),
+        ("creating", grpc.StatusCode.ABORTED),
+        ("attaching", grpc.StatusCode.ABORTED),
+        ("snapshotting", grpc.StatusCode.ABORTED),
+    ],
+)
+def test_the_state_of_the_volume_says_why_no_snapshot_of_it_is_taken(
+    controller: Controller,
+    cloud: SimulatorProcess,
+    volume: str,
+    name: str,
+    state: str,
+    code: grpc.StatusCode,
+    status: str,
+) -> None:  # S18, S4: whatever the status of the refusal; what is not final would be asked for ever
+    cloud.set_mode("refusal-status", status)
+    zone, uuid = volume.split("/")
+    cloud.set_volume_state(zone, uuid, state)
+    clone = create_volume(f"{name}-clone")
+    clone.volume_content_source.volume.volume_id = volume
+
+    with refused(code, volume, state):
+        controller.CreateSnapshot(create_snapshot(name, volume))
+    with refused(code, volume, state):
+        controller.CreateVolume(clone)
+
+
+@pytest.mark.parametrize(
+    ("state", "code"),
+    [("creating", grpc.StatusCode.ABORTED), ("promoting", grpc.StatusCode.FAILED_PRECONDITION)],
+)
+def test_the_state_of_a_snapshot_says_why_it_is_not_deleted(
+    controller: Controller,
+    cloud: SimulatorProcess,
+    volume: str,
+    name: str,
+    state: str,
+    code: grpc.StatusCode,
+) -> None:  # S18
+    cloud.set_mode("refusal-status", "400")
+    snapshot = controller.CreateSnapshot(create_snapshot(name, volume)).snapshot.snapshot_id
+    zone, uuid = snapshot.split("/")
+    cloud.set_snapshot_state(zone, uuid, state)
+
+    with refused(code, snapshot):
+        controller.DeleteSnapshot(delete_snapshot(snapshot))
+
+
+def test_a_snapshot_that_is_destroyed_is_deleted(
+    controller: Controller, cloud: SimulatorProcess, volume: str, name: str
+) -> None:  # S18
+    snapshot = controller.CreateSnapshot(create_snapshot(name, volume)).snapshot.snapshot_id
+    zone, uuid = snapshot.split("/")
+    cloud.set_snapshot_state(zone, uuid, "destroyed")
+
+    controller.DeleteSnapshot(delete_snapshot(snapshot))
 
 
 def test_a_volume_that_does_not_exist_has_no_snapshots(
@@ -152,33 +259,12 @@ def test_a_failed_snapshot_on_its_way_out_is_not_announced(
     cloud.add_fault(fault="drop", operation=DELETE, when="after", count=1)
     cloud.set_latency("delete-snapshot", 0.5)
 
-    for _ in range(2):
-        with pytest.raises(grpc.RpcError):
-            controller.CreateSnapshot(create_snapshot(name, volume))
+    with refused(grpc.StatusCode.UNAVAILABLE):
+        controller.CreateSnapshot(create_snapshot(name, volume))
     as_a_sidecar_would(lambda: controller.CreateSnapshot(create_snapshot(name, volume)))
     cloud.set_latency("delete-snapshot", 0.05)
 
     assert [each["state"] for each in snapshots_named(cloud, name)] == ["created"]
-
-
-@pytest.mark.parametrize("operations", ["readable", "denied"])
-def test_a_snapshot_that_fails_after_it_was_named_is_not_replaced(
-    controller: Controller, cloud: SimulatorProcess, volume: str, name: str, operations: str
-) -> None:  # S18: the sidecar stores the first id for ever
-    cloud.set_mode("operations", operations)
-    cloud.set_latency("snapshot", 2.0)
-    cloud.add_fault(fault="fail", operation=CREATE, reason="fault", count=1)
-    named = controller.CreateSnapshot(create_snapshot(name, volume)).snapshot
-    assert not named.ready_to_use
-
-    cloud.set_latency("snapshot", 0.05)
-    while snapshots_named(cloud, name):
-        pass
-
-    for _ in range(2):
-        with refused(grpc.StatusCode.INTERNAL, named.snapshot_id, "delete the VolumeSnapshot"):
-            as_a_sidecar_would(lambda: controller.CreateSnapshot(create_snapshot(name, volume)))
-    assert cloud.operations_called().count(CREATE) == 1
 
 
 def test_a_list_that_lags_hides_no_snapshot_of_its_own_taking(
@@ -294,6 +380,16 @@ def list_by_id(controller: Controller, snapshot_id: str, *, volume_id: str = "")
 def list_by_volume(controller: Controller, volume_id: str) -> list[str]:
     request = csi_pb2.ListSnapshotsRequest(source_volume_id=volume_id)
     return [each.snapshot.snapshot_id for each in controller.ListSnapshots(request).entries]
+
+
+def finish_snapshots(cloud: SimulatorProcess) -> None:
+    """End the operation that takes a snapshot."""
+    (operation,) = (
+        each
+        for each in cloud.operations()
+        if each["state"] == "pending" and each["kind"] == "snapshot"
+    )
+    cloud.finish_operation(operation["zone"], operation["id"])
 
 
 def snapshots_named(cloud: SimulatorProcess, name: str) -> list[dict[str, Any]]:

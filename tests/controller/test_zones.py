@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import grpc
 import pytest
 
@@ -243,6 +245,30 @@ def test_a_restore_of_a_dead_process_is_labelled_before_the_pod_is_sent_there(
 
     (made,) = (each for each in cloud.volumes() if each["id"] == made["id"])
     assert made["labels"]["exoblock/source"] == snapshot.split("/")[1]
+
+
+def test_what_was_made_in_a_zone_that_died_is_remembered_until_a_list_has_shown_it(
+    start_controller: StartController, cloud: SimulatorProcess, name: str
+) -> None:  # C1, C3: no clock proves that it is seen
+    first, second = cloud.zones[:2]
+    hurried = Controller(start_controller("--time-scale", "0.001").channel)  # a minute in 60 ms
+    as_a_sidecar_would(lambda: hurried.CreateVolume(create_volume(f"{name}-0", zones=[second])))
+    as_a_sidecar_would(lambda: hurried.CreateVolume(create_volume(name, zones=[first])))
+    dead = cloud.add_fault(fault="refuse", zone=first, status=503)
+    cloud.clear_calls()
+    asked = 0
+    while asked < 4:  # so many minutes have passed
+        asked = len([each for each in cloud.calls() if each.zone == first])
+        create = create_volume(f"{name}-{len(cloud.calls())}", zones=[second])
+        as_a_sidecar_would(partial(hurried.CreateVolume, create))
+
+    with refused(grpc.StatusCode.UNAVAILABLE):
+        hurried.CreateVolume(create_volume(name, zones=[second]))
+    cloud.remove_fault(dead)
+    with refused(grpc.StatusCode.RESOURCE_EXHAUSTED, first):
+        as_a_sidecar_would(lambda: hurried.CreateVolume(create_volume(name, zones=[second])))
+
+    assert len([each for each in cloud.volumes() if each["name"] == name]) == 1
 
 
 def test_a_lost_create_in_a_zone_that_died_blocks_only_its_name(
