@@ -19,7 +19,7 @@ from csi_exoblock.controller.quotas import (
     size_within_limits,
 )
 from csi_exoblock.controller.reading import VolumeReader, require_present
-from csi_exoblock.controller.refusals import refused_for_good
+from csi_exoblock.controller.refusals import lasting, refused
 from csi_exoblock.controller.relabelling import LabelWriter
 from csi_exoblock.controller.specs import VolumeChanges
 from csi_exoblock.errors import (
@@ -238,7 +238,7 @@ class Growth:
             raise SizeOutOfRange(
                 f"{what}: {limit}; ask for less or have the quota raised"
             ) from error
-        raise refused_for_good(what, error) from error
+        raise lasting(refused(what, error)) from error
 
 
 def _require_healthy(volume: Volume) -> None:

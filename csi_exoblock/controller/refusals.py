@@ -38,18 +38,15 @@ def refused(what: str, error: ApiRejected | ApiDenied) -> DriverError:
     return ApiRejected(f"{what}: {error}", http_status=error.http_status)
 
 
-def refused_for_good(what: str, error: ApiRejected | ApiDenied) -> DriverError:
+def lasting(refusal: DriverError) -> DriverError:
     """Return a refusal of what is made or changed, once nothing that was read explains it.
 
     A 409 that is no conflict is permanent, such as a limit that no quota shows. ABORTED for ever
     would keep the user from lowering the request or deleting what asked for it (S4).
-
-    Args:
-        what: The beginning of the message: what was asked of which resource.
     """
-    if isinstance(error, ApiRejected) and error.http_status == HTTPStatus.CONFLICT:
-        return WrongState(f"{what}, and nothing that the API shows explains it: {error}")
-    return refused(what, error)
+    if isinstance(refusal, ApiRejected) and refusal.http_status == HTTPStatus.CONFLICT:
+        return WrongState(f"{refusal}; nothing that the API shows explains it")
+    return refusal
 
 
 def failed(what: str, operation: Operation) -> DriverError:

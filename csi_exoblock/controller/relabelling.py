@@ -12,7 +12,7 @@ from csi_exoblock.config import Timing
 from csi_exoblock.controller.labels import Labels
 from csi_exoblock.controller.ledger import Entry, Ledger
 from csi_exoblock.controller.reading import VolumeReader, require_present
-from csi_exoblock.controller.refusals import failed, refused_for_good
+from csi_exoblock.controller.refusals import failed, lasting, refused
 from csi_exoblock.controller.specs import VolumeChanges
 from csi_exoblock.errors import (
     ApiDenied,
@@ -195,7 +195,7 @@ class Modification:
             raise WrongState(
                 f"{what} while instance {seen.attached_to.uuid} has it; {error}"
             ) from error
-        raise refused_for_good(what, error) from error
+        raise lasting(refused(what, error)) from error
 
 
 def _present(labels: Mapping[str, str]) -> dict[str, str]:

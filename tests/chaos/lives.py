@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import threading
 from collections.abc import Callable
@@ -131,6 +132,8 @@ class Lives:
                     self._sidecars.delete_snapshot(snapshot.snapshot_id)
                 case "modify":
                     self._sidecars.modify(volume.volume_id, labels="tier=gold")
+                case "modify beside an administrator":
+                    self._modified_beside_an_administrator(volume.volume_id)
                 case "repeat" if not grown:
                     self._sidecars.repeat_provision(request)
             self._sidecars.look()
@@ -151,6 +154,22 @@ class Lives:
         late.join()
         self._require_attached(volume_id, second)
         self._sidecars.detach(volume_id, second)
+
+    def _modified_beside_an_administrator(self, volume_id: str) -> None:
+        """Change labels while somebody adds another one, which has to stay (N10).
+
+        Only where the cloud merges labels: where it replaces them, whoever reads and writes in the
+        very moment between another's read and write takes something away, and nothing can help it.
+        """
+        change = functools.partial(self._sidecars.modify, volume_id, labels="tier=silver")
+        modifying = self._spawn(change)
+        if self._world.plan.modes.get("update-labels") == "merge":
+            added = self._sidecars.label_by_hand(volume_id, modifying)
+            modifying.join()
+            if added and not self._sidecars.labels_of(volume_id).get(added):
+                what = f"{added} of {volume_id} is gone"
+                self._world.story.breach("what others label stays so", what)
+        modifying.join()
 
     def _end(self, volume: csi_pb2.Volume | None, snapshot: csi_pb2.Snapshot | None) -> None:
         """Delete both at once: one may have to wait for the other."""

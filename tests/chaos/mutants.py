@@ -15,10 +15,13 @@ import grpc
 from csi_exoblock.concurrency import Deadline, Holds
 from csi_exoblock.controller.adoption import Adoption
 from csi_exoblock.controller.attachments import Attachments
+from csi_exoblock.controller.ledger import Entry
+from csi_exoblock.controller.relabelling import LabelWriter
+from csi_exoblock.controller.specs import VolumeChanges
 from csi_exoblock.csi import status
 from csi_exoblock.errors import ApiUnavailable, DeadlineExceeded
 from csi_exoblock.exoscale.transport import Request, Transport
-from csi_exoblock.model import NodeId, VolumeId
+from csi_exoblock.model import NodeId, Volume, VolumeId
 
 
 def post_is_repeated_blindly() -> None:
@@ -87,6 +90,28 @@ def lock_is_kept_on_cancel() -> None:
     Holds.hold = hold  # type: ignore[method-assign]
 
 
+def labels_of_others_are_blanked() -> None:
+    """Take every label that was not sent for one that has survived its removal (N10)."""
+    original = LabelWriter._update
+
+    def update(
+        self: LabelWriter,
+        volume_id: VolumeId,
+        wanted: VolumeChanges,
+        labels: Mapping[str, str],
+        entry: Entry,
+        deadline: Deadline,
+    ) -> Volume:
+        seen = original(self, volume_id, wanted, labels, entry, deadline)
+        survivors = {key for key, value in seen.labels.items() if value} - labels.keys()
+        if survivors:
+            emptied = {**labels, **dict.fromkeys(survivors, "")}
+            seen = original(self, volume_id, wanted, emptied, entry, deadline)
+        return seen
+
+    LabelWriter._update = update  # type: ignore[method-assign]
+
+
 MUTANTS: Mapping[str, Callable[[], None]] = {
     each.__name__.replace("_", "-"): each
     for each in (
@@ -95,5 +120,6 @@ MUTANTS: Mapping[str, Callable[[], None]] = {
         detach_without_looking,
         adoption_by_name_only,
         lock_is_kept_on_cancel,
+        labels_of_others_are_blanked,
     )
 }

@@ -107,7 +107,10 @@ def plan_of(seed: int) -> Plan:
             chance.randint(2, 25) for _ in range(chance.choice((0, 0, 0, 1, 2)))
         ),
         cancels=frozenset(chance.randint(1, 25) for _ in range(chance.choice((0, 0, 1, 2)))),
-        lives=_with(_deed_of(kind, rpc), _lives(chance, wandering, minimum)),
+        lives=_with_administrators(
+            _with(_deed_of(kind, rpc), _lives(chance, wandering, minimum)),
+            random.Random(f"administrators {seed}"),
+        ),
     )
 
 
@@ -138,6 +141,15 @@ def _with(deed: str, lives: list[Life]) -> tuple[Life, ...]:
     *others, last = lives
     deeds = (*filter(None, [deed]), *(each for each in last.deeds if each != deed))
     return (*others, replace(last, deeds=deeds, impatient=0, stranger=False))
+
+
+def _with_administrators(lives: tuple[Life, ...], chance: random.Random) -> tuple[Life, ...]:
+    """Have somebody add labels by hand in some lives, while the driver changes others."""
+    deed = "modify beside an administrator"
+    return tuple(
+        replace(life, deeds=(*life.deeds, deed)) if chance.random() < 0.2 else life
+        for life in lives
+    )
 
 
 def _fault(chance: random.Random) -> Fault:

@@ -102,6 +102,11 @@ def _refused(operation: str) -> Mapping[str, Any]:
     return {"fault": "refuse", "status": 409, "operation": operation, "count": 1}
 
 
+def _refused_for_good(operation: str) -> Mapping[str, Any]:
+    """Refuse each call, so that the answer is the same whenever the driver dies."""
+    return {"fault": "refuse", "status": 409, "operation": operation}
+
+
 def _lost(operation: str) -> Mapping[str, Any]:
     return {"fault": "drop", "operation": operation, "count": 1}
 
@@ -145,7 +150,7 @@ SCENES: Mapping[str, Scene] = {
     "modify refused": Scene(
         (_create, _modify),
         only=("asking why the volume was not changed",),
-        fault=_refused("update-block-storage-volume"),
+        fault=_refused_for_good("update-block-storage-volume"),
     ),
     "expand taken back": Scene(
         (_create, _attach, _expand, _expand_less),
@@ -154,7 +159,7 @@ SCENES: Mapping[str, Scene] = {
     "expand refused": Scene(
         (_create, _expand),
         only=("asking why the volume was not resized",),
-        fault=_refused("resize-block-storage-volume"),
+        fault=_refused_for_good("resize-block-storage-volume"),
     ),
     "delete refused": Scene(
         (_create, _delete),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import re
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -24,6 +25,8 @@ PROVISIONER, ATTACHER, RESIZER, SNAPSHOTTER = "provisioner", "attacher", "resize
 
 _FIRST_PAUSE = 1 * TIME_SCALE
 _LONGEST_PAUSE = 10 * TIME_SCALE
+_LOOK_SECONDS = 0.005
+_LOOKS = 200
 
 PATIENCE_SECONDS = 25.0
 """What has not succeeded by then, long after the last fault, is stuck."""
@@ -127,6 +130,29 @@ class Sidecars:
             volume_id=volume_id, mutable_parameters=parameters
         )
         self._until_ok(RESIZER, "ControllerModifyVolume", request)
+
+    def label_by_hand(self, volume_id: str, meanwhile: threading.Thread) -> str:
+        """Label a volume as soon as a call changes labels too; return the key once it is there.
+
+        The key is empty if a fault befell the administrator.
+        """
+        key, pause = "by-hand", threading.Event()
+        update = "update-block-storage-volume"
+        while meanwhile.is_alive() and update not in self._world.cloud.operations_called():
+            pause.wait(_LOOK_SECONDS)
+        with contextlib.suppress(requests.RequestException):
+            Administrator(self._world.cloud).send_labels(volume_id, {key: "yes"})
+        for _ in range(_LOOKS):
+            if self.labels_of(volume_id).get(key):
+                return key
+            pause.wait(_LOOK_SECONDS)
+        return ""
+
+    def labels_of(self, volume_id: str) -> dict[str, str]:
+        """Return the labels that a volume truly has, none if it is gone."""
+        uuid = volume_id.split("/")[1]
+        volumes = self._world.cloud.volumes()
+        return next((each["labels"] for each in volumes if each["id"] == uuid), {})
 
     def snapshot(self, name: str, volume_id: str) -> csi_pb2.Snapshot:
         """Take a snapshot; handle, size and time of the first answer are kept for ever (S18)."""

@@ -27,6 +27,10 @@ class Administrator:
         while self._send("GET", path)["labels"] != wanted:
             pass
 
+    def send_labels(self, volume_id: str, labels: Mapping[str, str]) -> None:
+        """Send labels for a volume; whether they replace the others is the cloud's choice."""
+        self._send("PUT", self._path(volume_id), {"labels": dict(labels)})
+
     def attach_volume(self, volume_id: str, node_id: str) -> None:
         """Attach a volume to an instance; return once it is."""
         path = self._path(volume_id)
