@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
 from csi_exoblock.errors import HostError
 from csi_exoblock.host.commands import Commands, Completed
 from csi_exoblock.host.devices import BlockDevice
 from csi_exoblock.host.exclusive import alone_with, read_direct
-from csi_exoblock.host.signatures import HEAD_BYTES, TAIL_BYTES, Edges
-from csi_exoblock.host.superblocks import superblock
+from csi_exoblock.host.signatures import HEAD_BYTES, MBR, TAIL_BYTES, Edges, Trace
+from csi_exoblock.host.superblocks import Extent, btrfs_obstacle, extent_of, superblock
 from csi_exoblock.model import Filesystem
 
 # blkid's exit codes, from its manual page. It also ends with 2 on a disk that it can't read, which
@@ -17,6 +18,7 @@ from csi_exoblock.model import Filesystem
 _FOUND = 0
 _NOTHING_FOUND = 2
 _AMBIVALENT = 8
+_AMBIGUOUS = "more than one signature"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,9 +46,14 @@ class Formatted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Foreign:
-    """Anything else, named as the probers name it."""
+    """Anything else, named as the probers name it.
+
+    Attributes:
+        way_out: What can be done about it; empty where that depends.
+    """
 
     what: str
+    way_out: str = ""
 
 
 Content = Blank | Formatted | Foreign
@@ -58,12 +65,15 @@ class Filesystems:
     def __init__(self, *, commands: Commands) -> None:
         self._commands = commands
 
-    def probe(self, device: BlockDevice) -> Content:
+    def probe(self, device: BlockDevice, wanted: Filesystem) -> Content:
         """Say what is on the device, by direct reads and by blkid, while nobody else uses it.
+
+        blkid says what is foreign first, also when that is a file's content: a whole superblock of
+        what is wanted decides itself, and whatever lies in its extent is its data (D15).
 
         Raises:
             OperationPending: The device is in use.
-            HostError: A read or the prober failed, so nothing is known.
+            HostError: A read or a prober failed, so nothing is known.
         """
         with alone_with(device) as file:
             edges = _read_edges(file, device)
@@ -71,9 +81,12 @@ class Filesystems:
                 *("blkid", "-p", "-o", "export", str(device.path)),
                 allowed=(_FOUND, _NOTHING_FOUND, _AMBIVALENT),
             )
-        if answer.exit_code == _AMBIVALENT:
-            return Foreign(what="more than one signature")
-        kind = _kind(answer)
+            kind = _AMBIGUOUS if answer.exit_code == _AMBIVALENT else _kind(answer)
+            extent = extent_of(wanted, edges.head, device.size_bytes)
+            if extent is not None and kind:
+                traces = () if kind == wanted else self._traces_on(device)
+                outside = _outside(extent, (*edges.traces(), *traces), edges)
+                return _beside(wanted, outside, device) or _filesystem(wanted, edges)
         if kind in frozenset(Filesystem):
             return _filesystem(Filesystem(kind), edges)
         own = ", ".join(edges.signatures())
@@ -81,12 +94,28 @@ class Filesystems:
             return Foreign(what=kind if not own or kind == own else f"{kind or 'nothing'} ({own})")
         return Blank(zeroed=edges.zeroed)
 
+    def _traces_on(self, device: BlockDevice) -> tuple[Trace, ...]:
+        """Return all that libblkid recognises, each with its place; nothing is written.
+
+        Raises:
+            HostError: wipefs failed, or said what it never says.
+        """
+        answer = self._commands.run(
+            *("wipefs", "--no-act", "--json", "--output", "OFFSET,TYPE", str(device.path))
+        )
+        try:
+            listed = json.loads(answer.stdout or '{"signatures": []}')["signatures"]
+            return tuple(Trace(name=each["type"], offset=int(each["offset"], 0)) for each in listed)
+        except (ValueError, KeyError, TypeError) as error:
+            raise HostError(f"wipefs gave an answer that can't be read: {error!r}") from error
+
 
 def _read_edges(file: int, device: BlockDevice) -> Edges:
     head, tail = min(HEAD_BYTES, device.size_bytes), min(TAIL_BYTES, device.size_bytes)
     return Edges(
         head=read_direct(file, 0, head),
         tail=read_direct(file, device.size_bytes - tail, tail),
+        size_bytes=device.size_bytes,
         sector_bytes=device.sector_bytes,
     )
 
@@ -110,6 +139,30 @@ def _kind(answer: Completed) -> str:
     raise HostError(f"blkid gave an answer that can't be read: {answer.complaint}")
 
 
+def _outside(extent: Extent, traces: tuple[Trace, ...], edges: Edges) -> tuple[Trace, ...]:
+    """Return the traces that are none of the file system's data; a boot sector is no trace."""
+    return tuple(
+        trace
+        for trace in traces
+        if trace.offset not in extent and (edges.has_partitions or trace.name not in (MBR, "dos"))
+    )
+
+
+def _beside(wanted: Filesystem, outside: tuple[Trace, ...], device: BlockDevice) -> Foreign | None:
+    if not outside:
+        return None
+    where = ", ".join(f"{trace.name} at byte {trace.offset}" for trace in outside[:4])
+    wipes = f"wipefs --offset {outside[0].offset:#x} {device.path}"
+    return Foreign(
+        what=f"{wanted}, but outside of it {where}: it is a part of something else, or was once",
+        way_out=(
+            "if that is left from an earlier use, take a snapshot, remove the trace with "
+            f"`{wipes}` on a node that has the disk attached, and retry; otherwise copy the data "
+            "to a new volume"
+        ),
+    )
+
+
 def _filesystem(filesystem: Filesystem, edges: Edges) -> Formatted | Foreign:
     """Return the file system that blkid recognised, as its own superblock describes it.
 
@@ -117,6 +170,9 @@ def _filesystem(filesystem: Filesystem, edges: Edges) -> Formatted | Foreign:
         HostError: There is no such superblock.
     """
     found = superblock(filesystem, edges.head)
+    obstacle = btrfs_obstacle(edges.head) if filesystem is Filesystem.BTRFS else None
+    if found and obstacle:
+        return Foreign(what=obstacle[0], way_out=obstacle[1])
     if found is None:
         raise HostError(f"blkid recognises {filesystem}, but there is no superblock of it")
     if found.unit_bytes < edges.sector_bytes:

@@ -107,9 +107,11 @@ class Formatter:
                     )
             case Formatted(filesystem=found):
                 self.refuse(f"volume {volume_id}: its disk holds {found}", reason="filesystem")
-            case Foreign(what=what):
+            case Foreign(what=what, way_out=way_out):
+                remedy = f"; {way_out}" if way_out else ""
                 self.refuse(
-                    f"volume {volume_id}: its disk holds {what}, so it is not formatted",
+                    f"volume {volume_id}: its disk holds {what}, so it is neither mounted nor "
+                    f"formatted{remedy}",
                     reason="foreign",
                 )
 
@@ -150,7 +152,7 @@ class Formatter:
         marker: Marker,
         held: int,
     ) -> None:
-        content = self._filesystems.probe(device)
+        content = self._filesystems.probe(device, filesystem)
         if isinstance(content, Formatted) and not content.unfinished:
             raise HostError(f"volume {volume_id}: its disk was formatted meanwhile; retry")
         self.check(volume_id, content)

@@ -1,4 +1,4 @@
-"""Recognise what the first and the last bytes of a disk say about its content.
+"""Recognise what the first and the last bytes of a disk say about its content, and where.
 
 This is the second prober beside blkid: it decides nothing alone, but a disk that it recognises is
 never taken for blank (D1). Offsets are from the formats' own definitions.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import mmap
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 HEAD_BYTES = 2 * 1024**2
@@ -21,15 +21,29 @@ _PIECE_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Trace:
+    """Something that a prober recognises.
+
+    Attributes:
+        offset: Where it begins on the disk, in bytes.
+    """
+
+    name: str
+    offset: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Edges:
     """The first 2 MiB and the last 1 MiB of a disk.
 
     Attributes:
-        sector_bytes: Logical sector size of the disk that they were read from.
+        size_bytes: Of the disk that they were read from.
+        sector_bytes: Its logical sector size.
     """
 
     head: Buffer
     tail: Buffer
+    size_bytes: int
     sector_bytes: int
 
     @property
@@ -37,9 +51,25 @@ class Edges:
         """Whether there is nothing but zeros."""
         return _is_zero(self.head) and _is_zero(self.tail)
 
+    @property
+    def has_partitions(self) -> bool:
+        """Whether an MBR is a table with partitions in it, and not just a boot sector."""
+        entries = [self.head[begin : begin + 16] for begin in range(446, 510, 16)]
+        return all(entry[0] in (0x00, 0x80) for entry in entries) and any(
+            entry[4] for entry in entries
+        )
+
     def signatures(self) -> tuple[str, ...]:
         """Name everything that is recognised."""
-        return tuple(name for name, recognises in _SIGNATURES.items() if recognises(self))
+        return tuple(dict.fromkeys(trace.name for trace in self.traces()))
+
+    def traces(self) -> tuple[Trace, ...]:
+        """Return everything that is recognised, with its place on the disk."""
+        return tuple(
+            Trace(name=name, offset=offset)
+            for name, places in _SIGNATURES.items()
+            for offset in places(self)
+        )
 
 
 def _is_zero(data: Buffer) -> bool:
@@ -47,62 +77,86 @@ def _is_zero(data: Buffer) -> bool:
     return all(piece == bytes(len(piece)) for piece in pieces)
 
 
+# Each returns where on the disk it is recognised.
+_Places = Callable[[Edges], Iterable[int]]
+
+
 def _has(data: Buffer, offset: int, magic: bytes) -> bool:
     return data[offset : offset + len(magic)] == magic
 
 
-def _at(offset: int, *magics: bytes) -> Callable[[Edges], bool]:
-    return lambda edges: any(_has(edges.head, offset, magic) for magic in magics)
+def _in_tail(edges: Edges, offset: int) -> int:
+    return edges.size_bytes - len(edges.tail) + offset
 
 
-def _is_lvm(edges: Edges) -> bool:
-    return any(_has(edges.head, sector * 512, b"LABELONE") for sector in range(8))
+def _at(offset: int, *magics: bytes) -> _Places:
+    return lambda edges: [offset] if any(_has(edges.head, offset, each) for each in magics) else []
 
 
-def _is_raid(edges: Edges) -> bool:
+def _lvm(edges: Edges) -> Iterable[int]:
+    return (place for place in range(0, 8 * 512, 512) if _has(edges.head, place, b"LABELONE"))
+
+
+def _raid(edges: Edges) -> Iterable[int]:
     # Versions 1.1 and 1.2 stand in front; 1.0 and 0.90 somewhere in the last 128 KiB, aligned.
     magic = struct.pack("<I", 0xA92B4EFC)
-    ends = range(max(0, len(edges.tail) - 128 * 1024), len(edges.tail), 4096)
-    return any(_has(edges.head, offset, magic) for offset in (0, 4096)) or any(
-        _has(edges.tail, offset, magic) for offset in ends
-    )
+    yield from (offset for offset in (0, 4096) if _has(edges.head, offset, magic))
+    for offset in range(max(0, len(edges.tail) - 128 * 1024), len(edges.tail), 4096):
+        if _has(edges.tail, offset, magic):
+            yield _in_tail(edges, offset)
 
 
-def _is_swap(edges: Edges) -> bool:
-    return any(
-        edges.head[page - 10 : page] in (b"SWAPSPACE2", b"SWAP-SPACE")
-        for page in (4096, 8192, 16384, 32768, 65536)
-    )
+def _swap(edges: Edges) -> Iterable[int]:
+    for page in (4096, 8192, 16384, 32768, 65536):
+        if edges.head[page - 10 : page] in (b"SWAPSPACE2", b"SWAP-SPACE"):
+            yield page - 10
 
 
-def _is_zfs(edges: Edges) -> bool:
+def _zfs(edges: Edges) -> Iterable[int]:
     # Two labels of 256 KiB at either end, each with uberblocks in its second half, each of which
     # begins with the magic number in either byte order, at a multiple of 1 KiB.
     magics = {0x00BAB10C, 0x0CB1BA00_00000000}
     label, step = 512 * 1024 // 8, 1024 // 8
-    words = memoryview(edges.head).cast("Q"), memoryview(edges.tail).cast("Q")
-    seen = (*words[0][:label:step].tolist(), *words[1][-label::step].tolist())
-    return not magics.isdisjoint(seen)
+    head, tail = memoryview(edges.head).cast("Q"), memoryview(edges.tail).cast("Q")
+    if not magics.isdisjoint(head[:label:step].tolist()):
+        yield from (
+            1024 * number
+            for number, word in enumerate(head[:label:step].tolist())
+            if word in magics
+        )
+    last = tail[-label::step].tolist()
+    if not magics.isdisjoint(last):
+        begin = max(0, len(edges.tail) - 8 * label)
+        yield from (
+            _in_tail(edges, begin + 1024 * number)
+            for number, word in enumerate(last)
+            if word in magics
+        )
 
 
-def _is_gpt(sector_bytes: int) -> Callable[[Edges], bool]:
+def _gpt(sector_bytes: int) -> _Places:
     # In the second and, as a copy, in the last sector, as large as the table's maker took them.
-    return lambda edges: (
-        _has(edges.head, sector_bytes, b"EFI PART")
-        or _has(edges.tail, len(edges.tail) - sector_bytes, b"EFI PART")
-    )
+    def places(edges: Edges) -> Iterable[int]:
+        if _has(edges.head, sector_bytes, b"EFI PART"):
+            yield sector_bytes
+        if _has(edges.tail, len(edges.tail) - sector_bytes, b"EFI PART"):
+            yield edges.size_bytes - sector_bytes
+
+    return places
 
 
-_SIGNATURES = {
+MBR = "MBR"
+
+_SIGNATURES: dict[str, _Places] = {
     "ext": _at(1024 + 0x38, b"\x53\xef"),
     "xfs": _at(0, b"XFSB"),
     "btrfs": _at(0x10040, b"_BHRfS_M"),
     "LUKS": _at(0, b"LUKS\xba\xbe", b"SKUL\xba\xbe"),
-    "LVM": _is_lvm,
-    "mdraid": _is_raid,
-    "swap": _is_swap,
-    "ZFS": _is_zfs,
-    "GPT for 512-byte sectors": _is_gpt(512),
-    "GPT for 4096-byte sectors": _is_gpt(4096),
-    "MBR": _at(510, b"\x55\xaa"),
+    "LVM": _lvm,
+    "mdraid": _raid,
+    "swap": _swap,
+    "ZFS": _zfs,
+    "GPT for 512-byte sectors": _gpt(512),
+    "GPT for 4096-byte sectors": _gpt(4096),
+    MBR: _at(510, b"\x55\xaa"),
 }

@@ -24,8 +24,22 @@ _EXT_NEEDS_RECOVERY = 0x4
 _EXT_64BIT = 0x80
 _EXT_METADATA_CHECKSUMS = 0x400
 _EXT_ORPHANS_PRESENT = 0x10000
+_EXT_HAS_JOURNAL = 0x4
+_EXT_JOURNAL_DEVICE = 0x8
+# What ext3 may have: file types, recovery, meta block groups, and
+# sparse superblocks, large files, trees.
+_EXT3_INCOMPATIBLE = 0x2 | 0x4 | 0x10
+_EXT3_READ_ONLY = 0x1 | 0x2 | 0x4
 # The one state in which all was written and no error was seen.
 _EXT_VALID = 1
+
+# struct xfs_dsb, at 0.
+_XFS_WITH_CHECKSUMS = 5
+_XFS_CHECKSUM = 224
+
+# struct btrfs_super_block.
+_BTRFS_BEGIN = 0x10000
+_BTRFS_SEEDING = 1 << 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +108,50 @@ def _number(form: str, data: Buffer, offset: int) -> int:
     return int(value)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extent:
+    """What of its disk a file system owns: all that is there is its data (D15).
+
+    Attributes:
+        begin_bytes: Where its superblock begins; what is before that isn't its own.
+    """
+
+    begin_bytes: int
+    end_bytes: int
+
+    def __contains__(self, offset: int) -> bool:
+        return self.begin_bytes <= offset < self.end_bytes
+
+
+def extent_of(filesystem: Filesystem, head: Buffer, device_bytes: int) -> Extent | None:
+    """Return the extent of a file system of exactly this type, `None` without a whole superblock.
+
+    Whole means that its own checksum vouches for it, where there is one, and that it fits.
+    """
+    found = superblock(filesystem, head)
+    if found is None or found.unfinished or not 0 < found.size_bytes <= device_bytes:
+        return None
+    match filesystem:
+        case Filesystem.EXT4 | Filesystem.EXT3:
+            begin, whole = _EXT_BEGIN, _ext_type(head) is filesystem and _has_ext_checksum(head)
+        case Filesystem.XFS:
+            begin, whole = 0, _has_xfs_checksum(head)
+        case Filesystem.BTRFS:
+            begin, whole = _BTRFS_BEGIN, _has_btrfs_checksum(head)
+    return Extent(begin_bytes=begin, end_bytes=found.size_bytes) if whole else None
+
+
+def btrfs_obstacle(head: Buffer) -> tuple[str, str] | None:
+    """Return what a btrfs is that can't be a volume's, and the way out; `None` if it can."""
+    devices = _number("<Q", head, _BTRFS_BEGIN + 0x88)
+    if devices > 1:
+        what = f"one of the {devices} devices of a btrfs, and a volume is a file system of its own"
+        return what, "remove all devices but one from it, with `btrfs device remove`"
+    if _number("<Q", head, _BTRFS_BEGIN + 0x38) & _BTRFS_SEEDING:
+        return "a btrfs that is a seed for others", "end that with `btrfstune -S 0`"
+    return None
+
+
 def needs_check(head: Buffer, *, now: float) -> bool:
     """Tell whether an ext file system wasn't left in order, or says that a check is due.
 
@@ -126,7 +184,32 @@ def _has_ext_checksum(head: Buffer) -> bool:
     return crc32c(covered) == _number("<I", head, _EXT_BEGIN + _EXT_CHECKSUM)
 
 
-def crc32c(data: bytes, crc: int = 0xFFFFFFFF) -> int:
+def _ext_type(head: Buffer) -> Filesystem | None:
+    """Return what blkid would call it, `None` for ext2 and for the journal of another one."""
+    compatible, incompatible, read_only = struct.unpack_from("<III", head, _EXT_BEGIN + 0x5C)
+    if incompatible & _EXT_JOURNAL_DEVICE:
+        return None
+    if incompatible & ~_EXT3_INCOMPATIBLE or read_only & ~_EXT3_READ_ONLY:
+        return Filesystem.EXT4
+    return Filesystem.EXT3 if compatible & _EXT_HAS_JOURNAL else None
+
+
+def _has_xfs_checksum(head: Buffer) -> bool:
+    if _number(">H", head, 100) & 0xF < _XFS_WITH_CHECKSUMS:
+        return True
+    sector = bytearray(head[: _number(">H", head, 102)])
+    sector[_XFS_CHECKSUM : _XFS_CHECKSUM + 4] = bytes(4)
+    return crc32c(sector) ^ 0xFFFFFFFF == _number("<I", head, _XFS_CHECKSUM)
+
+
+def _has_btrfs_checksum(head: Buffer) -> bool:
+    if _number("<H", head, _BTRFS_BEGIN + 0xC4) != 0:
+        return True  # none of crc32c
+    covered = head[_BTRFS_BEGIN + 0x20 : _BTRFS_BEGIN + 0x1000]
+    return crc32c(covered) ^ 0xFFFFFFFF == _number("<I", head, _BTRFS_BEGIN)
+
+
+def crc32c(data: bytes | bytearray, crc: int = 0xFFFFFFFF) -> int:
     """Return the checksum that file systems use, before its last inversion."""
     for byte in data:
         crc = crc >> 8 ^ _CRC32C[(crc ^ byte) & 0xFF]

@@ -195,7 +195,7 @@ class Staging:
     ) -> bool:
         """Return once the device holds the file system asked for; say whether it was made now."""
         self._formatter.check_idle(volume_id)
-        content = self._filesystems.probe(device)
+        content = self._filesystems.probe(device, access.filesystem)
         match content:
             case Formatted(filesystem=found, unfinished=False) if found is access.filesystem:
                 self._formatter.settle(volume_id)

@@ -57,7 +57,7 @@ def test_no_superblock_passes_for_one_of_another_file_system(name: str) -> None:
 
 @pytest.mark.parametrize("name", SAVED)
 def test_a_saved_disk_is_recognised_and_not_zeroed(name: str) -> None:
-    edges = Edges(head=head_of(name), tail=bytes(GIB // 1024), sector_bytes=4096)
+    edges = Edges(head=head_of(name), tail=bytes(GIB // 1024), size_bytes=GIB, sector_bytes=4096)
 
     assert not edges.zeroed
     assert edges.signatures() == (SAVED[name]["filesystem"].rstrip("34"),)

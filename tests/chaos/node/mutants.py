@@ -16,7 +16,7 @@ from csi_exoblock.host.devices import BlockDevice, Devices
 from csi_exoblock.host.filesystems import Blank, Content, Filesystems
 from csi_exoblock.host.formatting import Formatter
 from csi_exoblock.host.mounts import Mount, Mounts
-from csi_exoblock.model import VolumeId
+from csi_exoblock.model import Filesystem, VolumeId
 from csi_exoblock.node.release import Release
 from csi_exoblock.node.repair import Repair
 from csi_exoblock.node.staging import Staging
@@ -29,9 +29,11 @@ def format_on_exit_2_alone() -> None:
     """Take a disk for blank when blkid ends with 2, as it does on one that can't be read (D1)."""
     original = Filesystems.probe
 
-    def probe(self: Filesystems, device: BlockDevice) -> Content:
+    def probe(self: Filesystems, device: BlockDevice, wanted: Filesystem) -> Content:
         answer = self._commands.run("blkid", "-p", str(device.path), allowed=range(256))
-        return Blank(zeroed=True) if answer.exit_code == _NOTHING_FOUND else original(self, device)
+        if answer.exit_code == _NOTHING_FOUND:
+            return Blank(zeroed=True)
+        return original(self, device, wanted)
 
     Filesystems.probe = probe  # type: ignore[method-assign]
     Formatter.check = lambda *_: None  # type: ignore[method-assign]
