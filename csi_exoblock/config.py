@@ -148,6 +148,13 @@ class Timing:
     write_back: float = seconds(
         30.0, "cached data reaches a working disk by then; the write goes on beyond it (D6)"
     )
+    new_volume_window: float = seconds(
+        86400.0,
+        "a pod that waits for its first node waits hours at most; then data is likely (N19)",
+    )
+    clocks_apart: float = seconds(
+        3600.0, "a node's clock may be so far behind the cloud's; more is no clock (N19)"
+    )
     metadata_timeout: float = seconds(
         3.0, "each source of the node's identity, all of its answer: link-local or a file (S10)"
     )

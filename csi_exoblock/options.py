@@ -9,6 +9,7 @@ from __future__ import annotations
 import mmap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Self, TypeVar
 
@@ -159,12 +160,14 @@ class VolumeContext:
 
     Attributes:
         partition: Number of the partition to mount; such a volume is never formatted nor grown.
+        created_at: When the cloud made the volume, as the publish context says; only N19 needs it.
     """
 
     format: FormatPolicy
     partition: int | None = None
     fsck: FsckPolicy = FsckPolicy.AUTO
     options: FormatOptions = FormatOptions()
+    created_at: datetime | None = None
 
     @classmethod
     def parse(cls, attributes: Mapping[str, str]) -> Self:

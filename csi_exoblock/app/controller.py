@@ -132,6 +132,7 @@ def build_controller(
             ledger=ledger,
             reader=reader,
             growth=growth,
+            labels=labels,
             detaches=detaches,
             timing=timing,
         ),

@@ -17,6 +17,7 @@ from csi_exoblock.host.devices import Devices
 from csi_exoblock.host.filesystems import Filesystems
 from csi_exoblock.host.formatting import Formatter
 from csi_exoblock.host.growing import Grower
+from csi_exoblock.host.history import History
 from csi_exoblock.host.holders import Holders
 from csi_exoblock.host.instance import Identity as Instance
 from csi_exoblock.host.instance import sources
@@ -106,6 +107,7 @@ def build_node(server: ServerSettings, settings: NodeSettings, metrics: Metrics)
         territory=territory,
         timing=timing,
     )
+    history = History(folder=plugin_path / "used", timing=timing)
     repair = Repair(
         devices=devices,
         mounts=mounts,
@@ -127,9 +129,11 @@ def build_node(server: ServerSettings, settings: NodeSettings, metrics: Metrics)
                 devices=devices,
                 filesystems=filesystems,
                 markers=Markers(folder=plugin_path / "formatting"),
+                history=history,
                 metrics=metrics,
                 require_zeroed=settings.require_zeroed_device,
             ),
+            history=history,
             mounter=mounter,
             liveness=liveness,
             release=release,
@@ -143,6 +147,7 @@ def build_node(server: ServerSettings, settings: NodeSettings, metrics: Metrics)
             devices=devices,
             mounts=mounts,
             repair=repair,
+            history=history,
             write_back=write_back,
             territory=territory,
         ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from datetime import datetime
 from functools import partial
 
 from csi_exoblock import logs
@@ -10,6 +11,7 @@ from csi_exoblock.concurrency import Deadline
 from csi_exoblock.config import Timing
 from csi_exoblock.controller.detaching import PendingDetaches
 from csi_exoblock.controller.growth import Growth
+from csi_exoblock.controller.labels import Labels
 from csi_exoblock.controller.ledger import Entry, Ledger
 from csi_exoblock.controller.quotas import ATTACHMENTS, read_quotas
 from csi_exoblock.controller.reading import VolumeReader
@@ -45,18 +47,24 @@ class Attachments:
         ledger: Ledger,
         reader: VolumeReader,
         growth: Growth,
+        labels: Labels,
         detaches: PendingDetaches,
         timing: Timing,
     ) -> None:
         self._cloud = cloud
         self._detaches = detaches
         self._growth = growth
+        self._labels = labels
         self._ledger = ledger
         self._reader = reader
         self._timing = timing
 
-    def attach(self, volume_id: VolumeId, node_id: NodeId, deadline: Deadline) -> None:
+    def attach(self, volume_id: VolumeId, node_id: NodeId, deadline: Deadline) -> datetime | None:
         """Attach the volume to the node's instance; return once it is attached there.
+
+        Returns:
+            When the cloud made the volume, for one that a claim got blank; `None` for a copy, for
+            one that was made by other means, and where the API doesn't tell (N19).
 
         Raises:
             NotFound: The volume or the instance does not exist.
@@ -76,6 +84,7 @@ class Attachments:
                 self._require_attachable(volume, node_id, deadline)
                 self._growth.catch_up(volume, entry, deadline)
                 self._attach(volume, node_id, entry, deadline)
+            return volume.created_at if self._labels.was_made_blank(volume) else None
 
     def detach(self, volume_id: VolumeId, node_id: NodeId | None, deadline: Deadline) -> None:
         """Detach the volume if it is attached to that node; return once it is not.

@@ -107,6 +107,10 @@ class Labels:
         """Return the UUID that the label `source` names, if it names one."""
         return labels.get(self._prefix + "source") or None
 
+    def was_made_blank(self, volume: Volume) -> bool:
+        """Return whether a create of ours made the volume, and not as a copy of anything."""
+        return bool(volume.labels.get(self.name_label)) and not self.source_of(volume.labels)
+
     def is_protected(self, volume: Volume) -> bool:
         """Return whether an administrator forbade deleting the volume, in any case (D12)."""
         protect = f"{self._prefix}protect".lower()

@@ -25,6 +25,9 @@ _PATH_BYTES = 4095
 _OWN_RULE = frozenset({"volume_id", "source_volume_id", "snapshot_id", "node_id", "starting_token"})
 _PATHS = frozenset({"staging_target_path", "target_path", "volume_path", "volume_publish_path"})
 
+# In the publish context: when the cloud made a volume that was made blank (N19).
+CREATED_AT = "created-at"
+
 # CSI 1.13, CreateVolumeRequest.name.
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 

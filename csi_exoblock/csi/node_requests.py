@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 
 from csi_exoblock.capacity import CapacityRange
@@ -52,7 +53,7 @@ def stage_volume(request: csi_pb2.NodeStageVolumeRequest) -> StageVolume:
     """
     fields.check(request, "volume_id", "staging_target_path", "volume_capability")
     access = parse_access(request.volume_capability, "volume_capability")
-    context = VolumeContext.parse(request.volume_context)
+    context = _context(request)
     if isinstance(access, MountAccess):
         context.options.check(access.filesystem)
     staging_path = fields.absolute_path("staging_target_path", request.staging_target_path)
@@ -92,7 +93,7 @@ def publish_volume(request: csi_pb2.NodePublishVolumeRequest) -> PublishVolume:
         volume_id=VolumeId.parse(request.volume_id),
         staging_path=staging_path,
         target_path=target_path,
-        context=VolumeContext.parse(request.volume_context),
+        context=_context(request),
         read_only=request.readonly,
     )
 
@@ -152,3 +153,18 @@ def expand_volume(
     if request.HasField("volume_capability"):
         parse_access(request.volume_capability, "volume_capability")
     return VolumeId.parse(request.volume_id), fields.volume_path(request.volume_path), size
+
+
+def _context(
+    request: csi_pb2.NodeStageVolumeRequest | csi_pb2.NodePublishVolumeRequest,
+) -> VolumeContext:
+    """Read the PV's attributes, and what ControllerPublish has handed over about the volume.
+
+    Nothing needs the latter (S15): a moment that can't be read counts as absent.
+    """
+    context = VolumeContext.parse(request.volume_context)
+    try:
+        created_at = datetime.fromisoformat(request.publish_context.get(fields.CREATED_AT, ""))
+    except ValueError:
+        return context
+    return replace(context, created_at=created_at) if created_at.tzinfo else context

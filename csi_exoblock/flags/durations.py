@@ -46,6 +46,11 @@ NODE_TIMING: Mapping[str, TimingFlag] = {
         text="How long a disk is waited for that is not there yet.",
         may_be_zero=True,
     ),
+    "new_volume_window": TimingFlag(
+        flag="--new-volume-window",
+        text="Age up to which a volume that reads as noise may be new, and be formatted.",
+        may_be_zero=True,
+    ),
     "device_in_use": TimingFlag(
         flag="--device-in-use-timeout",
         text="How long is waited for whoever still uses what is unmounted.",

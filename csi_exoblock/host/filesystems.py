@@ -27,9 +27,11 @@ class Blank:
 
     Attributes:
         zeroed: Whether the disk's first 2 MiB and last 1 MiB are zeros as well.
+        is_noise: Whether they are noise all over, as unwritten blocks of encrypted disks are (N19).
     """
 
     zeroed: bool
+    is_noise: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +94,8 @@ class Filesystems:
         own = ", ".join(edges.signatures())
         if kind or own:
             return Foreign(what=kind if not own or kind == own else f"{kind or 'nothing'} ({own})")
-        return Blank(zeroed=edges.zeroed)
+        zeroed = edges.zeroed
+        return Blank(zeroed=zeroed, is_noise=not zeroed and edges.is_noise)
 
     def _traces_on(self, device: BlockDevice) -> tuple[Trace, ...]:
         """Return all that libblkid recognises, each with its place; nothing is written.

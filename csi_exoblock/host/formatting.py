@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from datetime import datetime
 
 from csi_exoblock import logs
 from csi_exoblock.concurrency import Deadline
@@ -11,12 +12,13 @@ from csi_exoblock.host.commands import Commands
 from csi_exoblock.host.devices import BlockDevice, Devices
 from csi_exoblock.host.exclusive import holding_volume, wipe_start
 from csi_exoblock.host.filesystems import Blank, Content, Filesystems, Foreign, Formatted
+from csi_exoblock.host.history import History
 from csi_exoblock.host.jobs import Jobs, Kind
 from csi_exoblock.host.markers import Marker, Markers
 from csi_exoblock.host.profiles import mkfs_command
 from csi_exoblock.metrics import Metrics
 from csi_exoblock.model import Filesystem, VolumeId
-from csi_exoblock.options import FormatOptions
+from csi_exoblock.options import VolumeContext
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +38,7 @@ class Formatter:
         devices: Devices,
         filesystems: Filesystems,
         markers: Markers,
+        history: History,
         metrics: Metrics,
         require_zeroed: bool,
     ) -> None:
@@ -44,6 +47,7 @@ class Formatter:
         self._devices = devices
         self._filesystems = filesystems
         self._markers = markers
+        self._history = history
         self._metrics = metrics
         self._require_zeroed = require_zeroed
 
@@ -51,7 +55,7 @@ class Formatter:
         self,
         volume_id: VolumeId,
         filesystem: Filesystem,
-        options: FormatOptions,
+        context: VolumeContext,
         deadline: Deadline,
     ) -> None:
         """Make a file system on the volume's whole disk; mkfs outlives the deadline (D10).
@@ -68,7 +72,7 @@ class Formatter:
         self._jobs.run(
             f"volume {volume_id}",
             f"mkfs of {filesystem}",
-            lambda: self._make(volume_id, filesystem, options),
+            lambda: self._make(volume_id, filesystem, context),
             deadline,
             kind=Kind.FORMAT,
         )
@@ -82,18 +86,26 @@ class Formatter:
         """
         self._markers.check_idle(volume_id)
 
-    def check(self, volume_id: VolumeId, content: Content) -> None:
+    def check(self, volume_id: VolumeId, content: Content, created_at: datetime | None) -> None:
         """Return if the content is none, so that the disk may be formatted.
+
+        Args:
+            created_at: When the cloud made the volume, `None` if nobody says.
 
         Raises:
             ForeignContent: It is, or may be, somebody's data; the message says what to do.
         """
         interrupted = self._markers.is_set(volume_id)
         match content:
-            case Blank(zeroed=zeroed):
+            case Blank(zeroed=zeroed, is_noise=is_noise):
                 if not zeroed and self._require_zeroed and not interrupted:
+                    why = self._history.why_not_new(volume_id, created_at)
+                    if is_noise and why is None:
+                        log.info("disk reads as noise, as a new volume may")
+                        return
+                    kind = f"reads as noise, but {why}" if is_noise else "isn't zeroed"
                     self.refuse(
-                        f"volume {volume_id}: its disk has no known signature but isn't zeroed, so "
+                        f"volume {volume_id}: its disk has no known signature but {kind}, so "
                         "it may hold data; if it doesn't, wipe its first 2 MiB and last 1 MiB with "
                         "zeros or make a new volume",
                         reason="not-zeroed",
@@ -133,12 +145,12 @@ class Formatter:
         """
         self._markers.clear(volume_id)
 
-    def _make(self, volume_id: VolumeId, filesystem: Filesystem, options: FormatOptions) -> None:
+    def _make(self, volume_id: VolumeId, filesystem: Filesystem, context: VolumeContext) -> None:
         with self._markers.locked(volume_id) as marker:
             logs.step("stage: proving that the disk is blank")
             device = self._devices.present(volume_id.uuid)
             with holding_volume(self._devices, volume_id, device) as held:
-                self._make_on(device, volume_id, filesystem, options, marker, held)
+                self._make_on(device, volume_id, filesystem, context, marker, held)
             logs.step("stage: forgetting that the disk is being formatted")
             marker.clear()
         log.info("disk formatted", extra={"filesystem": filesystem, "device": device.name})
@@ -148,19 +160,20 @@ class Formatter:
         device: BlockDevice,
         volume_id: VolumeId,
         filesystem: Filesystem,
-        options: FormatOptions,
+        context: VolumeContext,
         marker: Marker,
         held: int,
     ) -> None:
         content = self._filesystems.probe(device, filesystem)
         if isinstance(content, Formatted) and not content.unfinished:
             raise HostError(f"volume {volume_id}: its disk was formatted meanwhile; retry")
-        self.check(volume_id, content)
+        self.check(volume_id, content, context.created_at)
         logs.step("stage: marking the disk as being formatted")
         marker.set()
+        self._history.remember(volume_id, context.created_at)
         if isinstance(content, Formatted):
             logs.step("stage: wiping an unfinished file system")
             wipe_start(device)
         logs.step("stage: making the file system")
-        command = mkfs_command(filesystem, device.path, options)
+        command = mkfs_command(filesystem, device.path, context.options)
         self._commands.run_to_its_end(*command, inherited=(marker.file, held))

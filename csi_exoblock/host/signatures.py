@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import mmap
 import struct
-from collections.abc import Callable, Iterable
+import zlib
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 HEAD_BYTES = 2 * 1024**2
@@ -16,7 +17,8 @@ TAIL_BYTES = 1024**2
 
 Buffer = bytes | mmap.mmap
 
-# Small enough that the copies that are compared stay in the processor's cache.
+# Small enough that the copies that are compared stay in the processor's cache, and that a piece of
+# noise with anything else in it can be compressed.
 _PIECE_BYTES = 64 * 1024
 
 
@@ -52,6 +54,15 @@ class Edges:
         return _is_zero(self.head) and _is_zero(self.tail)
 
     @property
+    def is_noise(self) -> bool:
+        """Whether no part of it can be compressed: a superblock, a bitmap or a table could be."""
+        return all(
+            len(zlib.compress(piece, 1)) >= len(piece)
+            for data in (self.head, self.tail)
+            for piece in _pieces(data)
+        )
+
+    @property
     def has_partitions(self) -> bool:
         """Whether an MBR is a table with partitions in it, and not just a boot sector."""
         entries = [self.head[begin : begin + 16] for begin in range(446, 510, 16)]
@@ -73,8 +84,11 @@ class Edges:
 
 
 def _is_zero(data: Buffer) -> bool:
-    pieces = (data[start : start + _PIECE_BYTES] for start in range(0, len(data), _PIECE_BYTES))
-    return all(piece == bytes(len(piece)) for piece in pieces)
+    return all(piece == bytes(len(piece)) for piece in _pieces(data))
+
+
+def _pieces(data: Buffer) -> Iterator[bytes]:
+    return (data[start : start + _PIECE_BYTES] for start in range(0, len(data), _PIECE_BYTES))
 
 
 # Each returns where on the disk it is recognised.

@@ -9,6 +9,7 @@ from csi_exoblock import logs
 from csi_exoblock.concurrency import Deadline, Holds
 from csi_exoblock.errors import HostError, Mismatch, WrongState
 from csi_exoblock.host.devices import BlockDevice, DeviceNumber, Devices
+from csi_exoblock.host.history import History
 from csi_exoblock.host.jobs import Jobs
 from csi_exoblock.host.mountpoints import make_file, make_folder, remove
 from csi_exoblock.host.mounts import Mount, Mounts, real_path
@@ -34,6 +35,7 @@ class Publishing:
         devices: Devices,
         mounts: Mounts,
         repair: Repair,
+        history: History,
         write_back: WriteBack,
         territory: Territory,
     ) -> None:
@@ -42,6 +44,7 @@ class Publishing:
         self._devices = devices
         self._mounts = mounts
         self._repair = repair
+        self._history = history
         self._write_back = write_back
         self._territory = territory
 
@@ -74,6 +77,7 @@ class Publishing:
             logs.step("publish: finding the device")
             device = self._devices.present(volume_id.uuid)
             if isinstance(access, BlockAccess):
+                self._history.remember(volume_id, context.created_at)
                 read_only = read_only or access.mode is AccessMode.SINGLE_NODE_READER_ONLY
                 self._publish_device(volume_id, device, target_path, access, read_only, deadline)
             else:

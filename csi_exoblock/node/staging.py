@@ -11,6 +11,7 @@ from csi_exoblock.errors import ForeignContent, HostError, Mismatch, WrongState
 from csi_exoblock.host.devices import BlockDevice, Devices
 from csi_exoblock.host.filesystems import Filesystems, Formatted
 from csi_exoblock.host.formatting import Formatter
+from csi_exoblock.host.history import History
 from csi_exoblock.host.jobs import Jobs
 from csi_exoblock.host.liveness import Liveness
 from csi_exoblock.host.mounts import Mount, Mounts
@@ -37,6 +38,7 @@ class Staging:
         mounts: Mounts,
         filesystems: Filesystems,
         formatter: Formatter,
+        history: History,
         mounter: VolumeMounter,
         liveness: Liveness,
         release: Release,
@@ -50,6 +52,7 @@ class Staging:
         self._mounts = mounts
         self._filesystems = filesystems
         self._formatter = formatter
+        self._history = history
         self._mounter = mounter
         self._liveness = liveness
         self._release = release
@@ -135,17 +138,24 @@ class Staging:
             device = self._devices.partition(device, context.partition)
         logs.step("stage: looking for a mount")
         if self._is_staged(volume_id, device, staging_path, access, deadline):
+            self._remember(volume_id, access, context)
             self._fill(volume_id, device, staging_path, access, context, deadline)
             return
         logs.step("stage: looking for a frozen file system")
         self._release.recover_frozen(volume_id, device, deadline)
         logs.step("stage: probing")
         formatted = self._prepare(volume_id, device, access, context, deadline)
+        self._remember(volume_id, access, context)
         self._mounter.mount(
             *(volume_id, device, staging_path, access, deadline),
             check=context.fsck is FsckPolicy.AUTO and not formatted,
             grow=context.partition is None,
         )
+
+    def _remember(self, volume_id: VolumeId, access: MountAccess, context: VolumeContext) -> None:
+        """Note that the volume is written here, so that it never passes for new again (N19)."""
+        if not wants_read_only(access):
+            self._history.remember(volume_id, context.created_at)
 
     def _is_staged(
         self,
@@ -205,10 +215,10 @@ class Staging:
                     f"volume {volume_id}: its disk holds {found}, but {access.filesystem} was "
                     f"asked for; use a PV with fsType {found}"
                 )
-        self._formatter.check(volume_id, content)
+        self._formatter.check(volume_id, content, context.created_at)
         self._refuse_forbidden_format(volume_id, access, context)
         logs.step("stage: formatting")
-        self._formatter.format(volume_id, access.filesystem, context.options, deadline)
+        self._formatter.format(volume_id, access.filesystem, context, deadline)
         return True
 
     def _refuse_forbidden_format(

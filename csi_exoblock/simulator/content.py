@@ -18,6 +18,9 @@ class Disks(Protocol):
     def recycle(self, volume: UUID, size_gib: int) -> None:
         """Give a new volume what its last owner left on the disk."""
 
+    def scramble(self, volume: UUID, size_gib: int) -> None:
+        """Have a new volume read as noise, as a disk does that is encrypted below."""
+
     def connect(self, volume: UUID, size_gib: int) -> None:
         """Make the volume a block device of this host."""
 
@@ -59,6 +62,9 @@ class NoDisks:
         """Do nothing."""
 
     def recycle(self, volume: UUID, size_gib: int) -> None:
+        """Do nothing."""
+
+    def scramble(self, volume: UUID, size_gib: int) -> None:
         """Do nothing."""
 
     def connect(self, volume: UUID, size_gib: int) -> None:

@@ -25,6 +25,7 @@ from csi_exoblock.simulator.freezing import frozen
 _BYTES_PER_GIB: Final = 1024**3
 _SERIAL_LENGTH: Final = 20
 _OLD_DATA_AT: Final = 1024**2  # in bytes; no prober looks there
+_NOISE_BYTES: Final = 4 * 1024**2  # more than is read of a disk to see whether it is blank
 _COMMAND_SECONDS: Final = 600.0  # a copy of a full 10 GiB disk takes well under a minute
 # Programs that look at all disks open each for a moment; whoever uses one stays longer.
 _GONE_LOOKS: Final = 25
@@ -53,6 +54,7 @@ class LoopDisks:
         self._keep = keep
         self._devices: dict[UUID, str] = {}
         self._pulled: list[UUID] = []
+        self._noisy: set[UUID] = set()
         self._lock = threading.Lock()
         for directory in (self._volumes, self._snapshots, device_dir):
             directory.mkdir(parents=True, exist_ok=True)
@@ -77,6 +79,18 @@ class LoopDisks:
         with image.open("r+b") as file:
             file.seek(_OLD_DATA_AT)
             file.write(b"what somebody else left here\n")
+
+    def scramble(self, volume: UUID, size_gib: int) -> None:
+        """Make the volume's file with noise at both ends, also at those to which it grows.
+
+        Nobody reads what is between before it was written.
+        """
+        image = _image(self._volumes, volume)
+        with self._lock:
+            self._noisy.add(volume)
+        _grow(image, size_gib)
+        _make_noise(image, 0)
+        _make_noise(image, size_gib * _BYTES_PER_GIB - _NOISE_BYTES)
 
     def connect(self, volume: UUID, size_gib: int) -> None:
         """Make a loop device of the volume's file, and a link to it."""
@@ -105,7 +119,9 @@ class LoopDisks:
         """Grow the volume's file, if it has one, and its device."""
         image = _image(self._volumes, volume)
         if image.exists():
-            _grow(image, size_gib)
+            grown = _grow(image, size_gib)
+            if grown and volume in self._noisy:
+                _make_noise(image, size_gib * _BYTES_PER_GIB - _NOISE_BYTES)
         device = self._devices.get(volume)
         if device is not None:
             _run("losetup", "--set-capacity", device)
@@ -191,10 +207,19 @@ def _image(directory: Path, id: UUID) -> Path:
     return directory / f"{id}.img"
 
 
-def _grow(image: Path, size_gib: int) -> None:
+def _grow(image: Path, size_gib: int) -> bool:
+    """Grow a file and return whether it was smaller."""
     with image.open("ab") as file:
-        if file.tell() < size_gib * _BYTES_PER_GIB:
+        is_smaller = file.tell() < size_gib * _BYTES_PER_GIB
+        if is_smaller:
             file.truncate(size_gib * _BYTES_PER_GIB)
+    return is_smaller
+
+
+def _make_noise(image: Path, offset: int) -> None:
+    with image.open("r+b") as file:
+        file.seek(offset)
+        file.write(os.urandom(_NOISE_BYTES))
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -38,7 +38,7 @@ class Question(Enum):
         " or is it refused?",
         "blocks", "free", "refused",
     )  # fmt: skip
-    NEW_VOLUME = ("new-volume", "What does a new volume hold?", "zeros", "old-data")
+    NEW_VOLUME = ("new-volume", "What does a new volume hold?", "zeros", "old-data", "noise")
     LABEL_RULES = (
         "label-rules",
         "Which labels are accepted: all, or those of 63 letters, digits, dashes, dots and slashes?",

@@ -169,6 +169,8 @@ class Runner:
                 return lambda: self._disks.restore(source, volume.id)
             if self._cloud.modes.has(Question.NEW_VOLUME, "old-data"):
                 return lambda: self._disks.recycle(volume.id, volume.size_gib)
+            if self._cloud.modes.has(Question.NEW_VOLUME, "noise"):
+                return lambda: self._disks.scramble(volume.id, volume.size_gib)
         return None
 
     def _work_at_end(self, operation: Operation) -> Callable[[], None] | None:

@@ -31,7 +31,14 @@ _INTERRUPTED = 130
     show_default=True,
     help="Time that the cloud's operations take, as for the simulator.",
 )
-def demo(latency: str) -> None:
+@click.option(
+    "--mode",
+    multiple=True,
+    envvar="CSI_EXOBLOCK_MODE",
+    show_envvar=True,
+    help="QUESTION=ANSWER about the cloud, as for the simulator; repeatable.",
+)
+def demo(latency: str, mode: tuple[str, ...]) -> None:
     """Show a volume's life; no account needed, nothing left behind.
 
     Without root the cloud's side is shown, and what happens on the host is skipped.
@@ -40,7 +47,7 @@ def demo(latency: str) -> None:
     console = Console(highlight=False)
     try:
         with tempfile.TemporaryDirectory(prefix="csi-exoblock-demo-") as folder:
-            _run(Path(folder), latency, console)
+            _run(Path(folder), latency, mode, console)
     except KeyboardInterrupt:
         console.print("\ninterrupted; everything is cleaned up")
         sys.exit(_INTERRUPTED)
@@ -51,7 +58,7 @@ def demo(latency: str) -> None:
         sys.exit(_FAILED)  # the report has said what and why
 
 
-def _run(folder: Path, latency: str, console: Console) -> None:
+def _run(folder: Path, latency: str, modes: tuple[str, ...], console: Console) -> None:
     is_root = os.geteuid() == 0
     if not is_root:
         console.print(
@@ -59,7 +66,7 @@ def _run(folder: Path, latency: str, console: Console) -> None:
             "and mounts.\nThe cloud's side is shown.\n"
         )
     with (
-        CloudProcess.start(folder / "cloud", latency) as cloud,
+        CloudProcess.start(folder / "cloud", latency, modes) as cloud,
         mounts_ended(folder),
         DriverProcess.start(folder / "driver", cloud, with_node=is_root) as driver,
     ):

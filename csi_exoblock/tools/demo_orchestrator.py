@@ -37,6 +37,7 @@ class Orchestrator:
         self._node = csi_pb2_grpc.NodeStub(channel)
         self._node_id = node_id
         self._report = report
+        self._publish_contexts: dict[str, Mapping[str, str]] = {}
 
     def create(self, name: str, gib: int, *, snapshot_id: str | None = None) -> Volume:
         """Create a volume, empty or from a snapshot."""
@@ -87,7 +88,8 @@ class Orchestrator:
             volume_context=volume.context,
         )
         with self._report.step(f"attach '{volume.name}'", "ControllerPublishVolume"):
-            self._controller.ControllerPublishVolume(request)
+            answer = self._controller.ControllerPublishVolume(request)
+        self._publish_contexts[volume.id] = dict(answer.publish_context)
 
     def detach(self, volume: Volume) -> None:
         """Detach a volume from the node."""
@@ -103,6 +105,7 @@ class Orchestrator:
             volume_id=volume.id,
             staging_target_path=str(staging_path),
             volume_capability=_CAPABILITY,
+            publish_context=self._publish_contexts[volume.id],
             volume_context=volume.context,
         )
         with self._report.step(f"prepare and mount '{volume.name}'", "NodeStageVolume"):
@@ -123,6 +126,7 @@ class Orchestrator:
             staging_target_path=str(staging_path),
             target_path=str(target_path),
             volume_capability=_CAPABILITY,
+            publish_context=self._publish_contexts[volume.id],
             volume_context=volume.context,
         )
         with self._report.step(f"give '{volume.name}' to a pod", "NodePublishVolume"):

@@ -82,12 +82,12 @@ class CloudProcess(_Process):
         self.devices = devices
 
     @classmethod
-    def start(cls, folder: Path, latency: str) -> Self:
+    def start(cls, folder: Path, latency: str, modes: tuple[str, ...]) -> Self:
         """Start the simulator.
 
         Raises:
             DemoFailed: It ended at once.
-            click.UsageError: The latency is not of its form.
+            click.UsageError: The latency or a mode is not of its form.
         """
         devices, log = folder / "devices", folder / "log"
         devices.mkdir(parents=True)
@@ -97,6 +97,8 @@ class CloudProcess(_Process):
         }
         arguments = ["simulator", "--listen", "127.0.0.1:0", "--latency", latency]
         arguments += ["--device-dir", str(devices), "--state-dir", str(folder)]
+        for mode in modes:
+            arguments += ["--mode", mode]
         with log.open("w") as errors:
             process = _start(arguments, environment, stdout=subprocess.PIPE, stderr=errors)
         with _ended_unless_started(process):

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from typing import Any
 
 import grpc
 import pytest
 
 from tests.controller.conftest import Controller, StartController
-from tests.controller.requests import absent_id, create_volume, publish, unpublish
+from tests.controller.requests import (
+    absent_id,
+    create_snapshot,
+    create_volume,
+    publish,
+    unpublish,
+)
 from tests.controller.waiting import as_a_sidecar_would, wait_until_called
 from tests.support.grpc_errors import refused
 from tests.support.simulator_process import (
@@ -65,6 +72,31 @@ def test_attach_and_detach_repeated_only_look(
     controller.ControllerUnpublishVolume(unpublish(volume, node))
 
     assert cloud.operations_called() == [GET]
+
+
+def test_attach_tells_when_a_volume_was_made_that_a_claim_got_blank(
+    controller: Controller, cloud: SimulatorProcess, volume: str, node: str
+) -> None:  # N19
+    (made,) = (each["created-at"] for each in cloud.volumes() if each["id"] in volume)
+
+    answers = [controller.ControllerPublishVolume(publish(volume, node)) for _ in range(2)]
+
+    for answer in answers:
+        told = datetime.fromisoformat(answer.publish_context["created-at"])
+        assert told == datetime.fromisoformat(made)
+
+
+def test_attach_tells_no_age_of_what_is_a_copy_or_was_made_by_hand(
+    controller: Controller, cloud: SimulatorProcess, volume: str, node: str
+) -> None:  # N19
+    taken = controller.CreateSnapshot(create_snapshot("monday", volume)).snapshot
+    copy = controller.CreateVolume(create_volume("copy", snapshot_id=taken.snapshot_id)).volume
+    cloud.add_volumes(cloud.zones[0], 1, prefix="by-hand-")
+    (by_hand,) = (each["id"] for each in cloud.volumes() if each["name"].startswith("by-hand-"))
+
+    for volume_id in (copy.volume_id, f"{cloud.zones[0]}/{by_hand}"):
+        answer = controller.ControllerPublishVolume(publish(volume_id, node))
+        assert dict(answer.publish_context) == {}
 
 
 def test_a_late_detach_of_one_node_never_takes_the_disk_from_another(

@@ -61,6 +61,17 @@ def test_the_demo_shows_a_whole_life_and_proves_the_data(folder: pathlib.Path) -
 
 
 @pytest.mark.root
+def test_the_demo_works_in_a_cloud_whose_new_volumes_read_as_noise(
+    folder: pathlib.Path,
+) -> None:  # N19
+    with demo(folder, "--mode", "new-volume=noise") as running:
+        shown, _ = running.communicate(timeout=LIMIT_SECONDS)
+
+    assert running.returncode == 0, shown
+    assert "expanded: same data, file system of 2.9" in shown
+
+
+@pytest.mark.root
 @pytest.mark.parametrize("moment", ["cloud", "driver", "create", "wrote", "restored beside"])
 def test_ctrl_c_leaves_nothing(folder: pathlib.Path, moment: str) -> None:
     with demo(folder) as running:

@@ -1,0 +1,215 @@
+"""N19: a new volume that reads as noise is formatted; nothing else that reads so ever is."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import grpc
+import pytest
+
+from csi_exoblock.pb import csi_pb2_grpc
+from tests.node.conftest import FORMAT, Tools, Volume, block_capability, mount_capability
+from tests.node.disks import GIB, Disk, mounts_of
+from tests.support.driver_process import DriverProcess
+from tests.support.grpc_errors import outcome, refused
+
+pytestmark = pytest.mark.root
+
+MIB = 1024**2
+FILESYSTEMS = ("ext4", "ext3", "xfs", "btrfs")
+# The tests' time runs five times as fast, and a day of it is hours.
+LONG_AGO = timedelta(days=2)
+
+
+def made(age: timedelta = timedelta()) -> dict[str, str]:
+    """Return a publish context of a volume of this age."""
+    return {"created-at": (datetime.now(UTC) - age).isoformat()}
+
+
+def scramble(disk: Disk) -> None:
+    """Have it read as noise wherever anybody looks to see whether it is blank."""
+    disk.write(0, os.urandom(4 * MIB))
+    disk.write(GIB - 4 * MIB, os.urandom(4 * MIB))
+
+
+def stage(
+    volume: Volume,
+    filesystem: str = "ext4",
+    *,
+    publish_context: dict[str, str] | None = None,
+    context: dict[str, str] = FORMAT,
+) -> None:
+    volume.stage_as(
+        mount_capability(filesystem),
+        context=context,
+        publish_context=made() if publish_context is None else publish_context,
+    )
+
+
+@pytest.mark.parametrize("filesystem", FILESYSTEMS)
+def test_a_new_volume_of_noise_is_formatted_and_works(
+    volume: Volume, tools: Tools, filesystem: str
+) -> None:
+    scramble(volume.disk)
+    before = tools.count(f"mkfs.{filesystem}")
+
+    stage(volume, filesystem)
+    (volume.staging / "canary").write_text("mine")
+    volume.unstage()
+    stage(volume, filesystem)
+
+    assert (volume.staging / "canary").read_text() == "mine"
+    assert tools.count(f"mkfs.{filesystem}") == before + 1
+
+
+@pytest.mark.parametrize(
+    ("publish_context", "why"),
+    [
+        ({}, "nobody says that it is a new volume"),
+        ({"created-at": "yesterday"}, "nobody says that it is a new volume"),
+        ({"created-at": "2026-01-01T00:00:00"}, "nobody says that it is a new volume"),
+        (made(LONG_AGO), "isn't new"),
+        (made(-LONG_AGO), "isn't new"),
+    ],
+    ids=["no age", "no time", "no time zone", "too old", "from the future"],
+)
+def test_noise_on_a_volume_that_is_not_known_to_be_new_is_never_formatted(
+    volume: Volume, tools: Tools, publish_context: dict[str, str], why: str
+) -> None:
+    scramble(volume.disk)
+    before = tools.count("mkfs.ext4")
+
+    with refused(grpc.StatusCode.FAILED_PRECONDITION, "reads as noise", why, "wipe"):
+        stage(volume, publish_context=publish_context)
+
+    assert tools.count("mkfs.ext4") == before
+
+
+def test_a_used_disk_whose_start_was_overwritten_with_noise_is_never_formatted(
+    volume: Volume, tools: Tools
+) -> None:
+    stage(volume)
+    volume.unstage()
+    scramble(volume.disk)
+    before = tools.count("mkfs.ext4")
+
+    with refused(grpc.StatusCode.FAILED_PRECONDITION, "this node has used the volume before"):
+        stage(volume)
+
+    assert tools.count("mkfs.ext4") == before
+
+
+@pytest.mark.parametrize("publish_context", [{}, made()], ids=["no age", "new"])
+def test_what_was_formatted_elsewhere_and_mounted_here_is_never_formatted(
+    volume: Volume, publish_context: dict[str, str]
+) -> None:
+    volume.disk.format("ext4")
+    stage(volume, publish_context=publish_context)
+    volume.unstage()
+    scramble(volume.disk)
+
+    with refused(grpc.StatusCode.FAILED_PRECONDITION, "this node has used the volume before"):
+        stage(volume)
+
+
+def test_what_was_published_raw_is_never_formatted(volume: Volume) -> None:
+    volume.stage_as(block_capability(), publish_context=made())
+    volume.publish(capability=block_capability())
+    volume.unpublish()
+    volume.unstage()
+    scramble(volume.disk)
+
+    with refused(grpc.StatusCode.FAILED_PRECONDITION, "this node has used the volume before"):
+        stage(volume)
+
+
+def test_what_a_driver_has_used_is_known_to_its_successor(
+    volume: Volume, start_node: Callable[..., DriverProcess]
+) -> None:
+    stage(volume)
+    volume.unstage()
+    scramble(volume.disk)
+    later = replace(volume, node=csi_pb2_grpc.NodeStub(start_node().channel))
+
+    with refused(grpc.StatusCode.FAILED_PRECONDITION, "this node has used the volume before"):
+        stage(later)
+
+
+@pytest.mark.parametrize(
+    ("offset", "data"),
+    [
+        (MIB, bytes(64 * 1024)),
+        (MIB + 4096, bytes(4096)),
+        (GIB - 64 * 1024, bytes(64 * 1024)),
+        (64 * 1024, b"a diary, in plain words. " * 200),
+        (0, bytes(2 * MIB)),
+        (GIB - MIB, bytes(MIB)),
+    ],
+    ids=["hole", "page of zeros", "hole at the end", "text", "zeros, then noise", "half and half"],
+)
+def test_noise_with_anything_else_in_it_is_never_formatted(
+    volume: Volume, tools: Tools, offset: int, data: bytes
+) -> None:
+    scramble(volume.disk)
+    volume.disk.write(offset, data)
+    before = tools.count("mkfs.ext4")
+
+    with refused(grpc.StatusCode.FAILED_PRECONDITION, "isn't zeroed"):
+        stage(volume)
+
+    assert tools.count("mkfs.ext4") == before
+
+
+def test_noise_on_a_restored_or_imported_volume_is_never_formatted(volume: Volume) -> None:
+    scramble(volume.disk)
+
+    with refused(grpc.StatusCode.FAILED_PRECONDITION, "format: ifBlank"):
+        stage(volume, context={"format": "never"})
+
+
+def test_a_signature_in_the_noise_counts(volume: Volume) -> None:
+    scramble(volume.disk)
+    volume.disk.write(0, b"LUKS\xba\xbe")
+
+    with refused(grpc.StatusCode.FAILED_PRECONDITION, "LUKS"):
+        stage(volume)
+
+
+def test_a_mkfs_that_was_killed_on_noise_is_begun_again(volume: Volume, tools: Tools) -> None:
+    scramble(volume.disk)
+    tools.replace("mkfs.ext4", "kill -9 $$")
+    with refused(grpc.StatusCode.UNAVAILABLE, "SIGKILL"):
+        stage(volume)
+    tools.watch("mkfs.ext4")
+
+    stage(volume)
+
+    assert mounts_of(volume.disk.path) == [str(volume.staging)]
+
+
+def test_a_stage_that_failed_before_mkfs_leaves_the_volume_new(
+    volume: Volume, tools: Tools
+) -> None:
+    """Kubelet unstages after it, and stages again."""
+    scramble(volume.disk)
+    tools.replace("blkid", "exit 4")
+    assert outcome(lambda: stage(volume))[0] == "UNAVAILABLE"
+    (tools.folder / "blkid").unlink()
+    volume.unstage()
+
+    stage(volume)
+
+
+def test_the_window_can_be_closed(
+    make_volume: Callable[..., Volume],
+    disk: Disk,
+    start_node: Callable[..., DriverProcess],
+) -> None:
+    volume = make_volume(disk, start_node("--new-volume-window", "0s"))
+    scramble(disk)
+
+    with refused(grpc.StatusCode.FAILED_PRECONDITION, "isn't new"):
+        stage(volume)
