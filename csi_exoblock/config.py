@@ -129,6 +129,9 @@ class Timing:
     device_wait: float = seconds(
         60.0, "a disk shows up within seconds; kubelet waits two minutes (S6)"
     )
+    serial_timeout: float = seconds(
+        2.0, "a disk tells its serial in a millisecond; one that hangs is waited for once (S26)"
+    )
     device_poll: float = seconds(0.2, "reading a few sysfs files costs under a millisecond")
     device_in_use: float = seconds(
         30.0, "a process that leaves late gets this long before an unmount is refused (D6)"

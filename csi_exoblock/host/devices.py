@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -14,6 +14,7 @@ from uuid import UUID
 from csi_exoblock.concurrency import Deadline
 from csi_exoblock.config import Timing
 from csi_exoblock.errors import HostError, NotFound, WrongState
+from csi_exoblock.host.serials import Serials
 from csi_exoblock.metrics import Metrics
 
 log = logging.getLogger(__name__)
@@ -90,13 +91,15 @@ class Devices:
         self._metrics = metrics
         self._sysfs = sysfs
         self._blocks = sysfs / "class" / "block"
+        self._serials = Serials(blocks=self._blocks, timing=timing)
         self._dev = dev
 
     def find(self, volume_uuid: UUID, deadline: Deadline) -> BlockDevice:
         """Wait for the volume's device and return it.
 
         Raises:
-            HostError: It did not show up in time, not even after a scan of the PCI bus.
+            HostError: It did not show up in time, not even after a scan of the PCI bus; or a disk
+                that may be the volume's doesn't answer.
             WrongState: Two disks claim to be this volume.
             DeadlineExceeded: The caller's time ended first.
         """
@@ -108,7 +111,7 @@ class Devices:
             deadline.wait(self._timing.device_poll)
             device = self.look(volume_uuid)
         device = device or self._absent(volume_uuid)
-        if _read(self._blocks / device.name / "serial") is None:
+        if not self._serials.has_one(device.name):
             log.info("device has no serial, its link decided", extra={"device": device.name})
         return device
 
@@ -116,7 +119,7 @@ class Devices:
         """Return the volume's device, which must have been found before.
 
         Raises:
-            HostError: It is gone.
+            HostError: It is gone, or doesn't answer.
             WrongState: Two disks claim to be this volume.
         """
         return self.look(volume_uuid) or self._absent(volume_uuid)
@@ -125,11 +128,13 @@ class Devices:
         """Return the volume's device if it is there now.
 
         Raises:
+            HostError: A disk that may be the volume's doesn't answer, so nobody knows.
             WrongState: Two disks claim to be this volume.
         """
         serial = str(volume_uuid)[:_SERIAL_CHARACTERS]
         linked = self._linked(serial)
-        names = [name for name, found in self._serials() if found == serial]
+        serials = self._serials.of_all()
+        names = [name for name, found in serials.items() if found == serial]
         if len(names) > 1:
             raise WrongState(
                 f"volume {volume_uuid}: the disks {', '.join(sorted(names))} all have its serial "
@@ -145,7 +150,24 @@ class Devices:
             return self._describe(names[0])
         if linked is not None and self._has_no_serial(linked):
             return self._describe(linked)
+        self._refuse_silent(volume_uuid, linked, serials)
         return None
+
+    def _refuse_silent(
+        self, volume_uuid: UUID, linked: str | None, serials: Mapping[str, str | None]
+    ) -> None:
+        """Raise HostError if the volume may be a disk that doesn't answer.
+
+        The link by which udev names a disk was made from the serial that the disk told once.
+        """
+        silent = {name for name, serial in serials.items() if serial is None}
+        if silent:
+            silent -= set(self._links().values()) - {linked}
+        if silent:
+            raise HostError(
+                f"volume {volume_uuid}: the disk {', '.join(sorted(silent))}, which may be its "
+                "own, doesn't answer; it is asked again"
+            )
 
     def refuse_unreadable(self, volume_uuid: UUID) -> None:
         """Raise HostError if the volume's disk may be here and only doesn't say so just now (D4).
@@ -153,19 +175,21 @@ class Devices:
         A disk answers for its serial itself: the kernel shows an empty one where it didn't.
         """
         linked = self._linked(str(volume_uuid)[:_SERIAL_CHARACTERS])
-        if linked is not None and _read(self._blocks / linked / "serial") == "":
+        if linked is not None and self._serials.of(linked) == "":
             raise HostError(
                 f"volume {volume_uuid}: the disk {linked}, which its link names, doesn't tell its "
                 "serial; it may be hung or about to leave; it is asked again"
             )
 
     def volumes(self) -> tuple[BlockDevice, ...]:
-        """Return the disks that look like volumes: by serial, or by link where they have none."""
-        names = {name for name, serial in self._serials() if _VOLUME_LIKE.fullmatch(serial)}
-        for link in self._link_dir.glob("virtio-*"):
-            serial = link.name.removeprefix("virtio-")
-            linked = self._linked(serial) if _VOLUME_LIKE.fullmatch(serial) else None
-            if linked is not None and self._has_no_serial(linked):
+        """Return the disks that look like volumes: by serial, or by link where they tell none.
+
+        Waits for no disk (S26).
+        """
+        serials = {name: self._serials.so_far(name) for name in self._serials.names()}
+        names = {name for name, serial in serials.items() if _VOLUME_LIKE.fullmatch(serial or "")}
+        for linked in self._links().values():
+            if serials.get(linked) is None and not self._is_partition(linked):
                 names.add(linked)
         return tuple(filter(None, map(self._describe, sorted(names))))
 
@@ -206,6 +230,9 @@ class Devices:
         """Tell whether the device with this number, or the disk that it is part of, is the volume.
 
         No other disk is looked at: this is for one that was found by `find` and is mounted since.
+
+        Raises:
+            HostError: The disk doesn't answer, and never has.
         """
         try:
             folders = os.readlink(self._sysfs / "dev" / "block" / str(number)).split("/")
@@ -213,12 +240,16 @@ class Devices:
             return False
         is_partition = (self._sysfs / "dev" / "block" / str(number) / "partition").exists()
         disk = folders[-2] if is_partition else folders[-1]
-        own, wanted = _read(self._blocks / disk / "serial"), str(volume_uuid)[:_SERIAL_CHARACTERS]
+        own, wanted = self._serials.of(disk), str(volume_uuid)[:_SERIAL_CHARACTERS]
         return own == wanted if own is not None else self._linked(wanted) == disk
 
     def belongs_to_another(self, number: DeviceNumber, volume_uuid: UUID) -> bool:
         """Tell whether the disk that has this number now says that it is another volume."""
-        serial = _read(self._sysfs / "dev" / "block" / str(number) / "serial")
+        name = (self._sysfs / "dev" / "block" / str(number)).resolve().name
+        try:
+            serial = self._serials.of(name)
+        except HostError:  # it doesn't say so
+            return False
         return serial not in (None, "", str(volume_uuid)[:_SERIAL_CHARACTERS])
 
     def _partitions(self, disk: BlockDevice) -> list[str]:
@@ -236,15 +267,18 @@ class Devices:
         except OSError:
             return None
 
-    def _serials(self) -> Iterator[tuple[str, str]]:
-        for name in os.listdir(self._blocks):
-            if (serial := _read(f"{self._blocks}/{name}/serial")) is not None:
-                yield name, serial
+    def _links(self) -> Mapping[str, str]:
+        """Return the names of the disks that links call volumes, by serial."""
+        serials = (link.name.removeprefix("virtio-") for link in self._link_dir.glob("virtio-*"))
+        found = {each: self._linked(each) for each in serials if _VOLUME_LIKE.fullmatch(each)}
+        return {serial: name for serial, name in found.items() if name is not None}
 
     def _has_no_serial(self, name: str) -> bool:
-        block = self._blocks / name
         # A partition has no serial either, but its disk has: the link of a disk never names one.
-        return not (block / "serial").exists() and not (block / "partition").exists()
+        return not self._serials.has_one(name) and not self._is_partition(name)
+
+    def _is_partition(self, name: str) -> bool:
+        return (self._blocks / name / "partition").exists()
 
     def _describe(self, name: str) -> BlockDevice | None:
         """Return the device, or `None` for one that vanishes or has no size yet."""
@@ -273,7 +307,8 @@ class Devices:
             log.warning("the PCI bus could not be scanned", extra={"error": str(error)})
 
     def _absent(self, volume_uuid: UUID) -> BlockDevice:
-        present = ", ".join(sorted(serial for _, serial in self._serials() if serial)) or "none"
+        serials = map(self._serials.so_far, self._serials.names())
+        present = ", ".join(sorted(filter(None, serials))) or "none"
         raise HostError(
             f"volume {volume_uuid}: its disk is not there, although the volume is attached; "
             f"serials present: {present[:300]}; the node keeps looking"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from functools import partial
 from typing import Generic, TypeVar
 
@@ -15,14 +16,18 @@ T = TypeVar("T")
 
 _MOST_CALLS = 16
 _KEPT_FREE = 4  # by calls that only inform, for those that let a pod start or a volume leave
+# Each keeps a gRPC thread, of which a node has 32; half of them for one disk.
+_MOST_WAITING = 16
+_MOST_WAITING_FOR_ONE = 8
 
 
 class Room:
-    """Bounds the calls of the whole process that have not returned: sixteen."""
+    """Bounds the calls of the whole process that have not returned, and who waits: sixteen each."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._calls = 0
+        self._waiting = threading.Semaphore(_MOST_WAITING)
 
     def enter(self, *, only_informs: bool) -> bool:
         """Take the place of one more call, and return whether there was one."""
@@ -36,6 +41,20 @@ class Room:
         """Give the place back."""
         with self._lock:
             self._calls -= 1
+
+    @contextmanager
+    def waiting(self, key: str) -> Iterator[None]:
+        """Let somebody wait for a call's answer in the block.
+
+        Raises:
+            HostError: Too many others wait already.
+        """
+        if not self._waiting.acquire(blocking=False):
+            raise HostError(f"{key} isn't waited for: too many others wait for disks")
+        try:
+            yield
+        finally:
+            self._waiting.release()
 
 
 class Workers(Generic[T]):
@@ -77,8 +96,11 @@ class Workers(Generic[T]):
         """
         with self._lock:
             call = self._calls.get(key) or self._begin(key, work)
+        if call.answer.done():
+            return call.answer.result()
         try:
-            return call.patience.result(call.answer)
+            with self._room.waiting(key), call.waiting(key):
+                return call.patience.result(call.answer)
         except DeadlineExceeded as error:
             raise HostError(f"{key} doesn't answer; {self._perhaps}") from error
 
@@ -108,3 +130,13 @@ class _Call(Generic[T]):
     def __init__(self, patience: Deadline) -> None:
         self.patience = patience
         self.answer: Future[T] = Future()
+        self._waiting = threading.Semaphore(_MOST_WAITING_FOR_ONE)
+
+    @contextmanager
+    def waiting(self, key: str) -> Iterator[None]:
+        if not self._waiting.acquire(blocking=False):
+            raise HostError(f"{key} isn't waited for: others do already")
+        try:
+            yield
+        finally:
+            self._waiting.release()

@@ -5,7 +5,13 @@ The tree that the kernel shows is made of plain files here, for loop devices hav
 
 from __future__ import annotations
 
+import contextlib
+import os
 import pathlib
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from uuid import UUID
 
 import pytest
@@ -14,13 +20,16 @@ from prometheus_client import CollectorRegistry
 from csi_exoblock.concurrency import Deadline
 from csi_exoblock.config import Timing
 from csi_exoblock.errors import HostError, WrongState
-from csi_exoblock.host.devices import Devices
+from csi_exoblock.host.devices import DeviceNumber, Devices
 from csi_exoblock.metrics import Metrics
 from tests.support.metrics import value
+from tests.support.waiting import wait_until
 
 MINE = UUID("0a1b2c3d-4e5f-4789-abcd-000000000001")
 OTHER = UUID("ffffffff-4e5f-4789-abcd-000000000002")
 SOON = 0.01
+# Far longer than a disk takes that answers, on a busy machine too.
+SERIAL_SECONDS = 1.0
 
 
 class Host:
@@ -30,27 +39,62 @@ class Host:
         self._folder = folder
         self._links = folder / "by-id"
         self._blocks = folder / "sys" / "class" / "block"
-        for path in (self._links, self._blocks, folder / "sys" / "dev" / "block"):
+        self._numbers = folder / "sys" / "dev" / "block"
+        for path in (self._links, self._blocks, self._numbers):
             path.mkdir(parents=True)
         self.metrics = Metrics(CollectorRegistry())
         self.metrics.show(self.metrics.device_link_repaired)
         self.devices = Devices(
             link_dir=self._links,
-            timing=Timing().scaled(SOON),
+            timing=replace(Timing().scaled(SOON), serial_timeout=SERIAL_SECONDS),
             metrics=self.metrics,
             sysfs=folder / "sys",
             dev=folder / "dev",
         )
 
-    def add(self, name: str, *, serial: str | None, number: str = "254:0") -> None:
+    def add(
+        self, name: str, *, serial: str | None, number: str = "254:0", sequence: int = 1
+    ) -> None:
         """Plug a disk in; `None` is a disk that has no such attribute."""
         block = self._blocks / name
         (block / "queue").mkdir(parents=True)
         (block / "dev").write_text(f"{number}\n")
         (block / "size").write_text("2097152\n")
         (block / "queue" / "logical_block_size").write_text("4096\n")
+        if not (self._numbers / number).exists():
+            (self._numbers / number).symlink_to(f"../../class/block/{name}")
+        self.set_sequence(name, sequence)
         if serial is not None:
             (block / "serial").write_text(serial)
+
+    def set_sequence(self, name: str, sequence: int) -> None:
+        """Number a disk among all that there ever were."""
+        (self._blocks / name / "diskseq").write_text(f"{sequence}\n")
+
+    def try_to_find(self) -> str | None:
+        """Return the name of the disk that is found for my volume, if one is now."""
+        try:
+            found = self.devices.look(MINE)
+        except HostError:
+            return None
+        return found.name if found else None
+
+    @contextmanager
+    def hanging(self, name: str) -> Iterator[None]:
+        """Have a disk not answer for its serial, as one whose backend is gone, in the block."""
+        serial = self._blocks / name / "serial"
+        serial.unlink(missing_ok=True)
+        os.mkfifo(serial)
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):  # nobody asks just now
+                os.close(os.open(serial, os.O_WRONLY | os.O_NONBLOCK))  # who waits reads nothing
+
+    def set_serial(self, name: str, serial: str) -> None:
+        """Have a disk tell another serial."""
+        (self._blocks / name / "serial").unlink(missing_ok=True)
+        (self._blocks / name / "serial").write_text(serial)
 
     def link(self, volume: UUID, name: str) -> None:
         """Link a volume's name to a disk, as udev does."""
@@ -170,3 +214,74 @@ def test_the_bus_is_scanned_before_giving_up(host: Host, tmp_path: pathlib.Path)
         host.found()
 
     assert rescan.read_text() == "1"
+
+
+def test_a_disk_that_hangs_holds_up_nobody_but_who_asks_for_it(host: Host) -> None:  # S26
+    host.add("vdb", serial=serial_of(MINE))
+    host.add("vdc", serial=None, number="254:16")
+    host.link(OTHER, "vdc")
+
+    with host.hanging("vdc"):
+        for _ in range(40):
+            with pytest.raises(HostError, match=r"vdc.*doesn't answer"):
+                host.devices.look(OTHER)
+        found = host.devices.look(MINE)
+        mine = host.devices.is_volume(DeviceNumber(254, 0), MINE)
+        seen = [disk.name for disk in host.devices.volumes()]
+        asked = [each for each in threading.enumerate() if each.name == "serial of vdc"]
+
+    assert found is not None
+    assert found.name == "vdb"
+    assert mine
+    assert seen == ["vdb", "vdc"]
+    assert len(asked) == 1
+
+
+def test_a_disk_that_hangs_after_it_was_known_stays_known(host: Host) -> None:  # S26, D4
+    host.add("vdb", serial=serial_of(MINE))
+    host.link(MINE, "vdb")
+    assert host.found() == "vdb"
+
+    with host.hanging("vdb"):
+        while_it_hangs = host.found()
+    host.set_serial("vdb", "")  # how virtio shows an error
+    empty = host.found()
+
+    assert (while_it_hangs, empty) == ("vdb", "vdb")
+
+
+def test_a_disk_that_takes_the_name_of_another_is_asked_again(host: Host) -> None:  # D2
+    host.add("vdb", serial=serial_of(MINE), sequence=7)
+    assert host.found() == "vdb"
+
+    host.set_serial("vdb", serial_of(OTHER))
+    host.set_sequence("vdb", 8)
+
+    assert host.devices.look(MINE) is None
+
+
+def test_a_disk_that_answers_at_last_is_found(host: Host) -> None:  # S26
+    host.add("vdb", serial=None)
+    host.link(MINE, "vdb")
+    with host.hanging("vdb"), pytest.raises(HostError, match="doesn't answer"):
+        host.found()
+
+    host.set_serial("vdb", serial_of(MINE))
+
+    assert wait_until(lambda: host.try_to_find()) == "vdb"
+
+
+def test_a_disk_that_was_never_known_and_hangs_may_be_anybodys(host: Host) -> None:
+    """D4: a volume is not absent because its disk doesn't say its name, and udev didn't either."""
+    host.add("vdc", serial=None)
+
+    with host.hanging("vdc"), pytest.raises(HostError, match="may be its own"):
+        host.devices.look(MINE)
+
+
+def test_a_disk_that_hangs_is_another_volume_if_its_link_says_so(host: Host) -> None:  # S26
+    host.add("vdc", serial=None, number="254:16")
+    host.link(OTHER, "vdc")
+
+    with host.hanging("vdc"):
+        assert host.devices.look(MINE) is None

@@ -15,6 +15,8 @@ pytestmark = pytest.mark.fast
 
 MOST = 16
 KEPT_FREE = 4
+MOST_FOR_ONE = 8
+PATIENCE_SECONDS = 60.0
 
 
 @pytest.fixture
@@ -116,3 +118,33 @@ def test_what_has_answered_at_last_is_asked_anew(gate: threading.Event) -> None:
 
     while ask():
         pass
+
+
+def test_who_waits_is_few_and_leaves_room_for_other_volumes(
+    gate: threading.Event,
+) -> None:  # S26: each of them keeps a thread that answers calls
+    workers = Workers[bool](Room(), patience_seconds=PATIENCE_SECONDS, only_informs=False)
+    begun, refused = threading.Event(), threading.Semaphore(0)
+
+    def hold() -> bool:
+        begun.set()
+        return gate.wait()
+
+    def ask() -> None:
+        try:
+            workers.run("volume", hold)
+        except HostError:
+            refused.release()
+
+    waiting = [threading.Thread(target=ask) for _ in range(2 * MOST)]
+    for each in waiting:
+        each.start()
+    begun.wait()
+    for _ in range(2 * MOST - MOST_FOR_ONE):
+        refused.acquire()
+    other = workers.run("another volume", lambda: True)
+    gate.set()
+    for each in waiting:
+        each.join()
+
+    assert other

@@ -1,0 +1,90 @@
+"""S26: a disk that never answers holds up nobody who asks about another one."""
+
+from __future__ import annotations
+
+import pathlib
+import uuid
+from collections.abc import Callable, Iterator
+
+import grpc
+import pytest
+
+from csi_exoblock.pb import csi_pb2, csi_pb2_grpc
+from tests.node.conftest import Volume, block_capability
+from tests.node.disks import GIB, SERIAL_CHARACTERS, Disk
+from tests.support.driver_process import DriverProcess
+from tests.support.endpoint import Endpoint
+from tests.support.grpc_errors import outcome, refused
+
+pytestmark = pytest.mark.root
+
+WORKERS = 32
+DEADLINE_SECONDS = 60.0
+SILENT = "vdz"
+
+# The kernel's folder of block devices as the driver sees it: the real ones, and one whose serial is
+# read from a FIFO that nobody writes.
+WITH_A_SILENT_DISK = """
+mount --make-rprivate /sys
+mount -t tmpfs tmpfs $SEEN
+cp -a /sys/class/block/. $SEEN
+for link in $SEEN/*; do
+  ln -sfn "$(readlink -f "/sys/class/block/${link##*/}")" "$link"
+done
+mkdir $SEEN/vdz
+mkfifo $SEEN/vdz/serial
+echo 253:0 > $SEEN/vdz/dev
+mount --bind $SEEN /sys/class/block
+exec "$@"
+"""
+
+
+@pytest.fixture
+def hung_id(folder: pathlib.Path) -> Iterator[str]:
+    """A volume whose disk udev has named, and which answers no more."""
+    identity = uuid.uuid4()
+    link = folder / "by-id" / f"virtio-{str(identity)[:SERIAL_CHARACTERS]}"
+    link.symlink_to("/dev/vdz")
+    yield f"ch-gva-2/{identity}"
+    link.unlink()
+
+
+def test_a_disk_that_never_answers_holds_up_nobody_else(
+    disk: Disk,
+    make_volume: Callable[..., Volume],
+    start_node: Callable[..., DriverProcess],
+    hung_id: str,
+    tmp_path: pathlib.Path,
+) -> None:
+    endpoint = Endpoint()
+    seen = tmp_path / "seen"
+    seen.mkdir()
+    driver = start_node(
+        *endpoint.flags,
+        wrapper=("unshare", "--mount", "sh", "-ec", WITH_A_SILENT_DISK, "sh"),
+        SEEN=str(seen),
+    )
+    healthy = make_volume(disk, driver)
+    healthy.stage_as(block_capability())
+    node = csi_pb2_grpc.NodeStub(driver.channel)
+    ask = csi_pb2.NodeGetVolumeHealthRequest(volume_id=hung_id)
+
+    hung = [node.NodeGetVolumeHealth.future(ask) for _ in range(WORKERS)]
+    target = healthy.publish(capability=block_capability(), seconds=DEADLINE_SECONDS)
+    usage = healthy.usage(target)[csi_pb2.VolumeUsage.BYTES]
+    info = node.NodeGetInfo(csi_pb2.NodeGetInfoRequest(), timeout=DEADLINE_SECONDS)
+    statuses = {endpoint.get(path) for path in ("/livez", "/readyz", "/metrics")}
+    codes = {outcome(each.result)[0] for each in hung}
+    with refused(grpc.StatusCode.UNAVAILABLE, "doesn't answer"):  # D4: it is not absent
+        node.NodeUnstageVolume(
+            csi_pb2.NodeUnstageVolumeRequest(
+                volume_id=hung_id, staging_target_path=str(tmp_path / "nothing")
+            )
+        )
+    healthy.unpublish()
+    healthy.unstage()
+
+    assert usage.total == GIB
+    assert info.node_id
+    assert statuses == {200}
+    assert codes == {"UNAVAILABLE"}
