@@ -12,6 +12,7 @@ import click
 
 from csi_exoblock import __version__, logs
 from csi_exoblock.errors import DriverError
+from csi_exoblock.escaping import printable
 from csi_exoblock.flags import options, settings
 from csi_exoblock.flags.durations import CLOUD_TIMING, NODE_TIMING, SERVER_TIMING
 
@@ -45,7 +46,7 @@ def main() -> None:
 
 
 def _end(message: str, code: int) -> None:
-    click.echo(f"csi-exoblock: {' '.join(message.split())}", err=True)
+    click.echo(f"csi-exoblock: {printable(' '.join(message.split()))}", err=True)
     sys.exit(code)
 
 

@@ -12,6 +12,7 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import TextIO
 
+from csi_exoblock.escaping import printable
 from csi_exoblock.lines import LineWriter
 
 log = logging.getLogger(__name__)
@@ -130,5 +131,8 @@ class _TextLines(logging.Formatter):
         fields = "".join(
             f" {key}={json.dumps(value, default=str)}" for key, value in _fields(record).items()
         )
-        trace = "\n" + self.formatException(record.exc_info) if record.exc_info else ""
+        trace = ""
+        if record.exc_info:
+            lines = self.formatException(record.exc_info).split("\n")
+            trace = "".join(f"\n{printable(line)}" for line in lines)
         return f"{_time(record)} {record.levelname:<7} {record.getMessage()}{fields}{trace}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from csi_exoblock.escaping import printable
 from csi_exoblock.model import Ailment, VolumeId
 from csi_exoblock.pb import csi_pb2
 
@@ -20,7 +21,7 @@ def volume_health(volume_id: VolumeId, ailments: tuple[Ailment, ...]) -> csi_pb2
             csi_pb2.VolumeHealth.VolumeHealthEntry(
                 status=csi_pb2.VolumeHealthErrorType.Value(each.status),
                 reason=each.reason,
-                message=each.message[:_MESSAGE_CHARACTERS],
+                message=printable(each.message)[:_MESSAGE_CHARACTERS],
             )
             for each in ailments
         ],

@@ -6,17 +6,17 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import grpc
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 from grpc import StatusCode
 
 from csi_exoblock import logs
 from csi_exoblock.concurrency import Deadline
 from csi_exoblock.csi.redaction import loggable
 from csi_exoblock.csi.status import code_of, explain, message_of, metric_label
-from csi_exoblock.errors import DeadlineExceeded, DriverError
+from csi_exoblock.errors import DeadlineExceeded, DriverError, InvalidRequest
 from csi_exoblock.metrics import Metrics
 
 log = logging.getLogger(__name__)
@@ -83,7 +83,7 @@ class Interceptor(grpc.ServerInterceptor):
 
         return grpc.unary_unary_rpc_method_handler(
             wrapped,
-            request_deserializer=handler.request_deserializer,
+            request_deserializer=_lenient(handler.request_deserializer),
             response_serializer=handler.response_serializer,
         )
 
@@ -98,6 +98,8 @@ class Interceptor(grpc.ServerInterceptor):
             if log.isEnabledFor(logging.DEBUG) and isinstance(request, Message):
                 log.debug("request", extra={"request": loggable(request)})
             try:
+                if isinstance(request, _Unreadable):
+                    raise InvalidRequest(f"the request can't be read: {request.why}")
                 with self._room_for(method):
                     response = handler(request, context)
             except Exception as error:
@@ -147,6 +149,28 @@ class Interceptor(grpc.ServerInterceptor):
             "call ended",
             extra={"code": code.name, "seconds": round(seconds, 3), "error": message},
         )
+
+
+class _Unreadable:
+    """What came instead of a request: gRPC itself would call it an internal error."""
+
+    def __init__(self, why: str) -> None:
+        self.why = why
+
+
+def _lenient(
+    deserialize: Callable[[bytes], _Request] | None,
+) -> Callable[[bytes], _Request] | None:
+    if deserialize is None:
+        return None
+
+    def read(data: bytes) -> Any:  # a request, or what says why there is none
+        try:
+            return deserialize(data)
+        except DecodeError as error:
+            return _Unreadable(str(error))
+
+    return read
 
 
 def _about(request: object) -> dict[str, str]:

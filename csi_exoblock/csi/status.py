@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from grpc import StatusCode
 
 from csi_exoblock import errors
+from csi_exoblock.escaping import printable
 
 # A text longer than 1024 bytes does not fit into a VolumeAttachment and is lost whole.
 _MESSAGE_BYTES = 999
@@ -68,7 +69,8 @@ def explain(error: Exception) -> str:
 
 
 def message_of(text: str) -> str:
-    """Return the text, shortened to what every sidecar can store."""
+    """Return the text, safe to show, and shortened to what every sidecar can store."""
+    text = printable(text)
     encoded = text.encode()
     if len(encoded) <= _MESSAGE_BYTES:
         return text

@@ -9,7 +9,8 @@ import shlex
 import signal
 import subprocess
 import time
-from collections.abc import Container
+from collections.abc import Container, Mapping
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 
 from csi_exoblock.config import Timing
@@ -106,31 +107,38 @@ def _execute(
     inherited: tuple[int, ...],
     prefix: tuple[str, ...],
 ) -> Completed:
-    # Files in memory instead of pipes: they never block the command, not even one that outlives us.
-    stdout, stderr = _bounded_file("stdout"), _bounded_file("stderr")
-    try:
-        process = subprocess.Popen(
-            (*prefix, *argv),
-            stdin=subprocess.DEVNULL,
-            stdout=stdout,
-            stderr=stderr,
-            start_new_session=True,
-            pass_fds=inherited,
-        )
+    with ExitStack() as files:
+        try:
+            # Files in memory instead of pipes: they never block the command, not even one that
+            # outlives the driver.
+            stdout, stderr = _bounded_file("stdout", files), _bounded_file("stderr", files)
+            process = subprocess.Popen(
+                (*prefix, *argv),
+                stdin=subprocess.DEVNULL,
+                stdout=stdout,
+                stderr=stderr,
+                start_new_session=True,
+                pass_fds=inherited,
+                env=_environment(),
+            )
+        except OSError as error:
+            raise CommandFailed(f"{shlex.join(argv)} could not be started: {error}") from error
         try:
             exit_code = _await_end(process, timeout_seconds)
         except subprocess.TimeoutExpired as error:
             # Not waited for: a process that hangs inside the kernel does not even die when killed.
-            os.killpg(process.pid, signal.SIGKILL)
+            # `subprocess` looks after it whenever the next command begins.
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
             raise CommandFailed(
                 f"{shlex.join(argv)} did not end within {timeout_seconds:.0f} s and was killed"
             ) from error
         return Completed(exit_code=exit_code, stdout=_text(stdout), stderr=_text(stderr))
-    except OSError as error:
-        raise CommandFailed(f"{shlex.join(argv)} could not be started: {error}") from error
-    finally:
-        os.close(stdout)
-        os.close(stderr)
+
+
+def _environment() -> Mapping[str, str]:
+    """Return what a command gets: nothing of the driver's own, which may hold the API's secret."""
+    return {"PATH": os.pathsep.join(os.get_exec_path()), "LC_ALL": "C"}
 
 
 def _await_end(process: subprocess.Popen[bytes], timeout_seconds: float | None) -> int:
@@ -155,9 +163,10 @@ def _await_end(process: subprocess.Popen[bytes], timeout_seconds: float | None) 
     return process.wait(0)
 
 
-def _bounded_file(name: str) -> int:
+def _bounded_file(name: str, files: ExitStack) -> int:
     """Return a file in memory that can't grow: a command that writes on beyond its end fails."""
     file = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    files.callback(os.close, file)
     os.ftruncate(file, _OUTPUT_BYTES)
     fcntl.fcntl(file, fcntl.F_ADD_SEALS, fcntl.F_SEAL_GROW)
     return file

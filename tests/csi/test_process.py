@@ -9,13 +9,12 @@ import re
 import signal
 import subprocess
 import sys
-from typing import cast
 
 import grpc
 import pytest
 
 from csi_exoblock.pb import csi_pb2, csi_pb2_grpc
-from tests.csi.conftest import LIMIT_SECONDS, Start
+from tests.csi.conftest import LIMIT_SECONDS, Driver, Start
 from tests.support.driver_process import DriverProcess
 from tests.support.endpoint import Endpoint
 from tests.support.grpc_errors import refused
@@ -388,16 +387,22 @@ def test_a_thread_that_dies_leaves_a_line_like_any_other(
     assert "ZeroDivisionError" in dead["trace"]
 
 
-def test_a_request_that_is_none_is_never_unknown(start: Start) -> None:
-    driver = start("controller")
+@pytest.mark.parametrize(
+    ("request_", "says"),
+    [(b"\xff\xff this is no message", "can't be read"), (b"\x0a\x02\xff\xfe", "UTF-8")],
+)
+@pytest.mark.parametrize("method", ["CreateVolume", "DeleteVolume", "ControllerGetCapabilities"])
+def test_a_request_that_is_none_is_an_invalid_argument(
+    driver: Driver, method: str, request_: bytes, says: str
+) -> None:  # F17
     broken: grpc.UnaryUnaryMultiCallable[bytes, bytes] = driver.channel.unary_unary(
-        "/csi.v1.Controller/CreateVolume"
+        f"/csi.v1.Controller/{method}"
     )
+    if says == "UTF-8" and method == "ControllerGetCapabilities":
+        pytest.skip("it has no text")
 
-    with pytest.raises(grpc.RpcError) as caught:
-        broken(b"\xff\xff this is no message", timeout=LIMIT_SECONDS)
-
-    assert cast(grpc.Call, caught.value).code() is not grpc.StatusCode.UNKNOWN
+    with refused(grpc.StatusCode.INVALID_ARGUMENT, says):
+        broken(request_, timeout=LIMIT_SECONDS)
 
 
 BREAKS_DELETE = """
@@ -416,8 +421,9 @@ import threading
 from csi_exoblock import logs
 configure = logs.configure
 def then(**settings):
-    configure(**settings)
+    lines = configure(**settings)
     threading.Thread(target=lambda: 1 / 0, name="doomed").start()
+    return lines
 logs.configure = then
 """
 

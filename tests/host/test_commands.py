@@ -45,5 +45,37 @@ def test_a_command_that_kills_itself_says_by_what(commands: Commands) -> None:
         commands.run("sh", "-c", "kill -9 $$")
 
 
+def test_a_command_gets_nothing_of_the_driver_s_environment(
+    commands: Commands, monkeypatch: pytest.MonkeyPatch
+) -> None:  # F17: e2fsck got the API's secret
+    monkeypatch.setenv("EXOSCALE_API_SECRET", "hunter2")
+    monkeypatch.setenv("LC_ALL", "de_DE.UTF-8")
+
+    ended = commands.run("env")
+
+    assert sorted(ended.stdout.splitlines()) == ["LC_ALL=C", f"PATH={os.environ['PATH']}"]
+
+
+def test_a_command_for_which_there_are_no_descriptors_leaves_none_open(
+    commands: Commands, monkeypatch: pytest.MonkeyPatch
+) -> None:  # S26: one was lost each time
+    create = os.memfd_create
+    made: list[int] = []
+
+    def create_one(name: str, flags: int) -> int:
+        if made:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        made.append(create(name, flags))
+        return made[0]
+
+    monkeypatch.setattr(os, "memfd_create", create_one)
+
+    with pytest.raises(CommandFailed, match="could not be started"):
+        commands.run("true")
+
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(made[0])
+
+
 def _refuse(pid: int, flags: int = 0) -> int:
     raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))

@@ -26,6 +26,7 @@ BASE = frozenset(
         "config",
         "credentials",
         "errors",
+        "escaping",
         "lines",
         "logs",
         "metrics",

@@ -52,7 +52,7 @@ def _tell_each_command_its_call() -> None:
     def __init__(self: Any, *argv: Any, **options: Any) -> None:
         call = logs.current()
         name = f"{_volume_of(call)}.{call.name}" if call else "nobody.nothing"
-        original(self, *argv, **options, env={**os.environ, "CHAOS_CALL": name})
+        original(self, *argv, **{**options, "env": {**os.environ, "CHAOS_CALL": name}})
 
     subprocess.Popen.__init__ = __init__  # type: ignore[method-assign]
 
