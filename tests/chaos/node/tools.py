@@ -17,7 +17,7 @@ _MKFS = ("mkfs.ext4", "mkfs.ext3", "mkfs.xfs", "mkfs.btrfs")
 _SHORT = ("blkid", "mount", "umount")
 # With which exit code each fails.
 _FAILURES = {
-    **dict.fromkeys(_MKFS, 1), "blkid": 4, "e2fsck": 8, "mount": 32, "umount": 32,
+    **dict.fromkeys(_MKFS, 1), "blkid": 4, "e2fsck": 16, "mount": 32, "umount": 32,
     "resize2fs": 1, "xfs_growfs": 1, "btrfs": 1,
 }  # fmt: skip
 
