@@ -143,7 +143,8 @@ class Timing:
         1.5, "leaves kubelet, which waits 2 s for each volume in turn, its answer in time (N7)"
     )
     users_search: float = seconds(
-        20.0, "a busy host has thousands of processes; beyond this a message names none (D6)"
+        60.0,
+        "a search takes a fraction of a second, on a host with thousands of processes more (D4)",
     )
     health_finding_age: float = seconds(
         600.0, "kubelet asks every minute or so; a volume that it asks about no more has left (N7)"

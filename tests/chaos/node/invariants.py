@@ -6,7 +6,7 @@ import pathlib
 from dataclasses import dataclass
 
 from tests.chaos.node import plan, table
-from tests.chaos.node.volumes import Volume
+from tests.chaos.node.volumes import FLAGS, Volume
 from tests.chaos.node.world import Refused, World
 
 
@@ -79,8 +79,10 @@ def _check_shown(world: World, seen: Seen, path: pathlib.Path, mounts: list[tabl
     if [each.loop for each in layers] != [volume.disk.number]:
         what = f"loop{volume.disk.number} of {volume.plan} is to be at {path}, where is {layers}"
         world.story.breach("a volume is where it is said to be, once", what)
-    elif not layers[0].writable:
-        world.story.breach("what is handed out for writing is writable", f"{layers}")
+    elif layers[0].writable is (path.parent.name == plan.READER):
+        world.story.breach("what is handed out for writing is writable, else not", f"{layers}")
+    elif not (volume.is_block or layers[0].options >= {*FLAGS}):
+        world.story.breach("the flags of a volume hold at its targets", f"{layers}")
 
 
 def _check_gone(world: World, path: pathlib.Path, mounts: list[table.Mounted]) -> None:

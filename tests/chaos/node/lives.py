@@ -216,6 +216,14 @@ class Lives:
                     volume.use(volume.staging)
             case plan.ELSEWHERE if not volume.is_block:
                 volume.use_elsewhere()
+            case plan.HELD:
+                with self._losing_disk(volume, "what is handed out works"):
+                    volume.hold_device()
+            case plan.READER if not volume.is_block:
+                self._kubelet.publish(volume, plan.READER)
+            case plan.FROZEN if not volume.is_block:
+                with self._losing_disk(volume, "what is handed out works"):
+                    volume.freeze()
 
     def _shut_down(self, volume: Volume) -> None:
         """Have the kernel give the file system up; its pods are replaced, without unstaging."""

@@ -15,8 +15,11 @@ from csi_exoblock.errors import WrongState
 from csi_exoblock.host.devices import BlockDevice, Devices
 from csi_exoblock.host.filesystems import Blank, Content, Filesystems
 from csi_exoblock.host.formatting import Formatter
+from csi_exoblock.host.holders import Holders
 from csi_exoblock.host.mounts import Mount, Mounts
+from csi_exoblock.host.thawing import Thawing
 from csi_exoblock.model import Filesystem, VolumeId
+from csi_exoblock.node.publishing import Publishing
 from csi_exoblock.node.release import Release
 from csi_exoblock.node.repair import Repair
 from csi_exoblock.node.staging import Staging
@@ -85,6 +88,31 @@ def lazy_unmount() -> None:
     Mounts.unmount = unmount  # type: ignore[method-assign]
 
 
+def ask_for_exclusive_claims_alone() -> None:
+    """Think that a disk is free when nobody claims it, though it may be open (D4)."""
+    Holders.of_device = lambda *_: ()  # type: ignore[method-assign]
+
+
+def leave_it_frozen() -> None:
+    """Know nothing of file systems that were frozen when their last mount went (D13)."""
+    Thawing.thaw = lambda *_: False  # type: ignore[method-assign]
+
+
+def bind_read_only_as_mount_does() -> None:
+    """Make a bind mount read-only and believe that it keeps its other flags (S28)."""
+    original = Publishing._prove
+
+    def bind(self: Mounts, source: Path, path: Path, flags: frozenset[str] = frozenset()) -> None:
+        self._commands.run("mount", "-o", "bind,ro" if flags else "bind", str(source), str(path))
+
+    def prove(self: Publishing, *known: Any) -> None:
+        volume_id, device, target, _, deadline = known
+        original(self, volume_id, device, target, None, deadline)
+
+    Mounts.bind = bind  # type: ignore[method-assign]
+    Publishing._prove = prove  # type: ignore[method-assign, assignment] # as they are given
+
+
 MUTANTS: Mapping[str, Callable[[], None]] = {
     each.__name__.replace("_", "-"): each
     for each in (
@@ -93,5 +121,8 @@ MUTANTS: Mapping[str, Callable[[], None]] = {
         compare_mounts_by_path,
         unstage_by_device_presence,
         lazy_unmount,
+        ask_for_exclusive_claims_alone,
+        leave_it_frozen,
+        bind_read_only_as_mount_does,
     )
 }

@@ -33,6 +33,8 @@ STEP_DEEDS = (PULLED, EXCHANGED, FAILS, SWAPPED, UNLINKED, GROWS, KILLED, CANCEL
 
 # What happens beside the calls.
 LATE, BUSY, ELSEWHERE = "disk is late", "volume in use", "volume in use elsewhere"
+# What else a pod or its neighbours do; chosen apart, so that the seeds' other choices stay.
+HELD, READER, FROZEN = "device held", "reader", "left frozen"
 
 # How many steps each RPC takes at most, so that most places of deeds are reached.
 _STEPS: Mapping[str, int] = {STAGE: 16, PUBLISH: 8, UNPUBLISH: 4, UNSTAGE: 8, EXPAND: 3}
@@ -165,7 +167,7 @@ def plan_of(seed: int) -> Plan:
     return Plan(
         seed=seed,
         with_serials=with_serials,
-        volumes=tuple(_asking(each, asked) for each in volumes),
+        volumes=tuple(_adding(seed, _asking(each, asked), deeds) for each in volumes),
         faults=faults,
         deeds=deeds,
     )
@@ -190,6 +192,23 @@ def _asking(volume: VolumePlan, asked: set[tuple[int, str]]) -> VolumePlan:
     first, *others = volume.rounds
     first = replace(first, impatient=0, deeds=(*wanted, *first.deeds)) if wanted else first
     return replace(volume, rounds=(first, *others))
+
+
+def _adding(seed: int, volume: VolumePlan, deeds: tuple[StepDeed, ...]) -> VolumePlan:
+    """Have some pods do what is seldom done, at the end of their lives."""
+    chance = random.Random(f"{seed} {volume.number}")
+    befallen = {each.kind for each in deeds if each.volume == volume.number}
+    rounds = []
+    for each in volume.rounds:
+        added = [deed for deed in (HELD, READER) if chance.random() < 0.15]
+        # A disk that is gone while its file system is frozen is never given back by the kernel.
+        safe = befallen.isdisjoint({PULLED, EXCHANGED, FAILS}) and not {
+            "force", "fail", "shut down",
+        } & {*each.deeds}  # fmt: skip
+        if safe and chance.random() < 0.15:
+            added.append(FROZEN)
+        rounds.append(replace(each, deeds=(*each.deeds, *added)))
+    return replace(volume, rounds=tuple(rounds))
 
 
 def _volume(chance: random.Random, number: int, before: list[VolumePlan]) -> VolumePlan:

@@ -13,6 +13,7 @@ class Mounted:
 
     Attributes:
         loop: Number of the loop device that is seen there, -1 for anything else.
+        options: Of this mount alone.
     """
 
     target: str
@@ -20,6 +21,7 @@ class Mounted:
     filesystem: str
     loop: int
     writable: bool
+    options: frozenset[str]
 
 
 def mounted_below(folder: pathlib.Path) -> list[Mounted]:
@@ -53,4 +55,4 @@ def _parse(line: str) -> Mounted:
     elif source.startswith("/dev/loop"):
         loop = int(source.removeprefix("/dev/loop"))  # btrfs has a number of its own
     writable = "rw" in options.split(",") and "rw" in super_options.split(",")
-    return Mounted(target, root, filesystem, loop, writable)
+    return Mounted(target, root, filesystem, loop, writable, frozenset(options.split(",")))

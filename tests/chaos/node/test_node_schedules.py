@@ -28,6 +28,9 @@ PINNED = {
     "compare-mounts-by-path": (0, 20, 7),
     "unstage-by-device-presence": (4, 16, 8),
     "lazy-unmount": (12, 8, 21, 9, 3, 10),
+    "ask-for-exclusive-claims-alone": (14, 13, 9),
+    "leave-it-frozen": (11, 12, 10),
+    "bind-read-only-as-mount-does": (1, 2, 8),
 }
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import pathlib
+import stat
+import subprocess
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Mapping
@@ -12,12 +15,16 @@ from functools import partial
 
 from csi_exoblock.pb import csi_pb2
 from tests.chaos.node.disks import Disk, Host
-from tests.chaos.node.plan import BLOCK, VolumePlan
+from tests.chaos.node.plan import BLOCK, READER, VolumePlan
 from tests.node.disks import keep_in_another_namespace
 
 MIB_AT_FIRST, MIB_MORE = 320, 256  # xfs wants 300 at least
 ZONE = "ch-gva-2"
+FLAGS = ("nosuid", "nodev")
+"""What each mount of a volume forbids."""
 _CANARY_BYTES = 4096
+# Source: Linux, include/uapi/linux/fs.h: _IOWR('X', 119, int)
+_FIFREEZE = 0xC0045877
 _MODE = csi_pb2.VolumeCapability.AccessMode(
     mode=csi_pb2.VolumeCapability.AccessMode.SINGLE_NODE_MULTI_WRITER
 )
@@ -92,6 +99,7 @@ class Volume:
         self.kept_elsewhere = False
         self.appears_at = 0
         self.grown = 0
+        self._frozen = False
 
     @property
     def is_block(self) -> bool:
@@ -110,7 +118,7 @@ class Volume:
         if filesystem == BLOCK:
             block = csi_pb2.VolumeCapability.BlockVolume()
             return csi_pb2.VolumeCapability(block=block, access_mode=_MODE)
-        mount = csi_pb2.VolumeCapability.MountVolume(fs_type=filesystem)
+        mount = csi_pb2.VolumeCapability.MountVolume(fs_type=filesystem, mount_flags=FLAGS)
         return csi_pb2.VolumeCapability(mount=mount, access_mode=_MODE)
 
     def stage(self, filesystem: str = "") -> csi_pb2.NodeStageVolumeRequest:
@@ -136,6 +144,7 @@ class Volume:
             staging_target_path=str(self.staging),
             target_path=str(target),
             volume_capability=self.capability(),
+            readonly=target.parent.name == READER,
         )
 
     def unpublish(self, target: pathlib.Path) -> csi_pb2.NodeUnpublishVolumeRequest:
@@ -197,6 +206,35 @@ class Volume:
         keeper = keep_in_another_namespace(self.disk.path)
         self.kept_elsewhere = True
         self.guests[self.staging].append(keeper.communicate)
+
+    def hold_device(self) -> None:
+        """Have a process that has the disk itself open, as a container does: by its own node."""
+        node = self.kubelet / f"node-{self.uuid}"
+        os.mknod(node, stat.S_IFBLK | 0o600, self.disk.path.stat().st_rdev)
+        try:
+            self.guests[self.staging].append(partial(os.close, os.open(node, os.O_RDONLY)))
+        finally:
+            node.unlink()
+        self.kept_elsewhere = True
+
+    def freeze(self) -> None:
+        """Freeze the file system, as a backup does that dies before it thaws it."""
+        file = os.open(self.staging, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            fcntl.ioctl(file, _FIFREEZE, 0)
+        finally:
+            os.close(file)
+        self._frozen = True
+
+    def thaw(self) -> None:
+        """Thaw the file system if it may still be frozen: a broken driver leaves it so."""
+        if not self._frozen or self.disk.number is None:
+            return
+        path = self.kubelet / f"thawing-{self.uuid}"
+        path.mkdir(exist_ok=True)
+        source = str(self.disk.path)
+        for command in (("mount", source), ("fsfreeze", "--unfreeze"), ("umount",)):
+            subprocess.run([*command, str(path)], check=False, capture_output=True)
 
     def stop_using(self, path: pathlib.Path) -> None:
         """Have all processes end that keep a path."""

@@ -140,6 +140,7 @@ class World:
         for volume in self.volumes:
             for path in list(volume.guests):
                 volume.stop_using(path)
+            volume.thaw()
             volume.disk.close()
         self._decoy.close()
         self._steps.on_step = lambda *_: True
