@@ -114,7 +114,9 @@ class Api:
         return self._start(request, operation)
 
     async def _get_volume(self, request: ApiRequest) -> bytes:
-        return self._encoder.one(self._visibility.shown(request.zone.volume(request.id)))
+        answer = self._encoder.one(self._visibility.shown(request.zone.volume(request.id)))
+        self._cloud.was_shown(request.zone, request.id)
+        return answer
 
     async def _update_volume(self, request: ApiRequest) -> bytes:
         change = request.body.change()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import random
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from uuid import UUID
 
@@ -27,6 +27,9 @@ from csi_exoblock.simulator.resources import (
     Snapshot,
     Volume,
 )
+
+LabelChanges = Mapping[str, str | None]
+"""Labels to be added or replaced, and with None those to be removed."""
 
 _OPERATIONS_KEPT = 100_000
 _USAGE_LAG_SECONDS = 120.0  # the real one takes minutes
@@ -99,6 +102,7 @@ class Cloud:
         self.operations: dict[UUID, Operation] = {}
         self.listed_zones: tuple[str, ...] = tuple(self.zones)
         """What the list of zones shows, which may lack some of them."""
+        self._labels_to_come: dict[UUID, LabelChanges] = {}
         self._deleted: deque[tuple[float, Volume | Snapshot]] = deque()
         self.random = random
         self._settings_at_start = copy.deepcopy((latencies, modes))
@@ -107,6 +111,7 @@ class Cloud:
         """Become as at the start: empty but for the local instances; ids go on."""
         self.operations.clear()
         self.listed_zones = tuple(self.zones)
+        self._labels_to_come.clear()
         self._deleted.clear()
         self.quotas = Quotas()
         self.latencies, self.modes = copy.deepcopy(self._settings_at_start)
@@ -135,6 +140,21 @@ class Cloud:
         """Yield the volumes of every zone."""
         for zone in self.zones.values():
             yield from zone.volumes.values()
+
+    def relabel(self, zone: Zone, id: UUID, changes: LabelChanges) -> None:
+        """Change labels of a volume at once, whatever the modes say about labels."""
+        volume = zone.volume(id)
+        labels = {**volume.labels, **changes}
+        zone.put(replace(volume, labels={key: value for key, value in labels.items() if value}))
+
+    def relabel_after_get(self, id: UUID, changes: LabelChanges) -> None:
+        """Have labels of a volume changed as soon as a get has shown it as it was."""
+        self._labels_to_come[id] = changes
+
+    def was_shown(self, zone: Zone, id: UUID) -> None:
+        """Take note that a get has just shown a volume."""
+        if changes := self._labels_to_come.pop(id, None):
+            self.relabel(zone, id, changes)
 
     def remember_deleted(self, resource: Volume | Snapshot) -> None:
         """Remember that something was deleted just now."""

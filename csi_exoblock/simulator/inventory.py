@@ -18,6 +18,7 @@ from csi_exoblock.simulator.instance_types import InstanceSize
 from csi_exoblock.simulator.resources import (
     Ending,
     InstanceState,
+    Snapshot,
     SnapshotState,
     Volume,
     VolumeState,
@@ -49,7 +50,9 @@ class Inventory:
             ("GET", "/volumes", self._get_volumes),
             ("POST", "/volumes/{zone}", self._add_volumes),
             ("PUT", "/volumes/{zone}/{id}", self._set_volume_state),
+            ("PUT", "/volumes/{zone}/{id}/labels", self._relabel_volume),
             ("GET", "/snapshots", self._get_snapshots),
+            ("POST", "/snapshots/{zone}", self._add_snapshot),
             ("PUT", "/snapshots/{zone}/{id}", self._set_snapshot_state),
             ("GET", "/operations", self._get_operations),
             ("POST", "/operations/{zone}/{id}", self._finish_operation),
@@ -140,6 +143,34 @@ class Inventory:
             id = body["instance"]
             volume = replace(volume, instance=zone.instance(parse_id(id)).id if id else None)
         zone.put(volume)
+
+    async def _relabel_volume(self, request: web.Request) -> None:
+        """Add labels, and remove those that are null: {"labels": {"a": "b"}}.
+
+        With "after-get": true as soon as a get has shown the volume, before its answer goes out.
+        """
+        zone, body, id = self._zone(request), await request.json(), _id(request)
+        if body.get("after-get"):
+            self.cloud.relabel_after_get(zone.volume(id).id, dict(body["labels"]))
+        else:
+            self.cloud.relabel(zone, id, dict(body["labels"]))
+
+    async def _add_snapshot(self, request: web.Request) -> wire.Json:
+        """Add a snapshot of a volume, without content: {"volume": "...", "name": "..."}."""
+        zone, body = self._zone(request), await request.json()
+        volume = zone.volume(parse_id(body["volume"]))
+        snapshot = Snapshot(
+            id=self.cloud.new_id(),
+            name=body["name"],
+            volume=volume.id,
+            volume_size_gib=volume.size_gib,
+            state=SnapshotState.CREATED,
+            labels={},
+            created_at=self.cloud.clock(),
+        )
+        zone.put(snapshot)
+        zone.put(replace(volume, snapshots=(*volume.snapshots, snapshot.id)))
+        return wire.snapshot(snapshot)
 
     async def _get_snapshots(self, request: web.Request) -> list[wire.Json]:
         """List the snapshots of all zones."""

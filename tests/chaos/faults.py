@@ -23,6 +23,7 @@ FAULTS: Mapping[str, Mapping[str, Any]] = {
     "fails busy": {"fault": "fail", "reason": "busy"},
     "fails, left": {"fault": "fail", "reason": "partial", "leaves": "error"},
     "fails, done": {"fault": "fail", "reason": "unknown", "leaves": "done"},
+    "fails late": {"fault": "fail", "reason": "fault", "calls": 12},
     "times out": {"fault": "time-out"},
     "times out, done": {"fault": "time-out", "leaves": "done"},
     "hangs": {"fault": "hang", "calls": 40},  # a driver that waits sends so many in a second
@@ -50,7 +51,10 @@ READS = (
 )
 # These befall an operation, and only a write that begins one can have them.
 OF_OPERATIONS = frozenset(
-    {"fails", "fails busy", "fails, left", "fails, done", "times out", "times out, done", "hangs"}
+    {
+        *("fails", "fails busy", "fails, left", "fails, done", "fails late"),
+        *("times out", "times out, done", "hangs"),
+    }
 )
 LEAVES_ERROR = "fails, left"
 LISTS = ("ListVolumes", "ListSnapshots")

@@ -14,6 +14,8 @@ from tests.chaos.sidecars import GivenUp, Sidecars
 from tests.chaos.world import World
 from tests.controller import requests as csi
 
+_PROTECT = "exoblock/protect"
+
 
 class Claim:
     """A claim under way, for those who wait for it or depend on it."""
@@ -23,6 +25,7 @@ class Claim:
         self.settled = threading.Event()
         self.volume: csi_pb2.Volume | None = None
         self.dependents: list[threading.Event] = []
+        self.decoys: list[str] = []
 
 
 class Lives:
@@ -62,10 +65,13 @@ class Lives:
                 source.settled.wait()
                 if source.volume is None:
                     return
+                if claim.life.decoy:
+                    claim.decoys.append(self._add_decoy(source.volume.volume_id, request.name))
                 snapshot = self._copy_from(source.volume, claim.life, request)
-            claim.volume = self._provision(request, claim.life)
+            claim.volume = self._provision(request, claim)
         finally:
             claim.settled.set()
+        self._remove_decoys(claim)
         if claim.volume:
             self._use(claim.volume, claim.life, request)
             for dependent in claim.dependents:
@@ -88,11 +94,31 @@ class Lives:
         request.capacity_range.required_bytes += snapshot.size_bytes
         return snapshot
 
-    def _provision(self, request: csi_pb2.CreateVolumeRequest, life: Life) -> csi_pb2.Volume | None:
-        asked = itertools.count(1)
+    def _add_decoy(self, volume_id: str, name: str) -> str:
+        """Add a user's snapshot that has the name which the snapshot of a clone would have."""
+        zone, uuid = volume_id.split("/")
+        decoy = f"{zone}/{self._world.cloud.add_snapshot(zone, uuid, f'clone-{name}')}"
+        self._world.story.tell(f"a user's snapshot {decoy} is named clone-{name}")
+        return decoy
+
+    def _remove_decoys(self, claim: Claim) -> None:
+        """Have the user delete what has a clone's name, as the refused clone asked for."""
+        present = {each["id"] for each in self._world.cloud.snapshots()}
+        for decoy in claim.decoys:
+            if decoy.split("/")[1] not in present:
+                self._world.story.breach("what is not ours is not touched", f"{decoy} is gone")
+            self._sidecars.delete_by_hand("snapshot", decoy)
+        claim.decoys.clear()
+
+    def _provision(
+        self, request: csi_pb2.CreateVolumeRequest, claim: Claim
+    ) -> csi_pb2.Volume | None:
+        asked, life = itertools.count(1), claim.life
 
         def is_wanted() -> bool:
             number = next(asked)
+            if number > 1:
+                self._remove_decoys(claim)
             # a user who sees that the name is taken, or who is impatient, deletes the claim
             return not (life.stranger and number > 3) and not 0 < life.impatient < number
 
@@ -130,8 +156,11 @@ class Lives:
                     name = f"extra-{life.number}"
                     snapshot = self._sidecars.snapshot(name, volume.volume_id)
                     self._sidecars.delete_snapshot(snapshot.snapshot_id)
+                case "lower":
+                    size = self._lowered(volume.volume_id, nodes, size)
+                    grown = True
                 case "modify":
-                    self._sidecars.modify(volume.volume_id, labels="tier=gold")
+                    self._modified(volume.volume_id, life)
                 case "modify beside an administrator":
                     self._modified_beside_an_administrator(volume.volume_id)
                 case "repeat" if not grown:
@@ -171,6 +200,32 @@ class Lives:
                 self._world.story.breach("what others label stays so", what)
         modifying.join()
 
+    def _lowered(self, volume_id: str, nodes: list[str], size: int) -> int:
+        """Ask for much while a pod uses the volume, then for less; return the size it then has."""
+        self._sidecars.attach(volume_id, nodes[0])
+        self._sidecars.try_to_expand(volume_id, size + 4)
+        self._sidecars.detach(volume_id, nodes[0])
+        self._sidecars.expand(volume_id, size + 1)
+        self._attached(volume_id, nodes[1])
+        found = int(self._truth(volume_id)["size"])
+        if found != size + 1 and self._world.plan.modes.get("resize-attached") != "accepted":
+            what = f"{volume_id} has {found} GiB, not {size + 1}"
+            self._world.story.breach("a volume is as large as was asked last", what)
+        return found
+
+    def _modified(self, volume_id: str, life: Life) -> None:
+        """Change labels, while an administrator protects the volume if the life says so (D12)."""
+        zone, uuid = volume_id.split("/")
+        if life.protected:
+            self._world.cloud.relabel_volume(zone, uuid, {_PROTECT: "yes"}, after_get=True)
+        self._sidecars.modify(volume_id, labels="tier=gold")
+        if life.protected:
+            labels = self._truth(volume_id)["labels"]
+            if not labels.get(_PROTECT):
+                what = f"{_PROTECT} of {volume_id} is gone, {labels} are left"
+                self._world.story.breach("labels that others write stay", what)
+            self._world.cloud.relabel_volume(zone, uuid, {_PROTECT: None})
+
     def _end(self, volume: csi_pb2.Volume | None, snapshot: csi_pb2.Snapshot | None) -> None:
         """Delete both at once: one may have to wait for the other."""
         threads = []
@@ -182,12 +237,15 @@ class Lives:
             thread.join()
 
     def _require_attached(self, volume_id: str, node_id: str) -> None:
-        uuid = volume_id.split("/")[1]
-        found = next((each for each in self._world.cloud.volumes() if each["id"] == uuid), None)
-        instance = found and (found.get("instance") or {}).get("id")
+        instance = (self._truth(volume_id).get("instance") or {}).get("id")
         if instance != node_id.split("/")[1]:
             what = f"{volume_id} is attached to {instance}, not to {node_id}"
             self._world.story.breach("an attached volume stays where it is", what)
+
+    def _truth(self, volume_id: str) -> dict[str, Any]:
+        """Return what the cloud holds of a volume, nothing if it is gone."""
+        uuid = volume_id.split("/")[1]
+        return next((each for each in self._world.cloud.volumes() if each["id"] == uuid), {})
 
     def _spawn(self, work: Callable[..., None], *arguments: Any) -> threading.Thread:
         def run() -> None:

@@ -5,23 +5,31 @@ Each does what a driver of this kind is known to have done wrong.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import grpc
 
 from csi_exoblock.concurrency import Deadline, Holds
+from csi_exoblock.config import Timing
 from csi_exoblock.controller.adoption import Adoption
 from csi_exoblock.controller.attachments import Attachments
+from csi_exoblock.controller.creations import Creations
 from csi_exoblock.controller.ledger import Entry
+from csi_exoblock.controller.lookup import Lookup
+from csi_exoblock.controller.reading import VolumeReader
 from csi_exoblock.controller.relabelling import LabelWriter
-from csi_exoblock.controller.specs import VolumeChanges
+from csi_exoblock.controller.snapshots import Snapshots
+from csi_exoblock.controller.specs import SnapshotSpec, VolumeChanges
+from csi_exoblock.controller.taking import SnapshotTaker
 from csi_exoblock.csi import status
-from csi_exoblock.errors import ApiUnavailable, DeadlineExceeded
+from csi_exoblock.errors import ApiUnavailable, DeadlineExceeded, NotFound
 from csi_exoblock.exoscale.transport import Request, Transport
-from csi_exoblock.model import NodeId, Volume, VolumeId
+from csi_exoblock.model import NodeId, Snapshot, Volume, VolumeId
 
 
 def post_is_repeated_blindly() -> None:
@@ -112,6 +120,75 @@ def labels_of_others_are_blanked() -> None:
     LabelWriter._update = update  # type: ignore[method-assign]
 
 
+def snapshot_is_named_before_it_is_ready() -> None:
+    """Answer the id of a snapshot that can still fail (S18)."""
+    take_up = SnapshotTaker.take_up
+
+    def named(
+        self: SnapshotTaker, spec: SnapshotSpec, entry: Entry, deadline: Deadline
+    ) -> Snapshot | None:
+        operation = entry.operation
+        if operation and operation.reference:
+            with contextlib.suppress(NotFound):
+                return self._cloud.zone(operation.zone).get_snapshot(operation.reference, deadline)
+        return take_up(self, spec, entry, deadline)
+
+    SnapshotTaker.take_up = named  # type: ignore[method-assign]
+    SnapshotTaker.until_settled = lambda self, snapshot, deadline: snapshot  # type: ignore[method-assign]
+
+
+def labels_are_written_from_an_old_read() -> None:
+    """Write the whole map of labels as it was when the call looked at the volume first (D12)."""
+    read = VolumeReader.read
+    seen: dict[VolumeId, Volume] = {}
+
+    def remembered(
+        self: VolumeReader, volume_id: VolumeId, entry: Entry, deadline: Deadline
+    ) -> Volume:
+        seen[volume_id] = read(self, volume_id, entry, deadline)
+        return seen[volume_id]
+
+    def write(
+        self: LabelWriter,
+        volume_id: VolumeId,
+        changes: VolumeChanges,
+        entry: Entry,
+        deadline: Deadline,
+    ) -> Volume:
+        labels = {**seen[volume_id].labels, **changes.labels}
+        return self._update(volume_id, changes, labels, entry, deadline)
+
+    VolumeReader.read = remembered  # type: ignore[method-assign]
+    LabelWriter.write = write  # type: ignore[method-assign]
+
+
+def not_found_is_gone() -> None:
+    """Believe a 404 right after a create (C1)."""
+    begin = Creations.__init__
+
+    def hasty(self: Creations[Any], kind: Any, *, timing: Timing, **others: Any) -> None:
+        begin(self, kind, timing=replace(timing, settle=0.0), **others)
+
+    Creations.__init__ = hasty  # type: ignore[method-assign]
+    Lookup.seconds_until_shown = lambda *_: 0.0  # type: ignore[method-assign]
+
+
+def clone_takes_any_snapshot_of_its_name() -> None:
+    """Take a user's snapshot for the temporary one that a clone is made from (N6)."""
+    find = Snapshots._find
+
+    def trusting(
+        self: Snapshots, spec: SnapshotSpec, entry: Entry, deadline: Deadline
+    ) -> Snapshot | None:
+        if not spec.clone_of:
+            return find(self, spec, entry, deadline)
+        names = self._labels.names_for(spec)
+        found = self._lookup.find([spec.volume_id.zone], names, entry, deadline)
+        return found[0] if found else None
+
+    Snapshots._find = trusting  # type: ignore[method-assign]
+
+
 MUTANTS: Mapping[str, Callable[[], None]] = {
     each.__name__.replace("_", "-"): each
     for each in (
@@ -121,5 +198,9 @@ MUTANTS: Mapping[str, Callable[[], None]] = {
         adoption_by_name_only,
         lock_is_kept_on_cancel,
         labels_of_others_are_blanked,
+        snapshot_is_named_before_it_is_ready,
+        labels_are_written_from_an_old_read,
+        not_found_is_gone,
+        clone_takes_any_snapshot_of_its_name,
     )
 }

@@ -28,7 +28,8 @@ from tests.chaos.faults import (
 
 ZONES = ("ch-gva-2", "de-fra-1", "at-vie-1")
 
-_NOT_DRAWN = (Question.GET_LAG, Question.UNFINISHED)  # not yet
+
+_ZONE_LISTS_HAVE_HOLES = False  # not yet
 
 _DEED_OF: Mapping[str, str] = {
     "ControllerPublishVolume": "attach",
@@ -50,6 +51,8 @@ class Life:
         impatient: After how many answers the claim is deleted though it was never bound, 0: never.
         moves: After how many answers the pod is moved to another zone (C3), 0: never.
         stranger: Whether somebody else's volume has its name already.
+        protected: Whether an administrator adds a label while others are changed (D12).
+        decoy: Whether a snapshot of a user's has the name that a clone's own would have (N6).
     """
 
     number: int
@@ -59,6 +62,8 @@ class Life:
     impatient: int = 0
     moves: int = 0
     stranger: bool = False
+    protected: bool = False
+    decoy: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +74,9 @@ class Plan:
         kills: At which step, by ordinal, each driver that is started dies; 0 is never.
         leader_changes: After which CSI calls, by ordinal, sidecars turn to the other driver.
         cancels: Which CSI calls, by ordinal, are given up, each after a few calls of the API.
+        zone_lists: What the API's list of zones shows from a CSI call on, by ordinal; None: all.
+        leader_changes_between: Whether another process answers for a snapshot from the second
+            time on (S18).
     """
 
     seed: int
@@ -79,6 +87,8 @@ class Plan:
     leader_changes: frozenset[int]
     cancels: frozenset[int]
     lives: tuple[Life, ...]
+    zone_lists: Mapping[int, tuple[str, ...]]
+    leader_changes_between: bool
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -107,18 +117,43 @@ def plan_of(seed: int) -> Plan:
             chance.randint(2, 25) for _ in range(chance.choice((0, 0, 0, 1, 2)))
         ),
         cancels=frozenset(chance.randint(1, 25) for _ in range(chance.choice((0, 0, 1, 2)))),
-        lives=_with_administrators(
-            _with(_deed_of(kind, rpc), _lives(chance, wandering, minimum)),
-            random.Random(f"administrators {seed}"),
+        lives=tuple(
+            _meanwhile(life, random.Random(f"meanwhile {life.number} {seed}"))
+            for life in _with_administrators(
+                _with(_deed_of(kind, rpc), _lives(chance, wandering, minimum)),
+                random.Random(f"administrators {seed}"),
+            )
         ),
+        zone_lists=_zone_lists(random.Random(f"zones {seed}")),
+        leader_changes_between=random.Random(f"between {seed}").random() < 0.3,
     )
+
+
+def _meanwhile(life: Life, chance: random.Random) -> Life:
+    """Have others do something with a life's volume, or its user change his mind."""
+    deeds = (*life.deeds, *(("lower",) if chance.random() < 0.25 else ()))
+    return replace(
+        life,
+        deeds=deeds,
+        protected="modify" in deeds and chance.random() < 0.7,
+        decoy=life.source == "clone" and chance.random() < 0.7,
+    )
+
+
+def _zone_lists(chance: random.Random) -> Mapping[int, tuple[str, ...]]:
+    """Have the list of zones lack some or all of them for a while, in some schedules."""
+    if not _ZONE_LISTS_HAVE_HOLES or chance.random() < 0.6:
+        return {}
+    begin = chance.choice((0, chance.randint(2, 15)))
+    shown = chance.choice(((), ZONES[1:], ZONES[2:], ZONES[:1]))
+    return {begin: shown, begin + chance.randint(2, 8): ZONES}
 
 
 def _answers(seed: int) -> Iterator[tuple[str, str]]:
     """Yield what the cloud answers to some questions; a further question changes no other's."""
     for question in Question:
         chance = random.Random(f"{question.label} {seed}")
-        if question not in _NOT_DRAWN and chance.random() < 0.35:
+        if chance.random() < 0.35:
             yield question.label, chance.choice(question.answers)
 
 

@@ -10,7 +10,7 @@ from tests.chaos.fleet import Fleet
 from tests.chaos.grid import Cells
 from tests.chaos.lives import Lives
 from tests.chaos.matrix import cells_of
-from tests.chaos.plan import plan_of
+from tests.chaos.plan import ZONES, plan_of
 from tests.chaos.sidecars import PATIENCE_SECONDS, Sidecars
 from tests.chaos.story import Story
 from tests.chaos.world import World
@@ -46,6 +46,7 @@ def run(
     try:
         Lives(world, sidecars).run()
         cells = cells_of(world)
+        cloud.list_zones_as(*ZONES)
         _finish_what_hangs(world)
         swept = world.sweep()
         orphans = invariants.check(world, sidecars)

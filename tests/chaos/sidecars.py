@@ -124,6 +124,11 @@ class Sidecars:
         """Expand a volume; while it is in use that is refused, and asked again."""
         self._until_ok(RESIZER, "ControllerExpandVolume", csi.expand(volume_id, gib))
 
+    def try_to_expand(self, volume_id: str, gib: int) -> None:
+        """Ask once for more room, for a user who is going to ask for less."""
+        with contextlib.suppress(Refused):
+            self._world.call(RESIZER, "ControllerExpandVolume", csi.expand(volume_id, gib))
+
     def modify(self, volume_id: str, **parameters: str) -> None:
         """Give a volume other labels."""
         request = csi_pb2.ControllerModifyVolumeRequest(
@@ -157,7 +162,9 @@ class Sidecars:
     def snapshot(self, name: str, volume_id: str) -> csi_pb2.Snapshot:
         """Take a snapshot; handle, size and time of the first answer are kept for ever (S18)."""
         request = csi.create_snapshot(name, volume_id)
-        for _ in self._attempts(f"snapshot {name}"):
+        for attempt in self._attempts(f"snapshot {name}"):
+            if attempt == 1 and self._world.plan.leader_changes_between:
+                self._world.change_leader(SNAPSHOTTER)
             try:
                 answer = self._world.call(SNAPSHOTTER, "CreateSnapshot", request)
             except Refused as refused:
@@ -217,9 +224,14 @@ class Sidecars:
             pause = min(2 * pause, _LONGEST_PAUSE)
 
     def _may_be_new_to(self, refused: Refused) -> bool:
-        """Tell whether a list was refused to a process that knows nothing of the thing."""
+        """Tell whether a process that did not make the thing may answer so.
+
+        Its list may be refused, or show a twin in another zone, which a restart can bring about as
+        the pod moves (C3): the user is told of both.
+        """
         is_new = self._world.restarts or self._world.leader_changes
-        return bool(is_new) and refused.code in _REFUSED_READS
+        is_twin = "several volumes are named" in str(refused)
+        return bool(is_new) and (refused.code in _REFUSED_READS or is_twin)
 
     def _mend(self, refused: Refused) -> None:
         """Delete by hand what a create left broken, as its message asks for (D11, S18).
@@ -231,7 +243,11 @@ class Sidecars:
             return
         if not (self._world.restarts or self._world.leader_changes):
             self._world.story.breach("a failed creation leaves nothing behind", str(refused))
-        kind, id = broken.groups()
+        self.delete_by_hand(*broken.groups())
+        self._world.mended += 1
+
+    def delete_by_hand(self, kind: str, id: str) -> None:
+        """Have an administrator delete a volume or snapshot until it is gone."""
         cloud = self._world.cloud
         administrator = Administrator(cloud)
         delete, all_left = {
@@ -243,7 +259,6 @@ class Sidecars:
                 break
             with contextlib.suppress(requests.RequestException):  # a fault befell it
                 delete(id)
-        self._world.mended += 1
 
     def _require_same(self, what: str, answer: Any) -> None:
         copy = type(answer)()

@@ -85,8 +85,9 @@ class World:
             Refused: It answered with an error, or died, or the sidecar lost its lease.
         """
         ordinal = self.story.next_call()
+        self._list_zones(ordinal)
         if ordinal in self.plan.leader_changes:
-            self._change_leader(sidecar)
+            self.change_leader(sidecar)
         replica = self._leader_of(sidecar)
         what = f"{ordinal} {sidecar}@{replica} {method} {_about(request)}"
         self.story.tell(f"{what} ...")
@@ -146,7 +147,14 @@ class World:
         for fault in self.plan.faults:
             self.cloud.add_fault(**fault.rule())
             self.story.tell(f"fault {fault}")
+        self._list_zones(0)
         self.cloud.clear_calls()
+
+    def _list_zones(self, ordinal: int) -> None:
+        """Have the API list the zones that the plan wants from a call on."""
+        if (shown := self.plan.zone_lists.get(ordinal)) is not None:
+            self.cloud.list_zones_as(*shown)
+            self.story.tell(f"the list of zones shows {', '.join(shown) or 'none'}")
 
     def _add_stranger(self, name: str) -> dict[str, Any]:
         """Make a volume of another cluster that has our volume's name."""
@@ -206,7 +214,7 @@ class World:
                 driver = self._fleet.start(
                     mutant=self._mutant,
                     kill=Kill(at="step", ordinal=self._kills.pop(0)) if self._kills else NEVER,
-                    flags=("--zones", ",".join(self.plan.zones)),
+                    flags=() if self.plan.zone_lists else ("--zones", ",".join(self.plan.zones)),
                 )
                 self._drivers[replica] = driver
             return driver
@@ -219,7 +227,7 @@ class World:
             time.sleep(vacant)
         return replica
 
-    def _change_leader(self, sidecar: str) -> None:
+    def change_leader(self, sidecar: str) -> None:
         """Have the other replica lead: what the old leader had asked is cancelled with it."""
         with self._lock:
             self._leaders[sidecar] = 1 - self._leaders[sidecar]

@@ -207,6 +207,26 @@ def test_a_setting_that_makes_no_sense_changes_nothing(
     assert requests.get(url, timeout=30).json() == before
 
 
+def test_labels_are_changed_from_behind(cloud: SimulatorProcess, zone: ZoneClient) -> None:
+    volume = zone.create_volume(labels={"a": "1", "b": "2"})
+    cloud.relabel_volume(zone.zone, volume, {"a": None, "c": "3"})
+    cloud.relabel_volume(zone.zone, volume, {"protect": "yes"}, after_get=True)
+
+    seen = [zone.volume(volume)["labels"] for _ in range(2)]
+
+    assert seen == [{"b": "2", "c": "3"}, {"b": "2", "c": "3", "protect": "yes"}]
+
+
+def test_snapshot_is_added_from_behind(cloud: SimulatorProcess, zone: ZoneClient) -> None:
+    volume = zone.create_volume(size=3)
+
+    snapshot = cloud.add_snapshot(zone.zone, volume, "mine")
+
+    found = zone.snapshot(snapshot)
+    assert (found["name"], found["state"], found["volume-size"]) == ("mine", "created", 3)
+    assert zone.volume(volume)["block-storage-snapshots"] == [{"id": snapshot}]
+
+
 @pytest.mark.parametrize("listed", [[], [1]], ids=["none", "the second"])
 def test_list_of_zones_may_lack_some(
     cloud: SimulatorProcess, zone: ZoneClient, listed: list[int]

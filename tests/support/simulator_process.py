@@ -17,7 +17,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -240,6 +240,21 @@ class SimulatorProcess:
             instance: `instance="<uuid>"` or `instance=None` also says which instance has it.
         """
         self._send("PUT", f"volumes/{zone}/{id}", {"state": state, **instance})
+
+    def relabel_volume(
+        self, zone: str, id: str, labels: Mapping[str, str | None], *, after_get: bool = False
+    ) -> None:
+        """Add labels to a volume and remove those that are None, at one moment.
+
+        Args:
+            after_get: That moment is when a get has shown the volume and is not answered yet.
+        """
+        body = {"labels": dict(labels), "after-get": after_get}
+        self._send("PUT", f"volumes/{zone}/{id}/labels", body)
+
+    def add_snapshot(self, zone: str, volume: str, name: str) -> str:
+        """Add a snapshot of a volume, and return its UUID."""
+        return str(self._send("POST", f"snapshots/{zone}", {"volume": volume, "name": name})["id"])
 
     def snapshots(self) -> list[dict[str, Any]]:
         """Return the snapshots of all zones: the API's fields, and zone."""
