@@ -10,7 +10,7 @@ from csi_exoblock.capacity import CapacityRange, gib_ceil
 from csi_exoblock.concurrency import Deadline
 from csi_exoblock.config import ControllerSettings, Timing
 from csi_exoblock.controller.labels import Labels, PendingSize
-from csi_exoblock.controller.ledger import Entry, Ledger
+from csi_exoblock.controller.ledger import NOT_FINAL, Entry, Ledger
 from csi_exoblock.controller.quotas import (
     GIBIBYTES,
     above_largest,
@@ -87,7 +87,7 @@ class Growth:
             self._labels.require_own(volume)
             if volume.size_gib < gib_ceil(wanted.required_bytes):
                 volume = self._grow(volume, wanted, entry, deadline)
-            self._forget(volume, entry, deadline)  # an older, larger wish would come true (N1)
+            self._take_back(volume, entry, deadline)
             if not wanted.allows(volume.size_gib):
                 raise SizeOutOfRange(
                     f"volume {volume_id} has {volume.size_gib} GiB, more than the limit of "
@@ -165,6 +165,24 @@ class Growth:
             pending = PendingSize(size_gib=size_gib, since=int(now))
             self._write_label(volume, self._labels.with_pending_size(pending), entry, deadline)
         raise WrongState(f"{what}; stop or replace the pods that use it, and it grows")
+
+    def _take_back(self, volume: Volume, entry: Entry, deadline: Deadline) -> None:
+        """Remove the note of an older, larger request, which would come true at the next attach.
+
+        A refusal hinders nothing, as for every label.
+
+        Raises:
+            DriverError: It may still be there, and a retry removes it (N1).
+        """
+        if self._labels.pending_size(volume.labels) is None:
+            return
+        logs.step("removing the note of a growth")
+        try:
+            self._writer.write(volume.id, self._labels.without_pending_size(), entry, deadline)
+        except NOT_FINAL:
+            raise
+        except DriverError as error:
+            log.warning("note of a growth not removed", extra={"error": str(error)})
 
     def _forget(self, volume: Volume, entry: Entry, deadline: Deadline) -> None:
         """Remove the note of a growth, if there is one."""

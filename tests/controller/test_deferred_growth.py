@@ -12,6 +12,7 @@ import pytest
 from tests.controller.administrator import Administrator
 from tests.controller.conftest import Controller, StartController
 from tests.controller.requests import expand, publish, unpublish
+from tests.controller.waiting import as_a_sidecar_would
 from tests.support.grpc_errors import refused
 from tests.support.simulator_process import SimulatorProcess
 
@@ -209,6 +210,24 @@ def test_a_request_that_was_lowered_and_granted_forgets_the_older_one(
 
     assert truth(cloud, volume)["size"] == 2
     assert not truth(cloud, volume)["labels"].get(LABEL)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_lowered_request_is_granted_only_once_the_older_one_is_forgotten(
+    controller: Controller, cloud: SimulatorProcess, volume: str, node: str, when: str
+) -> None:  # N1: the removal of its note got no answer
+    controller.ControllerPublishVolume(publish(volume, node))
+    with refused(grpc.StatusCode.FAILED_PRECONDITION):
+        controller.ControllerExpandVolume(expand(volume, 7))
+    controller.ControllerUnpublishVolume(unpublish(volume, node))
+    cloud.add_fault(fault="drop", operation=UPDATE, when=when, count=1)
+
+    with refused(grpc.StatusCode.UNAVAILABLE):
+        controller.ControllerExpandVolume(expand(volume, 2))
+    as_a_sidecar_would(lambda: controller.ControllerExpandVolume(expand(volume, 2)))
+    controller.ControllerPublishVolume(publish(volume, node))
+
+    assert truth(cloud, volume)["size"] == 2
 
 
 def test_a_failed_resize_does_not_hinder_the_attach(
