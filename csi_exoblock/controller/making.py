@@ -21,7 +21,7 @@ from csi_exoblock.controller.quotas import (
     read_quotas,
     size_within_limits,
 )
-from csi_exoblock.controller.refusals import failed, refused
+from csi_exoblock.controller.refusals import failed, lasting, refused
 from csi_exoblock.controller.specs import CreatedVolume, VolumeSpec
 from csi_exoblock.errors import (
     ApiDenied,
@@ -108,10 +108,13 @@ class VolumeMaker:
             ended = self._ledger.send(entry, partial(create, size_gib=size_gib), deadline)
         except (ApiRejected, ApiDenied) as error:
             reason = _why_refused(error, spec, snapshot_id, size_gib, client, deadline)
-            if not (isinstance(reason, ApiRejected) and 0 < source_gib < size_gib):
-                raise reason from error
-            create = partial(create, size_gib=source_gib)
-            ended = self._restore_as_it_was(create, entry, reason, deadline)
+            smaller = None
+            if isinstance(reason, ApiRejected) and 0 < source_gib < size_gib:
+                restore = partial(create, size_gib=source_gib)
+                smaller = self._restore_as_it_was(restore, entry, deadline)
+            if smaller is None:
+                raise self._unless_there(reason, spec, client, deadline) from error
+            ended = smaller
         if ended.state is OperationState.SUCCESS and ended.reference:
             volume_id = VolumeId(zone, ended.reference)
         else:
@@ -136,19 +139,33 @@ class VolumeMaker:
         what = _what(spec, zone)
         return self._creations.take_up(what, partial(failed, what), entry, deadline)
 
+    def _unless_there(
+        self, refusal: DriverError, spec: VolumeSpec, client: ZoneClient, deadline: Deadline
+    ) -> DriverError:
+        """Return a conflict that nothing explains as a lasting one, unless the name is there (S4).
+
+        Where names are unique, another process has made the volume: a retry finds it (D11).
+        """
+        final = lasting(refusal)
+        if final is refusal:
+            return refusal
+        names = self._labels.names_for(spec)
+        if any(names & self._labels.names_of(each) for each in client.list_volumes(deadline)):
+            return OperationPending(f"{refusal}; a volume of that name has appeared; retry")
+        return final
+
     def _restore_as_it_was(
-        self,
-        create: Callable[[], Operation],
-        entry: Entry,
-        reason: ApiRejected,
-        deadline: Deadline,
-    ) -> Operation:
-        """Restore in the size of the source what may not start larger; it is resized next (S8)."""
+        self, create: Callable[[], Operation], entry: Entry, deadline: Deadline
+    ) -> Operation | None:
+        """Restore in the size of the source what may not start larger; it is resized next (S8).
+
+        Returns `None` where that is refused too: then the size was not the reason.
+        """
         logs.step("creating the volume as large as its source")
         try:
             return self._ledger.send(entry, create, deadline)
         except (ApiRejected, ApiDenied):
-            raise reason from None
+            return None
 
 
 def _source_gib(snapshot_id: SnapshotId | None, client: ZoneClient, deadline: Deadline) -> int:

@@ -12,7 +12,7 @@ from csi_exoblock.controller.creations import Creations, snapshot_kind
 from csi_exoblock.controller.labels import Labels
 from csi_exoblock.controller.ledger import Entry, Ledger
 from csi_exoblock.controller.quotas import SNAPSHOTS, exceeded, read_quotas
-from csi_exoblock.controller.refusals import failed, refused
+from csi_exoblock.controller.refusals import failed, lasting, refused
 from csi_exoblock.controller.specs import SnapshotSpec
 from csi_exoblock.errors import (
     ApiDenied,
@@ -141,7 +141,8 @@ class SnapshotTaker:
         volume = client.get_volume(spec.volume_id.uuid, deadline)
         if reason := _why_not_of(volume, _what(spec)):
             return reason
-        count = sum(each.volume_id == volume.id for each in client.list_snapshots(deadline))
+        snapshots = list(client.list_snapshots(deadline))
+        count = sum(each.volume_id == volume.id for each in snapshots)
         if count >= MOST_PER_VOLUME:
             return WrongState(
                 f"{_what(spec)}: it has {count} and may have {MOST_PER_VOLUME}; delete one"
@@ -153,7 +154,10 @@ class SnapshotTaker:
                 f"{_what(spec)}: it is attached to instance {volume.attached_to}, and the cloud "
                 f"takes no snapshot of it meanwhile; try again when no pod uses it: {refusal}"
             )
-        return refusal
+        final, names = lasting(refusal), self._labels.names_for(spec)
+        if final is not refusal and any(names & self._labels.names_of(each) for each in snapshots):
+            return OperationPending(f"{refusal}; a snapshot of that name has appeared; retry")
+        return final
 
 
 def _what(spec: SnapshotSpec) -> str:

@@ -175,7 +175,7 @@ SCENES: Mapping[str, Scene] = {
     "snapshot refused": Scene(
         (_create, _take),
         only=("asking why no snapshot was taken",),
-        fault=_refused("create-block-storage-snapshot"),
+        fault=_refused_for_good("create-block-storage-snapshot"),
     ),
     "snapshot read instead of its operation": Scene(
         (_create, _take),
