@@ -6,7 +6,7 @@ import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from csi_exoblock.metrics import Metrics
-from tests.support.metrics import Family, documented
+from tests.support.metrics import Family, documented, value
 
 pytestmark = pytest.mark.fast
 
@@ -27,6 +27,14 @@ def test_no_label_can_hold_an_id() -> None:
     labels = {label for family, _ in documented().values() for label in family.labels}
 
     assert not {label for label in labels if "volume" in label or "node" in label or "id" in label}
+
+
+def test_age_of_the_oldest_lock_of_all_that_are_watched_is_shown() -> None:  # F7
+    metrics = Metrics(CollectorRegistry())
+    for age in (3.0, 7.0, 5.0):
+        metrics.watch_holds(lambda age=age: age)  # type: ignore[misc]  # mypy guesses no type here
+
+    assert value(metrics.text(), "csi_exoblock_lock_oldest_seconds", {}) == 7.0
 
 
 def _family(metric: Counter | Gauge | Histogram) -> Family:

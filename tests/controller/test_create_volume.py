@@ -23,6 +23,7 @@ from tests.controller.requests import (
 from tests.controller.waiting import as_a_sidecar_would, wait_until_called
 from tests.support.grpc_errors import outcome, refused
 from tests.support.simulator_process import SimulatorProcess
+from tests.support.waiting import wait_until
 
 CREATE = "create-block-storage-volume"
 LIST = "list-block-storage-volumes"
@@ -495,28 +496,42 @@ def test_a_second_call_for_a_name_is_told_who_works_on_it(
     assert first.result().volume.volume_id
 
 
-def test_a_call_that_is_cancelled_leaves_its_name_free(
-    controller: Controller, cloud: SimulatorProcess, name: str
-) -> None:  # S5: at every wait, here for the operation and for the name to settle
-    cloud.set_latency("create", 30.0)
-    call = controller.CreateVolume.future(create_volume(name))
+def test_a_call_that_is_cancelled_while_it_waits_for_its_operation_leaves_its_name(
+    start_controller: StartController, cloud: SimulatorProcess, name: str
+) -> None:  # S5
+    patient = Controller(start_controller("--create-timeout", "1h").channel)
+    cloud.set_latency("create", 3600.0)
+    call = patient.CreateVolume.future(create_volume(name))
     wait_until_called(cloud, CREATE)
     call.cancel()
-    cloud.add_fault(fault="drop", operation=CREATE, when="before", count=1)
-    with refused(grpc.StatusCode.UNAVAILABLE):
-        controller.CreateVolume(create_volume(f"{name}-lost"))
-    cloud.clear_calls()
-    settling = controller.CreateVolume.future(create_volume(f"{name}-lost"))
-    wait_until_called(cloud, LIST)
-    settling.cancel()
-    (operation,) = (each for each in cloud.operations() if each["state"] == "pending")
 
+    wait_until(lambda: is_let_in(patient, name), "the name to be free")
+    (operation,) = (each for each in cloud.operations() if each["state"] == "pending")
     cloud.finish_operation(operation["zone"], operation["id"])
     cloud.set_latency("create", 0.05)
+    as_a_sidecar_would(partial(patient.CreateVolume, create_volume(name)))
 
-    for each in (name, f"{name}-lost"):
-        as_a_sidecar_would(partial(controller.CreateVolume, create_volume(each)))
-        assert len(volumes_named(cloud, each)) == 1
+    assert len(volumes_named(cloud, name)) == 1
+
+
+def test_a_call_that_is_cancelled_while_its_name_is_doubted_leaves_it(
+    start_controller: StartController, cloud: SimulatorProcess, name: str
+) -> None:  # S5, C1: a driver that has just started asks again after a while; here 200 s
+    doubtful = Controller(start_controller("--time-scale", "20").channel)
+    cloud.clear_calls()
+    call = doubtful.CreateVolume.future(create_volume(name))
+    wait_until_called(cloud, LIST)
+    call.cancel()
+
+    wait_until(lambda: is_let_in(doubtful, name), "the name to be free")
+
+    assert CREATE not in cloud.operations_called()
+
+
+def is_let_in(controller: Controller, name: str) -> bool:
+    """Return whether a call for a name gets to wait for the cloud, and not for another call."""
+    code, _ = outcome(lambda: controller.CreateVolume(create_volume(name), timeout=3.0))
+    return code == "DEADLINE_EXCEEDED"
 
 
 def test_a_restore_carries_its_source_and_is_as_large_as_asked(
@@ -529,6 +544,7 @@ def test_a_restore_carries_its_source_and_is_as_large_as_asked(
 
     (volume,) = volumes_named(cloud, name)
     assert answer.content_source.snapshot.snapshot_id == snapshot
+    assert answer.volume_context["format"] == "never"  # D1
     assert answer.capacity_bytes == 3 * GIB
     assert volume["size"] == 3
 

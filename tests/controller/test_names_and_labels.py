@@ -180,6 +180,24 @@ def test_a_bad_template_or_label_is_refused_at_create(
     assert name not in [each["name"] for each in cloud.volumes()]
 
 
+def test_a_template_fills_a_name_to_its_last_character(
+    controller: Controller, cloud: SimulatorProcess, name: str
+) -> None:  # N10
+    longest = "{{pv.name}}" + "x" * (255 - len(name))
+
+    with refused(grpc.StatusCode.INVALID_ARGUMENT, "256 characters"):
+        templated(controller, name, longest + "x")
+    assert CREATE not in cloud.operations_called()  # the cloud would refuse it as well
+    templated(controller, name, longest)
+
+    assert [len(each["name"]) for each in cloud.volumes() if each["name"].startswith(name)] == [255]
+
+
+def templated(controller: Controller, name: str, template: str) -> None:
+    parameters = {"volumeNameTemplate": template, **about(name)}
+    controller.CreateVolume(create_volume(name, parameters=parameters))
+
+
 def test_a_variable_without_a_value_says_which_flag_is_missing(
     controller: Controller, name: str
 ) -> None:

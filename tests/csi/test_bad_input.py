@@ -190,6 +190,9 @@ def _bad_capabilities() -> Iterator[tuple[str, csi_pb2.VolumeCapability]]:
     wrong = capability()
     wrong.mount.fs_type = "ntfs"
     yield "wrong-filesystem", wrong
+    group = capability()
+    group.mount.volume_mount_group = "1000"
+    yield "group", group
     oversized = capability()
     oversized.mount.mount_flags.append("x" * 5000)
     yield "oversized", oversized
@@ -261,6 +264,7 @@ def test_every_rpc_is_in_the_table_or_not_offered(driver: Driver) -> None:
         ({"labels": "exoblock/driver=mine"}, "exoblock/"),
         ({"labels": "no value"}, "no value"),
         ({"zone": "Nowhere!"}, "zone"),
+        ({"blockSize": "4096", "blocksize": "1024"}, "given twice"),
         ({"encrypted": "true"}, "encrypted"),
         ({"fsck": "sometimes"}, "fsck"),
         ({"labels": "a=" + "x" * 5000}, "parameters"),
@@ -344,6 +348,17 @@ def test_a_snapshot_that_cannot_exist_is_no_source(driver: Driver) -> None:
     code, message = call(driver, "CreateVolume", fields)
 
     assert code == "NOT_FOUND", message
+
+
+@pytest.mark.usefixtures("untouched")
+def test_a_read_only_attach_is_refused(driver: Driver) -> None:  # F15
+    rpc = "ControllerPublishVolume"
+    fields = {field: valid(field, str(driver.folder)) for field in REQUIRED[rpc]}
+
+    code, message = call(driver, rpc, {**fields, "readonly": True})
+
+    assert code == "INVALID_ARGUMENT", message
+    assert "readonly" in message
 
 
 @pytest.mark.parametrize("entries", [-1, -(2**31)])

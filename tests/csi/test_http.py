@@ -158,7 +158,10 @@ def test_a_node_that_does_not_know_itself_yet_is_alive_and_not_ready(
     start("node", "--device-dir", str(tmp_path), *endpoint.flags, *sources, ready=False)
 
     wait_until(lambda: endpoint.get("/livez") == 200)
+    until = endpoint.probes() + 4  # three without an answer would be the end
+    wait_until(lambda: endpoint.probes() >= until)
 
+    assert endpoint.get("/livez") == 200
     assert endpoint.get("/readyz") == 503
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import pathlib
 import re
 import signal
+import socket
+import stat
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import grpc
 import pytest
@@ -23,6 +27,12 @@ from tests.support.waiting import wait_until
 
 INSTANCE = "5e0f6d1c-93f4-4f0e-8d0b-0c8f6b5d2a10"
 MAIN = "csi_exoblock.__main__"
+REPOSITORY = pathlib.Path(__file__).parents[2]
+
+# RFC 9113: how a client begins, and the head of a ping, to which its 8 bytes are added.
+HTTP_2 = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
+PING = bytes([0, 0, 8, 6, 0, 0, 0, 0, 0])
+PINGED, HANGING_UP = 6, 7
 
 KEY = {"EXOSCALE_API_KEY": "k", "EXOSCALE_API_SECRET": "s"}
 
@@ -85,6 +95,7 @@ print("all seen")
         (["node", "--registration-path", "reg.sock"], "'reg.sock'"),
         (["node", "--zone", "ch-gva-2"], "--instance-id"),
         (["node", "--instance-id", "7"], "7"),
+        (["node", "--metrics-cert-file", "/tls.crt"], "go together"),
         (["node", "--volume-attach-limit", "2", "--reserved-volume-attachments", "2"], "reserved"),
     ],
 )
@@ -278,6 +289,29 @@ def test_a_socket_whose_path_is_too_long_is_refused_by_name(tmp_path: pathlib.Pa
     assert f"bytes in a socket's path: '{deep}/csi.sock'" in done.stderr.splitlines()[-1]
 
 
+def test_the_socket_is_for_owner_and_group_alone(start: Start) -> None:  # F14
+    driver = start("controller")
+
+    assert stat.S_IMODE(driver.socket.stat().st_mode) == 0o660
+    assert umask_of(driver.pid) == umask_of(os.getpid())  # files that come later are as ever
+
+
+def test_a_sidecar_that_pings_while_it_waits_stays_connected(start: Start) -> None:  # S27
+    """By default gRPC hangs up after three; sidecars exit when their connection ends."""
+    driver = start("controller")
+
+    with socket.socket(socket.AF_UNIX) as sidecar:
+        sidecar.settimeout(LIMIT_SECONDS)
+        sidecar.connect(str(driver.socket))
+        sidecar.sendall(HTTP_2)
+        for number in range(10):
+            sidecar.sendall(PING + number.to_bytes(8, "big"))
+        answers = (kind for kind in frames(sidecar) if kind in (PINGED, HANGING_UP))
+        answered = list(itertools.islice(answers, 10))
+
+    assert answered == 10 * [PINGED]
+
+
 def test_what_is_no_socket_is_left_alone(tmp_path: pathlib.Path) -> None:
     file = tmp_path / "precious"
     file.write_text("data")
@@ -359,7 +393,7 @@ def test_an_unexpected_error_is_unavailable_counted_and_leaves_its_trace(
 ) -> None:  # section 7: any exception without a row
     (tmp_path / "sitecustomize.py").write_text(BREAKS_DELETE)
     endpoint = Endpoint()
-    driver = start("controller", *endpoint.flags, PYTHONPATH=str(tmp_path))
+    driver = start("controller", *endpoint.flags, PYTHONPATH=first_imported(tmp_path))
     controller = csi_pb2_grpc.ControllerStub(driver.channel)
     volume = controller.CreateVolume(create_volume("undeletable")).volume.volume_id
 
@@ -379,7 +413,7 @@ def test_a_thread_that_dies_leaves_a_line_like_any_other(
 ) -> None:
     (tmp_path / "sitecustomize.py").write_text(STARTS_A_DOOMED_THREAD)
 
-    driver = start("controller", PYTHONPATH=str(tmp_path))
+    driver = start("controller", PYTHONPATH=first_imported(tmp_path))
 
     lines = [json.loads(line) for line in driver.log.read_text().splitlines()]
     (dead,) = [line for line in lines if line["message"] == "thread died"]
@@ -426,6 +460,24 @@ def then(**settings):
     return lines
 logs.configure = then
 """
+
+
+def umask_of(pid: int) -> str:
+    status = pathlib.Path(f"/proc/{pid}/status").read_text()
+    return status.partition("Umask:")[2].split()[0]
+
+
+def frames(connection: socket.socket) -> Iterator[int]:
+    """Yield the kinds of the frames that come, until the other side hangs up."""
+    with connection.makefile("rb") as stream:
+        while head := stream.read(9):
+            stream.read(int.from_bytes(head[:3], "big"))
+            yield head[3]
+
+
+def first_imported(folder: pathlib.Path) -> str:
+    """Return where Python finds the folder's sitecustomize, and then the driver under test."""
+    return os.pathsep.join([str(folder), str(REPOSITORY)])
 
 
 def create_volume(name: str) -> csi_pb2.CreateVolumeRequest:

@@ -66,6 +66,20 @@ def test_kubelet_is_told_name_and_socket(plugin: DriverProcess, socket: pathlib.
     assert "registered with kubelet" in plugin.log.read_text()
 
 
+def test_kubelet_is_told_its_own_path_of_a_socket_in_a_container(
+    folder: pathlib.Path, socket: pathlib.Path, tmp_path: pathlib.Path
+) -> None:  # N18, F4: the plugin's folder is mounted as /csi or the like
+    flags = ("--instance-id", INSTANCE, "--zone", "ch-gva-2", "--kubelet-path", str(tmp_path))
+    with start(folder, socket, *flags):
+        wait_until(socket.is_socket)
+
+        with grpc.insecure_channel(f"unix:{socket}") as channel:
+            kubelet = pluginregistration_pb2_grpc.RegistrationStub(channel)
+            info = kubelet.GetInfo(pluginregistration_pb2.InfoRequest())
+
+    assert info.endpoint == f"{tmp_path}/plugins/{NAME}/csi.sock"
+
+
 def test_a_refusal_is_logged_and_the_plugin_stays(
     plugin: DriverProcess, socket: pathlib.Path
 ) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+import pathlib
+from uuid import uuid4
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -12,6 +15,7 @@ from csi_exoblock.config import Timing
 from csi_exoblock.errors import CommandFailed
 from csi_exoblock.host.commands import Commands
 from csi_exoblock.metrics import Metrics
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture(params=["pidfd", "no pidfd"])
@@ -35,9 +39,13 @@ def test_an_end_that_was_not_expected_is_an_error_with_the_last_words(commands: 
 
 
 @pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning")  # on purpose
-def test_a_command_that_hangs_is_killed(commands: Commands) -> None:
-    with pytest.raises(CommandFailed, match="did not end"):
-        commands.run("sleep", "60")
+def test_a_command_that_hangs_is_killed_with_all_that_it_began(commands: Commands) -> None:
+    for_long = f"600.{uuid4().int}"  # seconds that no other process sleeps
+
+    with pytest.raises(CommandFailed, match="did not end within"):
+        commands.run("sh", "-c", f"sleep {for_long} & sleep {for_long}")
+
+    wait_until(lambda: not living(for_long), "the end of both", seconds=30)
 
 
 def test_a_command_that_kills_itself_says_by_what(commands: Commands) -> None:
@@ -75,6 +83,16 @@ def test_a_command_for_which_there_are_no_descriptors_leaves_none_open(
 
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(made[0])
+
+
+def living(argument: str) -> list[str]:
+    """Return the processes with an argument like that; one that is dead has none."""
+    found = []
+    for process in pathlib.Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            if argument in (process / "cmdline").read_text():
+                found.append(process.name)
+    return found
 
 
 def _refuse(pid: int, flags: int = 0) -> int:
