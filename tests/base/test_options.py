@@ -202,7 +202,7 @@ def test_encryption_that_is_not_asked_for_is_no_error() -> None:
 )
 def test_only_the_provisioners_volumes_and_those_that_say_so_are_formatted(
     attributes: dict[str, str], policy: FormatPolicy
-) -> None:
+) -> None:  # D1, F8: a volume of the vendor's driver has no attribute of this one
     assert VolumeContext.parse(attributes).format is policy
 
 

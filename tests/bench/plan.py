@@ -14,6 +14,7 @@ class Plan:
         lifecycles: How many lives at each latency of the cloud's operations, in seconds.
         bursts: How many bursts at each latency.
         burst_size, storm_size: Creates at once; claims at once, through the sidecars' workers.
+        crowd_size: Volumes that are all expanded at once, or of which all get a snapshot.
         zone_sizes: Volumes that the zone of a burst holds, growing.
         throttled: Claims at once for each limit of API calls a second.
         node_lives, node_lives_watched: Lives of a volume on the node, for each file system, that
@@ -27,6 +28,7 @@ class Plan:
     bursts: tuple[tuple[float, int], ...] = ((0.3, 5), (2.0, 5))
     burst_size: int = 100
     storm_size: int = 500
+    crowd_size: int = 500
     zone_of_burst: int = 1000
     zone_sizes: tuple[int, ...] = (0, 1000, 10_000)
     zone_bursts: int = 5
@@ -53,6 +55,7 @@ QUICK = Plan(
     bursts=((0.3, 1),),
     burst_size=5,
     storm_size=8,
+    crowd_size=8,
     zone_of_burst=10,
     zone_sizes=(0, 20),
     zone_bursts=1,

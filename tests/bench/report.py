@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 from tests.bench.figures import Goal, table
+from tests.bench.misses import missed
 
 _DRAWN = frozenset({"typical", "shown"})
 
@@ -126,6 +127,9 @@ class Report:
                 for goal in self.goals()
             ),
         )
+        for goal, reason in missed(self.goals()):
+            yield f"Missed: {goal.what}: {reason or 'nobody knows why'}."
+            yield ""
         for section in self.sections.values():
             yield from section.markdown()
 

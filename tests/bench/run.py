@@ -10,7 +10,7 @@ import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 
-from tests.bench import burst, churn, lifecycle, node, starts, storm
+from tests.bench import burst, churn, crowds, lifecycle, node, starts, storm
 from tests.bench.plan import QUICK, WHOLE
 from tests.bench.report import Conditions, Report, Section
 from tests.bench.stage import Stage
@@ -20,6 +20,7 @@ SECTIONS: Mapping[str, Callable[[Stage], Section]] = {
     "burst": burst.measure,
     "zones": burst.measure_zones,
     "storm": storm.measure,
+    "crowds": crowds.measure,
     "churn": churn.measure,
     "node": node.measure,
     "node-memory": churn.measure_node,

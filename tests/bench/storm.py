@@ -172,17 +172,13 @@ class Sidecars:
                 self.stop()
                 raise
 
-    def _live(self, name: str, provisioner: Workers, attacher: Workers) -> None:
-        node_id = next(self._node_ids)
-        create, delete = self._controller.CreateVolume, self._controller.DeleteVolume
-        attach = self._controller.ControllerPublishVolume
-        detach = self._controller.ControllerUnpublishVolume
-        volume_id = self._repeat(provisioner, create, csi.create_volume(name)).volume.volume_id
-        self._repeat(attacher, attach, csi.publish(volume_id, node_id))
-        self._repeat(attacher, detach, csi.unpublish(volume_id, node_id))
-        self._repeat(provisioner, delete, csi.delete_volume(volume_id))
+    def insist(self, workers: Workers, send: Any, request: Any) -> Any:
+        """Have one of a sidecar's workers make a call, again while it may still be running.
 
-    def _repeat(self, workers: Workers, send: Any, request: Any) -> Any:
+        Raises:
+            grpc.RpcError: It failed for good.
+            grpc.FutureCancelledError: The sidecars were stopped.
+        """
         rpc = type(request).__name__.removesuffix("Request")
         pause = FIRST_RETRY_SECONDS
         while True:
@@ -195,6 +191,16 @@ class Sidecars:
             if cast(grpc.Call, failure).code() not in _NOT_FINAL or self._stopped.wait(pause):
                 raise failure
             pause = min(2 * pause, LONGEST_RETRY_SECONDS)
+
+    def _live(self, name: str, provisioner: Workers, attacher: Workers) -> None:
+        node_id = next(self._node_ids)
+        create, delete = self._controller.CreateVolume, self._controller.DeleteVolume
+        attach = self._controller.ControllerPublishVolume
+        detach = self._controller.ControllerUnpublishVolume
+        volume_id = self.insist(provisioner, create, csi.create_volume(name)).volume.volume_id
+        self.insist(attacher, attach, csi.publish(volume_id, node_id))
+        self.insist(attacher, detach, csi.unpublish(volume_id, node_id))
+        self.insist(provisioner, delete, csi.delete_volume(volume_id))
 
     def _call(self, send: Any, request: Any) -> tuple[Any, float, grpc.RpcError | None]:
         began = time.perf_counter()

@@ -90,7 +90,7 @@ def test_the_pictures_are_drawings_that_the_page_shows(folder: pathlib.Path) -> 
         assert len(list(drawing.iter("{http://www.w3.org/2000/svg}rect"))) > 10
 
 
-@pytest.mark.parametrize("section", ["burst", "storm"])
+@pytest.mark.parametrize("section", ["burst", "storm", "crowds"])
 def test_ctrl_c_leaves_no_process_and_no_report(tmp_path: pathlib.Path, section: str) -> None:
     with benchmark("--only", section, "--to", str(tmp_path / "report")) as process:
         assert process.stdout is not None

@@ -57,7 +57,7 @@ def test_create_costs_a_list_a_post_and_polls(
 
 def test_creates_at_once_share_their_lists(
     controller: Controller, cloud: SimulatorProcess, name: str
-) -> None:  # S20
+) -> None:  # S20, S21
     names = [f"{name}-{number}" for number in range(20)]
     cloud.add_fault(fault="delay", operation=LIST, seconds=0.3)
 

@@ -246,7 +246,7 @@ def test_a_flag_wins_over_the_environment(start: Start) -> None:
 )
 def test_the_topology_key_is_the_driver_name_s_for_ever(
     start: Start, shared_cloud: SimulatorProcess, name: str, key: str
-) -> None:  # S12
+) -> None:  # S12, F8: with the vendor's name it is the key of the vendor's volumes
     zone = shared_cloud.zones[0]
     identity = ("--instance-id", INSTANCE, "--zone", zone)
     driver = start("all", "--driver-name", name, *identity)
