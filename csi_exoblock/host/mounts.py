@@ -124,7 +124,9 @@ class Mounts:
             WrongState: The file system is damaged.
         """
         options = ("-o", ",".join(flags)) if flags else ()
-        argv = ("mount", "-t", filesystem, *options, str(device), str(path))
+        # Without -w a disk that refuses writes is mounted read-only, which counts as success (D7).
+        writing = () if "ro" in flags else ("-w",)
+        argv = ("mount", *writing, "-t", filesystem, *options, str(device), str(path))
         with KernelLog() as kernel:
             ended = self._commands.run(*argv, allowed=(0, _MOUNT_FAILED))
             if ended.exit_code == 0:

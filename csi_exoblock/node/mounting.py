@@ -13,6 +13,7 @@ from csi_exoblock.host.exclusive import holding_volume
 from csi_exoblock.host.growing import Grower
 from csi_exoblock.host.mountpoints import make_folder
 from csi_exoblock.host.mounts import Mounts, real_path
+from csi_exoblock.host.readonly import is_read_only
 from csi_exoblock.host.twins import Twins
 from csi_exoblock.model import AccessMode, Filesystem, MountAccess, VolumeId
 from csi_exoblock.options import mount_flags
@@ -130,6 +131,8 @@ class VolumeMounter:
         access: MountAccess,
         deadline: Deadline,
     ) -> None:
+        if not wants_read_only(access):
+            refuse_write_protected(volume_id, device)
         try:
             self._mounts.mount(device.path, path, access.filesystem, flags_of(access))
         except WrongState as error:
@@ -141,7 +144,7 @@ class VolumeMounter:
             raise
         logs.step("stage: proving what is mounted")
         try:
-            self._prove(volume_id, device, path)
+            self._prove(volume_id, device, path, writing=not wants_read_only(access))
         except DriverError:
             self._unmount(path, deadline)
             raise
@@ -167,8 +170,15 @@ class VolumeMounter:
         except WrongState as error:  # would be final, and a mount is left (D5)
             raise HostError(str(error)) from error
 
-    def _prove(self, volume_id: VolumeId, device: BlockDevice, path: Path) -> None:
-        """Return if what is mounted is the volume's disk, which is still the one found (D2)."""
+    def _prove(
+        self, volume_id: VolumeId, device: BlockDevice, path: Path, *, writing: bool
+    ) -> None:
+        """Prove that the volume's disk is mounted, still the one found, for writing if asked.
+
+        Raises:
+            HostError: Another disk is mounted, or the volume has another one now (D2).
+            WrongState: The kernel has mounted for reading what was to be written (D7).
+        """
         layers = self._mounts.at(path)
         mounted = layers[-1].device if layers else None
         now = self._devices.present(volume_id.uuid)
@@ -177,6 +187,21 @@ class VolumeMounter:
                 f"volume {volume_id}: device {mounted} is mounted at {path}, but the volume's disk "
                 f"is {now.number}; it is unmounted again"
             )
+        if writing and not layers[-1].writable:
+            raise WrongState(
+                f"volume {volume_id}: the kernel mounts its file system for reading only, so it is "
+                "unmounted again; the kernel's log says why; ask for it with the mount option ro"
+            )
+
+
+def refuse_write_protected(volume_id: VolumeId, device: BlockDevice) -> None:
+    """Raise WrongState unless the device takes writes (D7)."""
+    if is_read_only(device):
+        raise WrongState(
+            f"volume {volume_id}: its disk {device.path} is write-protected on this node, so it "
+            f"can't be used for writing; if nobody wants that, run blockdev --setrw {device.path} "
+            "there, otherwise mount it with the option ro"
+        )
 
 
 def wants_read_only(access: MountAccess) -> bool:

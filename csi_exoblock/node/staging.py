@@ -17,7 +17,12 @@ from csi_exoblock.host.liveness import Liveness
 from csi_exoblock.host.mounts import Mount, Mounts
 from csi_exoblock.host.writeback import WriteBack
 from csi_exoblock.model import Access, BlockAccess, MountAccess, VolumeId
-from csi_exoblock.node.mounting import VolumeMounter, flags_of, wants_read_only
+from csi_exoblock.node.mounting import (
+    VolumeMounter,
+    flags_of,
+    refuse_write_protected,
+    wants_read_only,
+)
 from csi_exoblock.node.release import Release
 from csi_exoblock.node.repair import Repair
 from csi_exoblock.node.territory import Territory
@@ -143,6 +148,8 @@ class Staging:
             return
         logs.step("stage: looking for a frozen file system")
         self._release.recover_frozen(volume_id, device, deadline)
+        if not wants_read_only(access):
+            refuse_write_protected(volume_id, device)
         logs.step("stage: probing")
         formatted = self._prepare(volume_id, device, access, context, deadline)
         self._remember(volume_id, access, context)
@@ -265,7 +272,8 @@ def _compare(volume_id: VolumeId, mount: Mount, device: BlockDevice, access: Mou
         for what, found, asked in (
             ("the device", mount.device, device.number),
             ("the file system", mount.filesystem, str(access.filesystem)),
-            ("read-only", mount.read_only, wants_read_only(access)),
+            # The other way round it may have been left so, and is mounted again unless it is used.
+            ("read-only", mount.read_only, mount.read_only or wants_read_only(access)),
         )
         if found != asked
     ]
