@@ -162,6 +162,16 @@ def test_detach_without_a_node_detaches_from_wherever_it_is(
     assert instance_of(cloud, volume) is None
 
 
+def test_a_node_that_cannot_be_detaches_the_volume_from_nowhere(
+    controller: Controller, cloud: SimulatorProcess, volume: str, node: str
+) -> None:  # S2, D3: no node is what an empty field names, not one that means nothing
+    controller.ControllerPublishVolume(publish(volume, node))
+
+    controller.ControllerUnpublishVolume(unpublish(volume, "no-id"))
+
+    assert DETACH not in cloud.operations_called()
+
+
 def test_a_volume_attached_elsewhere_is_refused_by_name(
     controller: Controller, cloud: SimulatorProcess, volume: str, node: str
 ) -> None:  # D3, F11

@@ -319,6 +319,7 @@ def test_what_is_no_socket_is_left_alone(tmp_path: pathlib.Path) -> None:
     done = run("node", "--endpoint", f"unix://{file}")
 
     assert done.returncode != 0
+    assert f"is in the way and no socket: '{file}'" in done.stderr.splitlines()[-1]
     assert file.read_text() == "data"
 
 
