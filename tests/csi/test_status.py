@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from grpc import StatusCode
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from csi_exoblock.csi.status import code_of, explain, message_of
@@ -33,7 +33,11 @@ def test_refusal_that_nothing_explains_has_the_code_of_its_http_status(
     assert code_of(ApiRejected("no", http_status=http_status)) is code
 
 
-@given(st.text(max_size=1500))
+@given(st.text("ax é€", max_size=1500))
+@example("a" * 1000)
+@example("é" * 600)
+@example("€" * 400)
+@example("x€" * 300)
 def test_message_fits_where_sidecars_store_it(text: str) -> None:  # F11
     message = message_of(text)
 

@@ -320,4 +320,20 @@ BREAKS = (
         rules="N18",
         tests=(f"{_REGISTRATION}::test_a_refusal_is_logged_and_the_plugin_stays",),
     ),
+    Break(
+        name="message-is-longer-than-a-sidecar-stores",
+        file="csi/status.py",
+        before="_MESSAGE_BYTES = 999",
+        after="_MESSAGE_BYTES = 1100",
+        rules="F11",
+        tests=_STATUS,
+    ),
+    Break(
+        name="message-is-cut-within-a-letter",
+        file="csi/status.py",
+        before='decode(errors="ignore")',
+        after='decode(errors="replace")',
+        rules="F11",
+        tests=_STATUS,
+    ),
 )
