@@ -328,6 +328,44 @@ def test_every_error_of_a_detach_is_worth_a_retry(
     assert instance_of(cloud, volume) is None
 
 
+@pytest.mark.parametrize("state", ["creating", "snapshotting"])
+def test_a_volume_that_is_busy_is_attached_once_that_has_ended(
+    controller: Controller, cloud: SimulatorProcess, volume: str, node: str, state: str
+) -> None:  # S4, S18
+    cloud.set_volume_state(*parts(volume), state)
+    cloud.clear_calls()
+
+    with refused(grpc.StatusCode.ABORTED, volume, state):
+        controller.ControllerPublishVolume(publish(volume, node))
+
+    assert ATTACH not in cloud.operations_called()
+    cloud.set_volume_state(*parts(volume), "detached")
+    controller.ControllerPublishVolume(publish(volume, node))
+    assert instance_of(cloud, volume) == node.split("/")[1]
+
+
+@pytest.mark.parametrize("kind", ["attach", "detach"])
+def test_a_call_ends_when_its_flag_says_and_the_next_one_joins(
+    start_controller: StartController, cloud: SimulatorProcess, volume: str, node: str, kind: str
+) -> None:  # S3: whatever time the sidecar gives it
+    limited = Controller(start_controller(f"--{kind}-timeout", "10s").channel)  # 1 s here
+    call, request = limited.ControllerPublishVolume, publish(volume, node)
+    if kind == "detach":
+        call(request)
+        call, request = limited.ControllerUnpublishVolume, unpublish(volume, node)
+    cloud.set_latency(kind, 3600.0)
+    cloud.clear_calls()
+
+    with refused(grpc.StatusCode.DEADLINE_EXCEEDED):
+        call(request)
+    (pending,) = (each for each in cloud.operations() if each["state"] == "pending")
+    cloud.finish_operation(pending["zone"], pending["id"])
+    as_a_sidecar_would(lambda: call(request))
+
+    cloud.set_latency(kind, 0.05)
+    assert cloud.operations_called().count({"attach": ATTACH, "detach": DETACH}[kind]) == 1
+
+
 # What stays on the way
 
 

@@ -267,6 +267,41 @@ def test_the_source_can_be_deleted_though_a_clone_left_its_snapshot(
     assert snapshots_of(cloud, volume) == []
 
 
+def test_a_source_takes_only_the_snapshots_with_it_that_were_taken_of_it(
+    controller: Controller, cloud: SimulatorProcess, volume: str, name: str
+) -> None:  # N6: another clone may just be made from the others
+    other = controller.CreateVolume(create_volume(f"{name}-other")).volume.volume_id
+    rule = cloud.add_fault(fault="refuse", operation=DELETE_SNAPSHOT, status=409)
+    for source in (volume, other):
+        controller.CreateVolume(clone(f"{name}-of-{source}", source))
+    cloud.remove_fault(rule)
+
+    controller.DeleteVolume(delete_volume(other))
+
+    assert snapshots_of(cloud, other) == []
+    assert len(snapshots_of(cloud, volume)) == 1
+
+
+def test_a_temporary_snapshot_of_another_driver_is_not_touched(
+    controller: Controller,
+    start_controller: StartController,
+    cloud: SimulatorProcess,
+    volume: str,
+    name: str,
+) -> None:  # N6, D12: it may be needed there still
+    another = start_controller("--driver-name", "another.csi.example.com")
+    rule = cloud.add_fault(fault="refuse", operation=DELETE_SNAPSHOT, status=409)
+    request = clone(name, volume)
+    as_a_sidecar_would(lambda: Controller(another.channel).CreateVolume(request))
+    cloud.remove_fault(rule)
+    another.stop()
+    (theirs,) = snapshots_of(cloud, volume)
+
+    controller.DeleteVolume(delete_volume(volume))
+
+    assert theirs["id"] in [each["id"] for each in cloud.snapshots()]
+
+
 def test_a_users_snapshot_is_not_touched(
     controller: Controller, cloud: SimulatorProcess, volume: str, name: str
 ) -> None:
@@ -369,6 +404,25 @@ def test_a_snapshot_of_unknown_age_is_not_swept_at_first_sight(
     called = [each.operation for each in cloud.calls() if each.zone == left["zone"]]
     before = called[: called.index(DELETE_SNAPSHOT)]
     assert before.count(LIST_SNAPSHOTS) >= 3  # the first at start, then two sweeps
+
+
+def test_a_young_snapshot_is_not_swept(
+    start_controller: StartController, cloud: SimulatorProcess, volume: str, name: str
+) -> None:  # N6: another process may just make a clone from it
+    cloud.add_fault(fault="refuse", operation=DELETE_SNAPSHOT, status=409, count=1)
+    Controller(start_controller().channel).CreateVolume(clone(name, volume))
+    (left,) = snapshots_of(cloud, volume)
+    body = json.dumps({"block-storage-snapshots": [{**left, "created-at": "2999-01-01T00:00:00Z"}]})
+    cloud.add_fault(fault="garbage", operation=LIST_SNAPSHOTS, zone=left["zone"], body=body)
+    cloud.clear_calls()
+
+    hurried = start_controller("--time-scale", "0.0005")  # an hour in 1.8 s
+    wait_until_called(
+        cloud, LIST_SNAPSHOTS, times=3 * len(cloud.zones)
+    )  # at start, then two sweeps
+
+    hurried.stop()
+    assert DELETE_SNAPSHOT not in cloud.operations_called()
 
 
 def test_cloning_can_be_switched_off(

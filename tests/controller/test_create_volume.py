@@ -371,6 +371,23 @@ def test_a_failed_operation_leaves_nothing_behind(
     assert not volumes_named(cloud, name)
 
 
+def test_what_a_failed_create_left_is_kept_where_an_instance_has_it(
+    controller: Controller, cloud: SimulatorProcess, name: str, node: str
+) -> None:  # D12: who attached it may have written to it
+    cloud.set_latency("create", 3600.0)
+    call = controller.CreateVolume.future(create_volume(name))
+    wait_until_called(cloud, CREATE)
+    (made,) = volumes_named(cloud, name)
+    (begun,) = (each for each in cloud.operations() if each["state"] == "pending")
+    cloud.finish_operation(begun["zone"], begun["id"], state="failure", reason="fault")
+    cloud.set_volume_state(begun["zone"], made["id"], "error", instance=node.split("/")[1])
+    cloud.set_latency("create", 0.05)
+
+    call.exception()
+
+    assert "delete-block-storage-volume" not in cloud.operations_called()
+
+
 def test_an_operation_that_failed_after_its_effect_counts_as_done(
     controller: Controller, cloud: SimulatorProcess, name: str
 ) -> None:  # first rule of the error table: explain by looking

@@ -299,6 +299,19 @@ def test_a_volume_on_a_stopped_instance_grows_at_once(
     assert UPDATE not in cloud.operations_called()
 
 
+def test_a_volume_whose_instance_is_gone_grows_at_once(
+    controller: Controller, cloud: SimulatorProcess, volume: str, node: str
+) -> None:  # N2, S1: the reference is stale, so nobody uses the volume
+    cloud.set_mode("resize-attached", "accepted")
+    controller.ControllerPublishVolume(publish(volume, node))
+    cloud.add_fault(fault="refuse", operation="get-instance", status=404)
+
+    controller.ControllerExpandVolume(expand(volume, 2))
+
+    assert truth(cloud, volume)["size"] == 2
+    assert UPDATE not in cloud.operations_called()
+
+
 def split(node_id: str) -> tuple[str, str]:
     zone, uuid = node_id.split("/")
     return zone, uuid

@@ -80,6 +80,49 @@ def test_an_attached_volume_is_neither_deleted_nor_detached(
     assert not {DELETE, DETACH} & set(cloud.operations_called())
 
 
+@pytest.mark.parametrize("state", ["attaching", "attached", "detaching"])
+def test_a_volume_that_is_in_use_by_its_state_alone_is_kept(
+    controller: Controller, cloud: SimulatorProcess, volume: str, state: str
+) -> None:  # D12: the API may not say yet, or not any more, which instance has it
+    zone, uuid = volume.split("/")
+    cloud.set_volume_state(zone, uuid, state)
+    cloud.clear_calls()
+
+    with refused(grpc.StatusCode.FAILED_PRECONDITION, volume, state):
+        controller.DeleteVolume(delete_volume(volume))
+
+    assert DELETE not in cloud.operations_called()
+
+
+def test_a_broken_volume_that_an_instance_has_is_kept(
+    controller: Controller, cloud: SimulatorProcess, volume: str, node: str
+) -> None:  # D12: whatever its state is, somebody's pod may read it
+    zone, uuid = volume.split("/")
+    cloud.set_volume_state(zone, uuid, "error", instance=node.split("/")[1])
+    cloud.clear_calls()
+
+    with refused(grpc.StatusCode.FAILED_PRECONDITION, volume, node.split("/")[1]):
+        controller.DeleteVolume(delete_volume(volume))
+
+    assert DELETE not in cloud.operations_called()
+
+
+@pytest.mark.parametrize("status", ["400", "409"])
+def test_a_volume_that_is_busy_is_deleted_once_that_has_ended(
+    controller: Controller, cloud: SimulatorProcess, volume: str, status: str
+) -> None:  # S4: INVALID_ARGUMENT would say that it never can be
+    zone, uuid = volume.split("/")
+    cloud.set_volume_state(zone, uuid, "snapshotting")
+    cloud.add_fault(fault="refuse", operation=DELETE, status=int(status), count=1)
+
+    with refused(grpc.StatusCode.ABORTED, volume, "snapshotting"):
+        controller.DeleteVolume(delete_volume(volume))
+    cloud.set_volume_state(zone, uuid, "detached")
+    controller.DeleteVolume(delete_volume(volume))
+
+    assert volume not in ids(cloud)
+
+
 def test_a_protected_volume_is_kept(
     controller: Controller, cloud: SimulatorProcess, volume: str, administrator: Administrator
 ) -> None:  # D12

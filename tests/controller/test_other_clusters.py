@@ -104,6 +104,17 @@ def test_a_controller_without_a_cluster_changes_no_clusters_things(
     assert [each for each in cloud.operations_called() if each.startswith(WRITES)] == []
 
 
+def test_anothers_snapshot_is_not_taken_for_one_of_its_name(
+    mine: Controller, cloud: SimulatorProcess, theirs: Theirs, name: str
+) -> None:  # D11, S18: a restore from it would be a restore of what others wrote
+    request = create_snapshot(f"{name}-snapshot", theirs.volume)
+
+    with refused(grpc.StatusCode.ALREADY_EXISTS, theirs.snapshot, "another cluster"):
+        as_a_sidecar_would(lambda: mine.CreateSnapshot(request))
+
+    assert [each for each in cloud.operations_called() if each.startswith(WRITES)] == []
+
+
 def test_what_is_inherited_is_changed_and_deleted(
     heir: Controller, cloud: SimulatorProcess, theirs: Theirs
 ) -> None:  # D12: a cluster that was rebuilt keeps its volumes

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -69,9 +70,10 @@ def make_transport(metrics: Metrics) -> Iterator[MakeTransport]:
         keyring: Keyring | None = None,
         proxy: Proxy | None = None,
         paces: Paces | None = None,
+        ca_file: Path | None = None,
     ) -> Transport:
         transport = Transport(
-            session=open_session(user_agent=USER_AGENT, ca_file=None),
+            session=open_session(user_agent=USER_AGENT, ca_file=ca_file),
             keyring=keyring or Keyring(CREDENTIALS, None, timing=timing),
             proxy=proxy or Proxy(None, ""),
             paces=paces or Paces(timing=timing, most_per_second=math.inf),

@@ -203,6 +203,38 @@ def test_server_without_a_trusted_certificate_is_told_nothing(
     assert caught.value.may_have_effect is False
 
 
+@pytest.fixture
+def breaking_tls() -> Iterator[str]:
+    """A server that everybody trusts, whose TLS breaks once it has read a request."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(CERTIFICATE)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def read_and_break() -> None:
+            connection, _ = listener.accept()
+            encrypted = context.wrap_socket(connection, server_side=True)
+            encrypted.recv(1)
+            with socket.socket(fileno=encrypted.detach()) as plain:
+                plain.sendall(b"HTTP/1.1 502 Bad Gateway\r\n\r\n")
+
+        thread = threading.Thread(target=read_and_break)
+        thread.start()
+        yield f"https://127.0.0.1:{listener.getsockname()[1]}"
+        thread.join()
+
+
+def test_write_whose_tls_breaks_while_its_answer_is_awaited_may_have_an_effect(
+    breaking_tls: str, make_transport: MakeTransport
+) -> None:  # C1: not each error of TLS is one of the handshake
+    transport = make_transport(ca_file=CERTIFICATE)
+    sent = Request(operation="op", method="POST", url=breaking_tls, zone="z", subject="volume z/1")
+
+    with pytest.raises(ApiUnavailable, match=r"no answer.*SSL") as caught:
+        transport.send(sent, read_id, Deadline(LONG_SECONDS))
+
+    assert caught.value.may_have_effect is True
+
+
 @pytest.mark.parametrize(
     "silence",
     [Hold(threading.Event()), Trickle(), DripHeaders(), DripHeaders(b"HTTP/1.1 1")],
