@@ -11,6 +11,7 @@ from uuid import uuid4
 import grpc
 import pytest
 
+from csi_exoblock.pb import csi_pb2
 from tests.controller.administrator import Administrator
 from tests.controller.conftest import Controller, StartController
 from tests.controller.requests import (
@@ -497,6 +498,17 @@ def test_a_driver_that_has_read_no_list_yet_says_nothing_final(
     as_a_sidecar_would(lambda: hurried.CreateVolume(create_volume(name)))
 
     assert len(volumes_named(cloud, name)) == 1
+
+
+def test_a_refused_read_just_after_a_start_is_not_final(
+    start_controller: StartController, cloud: SimulatorProcess, name: str
+) -> None:  # C1: its predecessor may have sent the creation a moment ago
+    young = Controller(start_controller("--time-scale", "10").channel)  # it doubts for 100 s
+    young.ListVolumes(csi_pb2.ListVolumesRequest())
+    cloud.add_fault(fault="refuse", operation=LIST, status=403)
+
+    with refused(grpc.StatusCode.UNAVAILABLE, "outcome not known yet"):
+        young.CreateVolume(create_volume(name))
 
 
 def test_a_second_call_for_a_name_is_told_who_works_on_it(

@@ -106,5 +106,13 @@ def test_what_nobody_continues_is_not_kept() -> None:  # S21: ten lists of 10,00
         pages.page(list, 1, token)
 
 
+def test_a_page_that_is_too_old_is_not_continued() -> None:  # S20
+    pages = Pages[int](-1.0)
+    token = pages.page(lambda: [1, 2, 3], 1, "").next_token
+
+    with pytest.raises(InvalidToken, match="too old"):
+        pages.page(list, 1, token)
+
+
 class Thing:
     """Something that is listed."""
