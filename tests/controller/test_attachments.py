@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import grpc
@@ -349,18 +351,19 @@ def test_a_call_ends_when_its_flag_says_and_the_next_one_joins(
     start_controller: StartController, cloud: SimulatorProcess, volume: str, node: str, kind: str
 ) -> None:  # S3: whatever time the sidecar gives it
     limited = Controller(start_controller(f"--{kind}-timeout", "10s").channel)  # 1 s here
-    call, request = limited.ControllerPublishVolume, publish(volume, node)
+    attach = partial(limited.ControllerPublishVolume, publish(volume, node))
+    detach = partial(limited.ControllerUnpublishVolume, unpublish(volume, node))
     if kind == "detach":
-        call(request)
-        call, request = limited.ControllerUnpublishVolume, unpublish(volume, node)
+        attach()
+    call: Callable[[], object] = attach if kind == "attach" else detach
     cloud.set_latency(kind, 3600.0)
     cloud.clear_calls()
 
     with refused(grpc.StatusCode.DEADLINE_EXCEEDED):
-        call(request)
+        call()
     (pending,) = (each for each in cloud.operations() if each["state"] == "pending")
     cloud.finish_operation(pending["zone"], pending["id"])
-    as_a_sidecar_would(lambda: call(request))
+    as_a_sidecar_would(call)
 
     cloud.set_latency(kind, 0.05)
     assert cloud.operations_called().count({"attach": ATTACH, "detach": DETACH}[kind]) == 1
