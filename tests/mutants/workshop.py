@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -74,12 +75,18 @@ class Workshop:
             verdict, output = Verdict.UNUSABLE, "the tests did not end"
         finally:
             module.write_text(source)
+        if verdict is Verdict.KILLED and not self._passes_unbroken(output):
+            verdict, output = Verdict.UNUSABLE, f"fails without the break too:\n{output}"
         seconds = time.monotonic() - began
         return Outcome(broken=broken, verdict=verdict, seconds=seconds, output=output)
 
-    def unbroken(self, tests: tuple[str, ...]) -> bool:
-        """Return whether tests pass where nothing is broken: else their failure proves nothing."""
-        return self._pytest(*tests).returncode == _PASSED
+    def _passes_unbroken(self, output: str) -> bool:
+        """Return whether the test that failed passes where nothing is broken, as it must."""
+        failed = re.search(r"^(?:FAILED|ERROR) (\S+)", output, re.MULTILINE)
+        try:
+            return failed is not None and self._pytest(failed[1]).returncode == _PASSED
+        except subprocess.TimeoutExpired:
+            return False
 
     def _pytest(self, *tests: str) -> subprocess.CompletedProcess[str]:
         options = ("-x", "-q", "-p", "no:cacheprovider", f"--timeout={_TEST_SECONDS}")
