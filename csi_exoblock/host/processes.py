@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import stat
 import struct
 from collections.abc import Iterator
@@ -22,6 +23,10 @@ _STATX_TYPE = 0x1
 _STATX_BYTES = 256
 _MODE = struct.Struct("=28xH")
 _NUMBERS = struct.Struct("=128x4I")
+
+# A line of `maps`: its addresses, and the file by device, inode and name; memory of no file has
+# inode 0. Source: proc_pid_maps(5).
+_MAPPED_FILE = re.compile(r"^(\S+) \S+ \S+ (\S+ [1-9]\d* .*)$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +57,7 @@ class Processes:
 
         Each is asked as far as it still lives.
         """
-        mapped: dict[tuple[str, ...], bool] = {}  # libraries are mapped by hundreds of processes
+        mapped: dict[str, bool] = {}  # libraries are mapped by hundreds of processes
         for process in self.all():
             if _has_open(process, sought) or _has_mapped(process, sought, mapped):
                 yield process
@@ -109,16 +114,12 @@ def _has_open(process: Path, sought: Sought) -> bool:
     return any(_is_sought(link, sought) and not _only_names(link) for link in _links(process))
 
 
-def _has_mapped(process: Path, sought: Sought, known: dict[tuple[str, ...], bool]) -> bool:
+def _has_mapped(process: Path, sought: Sought, known: dict[str, bool]) -> bool:
     """Tell whether the process has mapped what is sought: a mapping outlives its descriptor."""
-    for line in read(process / "maps").splitlines():
-        addresses, _, _, *file = line.split(None, 5)
-        if len(file) < 2 or file[1] == "0":  # memory of no file
-            continue
-        key = tuple(file)
-        if key not in known:
-            known[key] = _is_sought(f"{process}/map_files/{_plain(addresses)}", sought)
-        if known[key]:
+    for addresses, file in _MAPPED_FILE.findall(read(process / "maps")):
+        if file not in known:
+            known[file] = _is_sought(f"{process}/map_files/{_plain(addresses)}", sought)
+        if known[file]:
             return True
     return False
 

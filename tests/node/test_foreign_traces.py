@@ -10,6 +10,7 @@ import pytest
 
 from tests.node.conftest import MakeDisk, Tools, Volume
 from tests.node.disks import GIB, Disk, mounts_of, run
+from tests.node.traces import jmicron
 from tests.support.grpc_errors import refused
 
 pytestmark = pytest.mark.root
@@ -22,13 +23,6 @@ Trace = Callable[[Disk], None]
 
 def at(offset: int, data: bytes) -> Trace:
     return lambda disk: disk.write(offset, data)
-
-
-def jmicron() -> bytes:
-    """Metadata of a RAID by JMicron, of which a prober knows the name and the checksum."""
-    data = bytearray(b"JM\x01".ljust(512, b"\0"))
-    data[4:6] = struct.pack("<H", -sum(struct.unpack("<64H", data[:128])) & 0xFFFF)
-    return bytes(data)
 
 
 # At the end of the disk, which a tenant's file can fill with them.

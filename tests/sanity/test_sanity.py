@@ -42,12 +42,17 @@ class Run:
     left_over: tuple[str, ...]
 
 
-@pytest.fixture(scope="module", params=["mount", "block"])
+@pytest.fixture(scope="module", params=["mount", "block", "mount of noise"])
 def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """Run the suite against one process with both services, for one access type."""
+    """Run the suite against one process with both services, for one access type.
+
+    Once it is with new volumes that read as noise (N19).
+    """
+    access_type, _, content = request.param.partition(" of ")
+    modes = ("--mode", f"new-volume={content}") if content else ()
     folder = tmp_path_factory.mktemp("sanity")
     with SimulatorProcess.start(
-        *("--sim-zones", "ch-gva-2", "--latency", "0.05s"),
+        *("--sim-zones", "ch-gva-2", "--latency", "0.05s", *modes),
         *("--device-dir", str(folder / "by-id"), "--state-dir", str(folder / "disks")),
     ) as cloud:
         zone, _, instance = cloud.instances[0].partition("/")
@@ -59,7 +64,7 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
             folder=folder,
             environment=cloud.environment,
         ) as driver:
-            specs = tuple(run_suite(driver, folder, access_type=request.param))
+            specs = tuple(run_suite(driver, folder, access_type=access_type))
         left_over = [each["name"] for each in (*cloud.volumes(), *cloud.snapshots())]
     return Run(specs=specs, left_over=tuple(left_over))
 

@@ -14,6 +14,7 @@ import os
 import pathlib
 import struct
 import threading
+import time
 import uuid
 
 MIB = 1024**2
@@ -27,6 +28,9 @@ _ADD_SEALS, _SEAL_GROW, _SEAL_WRITE = 1033, 0x4, 0x8
 _PREFIX = "vd"
 _PIECE = bytes(MIB)
 _ATTEMPTS = 1000
+_A_MOMENT_SECONDS = 0.02
+# What is read of a disk to see whether it is blank (D1).
+_HEAD_BYTES, _TAIL_BYTES = 2 * MIB, MIB
 
 
 class Host:
@@ -74,11 +78,32 @@ class Host:
         made.mkdir()
         for attribute in ("dev", "size", "queue", "diskseq"):
             (made / attribute).symlink_to(f"/sys/class/block/loop{number}/{attribute}")
-        if self.with_serials:
+        if self.with_serials and disk.is_silent:
+            os.mkfifo(made / "serial")
+        elif self.with_serials:
             (made / "serial").write_text(disk.serial)
         made.rename(self._blocks / name)
         (self._numbers / f"{_LOOP_MAJOR}:{number}").symlink_to(self._blocks / name)
         self.link(disk, number)
+
+    def speak(self, number: int, disk: Disk) -> None:
+        """Have a silent disk tell its serial, also to those that have asked already."""
+        serial = self._blocks / _name(number) / "serial"
+        if not serial.is_fifo():
+            return
+        asked = self._owners.parent / f"asked-{uuid.uuid4()}"
+        told = self._owners.parent / f"told-{uuid.uuid4()}"
+        told.write_text(disk.serial)
+        asked.hardlink_to(serial)
+        told.rename(serial)
+        for _ in range(2):  # who had found the file, but not opened it yet, comes a moment later
+            with contextlib.suppress(OSError):  # nobody has asked
+                file = os.open(asked, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+                try:
+                    os.write(file, disk.serial.encode())
+                finally:
+                    os.close(file)
+            time.sleep(_A_MOMENT_SECONDS)
 
     def hide(self, number: int, disk: Disk) -> None:
         """Have the device disappear."""
@@ -108,6 +133,8 @@ class Disk:
     Attributes:
         number: The device, `None` while it is detached.
         lost: Whether it was pulled out or fails, since it was last plugged in.
+        is_silent: Whether it doesn't tell its serial.
+        is_noise: Whether it reads as noise where nobody has written.
     """
 
     def __init__(self, host: Host, *, mib: int, sector_bytes: int) -> None:
@@ -117,6 +144,8 @@ class Disk:
         self.sector_bytes = sector_bytes
         self.number: int | None = None
         self.lost = False
+        self.is_silent = False
+        self.is_noise = False
         self._visible = False
         self._host = host
         self._lock = threading.RLock()
@@ -127,15 +156,19 @@ class Disk:
         """Its device node."""
         return pathlib.Path(f"/dev/loop{self.number}")
 
-    def plug(self, *, visible: bool = True, wanted: int | None = None) -> None:
+    def plug(
+        self, *, visible: bool = True, wanted: int | None = None, silent: bool = False
+    ) -> None:
         """Attach it as a device that nobody uses; first detach what is left of it.
 
         Args:
             wanted: Its number, if the kernel has that free.
+            silent: Whether it doesn't tell its serial until `speak`.
         """
         with self._lock:
             self.unplug()
             self.lost = False
+            self.is_silent = silent
             self.number = _attach(self._content, self.sector_bytes, wanted)
             self._host.own(self.number, self)
             if visible:
@@ -147,6 +180,19 @@ class Disk:
             if self.number is not None and not self.lost and not self._visible:
                 self._host.show(self.number, self)
                 self._visible = True
+
+    def speak(self) -> None:
+        """Tell its serial, if it has not until now."""
+        with self._lock:
+            if self.is_silent and self.number is not None and self._visible:
+                self._host.speak(self.number, self)
+            self.is_silent = False
+
+    def scramble(self) -> None:
+        """Read as noise, as a disk does that is encrypted below."""
+        self.is_noise = True
+        self.write(os.urandom(_HEAD_BYTES))
+        self.write(os.urandom(_TAIL_BYTES), offset=self.size_bytes - _TAIL_BYTES)
 
     def _disappear(self) -> None:
         if self.number is not None and self._visible:
@@ -192,6 +238,8 @@ class Disk:
         with self._lock:
             self.size_bytes += mib * MIB
             os.ftruncate(self._content, self.size_bytes)
+            if self.is_noise and not self.lost:
+                self.write(os.urandom(_TAIL_BYTES), offset=self.size_bytes - _TAIL_BYTES)
             if self.number is not None and not self.lost:
                 with open(self.path, "rb") as device:
                     fcntl.ioctl(device, _SET_CAPACITY)
@@ -206,6 +254,10 @@ class Disk:
     def write(self, data: bytes, *, offset: int = 0) -> None:
         """Put something on it that is not of the driver's making."""
         os.pwrite(self._content, data, offset)
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return what it holds there."""
+        return os.pread(self._content, length, offset)
 
     def close(self) -> None:
         """Detach it for good."""

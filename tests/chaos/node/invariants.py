@@ -60,11 +60,13 @@ def check_answer(world: World, seen: Seen) -> None:
 
 
 def check_commands(world: World) -> None:
-    """Tell the story of every mkfs that ran on a disk that held something, or a second time."""
+    """Tell the story of each mkfs on a disk that held something, and of checks of others'."""
     holds: dict[str, str] = {}
     for line in world.tools.lines():
         if line.what == "holds":
             holds[line.disk] = line.word
+        elif line.tool == "e2fsck" and line.what == "began" and line.disk != line.volume:
+            world.story.breach("a check is of the volume's own disk", f"{line}")
         elif line.tool == "mkfs" and line.what == "began" and line.disk in holds:
             world.story.breach("what holds data is never formatted", f"{line}: {holds[line.disk]}")
         elif line.tool == "mkfs" and line.what == "ended" and line.word == "0":

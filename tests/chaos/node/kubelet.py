@@ -20,7 +20,7 @@ _FIRST_PAUSE_SECONDS = 0.01
 _LONGEST_PAUSE_SECONDS = 0.1
 _TRIES = 3
 
-PATIENCE_SECONDS = 15.0
+PATIENCE_SECONDS = 30.0
 """What has not succeeded by then, for each fault ends after a few calls, is stuck."""
 
 

@@ -80,6 +80,8 @@ class Lives:
                 self._live_through(volume, each)
             except DiskLost:
                 self._recover(volume, each)
+            if plan.TRACED in each.deeds:
+                self._leave_trace(volume)
             self._hand_on(volume)
 
     def _provide(self, volume: Volume) -> None:
@@ -91,6 +93,8 @@ class Lives:
             run(*command)
             volume.disk.unplug()
             self._world.tools.note_content(volume.uuid, "a file system of somebody's")
+        if volume.plan.is_noise:
+            volume.disk.scramble()
         if volume.plan.origin == "foreign":
             volume.disk.write(_JUNK, offset=_JUNK_AT)
             self._world.tools.note_content(volume.uuid, "somebody's data")
@@ -120,7 +124,8 @@ class Lives:
     def _attach(self, volume: Volume, each: Round) -> None:
         if volume.disk.number is None or volume.disk.lost:
             volume.appears_at = each.late
-            volume.disk.plug(visible=not each.late)
+            volume.silent_answers = 0
+            volume.disk.plug(visible=not each.late, silent=each.is_silent)
             if each.swapped and self._world.plan.with_serials:
                 self._world.swap_links(volume)
 
@@ -137,6 +142,11 @@ class Lives:
     def _go(self, volume: Volume) -> None:
         self._kubelet.leave(volume)
         volume.disk.unplug()
+
+    def _leave_trace(self, volume: Volume) -> None:
+        if volume.canary.written and volume.disk.number is None:
+            self._world.story.tell(f"volume {volume.plan.number}: {plan.TRACED}")
+            volume.leave_trace()
 
     def _recover(self, volume: Volume, each: Round) -> None:
         """Clean up after a disk that was lost: before or after it comes back elsewhere."""

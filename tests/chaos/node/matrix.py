@@ -10,6 +10,7 @@ from tests.chaos.node.plan import (
     COMMAND_FAULTS,
     GARBAGE,
     HEALTH,
+    PUBLISH,
     RPCS,
     STAGE,
     STATS,
@@ -27,11 +28,21 @@ _IMPOSSIBLE = frozenset(
         *((kind, rpc) for kind in (*COMMAND_FAULTS, GARBAGE) for rpc in (STATS, HEALTH)),
         *((kind, rpc) for kind in (GARBAGE, plan.LATE) for rpc in RPCS if rpc != STAGE),
         *((plan.BUSY, rpc) for rpc in RPCS if rpc not in (UNPUBLISH, UNSTAGE)),
+        *((kind, rpc) for kind in (plan.SLEEPS, plan.SILENT) for rpc in RPCS if rpc != STAGE),
+        *(
+            (kind, rpc)
+            for kind in (plan.FLOODS, plan.REPLACED)
+            for rpc in RPCS
+            if rpc not in (STAGE, PUBLISH)
+        ),
     }
 )
 GRIDS = (
     Grid(
-        kinds=(*COMMAND_FAULTS, GARBAGE, *STEP_DEEDS, plan.LATE, plan.BUSY),
+        kinds=(
+            *(*COMMAND_FAULTS, GARBAGE, plan.FLOODS, *STEP_DEEDS, plan.LATE, plan.BUSY),
+            *(plan.REPLACED, plan.SLEEPS, plan.SILENT),
+        ),
         columns=RPCS,
         impossible=_IMPOSSIBLE,
         prefix="Node",

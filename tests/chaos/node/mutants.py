@@ -12,11 +12,14 @@ from uuid import UUID
 
 from csi_exoblock.concurrency import Deadline
 from csi_exoblock.errors import WrongState
+from csi_exoblock.host import checking, filesystems, markers
 from csi_exoblock.host.devices import BlockDevice, Devices
+from csi_exoblock.host.exclusive import holding
 from csi_exoblock.host.filesystems import Blank, Content, Filesystems
 from csi_exoblock.host.formatting import Formatter
 from csi_exoblock.host.holders import Holders
 from csi_exoblock.host.mounts import Mount, Mounts
+from csi_exoblock.host.serials import Serials
 from csi_exoblock.host.thawing import Thawing
 from csi_exoblock.model import Filesystem, VolumeId
 from csi_exoblock.node.publishing import Publishing
@@ -113,6 +116,36 @@ def bind_read_only_as_mount_does() -> None:
     Publishing._prove = prove  # type: ignore[method-assign, assignment] # as they are given
 
 
+def know_nothing_of_other_drivers() -> None:
+    """Format without a lock between the processes of a driver that is upgraded (D1, D10)."""
+    markers._lock = lambda *_: None
+
+
+def believe_what_was_proven_before_a_wait() -> None:
+    """Work on whatever disk has the name by the time that the job has its turn (D2)."""
+
+    def holding_volume(devices: Devices, volume_id: VolumeId, device: BlockDevice) -> Any:
+        return holding(device)
+
+    checking.holding_volume = holding_volume  # type: ignore[attr-defined]
+
+
+def ask_every_disk_in_the_call() -> None:
+    """Read the serials of all disks in the call's own thread, and wait for each (S26)."""
+
+    def of(self: Serials, name: str) -> str | None:
+        path = self._blocks / name / "serial"
+        return path.read_text().strip() if path.exists() else None
+
+    Serials.of = of  # type: ignore[method-assign]
+    Serials.so_far = of  # type: ignore[method-assign]
+
+
+def believe_every_trace() -> None:
+    """Refuse a file system in which a prober sees anything else, though it is a file's (D15)."""
+    filesystems.extent_of = lambda *_: None  # type: ignore[attr-defined]
+
+
 MUTANTS: Mapping[str, Callable[[], None]] = {
     each.__name__.replace("_", "-"): each
     for each in (
@@ -124,5 +157,9 @@ MUTANTS: Mapping[str, Callable[[], None]] = {
         ask_for_exclusive_claims_alone,
         leave_it_frozen,
         bind_read_only_as_mount_does,
+        know_nothing_of_other_drivers,
+        believe_what_was_proven_before_a_wait,
+        ask_every_disk_in_the_call,
+        believe_every_trace,
     )
 }

@@ -24,6 +24,7 @@ COMMAND_FAULTS = (
     "hangs", "hangs after", "outlives its driver",
 )  # fmt: skip
 GARBAGE = "talks garbage"  # blkid alone has anything to say
+FLOODS = "floods"  # e2fsck alone says what a disk makes it say
 
 # What may happen to the host at a step of a call.
 PULLED, FAILS, SWAPPED, UNLINKED = "disk vanishes", "disk fails", "links swap", "link goes"
@@ -35,6 +36,14 @@ STEP_DEEDS = (PULLED, EXCHANGED, FAILS, SWAPPED, UNLINKED, GROWS, KILLED, CANCEL
 LATE, BUSY, ELSEWHERE = "disk is late", "volume in use", "volume in use elsewhere"
 # What else a pod or its neighbours do; chosen apart, so that the seeds' other choices stay.
 HELD, READER, FROZEN = "device held", "reader", "left frozen"
+
+# What is hostile; hostile.py brings it about.
+REPLACED = "disk replaced in its turn"  # while a job waits for its turn
+SLEEPS = "driver sleeps"  # about to format, while its successor serves the node
+SILENT = "disk is silent"  # and doesn't tell its serial
+TRACED = "trace within"  # a tenant's file looks like a part of a RAID
+# Where a deed happens that has no step by its ordinal.
+AT_TURN, AT_MARKING = -1, -2
 
 # How many steps each RPC takes at most, so that most places of deeds are reached.
 _STEPS: Mapping[str, int] = {STAGE: 16, PUBLISH: 8, UNPUBLISH: 4, UNSTAGE: 8, EXPAND: 3}
@@ -63,7 +72,10 @@ class CommandFault:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepDeed:
-    """What happens at the n-th step that an RPC takes for a volume; at 0, as the call is sent."""
+    """What happens at the n-th step that an RPC takes for a volume; at 0, as the call is sent.
+
+    `AT_TURN` is when a job may begin, and `AT_MARKING` when a disk is proven to be blank.
+    """
 
     volume: int
     rpc: str
@@ -81,6 +93,7 @@ class Round:
         deeds: What happens while it is published.
         swapped: Whether its link names another disk's device from the beginning.
         lost: What is done when its disk is lost: it comes back before or after it was unstaged.
+        is_silent: Whether its disk doesn't tell its serial, for a while.
     """
 
     late: int = 0
@@ -88,6 +101,7 @@ class Round:
     deeds: tuple[str, ...] = ()
     swapped: bool = False
     lost: str = "after"
+    is_silent: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +112,7 @@ class VolumePlan:
         filesystem: One of `FILESYSTEMS`, or `block`.
         origin: `new`, `static` (formatted by somebody), `copy` (of the volume before it),
             `never` (blank, and not to be formatted) or `foreign` (data without a signature).
+        is_noise: Whether it reads as noise where nobody has written, and not as zeros (N19).
     """
 
     number: int
@@ -105,6 +120,7 @@ class VolumePlan:
     origin: str
     sector_bytes: int
     rounds: tuple[Round, ...]
+    is_noise: bool = False
 
     @property
     def can_be_staged(self) -> bool:
@@ -118,6 +134,7 @@ class Plan:
 
     Attributes:
         with_serials: Whether disks say who they are, as virtio's do, or their links alone do.
+        has_silent_neighbour: Whether a disk of somebody else's never tells its serial (S26).
     """
 
     seed: int
@@ -125,6 +142,7 @@ class Plan:
     volumes: tuple[VolumePlan, ...]
     faults: tuple[CommandFault, ...]
     deeds: tuple[StepDeed, ...]
+    has_silent_neighbour: bool = False
 
 
 # What a pod's life may consist of. `force` pulls the disk out, as a forced detach does.

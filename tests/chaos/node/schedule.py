@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from tests.chaos.fleet import Fleet
 from tests.chaos.grid import Cells
-from tests.chaos.node import invariants
+from tests.chaos.node import hostile, invariants
 from tests.chaos.node.kubelet import PATIENCE_SECONDS, Kubelet
 from tests.chaos.node.lives import Lives
 from tests.chaos.node.matrix import cells_of
@@ -42,7 +42,9 @@ def run(
     patience_seconds: float = PATIENCE_SECONDS,
 ) -> Outcome:
     """Live through one schedule in an empty folder; what did not hold is in its story."""
-    world = World(folder, fleet=fleet, steps=steps, plan=plan_of(seed), mutant=mutant)
+    world = World(
+        folder, fleet=fleet, steps=steps, plan=hostile.added_to(plan_of(seed)), mutant=mutant
+    )
     try:
         Lives(world, Kubelet(world, patience_seconds=patience_seconds)).run()
         invariants.check_commands(world)

@@ -11,6 +11,8 @@ from types import TracebackType
 from typing import Self
 
 GO, DIE = b"on\n", b"die"
+TURN = "its turn has come"
+"""What is told of a job that may begin now; it is no step of the driver's own."""
 
 OnStep = Callable[[str, str, str], bool]
 """Is given volume, RPC and step, may do what it likes meanwhile, and says whether it goes on."""

@@ -13,9 +13,11 @@ from typing import Any
 
 # Imported before the first fork, so that no driver spends its first second on it.
 from csi_exoblock import logs
+from csi_exoblock.concurrency import Deadline
 from csi_exoblock.host.devices import Devices
+from csi_exoblock.host.jobs import _Turns
 from tests.chaos.node.mutants import MUTANTS
-from tests.chaos.node.steps import GO
+from tests.chaos.node.steps import GO, TURN
 
 
 def prepare(order: dict[str, Any]) -> None:
@@ -64,6 +66,9 @@ def _ask_at_each_step(path: str) -> None:
 
     def asked(name: str) -> None:
         original(name)
+        tell(name)
+
+    def tell(name: str) -> None:
         if (call := logs.current()) is None:
             return
         if not hasattr(mine, "line"):
@@ -74,3 +79,10 @@ def _ask_at_each_step(path: str) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     logs.step = asked
+    take = _Turns.take
+
+    def taken(self: _Turns, deadline: Deadline) -> None:
+        take(self, deadline)
+        tell(TURN)
+
+    _Turns.take = taken  # type: ignore[method-assign]

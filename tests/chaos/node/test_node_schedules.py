@@ -1,7 +1,7 @@
 """Faults wherever they may come: a node never formats, mixes up, loses or keeps what it must not.
 
-D1, D2, D4, D5, D6, D7, D8, D9, D10, S6, S7, S8, S14, S15. `make chaos-node` runs as many seeds as
-one likes, `make chaos-prove` searches anew for the seeds that find each mutant.
+D1, D2, D4 to D10, D13, D15, S6, S7, S8, S14, S15, S26, S28, N19. `make chaos-node` runs as many
+seeds as one likes, `make chaos-prove` searches anew for the seeds that find each mutant.
 """
 
 from __future__ import annotations
@@ -31,6 +31,10 @@ PINNED = {
     "ask-for-exclusive-claims-alone": (14, 13, 9),
     "leave-it-frozen": (11, 12, 10),
     "bind-read-only-as-mount-does": (1, 2, 8),
+    "know-nothing-of-other-drivers": (21, 32, 42),
+    "believe-what-was-proven-before-a-wait": (14, 26, 23),
+    "ask-every-disk-in-the-call": (13, 12, 7),
+    "believe-every-trace": (8, 15, 17),
 }
 
 

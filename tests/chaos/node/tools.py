@@ -1,8 +1,8 @@
 """Commands that stand before the real ones on the drivers' PATH, and do as a schedule tells them.
 
 Each run of a command is known by its volume, the RPC that made it, and its ordinal among those. It
-writes down that it began, and for mkfs how it ended and which disk it worked on; the harness adds
-when a disk came to hold something. So one file says in which order all that happened.
+writes down that it began, for mkfs and e2fsck on which disk, and for mkfs how it ended; the harness
+adds when a disk came to hold something. So one file says in which order all that happened.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ wait_at_gate() {{
         sleep 0.02
     done
 }}
-if [ {kind} = mkfs ]; then
+if [ {kind} = mkfs ] || [ {kind} = e2fsck ]; then
     for device; do :; done
     read -r disk <"$CHAOS_FOLDER/disks/${{device##*/}}"
 fi
@@ -56,6 +56,7 @@ case $fault in
     hangs) wait_at_gate; run_it "$@"; exit $code ;;
     'hangs after') run_it "$@"; wait_at_gate; exit $code ;;
     'outlives its driver') kill -9 $PPID; run_it "$@"; exit $code ;;
+    floods) yes 'the same again' | head -c 1000000; run_it "$@"; exit $code ;;
     'talks garbage') head -c 100 /dev/urandom; exit 0 ;;
 esac
 """

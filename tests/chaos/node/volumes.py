@@ -11,12 +11,14 @@ import subprocess
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from functools import partial
 
 from csi_exoblock.pb import csi_pb2
 from tests.chaos.node.disks import Disk, Host
 from tests.chaos.node.plan import BLOCK, READER, VolumePlan
 from tests.node.disks import keep_in_another_namespace
+from tests.node.traces import jmicron
 
 MIB_AT_FIRST, MIB_MORE = 320, 256  # xfs wants 300 at least
 ZONE = "ch-gva-2"
@@ -25,6 +27,8 @@ FLAGS = ("nosuid", "nodev")
 _CANARY_BYTES = 4096
 # Source: Linux, include/uapi/linux/fs.h: _IOWR('X', 119, int)
 _FIFREEZE = 0xC0045877
+# Source: Linux, fs/ext4/ext4.h: s_blocks_count_lo and s_log_block_size.
+_EXT4_BLOCKS, _EXT4_BLOCK_SIZE = 1024 + 0x4, 1024 + 0x18
 _MODE = csi_pb2.VolumeCapability.AccessMode(
     mode=csi_pb2.VolumeCapability.AccessMode.SINGLE_NODE_MULTI_WRITER
 )
@@ -80,6 +84,7 @@ class Volume:
         staged: Whether kubelet thinks that it is, or may be, staged.
         guests: How to end the processes that have it in use, by the path that they keep.
         kept_elsewhere: Whether one of them has it in a mount namespace of its own.
+        silent_answers: How many answers its disk's silence has got.
         appears_at: At which stage to come, by ordinal, its disk appears; 0 if it is there.
     """
 
@@ -98,8 +103,10 @@ class Volume:
         self.guests: defaultdict[pathlib.Path, list[Callable[[], object]]] = defaultdict(list)
         self.kept_elsewhere = False
         self.appears_at = 0
+        self.silent_answers = 0
         self.grown = 0
         self._frozen = False
+        self._created_at = datetime.now(UTC).isoformat()
 
     @property
     def is_block(self) -> bool:
@@ -129,6 +136,8 @@ class Volume:
             staging_target_path=str(self.staging),
             volume_capability=self.capability(filesystem),
             volume_context=context,
+            # As the controller hands it over, for volumes that it has made itself.
+            publish_context={"created-at": self._created_at} if self.plan.origin == "new" else {},
         )
 
     def unstage(self) -> csi_pb2.NodeUnstageVolumeRequest:
@@ -235,6 +244,16 @@ class Volume:
         source = str(self.disk.path)
         for command in (("mount", source), ("fsfreeze", "--unfreeze"), ("umount",)):
             subprocess.run([*command, str(path)], check=False, capture_output=True)
+
+    def leave_trace(self) -> None:
+        """Have a file on the detached disk that looks like a part of a RAID (D15).
+
+        Only where the file system reaches to the end of its disk, in a block that it has free.
+        """
+        blocks, size = self.disk.read(_EXT4_BLOCKS, 4), self.disk.read(_EXT4_BLOCK_SIZE, 4)
+        filled = int.from_bytes(blocks, "little") * (1024 << int.from_bytes(size, "little"))
+        if filled == self.disk.size_bytes:
+            self.disk.write(jmicron(), offset=filled - len(jmicron()))
 
     def stop_using(self, path: pathlib.Path) -> None:
         """Have all processes end that keep a path."""

@@ -14,7 +14,7 @@ from tests.chaos.fleet import LOG_LEVEL, Driver, Fleet
 from tests.chaos.node import plan as plans
 from tests.chaos.node.disks import Disk, Host
 from tests.chaos.node.plan import Plan, StepDeed
-from tests.chaos.node.steps import Steps
+from tests.chaos.node.steps import TURN, Steps
 from tests.chaos.node.tools import Tools
 from tests.chaos.node.volumes import MIB_AT_FIRST, Volume
 from tests.chaos.story import Story
@@ -22,7 +22,7 @@ from tests.chaos.story import Story
 TIME_SCALE = 0.02
 """A second of a node is 20 ms here: a command that answers at once takes 5."""
 
-CALL_SECONDS = 50 * TIME_SCALE  # kubelet waits 120 s; nothing of ours is worth waiting so long
+CALL_SECONDS = 120 * TIME_SCALE  # as long as kubelet waits
 FLAGS = (
     "node",
     *("--instance-id", "5e0f6d1c-93f4-4f0e-8d0b-0c8f6b5d2a10", "--zone", "ch-gva-2"),
@@ -32,8 +32,10 @@ FLAGS = (
 _TEXT_CHARACTERS = 300
 _APPEARS_AFTER_SECONDS = 0.01
 _ANSWERS_UNTIL_A_HANG_ENDS = 2
+_ANSWERS_UNTIL_IT_WAKES = 3  # one of its own call, two of its successor
 _JUNK = b"data of another volume that begins with no signature"
 _FINDING = "stage: finding the device"
+_MARKING = "stage: marking the disk as being formatted"
 
 
 class Refused(Exception):
@@ -94,6 +96,8 @@ class World:
         self._steps_taken: Counter[tuple[str, str]] = Counter()
         self._answers: Counter[str] = Counter()
         self._faults_are_over = False
+        self._silent = Disk(self.host, mib=MIB_AT_FIRST, sector_bytes=4096)
+        self._asleep: dict[str, threading.Event] = {}
         self._prepare()
 
     def call(self, volume: Volume, method: str, request: Any) -> Any:
@@ -114,6 +118,8 @@ class World:
             raise
         finally:
             self._let_hanging_commands_go_on(volume)
+            self._wake(volume)
+            self._let_speak(volume)
         self.story.tell(f"{what} -> OK")
         return answer
 
@@ -127,6 +133,10 @@ class World:
     def end_faults(self) -> None:
         """Let everything work from now on."""
         self._faults_are_over = True
+        for volume in self.volumes:
+            volume.disk.speak()
+        for sleeper in self._asleep.values():
+            sleeper.set()
         self.tools.end_faults()
         self.story.tell("all faults are over")
 
@@ -143,6 +153,7 @@ class World:
             volume.thaw()
             volume.disk.close()
         self._decoy.close()
+        self._silent.close()
         self._steps.on_step = lambda *_: True
 
     def swap_links(self, volume: Volume) -> None:
@@ -160,6 +171,10 @@ class World:
         volume = self._by_uuid.get(uuid)
         if volume is None:
             return True
+        if step == TURN:
+            return self._do_deeds(volume, rpc, plans.AT_TURN)
+        if step == _MARKING and not self._do_deeds(volume, rpc, plans.AT_MARKING):
+            return False
         with self._lock:
             self._steps_taken[uuid, rpc] += 1
             ordinal = self._steps_taken[uuid, rpc]
@@ -174,6 +189,9 @@ class World:
         self.tools.note_content(str(self._decoy.uuid), "the decoy's data")
         if self.plan.with_serials:
             self._decoy.plug()
+        if self.plan.has_silent_neighbour:
+            self.story.tell("a disk of somebody else's is silent")
+            self._silent.plug(silent=True)
         for volume in self.volumes:
             self.story.tell(f"{volume.plan}: {volume.id}")
         for fault in self.plan.faults:
@@ -233,7 +251,9 @@ class World:
         match deed.kind:
             case plans.PULLED:
                 volume.disk.vanish()
-            case plans.EXCHANGED:
+            case plans.SLEEPS:
+                self._sleep(volume)
+            case plans.EXCHANGED | plans.REPLACED:
                 self._decoy.plug(wanted=volume.disk.make_way())
             case plans.FAILS:
                 volume.disk.fail()
@@ -248,6 +268,32 @@ class World:
             case plans.KILLED:
                 return False
         return True
+
+    def _sleep(self, volume: Volume) -> None:
+        """Leave the driver where it is, until its successor has given three answers."""
+        with self._lock:
+            if volume.uuid in self._asleep or self._driver is None:
+                return
+            awake = self._asleep[volume.uuid] = threading.Event()
+            self._dead.append(self._driver)
+            self._driver = None
+        awake.wait()
+        self.story.tell(f"  {volume.plan.number} the driver that slept goes on")
+
+    def _wake(self, volume: Volume) -> None:
+        sleeper = self._asleep.get(volume.uuid)
+        if sleeper is not None and not sleeper.is_set():
+            self._answers[volume.uuid] += 1
+            if self._answers[volume.uuid] >= _ANSWERS_UNTIL_IT_WAKES:
+                sleeper.set()
+
+    def _let_speak(self, volume: Volume) -> None:
+        if volume.disk.is_silent:
+            self.fired[plans.SILENT, plans.STAGE] += 1
+            volume.silent_answers += 1
+            if volume.silent_answers >= _ANSWERS_UNTIL_A_HANG_ENDS:
+                self.story.tell(f"  {volume.plan.number} its disk tells its serial")
+                volume.disk.speak()
 
     def _make_appear(self, volume: Volume) -> None:
         volume.appears_at -= 1
