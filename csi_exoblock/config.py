@@ -146,6 +146,9 @@ class Timing:
         60.0,
         "a search takes a fraction of a second, on a host with thousands of processes more (D4)",
     )
+    memory_look: float = seconds(
+        5.0, "reading what a process has mapped takes milliseconds, unless it hangs (S26)"
+    )
     health_finding_age: float = seconds(
         600.0, "kubelet asks every minute or so; a volume that it asks about no more has left (N7)"
     )

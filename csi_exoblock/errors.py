@@ -121,6 +121,10 @@ class HostError(DriverError):
     """The host did not do what was asked."""
 
 
+class NoAnswer(HostError):
+    """What was looked at did not answer in time, and is left behind."""
+
+
 class CommandFailed(HostError):
     """A command on the host failed, timed out or was killed, perhaps after half its work."""
 

@@ -67,8 +67,18 @@ def build_node(server: ServerSettings, settings: NodeSettings, metrics: Metrics)
     devices = Devices(link_dir=settings.device_dir, timing=timing, metrics=metrics)
     filesystems = Filesystems(commands=commands)
     room = Room()
+    processes = Processes(
+        # In a room of its own: what hangs is a pod's process, and its disk is often another one.
+        memory=Workers(
+            Room(),
+            patience_seconds=timing.memory_look,
+            only_informs=False,
+            perhaps="it hangs, perhaps on its disk, so what it uses can't be seen",
+        )
+    )
     holders = Holders(
-        workers=Workers(room, patience_seconds=timing.users_search, only_informs=False)
+        workers=Workers(room, patience_seconds=timing.users_search, only_informs=False),
+        processes=processes,
     )
     mounts = Mounts(commands=commands, holders=holders, timing=timing)
     check_propagation(mounts, settings.kubelet_path)
@@ -102,7 +112,7 @@ def build_node(server: ServerSettings, settings: NodeSettings, metrics: Metrics)
         write_back=write_back,
         thawing=Thawing(
             workers=Workers(room, patience_seconds=timing.write_back, only_informs=False),
-            processes=Processes(),
+            processes=processes,
         ),
         territory=territory,
         timing=timing,

@@ -11,7 +11,7 @@ import fcntl
 import os
 import struct
 from collections.abc import Callable, Iterator
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 from csi_exoblock.errors import HostError
@@ -40,6 +40,7 @@ class Holders:
         self,
         *,
         workers: Workers[tuple[str, ...]],
+        processes: Processes,
         proc: Path = Path("/proc"),
         sysfs: Path = Path("/sys"),
         dev: Path = Path("/dev"),
@@ -48,28 +49,36 @@ class Holders:
         self._proc = proc
         self._sysfs = sysfs
         self._dev = dev
-        self._processes = Processes(proc=proc)
+        self._processes = processes
 
-    def of_device(self, numbers: frozenset[DeviceNumber]) -> tuple[str, ...]:
+    def of_device(
+        self, numbers: frozenset[DeviceNumber], *, skip_hung: bool = False
+    ) -> tuple[str, ...]:
         """Return who holds a disk, named for people; nobody if it is empty.
 
         Args:
             numbers: Those of the disk and of its partitions.
+            skip_hung: Whether to believe that processes which hang on other disks have not mapped
+                this one and closed it.
 
         Raises:
-            HostError: The search doesn't come to an end.
+            HostError: The search doesn't come to an end, or nobody holds it apart perhaps from a
+                process that hangs.
         """
         ways: tuple[Callable[[frozenset[DeviceNumber]], Iterator[str]], ...] = (
             self._mounted,
-            self._opened,
             self._built_upon,
             self._swapped,
             self._backing_loops,
         )
         key = ", ".join(map(str, sorted(numbers)))
+
+        def search() -> tuple[str, ...]:
+            known = _first(name for way in ways for name in way(numbers))
+            return _first(chain(known, self._opened(numbers, skip_hung or bool(known))))
+
         return self._workers.run(
-            f"the users of device {key}",
-            lambda: _first(name for way in ways for name in way(numbers)),
+            f"the users of device {key}{' that answer' if skip_hung else ''}", search
         )
 
     def of_mount(
@@ -86,7 +95,7 @@ class Holders:
         def search() -> tuple[str, ...]:
             if node is not None:
                 sought = Sought(devices=frozenset({node}), filesystems=frozenset())
-                return _first(map(name_of, self._processes.using(sought)))
+                return _first(map(name_of, self._processes.using(sought, skip_hung=True)))
             try:
                 numbers = frozenset({superblock, look_at(str(target))[1]})
             except OSError:  # one that was shut down has no numbers, but its files keep names
@@ -101,7 +110,7 @@ class Holders:
 
     def _using_file_system(self, target: Path, numbers: frozenset[DeviceNumber]) -> Iterator[str]:
         sought = Sought(devices=frozenset(), filesystems=numbers)
-        yield from map(name_of, self._processes.using(sought))
+        yield from map(name_of, self._processes.using(sought, skip_hung=True))
         yield from self._mounted_below(target)
         yield from self._swapped(numbers)
         yield from self._backing_loops(numbers)
@@ -116,10 +125,10 @@ class Holders:
                 if line.number in written or self._is_btrfs_of(line, process, numbers):
                     yield f"a mount at {unescaped(line.target)}{where}"
 
-    def _opened(self, numbers: frozenset[DeviceNumber]) -> Iterator[str]:
+    def _opened(self, numbers: frozenset[DeviceNumber], skip_hung: bool) -> Iterator[str]:
         """Yield the processes that have it open or mapped, or files of a file system on it."""
         sought = Sought(devices=numbers, filesystems=numbers)
-        return map(name_of, self._processes.using(sought))
+        return map(name_of, self._processes.using(sought, skip_hung=skip_hung))
 
     def _built_upon(self, numbers: frozenset[DeviceNumber]) -> Iterator[str]:
         """Yield the devices that are made of it, such as those of LVM and mdraid."""

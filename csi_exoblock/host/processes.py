@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import platform
 import re
 import stat
 import struct
@@ -11,7 +12,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from csi_exoblock.errors import NoAnswer
 from csi_exoblock.host.devices import DeviceNumber
+from csi_exoblock.host.workers import Workers
 
 _LIBC = ctypes.CDLL(None)
 
@@ -28,6 +31,13 @@ _NUMBERS = struct.Struct("=128x4I")
 # inode 0. Source: proc_pid_maps(5).
 _MAPPED_FILE = re.compile(r"^(\S+) \S+ \S+ (\S+ [1-9]\d* .*)$", re.MULTILINE)
 
+# Source: Linux, the system call table of each architecture, and include/uapi/linux/kcmp.h.
+_KCMP = {"x86_64": 312, "aarch64": 272}.get(platform.machine())
+_KCMP_FILES = 2
+
+# Which block device a file is, if it is one, and which one its file system is on.
+Numbers = tuple[DeviceNumber | None, DeviceNumber]
+
 
 @dataclass(frozen=True, slots=True)
 class Sought:
@@ -41,26 +51,60 @@ class Sought:
     devices: frozenset[DeviceNumber]
     filesystems: frozenset[DeviceNumber]
 
+    def includes(self, numbers: Numbers) -> bool:
+        """Return whether a file of these numbers is sought."""
+        device, filesystem = numbers
+        return device in self.devices or filesystem in self.filesystems
+
 
 class Processes:
-    """The processes that can be seen in one /proc: with `hostPID`, those of the whole host."""
+    """The processes that can be seen in one /proc: with `hostPID`, those of the whole host.
 
-    def __init__(self, *, proc: Path = Path("/proc")) -> None:
+    Args:
+        memory: Bounds how long one process is looked at: one that hangs on its disk keeps its
+            memory locked, and who looks at its mappings hangs with it (S26).
+    """
+
+    def __init__(self, *, memory: Workers[frozenset[Numbers]], proc: Path = Path("/proc")) -> None:
+        self._memory = memory
         self._proc = proc
 
     def all(self) -> list[Path]:
         """Return the folder of every process."""
         return [Path(each.path) for each in os.scandir(self._proc) if each.name.isdecimal()]
 
-    def using(self, sought: Sought) -> Iterator[Path]:
+    def using(self, sought: Sought, *, skip_hung: bool = False) -> Iterator[Path]:
         """Yield the processes that have one of these devices or file systems open or mapped.
 
         Each is asked as far as it still lives.
+
+        Args:
+            skip_hung: Whether a process with locked memory is believed to have nothing mapped
+                whose descriptor it has closed.
+
+        Raises:
+            NoAnswer: Nobody uses them, apart perhaps from a process whose memory is locked.
         """
-        mapped: dict[str, bool] = {}  # libraries are mapped by hundreds of processes
+        mapped: dict[str, Numbers | None] = {}  # hundreds have the same libraries
+        silent: NoAnswer | None = None
+        found = False
         for process in self.all():
-            if _has_open(process, sought) or _has_mapped(process, sought, mapped):
+            try:
+                uses = _has_open(process, sought) or self._has_mapped(process, sought, mapped)
+            except NoAnswer as error:
+                silent = error
+                continue
+            if uses:
+                found = True
                 yield process
+        if silent is not None and not found and not skip_hung:
+            raise silent
+
+    def _has_mapped(self, process: Path, sought: Sought, known: dict[str, Numbers | None]) -> bool:
+        """Tell whether the process has mapped what is sought: a mapping outlives its descriptor."""
+        name = f"the memory of {name_of(process)}"
+        mapped = self._memory.run(name, lambda: _mapped(process, known))
+        return any(sought.includes(each) for each in mapped)
 
     def within(self, folder: Path) -> Iterator[Path]:
         """Yield the processes that have a file of this name, or of one below it, open."""
@@ -91,7 +135,7 @@ def read(file: Path) -> str:
         return ""
 
 
-def look_at(path: str) -> tuple[DeviceNumber | None, DeviceNumber]:
+def look_at(path: str) -> Numbers:
     """Return which block device a path is, if it is one, and which one its file system is on.
 
     Raises:
@@ -114,14 +158,28 @@ def _has_open(process: Path, sought: Sought) -> bool:
     return any(_is_sought(link, sought) and not _only_names(link) for link in _links(process))
 
 
-def _has_mapped(process: Path, sought: Sought, known: dict[str, bool]) -> bool:
-    """Tell whether the process has mapped what is sought: a mapping outlives its descriptor."""
-    for addresses, file in _MAPPED_FILE.findall(read(process / "maps")):
+def _mapped(process: Path, known: dict[str, Numbers | None]) -> frozenset[Numbers]:
+    """Return what the process has mapped."""
+    found: set[Numbers] = set()
+    folder, maps = _maps(process)
+    for addresses, file in _MAPPED_FILE.findall(maps):
         if file not in known:
-            known[file] = _is_sought(f"{process}/map_files/{_plain(addresses)}", sought)
-        if known[file]:
-            return True
-    return False
+            known[file] = _numbers(f"{folder}/map_files/{_plain(addresses)}")
+        if (numbers := known[file]) is not None:
+            found.add(numbers)
+    return frozenset(found)
+
+
+def _maps(process: Path) -> tuple[str, str]:
+    """Return the folder in which the mappings of a process are seen, and the mappings.
+
+    Those of a first thread that has ended are empty; each thread has a folder that isn't listed.
+    """
+    threads = (process.with_name(thread) for thread in _list(f"{process}/task"))
+    for folder in (process, *(each for each in threads if each != process)):
+        if maps := read(folder / "maps"):
+            return str(folder), maps
+    return str(process), ""
 
 
 def _plain(addresses: str) -> str:
@@ -131,11 +189,15 @@ def _plain(addresses: str) -> str:
 
 
 def _is_sought(link: str, sought: Sought) -> bool:
+    numbers = _numbers(link)
+    return numbers is not None and sought.includes(numbers)
+
+
+def _numbers(link: str) -> Numbers | None:
     try:
-        device, filesystem = look_at(link)
+        return look_at(link)
     except OSError:
-        return False
-    return device in sought.devices or filesystem in sought.filesystems
+        return None
 
 
 def _only_names(link: str) -> bool:
@@ -152,12 +214,31 @@ def _only_names(link: str) -> bool:
 
 def _links(process: Path) -> Iterator[str]:
     yield from (f"{process}/{name}" for name in ("cwd", "root", "exe"))
-    descriptors = _list(f"{process}/fd")
-    yield from (f"{process}/fd/{number}" for number in descriptors)
-    if not descriptors:  # the first thread may have ended before the others
-        for thread in _list(f"{process}/task"):
-            folder = f"{process}/task/{thread}/fd"
-            yield from (f"{folder}/{number}" for number in _list(folder))
+    for folder in _tables(process):
+        yield from (f"{folder}/{number}" for number in _list(folder))
+
+
+def _tables(process: Path) -> Iterator[str]:
+    """Yield a folder of descriptors for each table that threads of the process have.
+
+    A thread may leave the table that all share, and the first one may have ended before the others.
+    """
+    yield f"{process}/fd"
+    tables = [process.name]
+    has_ended = not _list(f"{process}/fd")
+    for thread in _list(f"{process}/task"):
+        if thread != process.name and (
+            has_ended or not any(_share_descriptors(thread, each) for each in tables)
+        ):
+            tables.append(thread)
+            yield f"{process}/task/{thread}/fd"
+
+
+def _share_descriptors(thread: str, other: str) -> bool:
+    """Tell whether two threads have one table; they are believed to where the kernel won't say."""
+    if _KCMP is None:
+        return True
+    return int(_LIBC.syscall(_KCMP, int(thread), int(other), _KCMP_FILES, 0, 0)) <= 0
 
 
 def _list(folder: str) -> list[str]:

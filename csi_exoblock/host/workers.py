@@ -10,7 +10,7 @@ from functools import partial
 from typing import Generic, TypeVar
 
 from csi_exoblock.concurrency import Deadline, begin_thread
-from csi_exoblock.errors import DeadlineExceeded, HostError
+from csi_exoblock.errors import DeadlineExceeded, HostError, NoAnswer
 
 T = TypeVar("T")
 
@@ -92,7 +92,8 @@ class Workers(Generic[T]):
             key: What the work looks at, as messages name it.
 
         Raises:
-            HostError: It doesn't answer, as others before it perhaps, and is left behind.
+            NoAnswer: It doesn't answer, as others before it perhaps, and is left behind.
+            HostError: Too many wait for it already, or the host has no thread left.
         """
         with self._lock:
             call = self._calls.get(key) or self._begin(key, work)
@@ -102,11 +103,11 @@ class Workers(Generic[T]):
             with self._room.waiting(key), call.waiting(key):
                 return call.patience.result(call.answer)
         except DeadlineExceeded as error:
-            raise HostError(f"{key} doesn't answer; {self._perhaps}") from error
+            raise NoAnswer(f"{key} doesn't answer; {self._perhaps}") from error
 
     def _begin(self, key: str, work: Callable[[], T]) -> _Call[T]:
         if not self._room.enter(only_informs=self._only_informs):
-            raise HostError(f"{key} isn't asked: too many other calls have not returned")
+            raise NoAnswer(f"{key} isn't asked: too many other calls have not returned")
         call = _Call[T](Deadline(self._patience_seconds))
         try:
             begin_thread(partial(self._work, key, work, call), name=key)

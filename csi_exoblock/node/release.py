@@ -75,7 +75,7 @@ class Release:
         self._refuse_mounts(volume_id, numbers, superblocks, apart_from=None)
         if device is not None:
             self._sync(volume_id, device)
-            self._wait_until_free(volume_id, device, deadline)
+            self._wait_until_free(volume_id, device, deadline, was_mounted=bool(layers))
             self._sync(volume_id, device)
 
     def recover_frozen(self, volume_id: VolumeId, device: BlockDevice, deadline: Deadline) -> None:
@@ -145,9 +145,13 @@ class Release:
         return mount.device == device.number and not is_in_use(device)
 
     def _wait_until_free(
-        self, volume_id: VolumeId, device: BlockDevice, deadline: Deadline
+        self, volume_id: VolumeId, device: BlockDevice, deadline: Deadline, *, was_mounted: bool
     ) -> None:
         """Return when nobody on this host holds the device in any way (D4, D6).
+
+        Args:
+            was_mounted: Whether its file system was mounted until now, so that no pod had it as a
+                raw device: then nobody waits for processes that hang on other disks (S26).
 
         Raises:
             WrongState: Somebody keeps it; the message says who.
@@ -156,10 +160,14 @@ class Release:
         """
         numbers = self._devices.numbers(device)
         patience = deadline.within(self._timing.device_in_use)
-        while (claimed := is_in_use(device)) or self._holders.of_device(numbers):
+
+        def users_now() -> tuple[str, ...]:
+            return self._holders.of_device(numbers, skip_hung=was_mounted)
+
+        while (claimed := is_in_use(device)) or users_now():
             if not patience.remaining():
                 deadline.check()
-                users = self._holders.of_device(numbers)
+                users = users_now()
                 if claimed and not users and self._thaw(volume_id, device):
                     continue
                 raise WrongState(

@@ -10,6 +10,7 @@ import pytest
 from csi_exoblock.errors import HostError
 from csi_exoblock.host.devices import DeviceNumber
 from csi_exoblock.host.holders import Holders, listed
+from csi_exoblock.host.processes import Numbers, Processes
 from csi_exoblock.host.workers import Room, Workers
 
 pytestmark = pytest.mark.fast
@@ -22,11 +23,17 @@ MOUNTED = "612 540 253:16 / /data rw,relatime - ext4 /dev/vdb rw,stripe=16"
 OTHER = "613 540 253:160 / /other rw,relatime - ext4 /dev/vdk rw"
 
 
+def processes_in(proc: pathlib.Path) -> Processes:
+    memory = Workers[frozenset[Numbers]](Room(), patience_seconds=5.0, only_informs=False)
+    return Processes(memory=memory, proc=proc)
+
+
 @pytest.fixture
 def holders(tmp_path: pathlib.Path) -> Holders:
     (tmp_path / "self").mkdir()
     return Holders(
         workers=Workers(Room(), patience_seconds=5.0, only_informs=False),
+        processes=processes_in(tmp_path),
         proc=tmp_path,
         sysfs=tmp_path / "sysfs",
     )
@@ -105,6 +112,6 @@ def test_a_search_that_hangs_proves_nothing(tmp_path: pathlib.Path) -> None:
     workers = Workers[tuple[str, ...]](Room(), patience_seconds=0.01, only_informs=False)
 
     with pytest.raises(HostError, match="doesn't answer"):
-        Holders(workers=workers, proc=tmp_path).of_device(DEVICES)
+        Holders(workers=workers, processes=processes_in(tmp_path), proc=tmp_path).of_device(DEVICES)
     with (tmp_path / "self" / "mountinfo").open("w"):
         pass

@@ -14,6 +14,7 @@ from csi_exoblock.host.commands import Commands
 from csi_exoblock.host.devices import DeviceNumber
 from csi_exoblock.host.holders import Holders
 from csi_exoblock.host.mounts import Mounts
+from csi_exoblock.host.processes import Processes
 from csi_exoblock.host.propagation import check_propagation
 from csi_exoblock.host.workers import Room, Workers
 from csi_exoblock.metrics import Metrics
@@ -33,7 +34,12 @@ def mounts(tmp_path: pathlib.Path) -> Callable[..., Mounts]:
         timing = Timing()
         return Mounts(
             commands=Commands(timing=timing, metrics=Metrics(CollectorRegistry())),
-            holders=Holders(workers=Workers(Room(), patience_seconds=1.0, only_informs=True)),
+            holders=Holders(
+                workers=Workers(Room(), patience_seconds=1.0, only_informs=True),
+                processes=Processes(
+                    memory=Workers(Room(), patience_seconds=1.0, only_informs=True)
+                ),
+            ),
             timing=timing,
             proc=tmp_path,
         )

@@ -58,6 +58,21 @@ def hold():
 threading.Thread(target=hold).start()
 import ctypes; ctypes.CDLL(None).pthread_exit(None)
 """
+MAP_IN_A_THREAD = OPEN_IN_A_THREAD.replace(
+    READY, f"mapped = mmap.mmap(held, 4096); os.close(held); {READY}"
+)
+OPEN_IN_A_TABLE_OF_ITS_OWN = f"""
+import ctypes
+CLONE_FILES = 0x400
+def hold():
+    assert ctypes.CDLL(None).unshare(CLONE_FILES) == 0
+    held = os.open(sys.argv[1], os.O_RDWR)
+    {READY}
+    os._exit(0)
+thread = threading.Thread(target=hold)
+thread.start()
+thread.join()
+"""
 ONLY_NAME = f"held = os.open(sys.argv[1], os.O_PATH); {READY}"
 IN_A_FOLDER = f"os.chdir(sys.argv[1]); {READY}"
 
@@ -70,7 +85,11 @@ def node_of_its_own(volume: Volume, tmp_path: pathlib.Path) -> pathlib.Path:
     return node
 
 
-@pytest.mark.parametrize("program", [OPEN, MAP, OPEN_IN_A_THREAD], ids=["open", "map", "thread"])
+@pytest.mark.parametrize(
+    "program",
+    [OPEN, MAP, OPEN_IN_A_THREAD, MAP_IN_A_THREAD, OPEN_IN_A_TABLE_OF_ITS_OWN],
+    ids=["open", "map", "thread", "map of a thread", "table of a thread"],
+)
 def test_a_raw_device_that_is_open_through_another_node_is_held(
     volume: Volume, node_of_its_own: pathlib.Path, program: str
 ) -> None:  # D4: its container would go on writing to a disk that is somebody else's by then

@@ -1,0 +1,105 @@
+"""S26: a process that hangs on its disk holds up no other volume, and hides no holder (D4)."""
+
+from __future__ import annotations
+
+import pathlib
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import grpc
+import pytest
+
+from csi_exoblock.pb import csi_pb2
+from tests.node.conftest import MakeDisk, Volume, block_capability
+from tests.node.disks import Disk, run
+from tests.support.grpc_errors import refused
+from tests.support.waiting import wait_until
+
+pytestmark = pytest.mark.root
+
+RAW = block_capability()
+
+# One thread writes to a page of a file and waits for the file system; another one unmaps the file,
+# and waits for the first with the memory of the process locked.
+HANG = """
+import ctypes, mmap, os, sys, threading
+libc = ctypes.CDLL(None)
+libc.mmap.restype = ctypes.c_void_p
+libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+file = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT)
+os.ftruncate(file, 4096)
+at = libc.mmap(None, ctypes.c_size_t(4096), 3, 1, file, ctypes.c_long(0))
+os.close(file)
+print("ready", flush=True)
+sys.stdin.readline()
+threading.Thread(target=lambda: ctypes.memset(at, 1, 1)).start()
+sys.stdin.readline()
+libc.munmap(at, 4096)
+"""
+
+
+@contextmanager
+def hung_process(volume: Volume) -> Iterator[subprocess.Popen[bytes]]:
+    """Have a process hang on a file of a volume that is frozen, for the length of the block."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HANG, str(volume.staging / "file")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdout.readline()
+    run("fsfreeze", "--freeze", str(volume.staging))
+    try:
+        for waiting in (1, 2):
+            process.stdin.write(b"\n")
+            process.stdin.flush()
+            wait_until(lambda: _stuck(process.pid) >= waiting, "the process to hang")  # noqa: B023
+        yield process
+    finally:
+        run("fsfreeze", "--unfreeze", str(volume.staging))
+        process.kill()
+        process.wait()
+        process.stdin.close()
+        process.stdout.close()
+
+
+def _stuck(pid: int) -> int:
+    """Count the threads that wait where no signal reaches them."""
+    tasks = pathlib.Path("/proc", str(pid), "task").iterdir()
+    states = [(task / "stat").read_text().rpartition(")")[2].split()[0] for task in tasks]
+    return states.count("D")
+
+
+def test_a_process_that_hangs_on_its_disk_keeps_no_other_volume(
+    make_disk: MakeDisk, make_volume: Callable[[Disk], Volume]
+) -> None:
+    frozen, healthy = (make_volume(make_disk()) for _ in range(2))
+    frozen.stage()
+    healthy.stage()
+
+    with hung_process(frozen):
+        target = healthy.publish()
+        assert healthy.usage(target)[csi_pb2.VolumeUsage.BYTES].total
+        healthy.unpublish()
+        healthy.unstage()
+
+    frozen.unstage()
+
+
+def test_a_process_that_hangs_may_have_mapped_a_raw_device(
+    make_disk: MakeDisk, make_volume: Callable[[Disk], Volume]
+) -> None:  # D4: nobody can see whether it has, so the disk is not called free
+    frozen, raw = (make_volume(make_disk()) for _ in range(2))
+    frozen.stage()
+    raw.stage_as(RAW)
+
+    with hung_process(frozen) as process:
+        hangs = f"the memory of pid {process.pid} ("
+        with refused(grpc.StatusCode.UNAVAILABLE, hangs, "can't be seen"):
+            raw.unstage()
+
+    raw.unstage()
+    frozen.unstage()
