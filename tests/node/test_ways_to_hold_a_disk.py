@@ -46,10 +46,10 @@ def python(program: str, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
 
 READY = "print('ready', flush=True); sys.stdin.read()"
 OPEN = f"held = os.open(sys.argv[1], os.O_RDWR); {READY}"
-MAP = (
-    "held = os.open(sys.argv[1], os.O_RDWR); "
-    f"mapped = mmap.mmap(held, 4096); os.close(held); {READY}"
-)
+# Python's own mmap keeps a descriptor.
+ONLY_MAPPED = """import ctypes; libc = ctypes.CDLL(None); libc.mmap.restype = ctypes.c_void_p; \
+assert libc.mmap(None, ctypes.c_size_t(4096), 1, 1, held, ctypes.c_long(0)) > 0; os.close(held)"""
+MAP = f"held = os.open(sys.argv[1], os.O_RDWR); {ONLY_MAPPED}; {READY}"
 OPEN_IN_A_THREAD = f"""
 def hold():
     held = os.open(sys.argv[1], os.O_RDWR)
@@ -58,9 +58,7 @@ def hold():
 threading.Thread(target=hold).start()
 import ctypes; ctypes.CDLL(None).pthread_exit(None)
 """
-MAP_IN_A_THREAD = OPEN_IN_A_THREAD.replace(
-    READY, f"mapped = mmap.mmap(held, 4096); os.close(held); {READY}"
-)
+MAP_IN_A_THREAD = OPEN_IN_A_THREAD.replace(READY, f"{ONLY_MAPPED}; {READY}")
 OPEN_IN_A_TABLE_OF_ITS_OWN = f"""
 import ctypes
 CLONE_FILES = 0x400
