@@ -36,6 +36,7 @@ CODES: Mapping[type[Exception], StatusCode] = {
     errors.ApiRejected: StatusCode.INTERNAL,
     errors.OperationFailed: StatusCode.INTERNAL,
     errors.HostError: StatusCode.UNAVAILABLE,
+    errors.NoAnswer: StatusCode.UNAVAILABLE,
     errors.CommandFailed: StatusCode.UNAVAILABLE,
     errors.ForeignContent: StatusCode.FAILED_PRECONDITION,
 }
