@@ -17,6 +17,7 @@ Buffer = bytes | mmap.mmap
 # struct ext4_super_block, at 1024; so far reaches what its checksum covers.
 _EXT_BEGIN = 1024
 _EXT_CHECKSUM = 0x3FC
+_EXT_MAGIC_AT = 0x38
 
 _EXT_MAGIC = 0xEF53
 # Bits of its feature words.
@@ -36,9 +37,13 @@ _EXT_VALID = 1
 # struct xfs_dsb, at 0.
 _XFS_WITH_CHECKSUMS = 5
 _XFS_CHECKSUM = 224
+# Of an allocation group, a sector each: superblock, free space, inodes, free list.
+_XFS_HEADERS = 4
 
 # struct btrfs_super_block.
 _BTRFS_BEGIN = 0x10000
+_BTRFS_BYTES = 4096
+_BTRFS_MAGIC_AT = 0x40
 _BTRFS_SEEDING = 1 << 32
 
 
@@ -113,14 +118,17 @@ class Extent:
     """What of its disk a file system owns: all that is there is its data (D15).
 
     Attributes:
-        begin_bytes: Where its superblock begins; what is before that isn't its own.
+        magic_bytes: Where the number is by which probers know it.
+        begin_bytes: Where the content of files may begin. Before that lies what it needs to find
+            them: whatever else is there has overwritten it.
     """
 
+    magic_bytes: int
     begin_bytes: int
     end_bytes: int
 
     def __contains__(self, offset: int) -> bool:
-        return self.begin_bytes <= offset < self.end_bytes
+        return offset == self.magic_bytes or self.begin_bytes <= offset < self.end_bytes
 
 
 def extent_of(filesystem: Filesystem, head: Buffer, device_bytes: int) -> Extent | None:
@@ -133,12 +141,19 @@ def extent_of(filesystem: Filesystem, head: Buffer, device_bytes: int) -> Extent
         return None
     match filesystem:
         case Filesystem.EXT4 | Filesystem.EXT3:
-            begin, whole = _EXT_BEGIN, _ext_type(head) is filesystem and _has_ext_checksum(head)
+            # The superblock's own block, and the first one of the group descriptors.
+            begin = max(2 * found.unit_bytes, _EXT_BEGIN + 2 * 1024)
+            magic = _EXT_BEGIN + _EXT_MAGIC_AT
+            whole = _ext_type(head) is filesystem and _has_ext_checksum(head)
         case Filesystem.XFS:
-            begin, whole = 0, _has_xfs_checksum(head)
+            begin, magic = _XFS_HEADERS * found.unit_bytes, 0
+            whole = _has_xfs_checksum(head)
         case Filesystem.BTRFS:
-            begin, whole = _BTRFS_BEGIN, _has_btrfs_checksum(head)
-    return Extent(begin_bytes=begin, end_bytes=found.size_bytes) if whole else None
+            begin, magic = _BTRFS_BEGIN + _BTRFS_BYTES, _BTRFS_BEGIN + _BTRFS_MAGIC_AT
+            whole = _has_btrfs_checksum(head)
+    if not whole:
+        return None
+    return Extent(magic_bytes=magic, begin_bytes=begin, end_bytes=found.size_bytes)
 
 
 def btrfs_obstacle(head: Buffer) -> tuple[str, str] | None:

@@ -93,7 +93,7 @@ def lazy_unmount() -> None:
 
 def ask_for_exclusive_claims_alone() -> None:
     """Think that a disk is free when nobody claims it, though it may be open (D4)."""
-    Holders.of_device = lambda *_: ()  # type: ignore[method-assign]
+    Holders.of_device = lambda *_, **__: ()  # type: ignore[method-assign]
 
 
 def leave_it_frozen() -> None:
