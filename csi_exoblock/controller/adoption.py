@@ -27,15 +27,17 @@ from csi_exoblock.model import SnapshotId, Volume, VolumeId, VolumeState
 
 log = logging.getLogger(__name__)
 
-_UNUSABLE = (VolumeState.DELETING, VolumeState.DELETED, VolumeState.ERROR)
+_GOING = (VolumeState.DELETING, VolumeState.DELETED)
+_UNUSABLE = (*_GOING, VolumeState.ERROR)
 
 
 def the_only(found: Sequence[Volume], name: str) -> Volume | None:
-    """Return the volume of that name, if there is one.
+    """Return the volume of that name, if there is one; one that is going counts only if alone.
 
     Raises:
         Mismatch: There are several, for names are not unique in the cloud.
     """
+    found = [each for each in found if each.state not in _GOING] or found
     if len(found) > 1:
         ids = ", ".join(str(volume.id) for volume in found)
         raise Mismatch(f"several volumes are named {name!r}: {ids}; delete or rename all but one")

@@ -106,7 +106,7 @@ class Attachments:
                         f"volume {volume_id} stays attaching, and the cloud does not say to which "
                         "instance; it is tried again; ask Exoscale's support"
                     )
-                if _names(volume, node_id):
+                if _names(volume, node_id) or _stays_without(volume):
                     self._detach(volume, node_id, entry, deadline)
             except NotFound:
                 log.info("volume to detach is gone")
@@ -251,6 +251,11 @@ class Attachments:
 def _names(volume: Volume, node_id: NodeId | None) -> bool:
     """Tell whether the volume says that this node (`None`: any node) has it."""
     return volume.attached_to is not None and node_id in (None, volume.attached_to)
+
+
+def _stays_without(volume: Volume) -> bool:
+    """Tell whether the volume stays detaching from nobody knows where; only a detach ends it."""
+    return volume.state is VolumeState.DETACHING and volume.attached_to is None
 
 
 def _is_attached(volume: Volume, node_id: NodeId) -> bool:

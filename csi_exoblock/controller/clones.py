@@ -7,13 +7,12 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 
 from csi_exoblock import logs
 from csi_exoblock.concurrency import Deadline
 from csi_exoblock.config import Timing
 from csi_exoblock.controller.labels import Labels
-from csi_exoblock.controller.ledger import NOT_FINAL
+from csi_exoblock.controller.ledger import Entry
 from csi_exoblock.controller.lookup import Lookup
 from csi_exoblock.controller.snapshots import Snapshots
 from csi_exoblock.controller.specs import SnapshotSpec, VolumeSpec
@@ -71,21 +70,24 @@ class Clones:
         return snapshot.id
 
     @contextmanager
-    def tidying_up(self, spec: VolumeSpec, deadline: Deadline) -> Iterator[None]:
+    def tidying_up(self, spec: VolumeSpec, entry: Entry, deadline: Deadline) -> Iterator[None]:
         """Delete a clone's snapshot once the block has made the clone, or failed for good.
+
+        Never while the clone may be on its way: its content comes from the snapshot.
+
+        Args:
+            entry: The clone's name's.
 
         Raises:
             ApiUnavailable: The block failed, and what was taken for it is not gone yet.
         """
         try:
             yield
-        except NOT_FINAL:
-            raise
-        except WrongZone:  # has to be said, also where a clone that was made keeps its snapshot
-            self._tidy_up(spec, deadline)
-            raise
         except DriverError as error:
-            if left := self._tidy_up(spec, deadline):
+            if entry.leaves_open(error):
+                raise
+            left = self._tidy_up(spec, deadline)
+            if left and not isinstance(error, WrongZone):  # that has to be said in any case
                 raise ApiUnavailable(f"{error}; its temporary snapshot remains: {left}") from error
             raise
         self._tidy_up(spec, deadline)
@@ -129,8 +131,8 @@ class Clones:
     def sweep(self, deadline: Deadline) -> None:
         """Delete every temporary snapshot that is too old for a clone in the making to need it.
 
-        Old is what was taken long ago, or first seen here long ago where the API does not say when
-        it was taken, and what no create has asked for since.
+        Old is what was taken long ago by the cloud's clock, or first seen here long ago where the
+        API does not say when it was taken, and what no create has asked for since.
         """
         oldest = time.monotonic() - 2 * self._timing.clone_snapshot_age
         for snapshot_id, wanted_at in list(self._wanted_at.items()):
@@ -157,8 +159,8 @@ class Clones:
 
     def _is_old(self, snapshot: Snapshot) -> bool:
         if snapshot.created_at:
-            age = datetime.now(UTC) - snapshot.created_at
-            if age.total_seconds() <= self._timing.clone_snapshot_age:
+            age = self._cloud.now() - snapshot.created_at.timestamp()
+            if age <= self._timing.clone_snapshot_age:
                 return False
             wanted_at = self._wanted_at.get(snapshot.id, -math.inf)
         else:

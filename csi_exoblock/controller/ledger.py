@@ -103,6 +103,16 @@ class Entry:
         """Tell whether something may exist or happen in the cloud that nobody has seen yet."""
         return self.has_pending() or time.monotonic() < self.doubtful_until
 
+    def leaves_open(self, error: DriverError) -> bool:
+        """Tell whether after the error something may exist, or still come, that nobody has seen.
+
+        A refused read tells nothing as long as a process that died may have sent a creation, or
+        made it and no list was read since.
+        """
+        if self.has_pending() or isinstance(error, NOT_FINAL):
+            return True
+        return (self.is_doubtful() or self.blind) and isinstance(error, ApiError)
+
     def settle(self) -> None:
         """Forget a lost write: its effect was seen, or can't come any more."""
         self.lost = self.absent_at = self.failure = None
@@ -151,8 +161,7 @@ class Ledger:
         """Hold a thing, named by kind and id, for the length of the block.
 
         While the outcome of a write is open, no error that leaves the block is final: whoever asked
-        must not believe that nothing was left behind (C1). Nor is a refused read, as long as a
-        process that died may have sent a creation, or made it and no list was read since.
+        must not believe that nothing was left behind (C1).
 
         Raises:
             OperationPending: Another call holds it; the message says which, since when, at what.
@@ -164,10 +173,7 @@ class Ledger:
             try:
                 yield entry
             except DriverError as error:
-                open_end = entry.has_pending() or (
-                    (entry.is_doubtful() or entry.blind) and isinstance(error, ApiError)
-                )
-                if open_end and not isinstance(error, NOT_FINAL):
+                if entry.leaves_open(error) and not isinstance(error, NOT_FINAL):
                     raise ApiUnavailable(f"{thing}: outcome not known yet: {error}") from error
                 raise
             finally:

@@ -22,15 +22,21 @@ from csi_exoblock.concurrency import Deadline, pauses
 from csi_exoblock.config import Timing
 from csi_exoblock.controller.labels import Labels
 from csi_exoblock.controller.ledger import Entry
-from csi_exoblock.errors import ApiDenied, ApiRejected, ApiUnavailable, DeadlineExceeded, NotFound
+from csi_exoblock.errors import ApiDenied, ApiRejected, ApiUnavailable, DriverError, NotFound
 from csi_exoblock.exoscale.listed import Listed
-from csi_exoblock.model import Snapshot, Volume, ZoneName
+from csi_exoblock.model import Snapshot, SnapshotState, Volume, VolumeState, ZoneName
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T", bound=Volume | Snapshot)
 
 _GROWTH = 1.2  # something is seen at latest a fifth of its own age after it is shown
+_GOING = (
+    VolumeState.DELETING,
+    VolumeState.DELETED,
+    SnapshotState.DESTROYING,
+    SnapshotState.DESTROYED,
+)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -137,10 +143,11 @@ class Lookup(Generic[T]):
             ]
             found = found or self._own_in(zones, names, deadline)
             certain_at = max(self._certain_at(zone, entry, looked_at) for zone in zones)
-            if found or looked_at >= certain_at:
+            is_there = any(each.state not in _GOING for each in found)  # else it is an older one
+            if is_there or looked_at >= certain_at:
                 failure = entry.failure
                 entry.settle()
-                if failure and not found:
+                if failure and not is_there:
                     raise failure
                 return found
             logs.step("waiting until the name is surely absent")
@@ -238,7 +245,7 @@ class Lookup(Generic[T]):
     def _try_to_look(self, zone: ZoneName, deadline: Deadline) -> None:
         try:
             self.look(zone, deadline.within(self._timing.other_zones_wait))
-        except (ApiUnavailable, ApiDenied, DeadlineExceeded) as error:
+        except DriverError as error:
             log.warning("zone not read", extra={"zone": zone, "error": str(error)})
 
     def _certain_at(self, zone: ZoneName, entry: Entry, looked_at: float) -> float:

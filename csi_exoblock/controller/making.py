@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from functools import partial
+from http import HTTPStatus
 
 from csi_exoblock import logs
 from csi_exoblock.concurrency import Deadline
@@ -91,7 +92,8 @@ class VolumeMaker:
             ApiUnavailable: What became of the volume is not known yet.
         """
         client = self._cloud.zone(zone)
-        source_gib = _source_gib(snapshot_id, client, deadline)
+        source = _restorable(snapshot_id, client, deadline)
+        source_gib = source.volume_size_gib if source else 0
         size_gib = size_within_limits(
             spec.size, self._settings.size_limits, client, deadline, source_gib=source_gib
         )
@@ -168,13 +170,15 @@ class VolumeMaker:
             return None
 
 
-def _source_gib(snapshot_id: SnapshotId | None, client: ZoneClient, deadline: Deadline) -> int:
+def _restorable(
+    snapshot_id: SnapshotId | None, client: ZoneClient, deadline: Deadline
+) -> Snapshot | None:
     if snapshot_id is None:
-        return 0
+        return None
     logs.step("reading the source")
     snapshot = client.get_snapshot(snapshot_id.uuid, deadline)
     _require_restorable(snapshot)
-    return snapshot.volume_size_gib
+    return snapshot
 
 
 def _require_restorable(snapshot: Snapshot) -> None:
@@ -202,10 +206,13 @@ def _why_refused(
     deadline: Deadline,
 ) -> DriverError:
     what = f"volume {spec.name!r} of {size_gib} GiB was not created in zone {client.zone}"
-    _source_gib(snapshot_id, client, deadline)  # its state may have changed since it was read
+    source = _restorable(snapshot_id, client, deadline)  # may have changed since it was read
     quotas = read_quotas(client, deadline)
     if limit := above_largest(quotas, size_gib):
         return SizeOutOfRange(f"{what}: {limit}")
     if limit := exceeded(quotas, {VOLUMES: 1, GIBIBYTES: size_gib}):
         return LimitReached(f"{what}: {limit}; delete volumes or have the quota raised")
+    is_conflict = isinstance(error, ApiRejected) and error.http_status == HTTPStatus.CONFLICT
+    if source and source.state is SnapshotState.PROMOTING and is_conflict:
+        return OperationPending(f"{what} while another is restored from its source: {error}; retry")
     return refused(what, error)

@@ -97,7 +97,10 @@ class Snapshots:
         Raises:
             NotFound: It does not exist.
         """
-        return self._cloud.zone(snapshot_id.zone).get_snapshot(snapshot_id.uuid, deadline)
+        snapshot = self._cloud.zone(snapshot_id.zone).get_snapshot(snapshot_id.uuid, deadline)
+        if snapshot.state is SnapshotState.DESTROYED:
+            raise NotFound(f"snapshot {snapshot_id} is {snapshot.state}")
+        return snapshot
 
     def delete(self, snapshot_id: SnapshotId, deadline: Deadline) -> None:
         """Delete the snapshot; return once it is gone.

@@ -85,7 +85,7 @@ class Volumes:
             self._ledger.hold_name(
                 f"volume name {spec.name}", blind=self._lookup.is_blind()
             ) as entry,
-            self._clones.tidying_up(spec, deadline),
+            self._clones.tidying_up(spec, entry, deadline),
         ):
             zone = self._zone_for(spec, entry, deadline)
             volume = self._take_up_or_find(spec, zone, entry, deadline)

@@ -47,7 +47,7 @@ def volume(zone: ZoneName, body: Any) -> Volume:
         size_gib=int(body.get("size") or 0),
         state=VolumeState(body.get("state")),
         attached_to=_attached_to(zone, body.get("instance")),
-        labels=dict(body.get("labels") or {}),
+        labels=_labels(body.get("labels")),
         snapshot_ids=tuple(SnapshotId(zone, UUID(each["id"])) for each in snapshots),
         created_at=_moment(body.get("created-at")),
     )
@@ -67,7 +67,7 @@ def snapshot(zone: ZoneName, body: Any) -> Snapshot:
         state=SnapshotState(body.get("state")),
         volume_id=VolumeId(zone, UUID(source["id"])) if source else None,
         volume_size_gib=int(body.get("volume-size") or 0),
-        labels=dict(body.get("labels") or {}),
+        labels=_labels(body.get("labels")),
         created_at=_moment(body.get("created-at")),
     )
 
@@ -214,6 +214,11 @@ def _attached_to(zone: ZoneName, instance: Any) -> NodeId | None:
     """Read which instance has a volume; one that nobody has says null, {} or an empty id."""
     id = (instance or {}).get("id")
     return NodeId(zone, UUID(id)) if id else None
+
+
+def _labels(labels: Any) -> dict[str, str]:
+    """Read labels; one without a value is none."""
+    return {key: str(value) for key, value in (labels or {}).items() if value is not None}
 
 
 def _moment(text: str | None) -> datetime | None:

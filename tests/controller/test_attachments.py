@@ -424,6 +424,32 @@ def test_a_volume_that_stays_on_its_way_elsewhere_is_not_detached(
     assert DETACH not in cloud.operations_called()
 
 
+def test_a_volume_that_stays_detaching_from_nowhere_is_detached(
+    brisk: Controller, cloud: SimulatorProcess, volume: str, node: str
+) -> None:  # S3: nobody else has it, and without a detach it could never be attached again
+    cloud.set_volume_state(*parts(volume), "detaching", instance=None)
+    with refused(grpc.StatusCode.FAILED_PRECONDITION, volume, "delete the pod"):
+        as_a_sidecar_would(lambda: brisk.ControllerPublishVolume(publish(volume, node)))
+    cloud.clear_calls()
+
+    brisk.ControllerUnpublishVolume(unpublish(volume, node))
+
+    assert cloud.operations_called().count(DETACH) == 1
+
+
+@pytest.mark.parametrize("labels", [None, {"exoblock/pending-size": None}, {"team": 7}])
+def test_labels_without_a_value_hinder_nothing(
+    controller: Controller, cloud: SimulatorProcess, volume: str, node: str, labels: object
+) -> None:  # F18
+    (seen,) = (each for each in cloud.volumes() if volume.endswith(each["id"]))
+    body = json.dumps({**seen, "labels": labels})
+    cloud.add_fault(fault="garbage", operation=GET, status=200, body=body, count=1)
+
+    controller.ControllerPublishVolume(publish(volume, node))
+
+    assert instance_of(cloud, volume) == node.split("/")[1]
+
+
 def test_an_unknown_state_at_the_node_asked_for_is_not_elsewhere(
     controller: Controller, cloud: SimulatorProcess, volume: str, node: str
 ) -> None:  # F11: "detach it there first" would be about the node itself

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -10,6 +12,7 @@ import pytest
 
 from csi_exoblock.pb import csi_pb2
 from tests.controller.administrator import Administrator
+from tests.controller.clocks import TWO_HOURS_AHEAD
 from tests.controller.conftest import Controller, StartController
 from tests.controller.requests import GIB, absent_id, create_snapshot, create_volume, delete_volume
 from tests.controller.waiting import as_a_sidecar_would, wait_until_called
@@ -20,6 +23,7 @@ from tests.support.waiting import wait_until
 SNAPSHOT = "create-block-storage-snapshot"
 DELETE_SNAPSHOT = "delete-block-storage-snapshot"
 LIST_SNAPSHOTS = "list-block-storage-snapshots"
+LIST_VOLUMES = "list-block-storage-volumes"
 DELETE = "delete-block-storage-volume"
 CREATE = "create-block-storage-volume"
 
@@ -422,6 +426,46 @@ def test_a_young_snapshot_is_not_swept(
     )  # at start, then two sweeps
 
     hurried.stop()
+    assert DELETE_SNAPSHOT not in cloud.operations_called()
+
+
+@pytest.mark.parametrize("status", [400, 403])
+def test_a_snapshot_stays_while_the_clone_may_be_on_its_way(
+    controller: Controller, cloud: SimulatorProcess, volume: str, name: str, status: int
+) -> None:  # N6, C1: its content comes from there
+    cloud.add_fault(fault="drop", operation=CREATE, when="after", count=1)
+    with refused(grpc.StatusCode.UNAVAILABLE):
+        controller.CreateVolume(clone(name, volume))
+    cloud.add_fault(fault="refuse", operation=LIST_VOLUMES, status=status, count=1)
+
+    with refused(grpc.StatusCode.UNAVAILABLE, "outcome not known yet"):
+        controller.CreateVolume(clone(name, volume))
+
+    assert len(snapshots_of(cloud, volume)) == 1
+    controller.CreateVolume(clone(name, volume))
+    assert snapshots_of(cloud, volume) == []
+
+
+def test_the_sweep_tells_ages_by_the_time_of_the_cloud(
+    start_controller: StartController,
+    cloud: SimulatorProcess,
+    volume: str,
+    name: str,
+    tmp_path: Path,
+) -> None:  # N6, F16: a replica's own clock may be ahead, and the clone be made by another
+    cloud.add_fault(fault="refuse", operation=DELETE_SNAPSHOT, status=409, count=1)
+    Controller(start_controller().channel).CreateVolume(clone(name, volume))
+    (left,) = snapshots_of(cloud, volume)
+    left["created-at"] = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+    body = json.dumps({"block-storage-snapshots": [left]})
+    cloud.add_fault(fault="garbage", operation=LIST_SNAPSHOTS, zone=left["zone"], body=body)
+    cloud.clear_calls()
+    (tmp_path / "sitecustomize.py").write_text(TWO_HOURS_AHEAD)
+
+    hurried = start_controller("--time-scale", "0.0005", PYTHONPATH=str(tmp_path))
+    wait_until_called(cloud, LIST_SNAPSHOTS, times=6)  # two zones: at start, then two sweeps
+    hurried.stop()
+
     assert DELETE_SNAPSHOT not in cloud.operations_called()
 
 

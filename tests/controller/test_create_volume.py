@@ -618,3 +618,36 @@ def volumes_named(cloud: SimulatorProcess, name: str) -> list[dict[str, Any]]:
 def called_in_zone(cloud: SimulatorProcess) -> list[str]:
     """Return what was called in the default zone; the others are listed now and then (C3)."""
     return [call.operation for call in cloud.calls() if call.zone == cloud.zones[0]]
+
+
+def test_an_older_volume_of_that_name_that_is_going_hides_no_other(
+    controller: Controller, cloud: SimulatorProcess, name: str
+) -> None:  # C1, D11: "several" would be final, and the new one stay behind
+    cloud.add_fault(fault="drop", operation=CREATE, when="after", count=1)
+    with refused(grpc.StatusCode.UNAVAILABLE):
+        controller.CreateVolume(create_volume(f"{name}-0"))
+    (made,) = volumes_named(cloud, f"{name}-0")
+    cloud.add_volumes(made["zone"], 1, f"{name}-")
+    (older,) = (each for each in volumes_named(cloud, f"{name}-0") if each["id"] != made["id"])
+    cloud.set_volume_state(made["zone"], older["id"], "deleting")
+
+    answer = controller.CreateVolume(create_volume(f"{name}-0"))
+
+    assert answer.volume.volume_id.endswith(made["id"])
+
+
+def test_an_older_volume_that_is_going_proves_nothing_of_a_lost_create(
+    controller: Controller, cloud: SimulatorProcess, name: str
+) -> None:  # C1: a list may show the older one still, and the new one not yet
+    cloud.add_fault(fault="drop", operation=CREATE, when="after", count=1)
+    with refused(grpc.StatusCode.UNAVAILABLE):
+        controller.CreateVolume(create_volume(name))
+    (made,) = volumes_named(cloud, name)
+    older = {**made, "id": str(uuid4()), "state": "deleting"}
+    body = json.dumps({"block-storage-volumes": [older]})
+    cloud.add_fault(fault="garbage", operation=LIST, zone=made["zone"], body=body, count=1)
+
+    answer = controller.CreateVolume(create_volume(name))
+
+    assert answer.volume.volume_id.endswith(made["id"])
+    assert len(volumes_named(cloud, name)) == 1

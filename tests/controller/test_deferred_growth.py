@@ -10,6 +10,7 @@ import grpc
 import pytest
 
 from tests.controller.administrator import Administrator
+from tests.controller.clocks import TWO_HOURS_AHEAD
 from tests.controller.conftest import Controller, StartController
 from tests.controller.requests import expand, publish, unpublish
 from tests.controller.waiting import as_a_sidecar_would
@@ -20,19 +21,6 @@ LABEL = "exoblock/pending-size"
 UPDATE = "update-block-storage-volume"
 RESIZE = "resize-block-storage-volume"
 ATTACH = "attach-block-storage-volume-to-instance"
-
-TWO_HOURS_AHEAD = """
-import sys, time
-
-right = time.time
-
-def wrong():
-    '''Return another time, but to gRPC, which compares it with one that its core has read.'''
-    caller = sys._getframe(1).f_globals["__name__"]
-    return right() + (0 if caller.startswith("grpc") else 7200)
-
-time.time = wrong
-"""
 
 
 @pytest.fixture(params=["replace", "merge"])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
+from uuid import uuid4
 
 import grpc
 import pytest
@@ -396,3 +398,42 @@ def finish_snapshots(cloud: SimulatorProcess) -> None:
 def snapshots_named(cloud: SimulatorProcess, name: str) -> list[dict[str, Any]]:
     """Return what the cloud really holds under a name."""
     return [snapshot for snapshot in cloud.snapshots() if snapshot["name"] == name]
+
+
+def test_an_older_snapshot_that_is_going_proves_nothing_of_a_lost_create(
+    controller: Controller, cloud: SimulatorProcess, volume: str, name: str
+) -> None:  # C1, S18: a list may show the older one still, and the new one not yet
+    cloud.add_fault(fault="drop", operation=CREATE, when="after", count=1)
+    with refused(grpc.StatusCode.UNAVAILABLE):
+        controller.CreateSnapshot(create_snapshot(name, volume))
+    (made,) = (each for each in cloud.snapshots() if each["name"] == name)
+    older = {**made, "id": str(uuid4()), "state": "destroying"}
+    body = json.dumps({"block-storage-snapshots": [older]})
+    cloud.add_fault(fault="garbage", operation=LIST, zone=made["zone"], body=body, count=1)
+
+    answer = controller.CreateSnapshot(create_snapshot(name, volume))
+
+    assert answer.snapshot.snapshot_id.endswith(made["id"])
+    assert sum(each["name"] == name for each in cloud.snapshots()) == 1
+
+
+def test_a_destroyed_snapshot_does_not_exist_any_more(
+    controller: Controller, cloud: SimulatorProcess, volume: str, name: str
+) -> None:  # S18
+    snapshot_id = controller.CreateSnapshot(create_snapshot(name, volume)).snapshot.snapshot_id
+    zone, uuid = snapshot_id.split("/")
+    cloud.set_snapshot_state(zone, uuid, "destroyed")
+
+    with refused(grpc.StatusCode.NOT_FOUND, snapshot_id):
+        controller.GetSnapshot(csi_pb2.GetSnapshotRequest(snapshot_id=snapshot_id))
+
+
+def test_a_restore_beside_another_one_comes_again(
+    controller: Controller, cloud: SimulatorProcess, volume: str, name: str
+) -> None:  # S4, S18: the snapshot's state explains the conflict
+    snapshot_id = controller.CreateSnapshot(create_snapshot(name, volume)).snapshot.snapshot_id
+    zone, uuid = snapshot_id.split("/")
+    cloud.set_snapshot_state(zone, uuid, "promoting")
+
+    with refused(grpc.StatusCode.ABORTED, snapshot_id, "another is restored"):
+        controller.CreateVolume(create_volume(name, snapshot_id=snapshot_id))

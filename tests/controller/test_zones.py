@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from functools import partial
 
 import grpc
@@ -290,6 +291,25 @@ def test_a_lost_create_in_a_zone_that_died_blocks_only_its_name(
         as_a_sidecar_would(lambda: controller.CreateVolume(create_volume(name, zones=[second])))
 
     assert len([each for each in cloud.volumes() if each["name"] == name]) == 1
+
+
+@pytest.mark.parametrize("status", [400, 409, 422])
+def test_a_zone_that_refuses_to_be_listed_disturbs_nobody_elsewhere(
+    start_controller: StartController, cloud: SimulatorProcess, name: str, status: int
+) -> None:  # S12
+    here, there = cloud.zones[:2]
+    hurried = Controller(start_controller("--time-scale", "0.01").channel)  # a minute in 0.6 s
+    as_a_sidecar_would(lambda: hurried.CreateVolume(create_volume(name)))
+    cloud.add_fault(
+        fault="refuse", operation="list-block-storage-volumes", zone=there, status=status
+    )
+    cloud.clear_calls()
+
+    for number in itertools.count():
+        request = create_volume(f"{name}-{number}", zones=[here])
+        as_a_sidecar_would(partial(hurried.CreateVolume, request))
+        if any(each.zone == there for each in cloud.calls()):
+            break
 
 
 def test_other_zones_are_listed_once_a_minute_at_most(
