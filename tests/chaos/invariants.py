@@ -79,13 +79,15 @@ def _made_twice(world: World) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]
 
 
 def _may_be_left(world: World, sidecars: Sidecars, volume: dict[str, Any], twins: set[str]) -> bool:
-    """Tell whether C3 allows it: in another zone, and seen by whoever looks for orphans."""
-    is_labelled = volume["labels"].get("exoblock/cluster-id") == "chaos"
-    # who made it may die before it can repair labels, where a create's are not kept
-    may_lack_labels = world.restarts and world.plan.modes.get("create-labels") == "dropped"
-    return (is_labelled or bool(may_lack_labels)) and volume[
-        "name"
-    ] in sidecars.left_elsewhere | twins
+    """Tell whether C3 allows it: in another zone, and seen by whoever looks for orphans.
+
+    A claim is sent to another zone only once the volume there has its labels. Of twins the user is
+    told by name (D11), and one of them may have lost its maker before that repaired its labels.
+    """
+    name = volume["name"]
+    if volume["labels"].get("exoblock/cluster-id") == "chaos":
+        return name in sidecars.left_elsewhere | twins
+    return name in twins and world.plan.modes.get("create-labels") == "dropped"
 
 
 def _check_calls(world: World, sidecars: Sidecars, strangers: set[str]) -> None:

@@ -29,7 +29,9 @@ _LOOK_SECONDS = 0.005
 _LOOKS = 200
 
 PATIENCE_SECONDS = 25.0
-"""What has not succeeded by then, long after the last fault, is stuck."""
+"""What has not succeeded by then, in many attempts long after the last fault, is stuck."""
+
+_MANY_ATTEMPTS = 30  # more than all faults of a plan can befall; on a busy machine they take longer
 
 _BROKEN = re.compile(r"(volume|snapshot) (\S+/\S+) .*state (?:is )?error.*delete it")
 
@@ -97,7 +99,7 @@ class Sidecars:
             try:
                 answer = self._world.call(PROVISIONER, "CreateVolume", request)
             except Refused as refused:
-                if refused.is_final and not self._may_be_new_to(refused):
+                if refused.is_final and not self._may_be_new_to(refused, request.name):
                     what = f"CreateVolume {request.name}: {refused.code.name} {refused}"
                     self._world.story.breach("the same request has the same answer", what)
                     return
@@ -218,19 +220,20 @@ class Sidecars:
         pause = _FIRST_PAUSE
         for attempt in itertools.count():
             yield attempt
-            if self._world.story.seconds() > self._patience_seconds:
+            if attempt >= _MANY_ATTEMPTS and self._world.story.seconds() > self._patience_seconds:
                 raise GivenUp(" ".join(what.split()))
             time.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
 
-    def _may_be_new_to(self, refused: Refused) -> bool:
+    def _may_be_new_to(self, refused: Refused, name: str) -> bool:
         """Tell whether a process that did not make the thing may answer so.
 
         Its list may be refused, or show a twin in another zone, which a restart can bring about as
         the pod moves (C3): the user is told of both.
         """
         is_new = self._world.restarts or self._world.leader_changes
-        is_twin = "several volumes are named" in str(refused)
+        zones = {each["zone"] for each in self._world.cloud.volumes() if each["name"] == name}
+        is_twin = "several volumes are named" in str(refused) and len(zones) > 1
         return bool(is_new) and (refused.code in _REFUSED_READS or is_twin)
 
     def _mend(self, refused: Refused) -> None:

@@ -10,7 +10,7 @@ import pytest
 from tests.chaos.killing import Findings, findings_of, named_steps
 from tests.chaos.scenes import SCENES
 
-pytestmark = [pytest.mark.kill_points, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.kill_points, pytest.mark.timeout(3600)]  # the first waits for all scenes
 
 # It comes a minute after the last look, and before it nothing has been done.
 _ONLY_LATER = "looking for the name in other zones"
