@@ -134,10 +134,16 @@ class Volumes:
         """
         try:
             return self._placement.zone_for(spec, deadline)
-        except (InvalidRequest, WrongZone):
+        except (InvalidRequest, WrongZone) as error:
             elsewhere = entry.zone or (spec.source and spec.source.zone)
             if elsewhere and (volume := self._take_up_or_find(spec, elsewhere, entry, deadline)):
                 self._adoption.adopt(volume, spec, entry, deadline)
+            unlisted = [zone for zone in spec.zones if not self._cloud.knows(zone)]
+            if unlisted and entry.is_doubtful():
+                raise ApiUnavailable(
+                    f"{error}; just after a start that says nothing yet: the process before this "
+                    f"one may have made the volume in zone {', '.join(unlisted)}; retry"
+                ) from error
             raise
 
     def _take_up_or_find(

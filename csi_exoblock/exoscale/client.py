@@ -55,6 +55,10 @@ class Cloud:
                 self._clients[name] = client
             return client
 
+    def knows(self, zone: ZoneName) -> bool:
+        """Tell whether the API has ever listed a zone, as `Zones.knows` does."""
+        return self._zones.knows(zone)
+
     def require(self, zone: ZoneName, deadline: Deadline) -> None:
         """Raise ApiUnavailable unless a zone exists, as `Zones.require` does."""
         self._zones.require(zone, deadline)

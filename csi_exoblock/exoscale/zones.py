@@ -76,6 +76,10 @@ class Zones:
         """Tell whether a zone is one of the few that are known or that flags name."""
         return zone in self._known or zone in self._configured
 
+    def knows(self, zone: ZoneName) -> bool:
+        """Tell whether the API has ever listed a zone, in scope or not."""
+        return zone in self._known
+
     def require(self, zone: ZoneName, deadline: Deadline) -> None:
         """Raise ApiUnavailable unless a zone exists; nothing is sent to one that an id invents.
 

@@ -17,7 +17,7 @@ from tests.controller.requests import (
     publish,
 )
 from tests.controller.waiting import as_a_sidecar_would
-from tests.support.grpc_errors import refused
+from tests.support.grpc_errors import outcome, refused
 from tests.support.simulator_process import SimulatorProcess
 
 
@@ -71,6 +71,22 @@ def test_an_unknown_zone_is_refused_with_those_in_scope(
 ) -> None:
     with refused(grpc.StatusCode.INVALID_ARGUMENT, zone, cloud.zones[0]):
         controller.CreateVolume(create_volume(name, zones=[zone]))
+
+
+def test_a_zone_that_no_list_names_is_no_final_answer_just_after_a_start(
+    start_controller: StartController, cloud: SimulatorProcess, name: str
+) -> None:  # C1, S12: the process that died may have sent its create there, and the claim may go
+    first, second = cloud.zones[:2]
+    cloud.list_zones_as(first)
+    young = Controller(start_controller("--time-scale", "10").channel)  # it doubts for 100 s
+    request = create_volume(name, zones=[second])
+
+    code, text = outcome(lambda: young.CreateVolume(request))
+    cloud.list_zones_as(*cloud.zones)
+
+    assert code == "UNAVAILABLE"
+    assert second in text
+    assert "just after a start" in text
 
 
 def test_a_zone_out_of_scope_is_refused(
