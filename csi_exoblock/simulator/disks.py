@@ -101,6 +101,8 @@ class LoopDisks:
         with self._lock:
             device = _run(*_TURN, "losetup", "--find", "--show", *_SECTORS, str(image)).strip()
             self._devices[volume] = device
+        # A loop device keeps the write protection of its last use, such as a read-only raw volume.
+        _run("blockdev", "--setrw", device)
         link.symlink_to(device)
 
     def disconnect(self, volume: UUID) -> None:

@@ -108,6 +108,7 @@ def attached_disk(
     find = ("losetup", "--find", "--show", f"--sector-size={sector_bytes}", str(file))
     # Whoever finds a device that was just taken would claim it for a moment: others find it busy.
     path = pathlib.Path(run("flock", "/dev/loop-control", *find).strip())
+    run("blockdev", "--setrw", str(path))  # a loop device keeps the protection of its last use
     disk = Disk(file=file, path=path, links=links)
     disk.attach()
     try:
