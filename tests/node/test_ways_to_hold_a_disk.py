@@ -212,7 +212,11 @@ def test_swap_space_on_a_raw_device_holds_it(volume: Volume) -> None:
     volume.unstage()
 
 
-@pytest.mark.parametrize("filesystem", ["btrfs", "ext4"])
+@pytest.mark.parametrize(
+    ("filesystem", "opening"),
+    [("btrfs", 'exec 3<>"$last"; '), ("ext4", 'exec 3<>"$last"; '), ("btrfs", "")],
+    ids=["btrfs", "ext4", "before it opens the disk"],
+)
 def test_an_mkfs_that_outlived_its_driver_holds_the_disk(
     start_node: Callable[..., DriverProcess],
     make_volume: Callable[..., Volume],
@@ -220,13 +224,14 @@ def test_an_mkfs_that_outlived_its_driver_holds_the_disk(
     tools: Tools,
     tmp_path: pathlib.Path,
     filesystem: str,
+    opening: str,
 ) -> None:  # D4, D10: mkfs.btrfs doesn't claim the disk, so nothing but its descriptor shows it
     begun = tmp_path / "pid"
     first = start_node()
     volume = make_volume(disk, first)
     tools.replace(
         f"mkfs.{filesystem}",
-        f'for last; do :; done; exec 3<>"$last"; echo $$ > {begun}.new; mv {begun}.new {begun}; '
+        f"for last; do :; done; {opening}echo $$ > {begun}.new; mv {begun}.new {begun}; "
         "kill -STOP $$; exec true",
     )
     call = volume.node.NodeStageVolume.future(

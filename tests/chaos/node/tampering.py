@@ -9,11 +9,13 @@ import socket
 import subprocess
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 # Imported before the first fork, so that no driver spends its first second on it.
 from csi_exoblock import logs
 from csi_exoblock.concurrency import Deadline
+from csi_exoblock.config import Timing
 from csi_exoblock.host.devices import Devices
 from csi_exoblock.host.jobs import _Turns
 from tests.chaos.node.mutants import MUTANTS
@@ -26,6 +28,7 @@ def prepare(order: dict[str, Any]) -> None:
         MUTANTS[order["mutant"]]()
     _show_disks_of(pathlib.Path(order["environment"]["CHAOS_FOLDER"]))
     _tell_each_command_its_call()
+    _search_as_long_as_ever()
     if order["steps"]:
         _ask_at_each_step(order["steps"])
 
@@ -41,6 +44,16 @@ def _show_disks_of(host: pathlib.Path) -> None:
         original(self, **given, sysfs=host / "sys", dev=host / "dev")
 
     Devices.__init__ = __init__  # type: ignore[method-assign]
+
+
+def _search_as_long_as_ever() -> None:
+    """Leave the search for a disk's users its minute: this host's processes live at usual speed."""
+    original = Timing.scaled
+
+    def scaled(self: Timing, factor: float) -> Timing:
+        return replace(original(self, factor), users_search=self.users_search)
+
+    Timing.scaled = scaled  # type: ignore[method-assign, assignment]  # no subclass here
 
 
 def _volume_of(call: logs.Call) -> str:

@@ -1,0 +1,185 @@
+"""Breaks of the node: how a volume comes to its pods, and leaves."""
+
+from __future__ import annotations
+
+from tests.mutants.breaks import Break
+
+_LIFE = "tests/node/test_life_on_a_node.py"
+_FROZEN = "tests/node/test_frozen.py"
+_FLAGS = "tests/node/test_mount_flags.py"
+_NOISE = "tests/node/test_noise.py"
+_WRITTEN = "tests/node/test_written_back.py"
+
+BREAKS = (
+    Break(
+        name="unstage-unmounts-below-a-pod",
+        file="node/release.py",
+        before="self._refuse_mounts(volume_id, numbers, superblocks, apart_from=real_path(path))",
+        after="real_path(path)",
+        rules="D4",
+        tests=(f"{_LIFE}::test_unstage_is_refused_while_a_target_is_bound",),
+    ),
+    Break(
+        name="mounts-are-not-looked-at-after-the-unmount",
+        file="node/release.py",
+        before="        self._refuse_mounts(volume_id, numbers, superblocks, apart_from=None)\n",
+        after="",
+        rules="D4",
+        tests=(_LIFE,),
+        equivalent="a mount that appears meanwhile is seen only between two steps of the call; "
+        "the schedules of faults look there",
+    ),
+    Break(
+        name="last-writes-stay-in-the-cache",
+        file="node/release.py",
+        before="deadline)\n            self._sync(volume_id, device)\n\n",
+        after="deadline)\n\n",
+        rules="D14",
+        tests=(f"{_WRITTEN}::test_what_a_late_writer_wrote_is_written_back_when_it_is_unstaged",),
+    ),
+    Break(
+        name="unstage-leaves-it-frozen",
+        file="node/release.py",
+        before="if claimed and not users and self._thaw(volume_id, device):",
+        after="if claimed and not users and not numbers:",
+        rules="D13",
+        tests=(f"{_FROZEN}::test_a_volume_that_was_left_frozen_is_unstaged_and_staged_again",),
+    ),
+    Break(
+        name="stage-leaves-it-frozen",
+        file="node/staging.py",
+        before="        self._release.recover_frozen(volume_id, device, deadline)\n",
+        after="",
+        rules="D13",
+        tests=(f"{_FROZEN}::test_a_disk_that_an_earlier_driver_left_frozen_is_staged",),
+    ),
+    Break(
+        name="disk-in-use-is-waited-for",
+        file="node/release.py",
+        before="while is_in_use(device) and not self._holders.of_device(numbers):",
+        after="while is_in_use(device):",
+        rules="D13, S4",
+        tests=(f"{_FROZEN}::test_a_disk_at_which_somebody_works_is_not_waited_for",),
+    ),
+    Break(
+        name="final-error-leaves-a-mount",
+        file="node/staging.py",
+        before="if isinstance(access, MountAccess) and self._mounts.at(staging_path):",
+        after="if not isinstance(access, MountAccess):",
+        rules="D5",
+        tests=(
+            "tests/node/test_failures_on_the_way.py"
+            "::test_a_dead_file_system_that_is_in_use_does_not_end_a_stage_for_good",
+        ),
+    ),
+    Break(
+        name="restored-volume-is-formatted",
+        file="node/staging.py",
+        before="if context.format is FormatPolicy.NEVER or context.partition is not None:",
+        after="if context.partition is not None:",
+        rules="D1, F9",
+        tests=(f"{_NOISE}::test_noise_on_a_restored_or_imported_volume_is_never_formatted",),
+    ),
+    Break(
+        name="mounted-volume-is-not-remembered",
+        file="node/staging.py",
+        before="        if not wants_read_only(access):\n            self._history",
+        after="        if wants_read_only(access):\n            self._history",
+        rules="N19",
+        tests=(f"{_NOISE}::test_what_was_formatted_elsewhere_and_mounted_here_is_never_formatted",),
+    ),
+    Break(
+        name="raw-volume-is-not-remembered",
+        file="node/publishing.py",
+        before="                self._history.remember(volume_id, context.created_at)\n",
+        after="",
+        rules="N19",
+        tests=(f"{_NOISE}::test_what_was_published_raw_is_never_formatted",),
+    ),
+    Break(
+        name="damaged-file-system-is-mounted-unchecked",
+        file="node/mounting.py",
+        before="        if check and writing:",
+        after="        if check and not writing:",
+        rules="D8",
+        tests=(f"{_LIFE}::test_a_damaged_file_system_is_left_as_it_is",),
+    ),
+    Break(
+        name="mount-is-not-proven",
+        file="node/mounting.py",
+        before="        if mounted != device.number or mounted not in self._devices.numbers(now):",
+        after="        if now is None:",
+        rules="D2",
+        tests=(
+            f"{_LIFE}::test_a_disk_that_was_swapped_while_it_was_mounted_is_let_go",
+            "tests/node/test_failures_on_the_way.py::test_a_mount_that_lies_is_not_believed",
+        ),
+    ),
+    Break(
+        name="restored-xfs-does-not-mount",
+        file="node/mounting.py",
+        before='own = ("nouuid",)',
+        after="own = ()",
+        rules="D9",
+        tests=(f"{_LIFE}::test_a_restored_volume_mounts_beside_its_source",),
+    ),
+    Break(
+        name="image-may-stop-the-host",
+        file="node/mounting.py",
+        before='own = ("errors=remount-ro",)',
+        after="own = ()",
+        rules="D7, F17",
+        tests=(
+            "tests/node/test_hostile_checks.py"
+            "::test_an_error_never_stops_the_host_nor_is_it_written_over",
+        ),
+    ),
+    Break(
+        name="single-writer-has-company",
+        file="node/publishing.py",
+        before="if access.mode is not AccessMode.SINGLE_NODE_SINGLE_WRITER:",
+        after="if access.mode:",
+        rules="F15",
+        tests=(f"{_LIFE}::test_a_single_writer_has_one_target",),
+    ),
+    Break(
+        name="reader-may-run-programs",
+        file="node/publishing.py",
+        before='flags = staged.flags | {"ro"} if read_only else staged.flags',
+        after='flags = frozenset({"ro"}) if read_only else staged.flags',
+        rules="S28",
+        tests=(f"{_FLAGS}::test_a_target_has_every_flag_of_its_staging_mount",),
+    ),
+    Break(
+        name="flags-are-not-proven",
+        file="node/publishing.py",
+        before="elif flags is not None and shown.flags != flags:",
+        after="elif flags is not None and shown.flags is None:",
+        rules="S28",
+        tests=(f"{_FLAGS}::test_a_mount_that_drops_a_flag_is_not_handed_to_a_pod",),
+    ),
+    Break(
+        name="swapped-raw-disk-is-handed-out",
+        file="node/publishing.py",
+        before="elif not self._devices.is_volume(device, volume_id.uuid):",
+        after="elif device is None:",
+        rules="D2",
+        tests=(f"{_LIFE}::test_a_raw_disk_that_was_swapped_while_it_was_published_is_taken_away",),
+    ),
+    Break(
+        name="mounted-disk-is-handed-out-raw",
+        file="node/publishing.py",
+        before="        self._refuse_file_system(volume_id, device)\n        others",
+        after="        others",
+        rules="F15",
+        tests=(f"{_LIFE}::test_a_device_whose_file_system_is_mounted_is_not_handed_out_raw",),
+    ),
+    Break(
+        name="raw-writes-stay-in-the-cache",
+        file="node/publishing.py",
+        before="if layer.is_block and layer.device is not None:",
+        after="if layer.is_block and layer.device is None:",
+        rules="D14",
+        tests=(f"{_WRITTEN}::test_a_raw_volume_is_written_back_when_it_is_unpublished",),
+    ),
+)
