@@ -82,7 +82,7 @@ class Workshop:
 
     def _passes_unbroken(self, output: str) -> bool:
         """Return whether the test that failed passes where nothing is broken, as it must."""
-        failed = re.search(r"^(?:FAILED|ERROR) (\S+)", output, re.MULTILINE)
+        failed = re.search(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", output, re.MULTILINE)
         try:
             return failed is not None and self._pytest(failed[1]).returncode == _PASSED
         except subprocess.TimeoutExpired:
