@@ -51,7 +51,9 @@ def _search_as_long_as_ever() -> None:
     original = Timing.scaled
 
     def scaled(self: Timing, factor: float) -> Timing:
-        return replace(original(self, factor), users_search=self.users_search)
+        return replace(
+            original(self, factor), users_search=self.users_search, memory_look=self.memory_look
+        )
 
     Timing.scaled = scaled  # type: ignore[method-assign, assignment]  # no subclass here
 

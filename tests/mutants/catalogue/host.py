@@ -147,7 +147,7 @@ BREAKS = (
     Break(
         name="mapping-holds-nothing",
         file="host/processes.py",
-        before=" or _has_mapped(process, sought, mapped)",
+        before=" or self._has_mapped(process, sought, mapped)",
         after="",
         rules="D4",
         tests=(f"{_RAW}[map]",),
@@ -155,8 +155,8 @@ BREAKS = (
     Break(
         name="other-threads-hold-nothing",
         file="host/processes.py",
-        before="    if not descriptors:",
-        after="    if descriptors is None:",
+        before='            yield f"{process}/task/{thread}/fd"\n',
+        after="",
         rules="D4",
         tests=(f"{_RAW}[thread]",),
     ),
