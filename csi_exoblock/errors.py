@@ -6,10 +6,7 @@ which and what to do, for they reach the user as a Kubernetes event.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from csi_exoblock.model import FailureReason
+from csi_exoblock.states import FailureReason
 
 
 class DriverError(Exception):

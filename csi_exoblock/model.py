@@ -15,6 +15,13 @@ from typing import NewType, Self
 from uuid import UUID
 
 from csi_exoblock.errors import NotFound
+from csi_exoblock.states import (
+    FailureReason,
+    InstanceState,
+    OperationState,
+    SnapshotState,
+    VolumeState,
+)
 
 ZoneName = NewType("ZoneName", str)
 """A zone of the cloud, such as `ch-gva-2`."""
@@ -76,84 +83,6 @@ class NodeId(ResourceId):
     """The id of the instance that a node is."""
 
     __slots__ = ()
-
-
-class _OpenEnum(StrEnum):
-    """Words that the API may add to: an unlisted one reads as `unknown`, the last member."""
-
-    @classmethod
-    def _missing_(cls, value: object) -> Self | None:
-        return cls("unknown") if value != "unknown" else None
-
-
-class VolumeState(_OpenEnum):
-    """Source: API schema block-storage-volume, `state`."""
-
-    CREATING = "creating"
-    DETACHED = "detached"
-    ATTACHING = "attaching"
-    ATTACHED = "attached"
-    DETACHING = "detaching"
-    SNAPSHOTTING = "snapshotting"
-    DELETING = "deleting"
-    DELETED = "deleted"
-    ERROR = "error"
-    UNKNOWN = "unknown"
-
-
-class SnapshotState(_OpenEnum):
-    """Source: API schema block-storage-snapshot, `state`."""
-
-    ALLOCATED = "allocated"
-    CREATING = "creating"
-    CREATED = "created"
-    PROMOTING = "promoting"
-    DESTROYING = "destroying"
-    DESTROYED = "destroyed"
-    PARTIALLY_DESTROYED = "partially-destroyed"
-    ERROR = "error"
-    UNKNOWN = "unknown"
-
-
-class OperationState(_OpenEnum):
-    """Source: API schema operation, `state`."""
-
-    PENDING = "pending"
-    SUCCESS = "success"
-    FAILURE = "failure"
-    TIMEOUT = "timeout"
-    UNKNOWN = "unknown"
-
-
-class FailureReason(_OpenEnum):
-    """Why an operation failed. Source: API schema operation, `reason`."""
-
-    INCORRECT = "incorrect"
-    UNAVAILABLE = "unavailable"
-    FORBIDDEN = "forbidden"
-    BUSY = "busy"
-    FAULT = "fault"
-    PARTIAL = "partial"
-    NOT_FOUND = "not-found"
-    INTERRUPTED = "interrupted"
-    UNSUPPORTED = "unsupported"
-    CONFLICT = "conflict"
-    UNKNOWN = "unknown"
-
-
-class InstanceState(_OpenEnum):
-    """Source: API schema instance, `state`."""
-
-    STARTING = "starting"
-    RUNNING = "running"
-    STOPPING = "stopping"
-    STOPPED = "stopped"
-    MIGRATING = "migrating"
-    EXPUNGING = "expunging"
-    DESTROYING = "destroying"
-    DESTROYED = "destroyed"
-    ERROR = "error"
-    UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,7 +23,8 @@ from csi_exoblock.errors import (
     NotFound,
 )
 from csi_exoblock.exoscale.client import Cloud
-from csi_exoblock.model import SnapshotId, Volume, VolumeId, VolumeState
+from csi_exoblock.model import SnapshotId, Volume, VolumeId
+from csi_exoblock.states import VolumeState
 
 log = logging.getLogger(__name__)
 

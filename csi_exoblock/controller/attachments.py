@@ -27,7 +27,8 @@ from csi_exoblock.errors import (
     WrongState,
 )
 from csi_exoblock.exoscale.client import Cloud
-from csi_exoblock.model import NodeId, OperationState, Volume, VolumeId, VolumeState
+from csi_exoblock.model import NodeId, Volume, VolumeId
+from csi_exoblock.states import OperationState, VolumeState
 
 log = logging.getLogger(__name__)
 

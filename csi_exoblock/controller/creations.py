@@ -25,16 +25,8 @@ from csi_exoblock.errors import (
     NotFound,
 )
 from csi_exoblock.exoscale.client import Cloud
-from csi_exoblock.model import (
-    Operation,
-    OperationState,
-    Snapshot,
-    SnapshotId,
-    SnapshotState,
-    Volume,
-    VolumeId,
-    VolumeState,
-)
+from csi_exoblock.model import Operation, Snapshot, SnapshotId, Volume, VolumeId
+from csi_exoblock.states import OperationState, SnapshotState, VolumeState
 
 T = TypeVar("T", bound=Volume | Snapshot)
 

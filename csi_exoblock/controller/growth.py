@@ -33,7 +33,8 @@ from csi_exoblock.errors import (
     WrongState,
 )
 from csi_exoblock.exoscale.client import Cloud
-from csi_exoblock.model import InstanceState, Volume, VolumeId, VolumeState
+from csi_exoblock.model import Volume, VolumeId
+from csi_exoblock.states import InstanceState, VolumeState
 
 log = logging.getLogger(__name__)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from csi_exoblock.model import Ailment, Volume, VolumeState
+from csi_exoblock.model import Ailment, Volume
+from csi_exoblock.states import VolumeState
 
 
 def ailments_of(volume: Volume) -> tuple[Ailment, ...]:

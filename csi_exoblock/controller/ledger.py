@@ -29,13 +29,13 @@ from csi_exoblock.errors import (
 from csi_exoblock.exoscale.operations import OperationWaiter
 from csi_exoblock.model import (
     Operation,
-    OperationState,
     Snapshot,
     SnapshotId,
     Volume,
     VolumeId,
     ZoneName,
 )
+from csi_exoblock.states import OperationState
 
 log = logging.getLogger(__name__)
 

@@ -15,14 +15,8 @@ from csi_exoblock.config import Timing
 from csi_exoblock.controller.lookup import Lookup
 from csi_exoblock.errors import InvalidToken, NotFound
 from csi_exoblock.exoscale.client import Cloud
-from csi_exoblock.model import (
-    Snapshot,
-    SnapshotId,
-    SnapshotState,
-    Volume,
-    VolumeId,
-    VolumeState,
-)
+from csi_exoblock.model import Snapshot, SnapshotId, Volume, VolumeId
+from csi_exoblock.states import SnapshotState, VolumeState
 
 T = TypeVar("T")
 

@@ -37,14 +37,13 @@ from csi_exoblock.errors import (
 from csi_exoblock.exoscale.client import Cloud, ZoneClient
 from csi_exoblock.model import (
     Operation,
-    OperationState,
     Snapshot,
     SnapshotId,
-    SnapshotState,
     Volume,
     VolumeId,
     ZoneName,
 )
+from csi_exoblock.states import OperationState, SnapshotState
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,8 @@ from csi_exoblock.controller.ledger import Entry, Ledger
 from csi_exoblock.controller.stalls import Stalls
 from csi_exoblock.errors import NotFound
 from csi_exoblock.exoscale.client import Cloud
-from csi_exoblock.model import Volume, VolumeId, VolumeState
+from csi_exoblock.model import Volume, VolumeId
+from csi_exoblock.states import VolumeState
 
 _GROWTH = 1.2  # a state is seen at latest a fifth of its own duration after it changed
 

@@ -15,7 +15,8 @@ from csi_exoblock.errors import (
     OperationPending,
     WrongState,
 )
-from csi_exoblock.model import FailureReason, Operation
+from csi_exoblock.model import Operation
+from csi_exoblock.states import FailureReason
 
 _BY_REASON: dict[FailureReason, type[DriverError]] = {
     FailureReason.BUSY: OperationPending,

@@ -21,7 +21,8 @@ from csi_exoblock.errors import (
     WrongState,
 )
 from csi_exoblock.exoscale.client import Cloud
-from csi_exoblock.model import OperationState, Snapshot, Volume, VolumeId, VolumeState
+from csi_exoblock.model import Snapshot, Volume, VolumeId
+from csi_exoblock.states import OperationState, VolumeState
 
 _BUSY = (
     VolumeState.CREATING,

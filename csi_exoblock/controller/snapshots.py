@@ -28,7 +28,8 @@ from csi_exoblock.errors import (
     WrongState,
 )
 from csi_exoblock.exoscale.client import Cloud
-from csi_exoblock.model import FailureReason, OperationState, Snapshot, SnapshotId, SnapshotState
+from csi_exoblock.model import Snapshot, SnapshotId
+from csi_exoblock.states import FailureReason, OperationState, SnapshotState
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,8 @@ import time
 from dataclasses import dataclass
 
 from csi_exoblock.config import Timing
-from csi_exoblock.model import NodeId, Volume, VolumeId, VolumeState
+from csi_exoblock.model import NodeId, Volume, VolumeId
+from csi_exoblock.states import VolumeState
 
 
 @dataclass(slots=True, kw_only=True)

@@ -24,7 +24,8 @@ from csi_exoblock.errors import (
     WrongState,
 )
 from csi_exoblock.exoscale.client import Cloud
-from csi_exoblock.model import Operation, Snapshot, SnapshotState, Volume, VolumeState
+from csi_exoblock.model import Operation, Snapshot, Volume
+from csi_exoblock.states import SnapshotState, VolumeState
 
 log = logging.getLogger(__name__)
 

@@ -30,7 +30,8 @@ from csi_exoblock.errors import (
     WrongZone,
 )
 from csi_exoblock.exoscale.client import Cloud
-from csi_exoblock.model import OperationState, Volume, VolumeId, VolumeState, ZoneName
+from csi_exoblock.model import Volume, VolumeId, ZoneName
+from csi_exoblock.states import OperationState, VolumeState
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
-from csi_exoblock.model import Operation, Snapshot, SnapshotState, Volume, VolumeState
+from csi_exoblock.model import Operation, Snapshot, Volume
+from csi_exoblock.states import SnapshotState, VolumeState
 
 
 class Resource(Enum):

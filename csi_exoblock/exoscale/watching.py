@@ -29,7 +29,8 @@ from csi_exoblock.exoscale.learning import Expectation
 from csi_exoblock.exoscale.listed import Listed
 from csi_exoblock.exoscale.planning import Look, Watched, plan
 from csi_exoblock.exoscale.settling import Finding, Resource, find, resource_of
-from csi_exoblock.model import FailureReason, Operation, OperationState, Snapshot, Volume
+from csi_exoblock.model import Operation, Snapshot, Volume
+from csi_exoblock.states import FailureReason, OperationState
 
 log = logging.getLogger(__name__)
 

@@ -13,21 +13,23 @@ from uuid import UUID
 from csi_exoblock.errors import ApiUnavailable
 from csi_exoblock.exoscale.listed import Listed
 from csi_exoblock.model import (
-    FailureReason,
     Instance,
-    InstanceState,
     NodeId,
     Operation,
-    OperationState,
     Quota,
     Snapshot,
     SnapshotId,
-    SnapshotState,
     Volume,
     VolumeId,
-    VolumeState,
     ZoneName,
     is_zone_name,
+)
+from csi_exoblock.states import (
+    FailureReason,
+    InstanceState,
+    OperationState,
+    SnapshotState,
+    VolumeState,
 )
 
 T = TypeVar("T")

@@ -5,17 +5,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from csi_exoblock.errors import NotFound
-from csi_exoblock.model import (
+from csi_exoblock.model import NodeId, ResourceId, SnapshotId, VolumeId, ZoneName
+from csi_exoblock.states import (
     FailureReason,
     InstanceState,
-    NodeId,
     OperationState,
-    ResourceId,
-    SnapshotId,
     SnapshotState,
-    VolumeId,
     VolumeState,
-    ZoneName,
 )
 
 pytestmark = pytest.mark.fast

@@ -21,17 +21,8 @@ from csi_exoblock.exoscale.operations import OperationWaiter
 from csi_exoblock.exoscale.pace import Paces
 from csi_exoblock.exoscale.routes import OPERATIONS
 from csi_exoblock.metrics import Metrics
-from csi_exoblock.model import (
-    InstanceState,
-    NodeId,
-    Operation,
-    OperationState,
-    Snapshot,
-    SnapshotState,
-    Volume,
-    VolumeState,
-    ZoneName,
-)
+from csi_exoblock.model import NodeId, Operation, Snapshot, Volume, ZoneName
+from csi_exoblock.states import InstanceState, OperationState, SnapshotState, VolumeState
 from tests.exoscale.conftest import QUICK, USER_AGENT, MakeCloud
 from tests.exoscale.scripted_server import Answer, Hold, ScriptedServer
 from tests.support.asking import LONG_SECONDS, Asking

@@ -12,7 +12,8 @@ import pytest
 from csi_exoblock.config import Timing
 from csi_exoblock.exoscale.learning import Expectation, Forecast
 from csi_exoblock.exoscale.planning import Watched
-from csi_exoblock.model import Operation, OperationState, ZoneName
+from csi_exoblock.model import Operation, ZoneName
+from csi_exoblock.states import OperationState
 
 pytestmark = pytest.mark.fast
 

@@ -17,7 +17,8 @@ from csi_exoblock.errors import DeadlineExceeded
 from csi_exoblock.exoscale.client import Cloud, ZoneClient
 from csi_exoblock.exoscale.operations import OperationWaiter
 from csi_exoblock.metrics import Metrics
-from csi_exoblock.model import FailureReason, Operation, OperationState, ZoneName
+from csi_exoblock.model import Operation, ZoneName
+from csi_exoblock.states import FailureReason, OperationState
 from tests.exoscale.conftest import QUICK
 from tests.support.asking import LONG_SECONDS, Asking
 from tests.support.metrics import value

@@ -12,15 +12,13 @@ from csi_exoblock.exoscale.settling import Finding, Resource, find, resource_of
 from csi_exoblock.model import (
     NodeId,
     Operation,
-    OperationState,
     Snapshot,
     SnapshotId,
-    SnapshotState,
     Volume,
     VolumeId,
-    VolumeState,
     ZoneName,
 )
+from csi_exoblock.states import OperationState, SnapshotState, VolumeState
 
 pytestmark = pytest.mark.fast
 

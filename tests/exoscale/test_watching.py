@@ -19,7 +19,8 @@ from csi_exoblock.exoscale.client import Cloud, ZoneClient
 from csi_exoblock.exoscale.operations import OperationWaiter
 from csi_exoblock.exoscale.watching import ZoneWatch
 from csi_exoblock.metrics import Metrics
-from csi_exoblock.model import FailureReason, Operation, OperationState, ZoneName
+from csi_exoblock.model import Operation, ZoneName
+from csi_exoblock.states import FailureReason, OperationState
 from tests.exoscale.conftest import QUICK
 from tests.support.asking import LONG_SECONDS
 from tests.support.simulator_process import SimulatorProcess

@@ -13,17 +13,13 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from csi_exoblock.exoscale import wire
-from csi_exoblock.model import (
+from csi_exoblock.model import NodeId, Quota, SnapshotId, VolumeId, ZoneName
+from csi_exoblock.states import (
     FailureReason,
     InstanceState,
-    NodeId,
     OperationState,
-    Quota,
-    SnapshotId,
     SnapshotState,
-    VolumeId,
     VolumeState,
-    ZoneName,
 )
 
 ZONE = ZoneName("ch-gva-2")

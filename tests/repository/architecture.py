@@ -32,6 +32,7 @@ BASE = frozenset(
         "metrics",
         "model",
         "options",
+        "states",
     }
 )
 MAY_IMPORT: Mapping[str, frozenset[str]] = {

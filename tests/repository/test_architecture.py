@@ -1,12 +1,19 @@
 """The law of the house holds in every module, and it can be broken."""
 
+import graphlib
 import pathlib
 import re
 
 import pytest
 
 import csi_exoblock
-from tests.repository.architecture import PACKAGE, Module, errors_without_a_code, every_breach
+from tests.repository.architecture import (
+    PACKAGE,
+    Module,
+    errors_without_a_code,
+    every_breach,
+    names_used,
+)
 
 pytestmark = pytest.mark.fast
 
@@ -36,6 +43,26 @@ def test_every_module_is_in_the_list_of_rooms() -> None:
     stems = [module.name.rpartition(".")[2] for module in modules()]
 
     assert set(stems) - rooms - {"", "__init__", "_build"} == set()
+
+
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    names = {module.name for module in modules()}
+
+    def module_of(used: str) -> str:
+        """Return the module that a name is in: `model` of `csi_exoblock.model.Volume`."""
+        parts = used.split(".")[1:]
+        tried = (".".join(parts[:length]) for length in range(len(parts), 0, -1))
+        return next((each for each in tried if each in names), "")
+
+    imports = {
+        module.name: {
+            module_of(used) for used in names_used(module) if used.startswith(f"{PACKAGE}.")
+        }
+        - {module.name, ""}
+        for module in modules()
+    }
+
+    graphlib.TopologicalSorter(imports).prepare()  # raises CycleError, which names the cycle
 
 
 def test_every_error_has_a_status() -> None:

@@ -140,7 +140,7 @@ BREAKS = (
     ),
     Break(
         name="unknown-state-raises",
-        file="model.py",
+        file="states.py",
         before='        return cls("unknown") if value != "unknown" else None',
         after="        return None",
         rules="S4",

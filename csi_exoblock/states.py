@@ -1,0 +1,84 @@
+"""The words in which the API tells a state or a reason, each with an `unknown` for new ones."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Self
+
+
+class _OpenEnum(StrEnum):
+    """Words that the API may add to: an unlisted one reads as `unknown`, the last member."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> Self | None:
+        return cls("unknown") if value != "unknown" else None
+
+
+class VolumeState(_OpenEnum):
+    """Source: API schema block-storage-volume, `state`."""
+
+    CREATING = "creating"
+    DETACHED = "detached"
+    ATTACHING = "attaching"
+    ATTACHED = "attached"
+    DETACHING = "detaching"
+    SNAPSHOTTING = "snapshotting"
+    DELETING = "deleting"
+    DELETED = "deleted"
+    ERROR = "error"
+    UNKNOWN = "unknown"
+
+
+class SnapshotState(_OpenEnum):
+    """Source: API schema block-storage-snapshot, `state`."""
+
+    ALLOCATED = "allocated"
+    CREATING = "creating"
+    CREATED = "created"
+    PROMOTING = "promoting"
+    DESTROYING = "destroying"
+    DESTROYED = "destroyed"
+    PARTIALLY_DESTROYED = "partially-destroyed"
+    ERROR = "error"
+    UNKNOWN = "unknown"
+
+
+class OperationState(_OpenEnum):
+    """Source: API schema operation, `state`."""
+
+    PENDING = "pending"
+    SUCCESS = "success"
+    FAILURE = "failure"
+    TIMEOUT = "timeout"
+    UNKNOWN = "unknown"
+
+
+class FailureReason(_OpenEnum):
+    """Why an operation failed. Source: API schema operation, `reason`."""
+
+    INCORRECT = "incorrect"
+    UNAVAILABLE = "unavailable"
+    FORBIDDEN = "forbidden"
+    BUSY = "busy"
+    FAULT = "fault"
+    PARTIAL = "partial"
+    NOT_FOUND = "not-found"
+    INTERRUPTED = "interrupted"
+    UNSUPPORTED = "unsupported"
+    CONFLICT = "conflict"
+    UNKNOWN = "unknown"
+
+
+class InstanceState(_OpenEnum):
+    """Source: API schema instance, `state`."""
+
+    STARTING = "starting"
+    RUNNING = "running"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+    MIGRATING = "migrating"
+    EXPUNGING = "expunging"
+    DESTROYING = "destroying"
+    DESTROYED = "destroyed"
+    ERROR = "error"
+    UNKNOWN = "unknown"
