@@ -24,7 +24,8 @@ from csi_exoblock.controller.labels import Labels
 from csi_exoblock.controller.ledger import Entry
 from csi_exoblock.errors import ApiDenied, ApiRejected, ApiUnavailable, DriverError, NotFound
 from csi_exoblock.exoscale.listed import Listed
-from csi_exoblock.model import Snapshot, SnapshotState, Volume, VolumeState, ZoneName
+from csi_exoblock.model import Snapshot, Volume, ZoneName
+from csi_exoblock.states import SnapshotState, VolumeState
 
 log = logging.getLogger(__name__)
 
