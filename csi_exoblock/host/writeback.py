@@ -7,7 +7,6 @@ import errno
 import logging
 import os
 import threading
-from collections.abc import Callable
 from pathlib import Path
 
 from csi_exoblock.errors import HostError
@@ -38,12 +37,18 @@ class WriteBack:
     def sync_file_system(self, volume: str, mounted: Path) -> None:
         """Write the file system that is mounted at a path to its disk.
 
+        One that was shut down is only noted: no retry writes it, and kubelet, which can't look at
+        its path either, would not come back before it is unmounted.
+
         Raises:
             HostError: It could not be written, for the first time; or it takes too long: then it
                 goes on, and the next call finds out how it ended.
         """
         try:
             self._workers.run(f"writing back {mounted}", lambda: _syncfs(mounted))
+        except _ShutDown as error:
+            log.error("file system was shut down, so what it cached is lost")
+            self._note(volume, f"{mounted}: {error.strerror}")
         except OSError as error:
             self._report(volume, f"{mounted}: {error.strerror}")
 
@@ -93,8 +98,19 @@ class WriteBack:
             return is_first
 
 
+class _ShutDown(OSError):
+    """Even the root of a file system can't be opened, as on an xfs that was shut down."""
+
+
 def _syncfs(mounted: Path) -> None:
-    _with_open(mounted, lambda file: _check(_LIBC.syncfs(file)))
+    try:
+        file = os.open(mounted, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise _ShutDown(error.errno, error.strerror) from error
+    try:
+        _check(_LIBC.syncfs(file))
+    finally:
+        os.close(file)
 
 
 def _fsync(node: Path, number: DeviceNumber) -> None:
@@ -108,13 +124,9 @@ def _fsync(node: Path, number: DeviceNumber) -> None:
                 raise OSError(errno.ENXIO, os.strerror(errno.ENXIO)) from error
             raise
 
-    _with_open(node, sync)
-
-
-def _with_open(path: Path, work: Callable[[int], None]) -> None:
-    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    file = os.open(node, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        work(file)
+        sync(file)
     finally:
         os.close(file)
 

@@ -75,11 +75,21 @@ class Health:
     def _seen(self, disk: BlockDevice | None, paths: tuple[Path, ...]) -> list[Mount]:
         """Return the mounts that are asked about, a writable one first."""
         if paths:
-            seen = [layers[-1] for path in paths if (layers := self._mounts.at(path))]
+            seen = [mount for path in paths for mount in self._asked_about(path)]
         else:
             numbers = self._devices.numbers(disk) if disk else ()
             seen = [mount for number in numbers for mount in self._mounts.of(number)]
         return sorted(seen, key=lambda mount: mount.read_only)
+
+    def _asked_about(self, path: Path) -> tuple[Mount, ...]:
+        """Return what is mounted at a path.
+
+        Of a raw device kubelet names the folder in which it binds the device, once for each pod.
+        """
+        layers = self._mounts.at(path)
+        if layers:
+            return layers[-1:]
+        return tuple(mount for mount in self._mounts.below(path) if mount.is_block)
 
     def _is_stale(self, mount: Mount) -> bool:
         return mount.device is None or not self._devices.is_there(mount.device)

@@ -76,6 +76,23 @@ def test_a_raw_device_has_no_entries(volume: Volume) -> None:
     assert entries_of(volume, target=target) == []
 
 
+def test_a_raw_device_is_found_in_the_folder_that_kubelet_names(volume: Volume) -> None:  # N7
+    raw = block_capability()
+    volume.stage_as(raw)
+    target = volume.publish(capability=raw)
+    bound = volume.folder / "dev" / "uid of the pod"
+    bound.parent.mkdir()
+    bound.touch()
+    run("mount", "--bind", str(target), str(bound))
+
+    try:
+        assert entries_of(volume, staging=bound.parent) == []
+    finally:
+        run("umount", str(bound))
+    with refused(grpc.StatusCode.NOT_FOUND, "not mounted"):
+        entries_of(volume, staging=bound.parent)
+
+
 @pytest.mark.parametrize("filesystem", ["xfs", "ext4"])
 def test_a_file_system_that_was_shut_down_is_inaccessible(volume: Volume, filesystem: str) -> None:
     volume.stage(filesystem)

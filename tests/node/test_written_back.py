@@ -120,6 +120,20 @@ def test_a_file_system_that_can_t_be_written_back_is_kept_once(
     assert mounts_of(full_disk.path) == []
 
 
+def test_a_file_system_that_was_shut_down_leaves_at_once(volume: Volume) -> None:
+    # D4, D6: kubelet can't look at its path, and the next pod would wait until it is unmounted
+    volume.stage("xfs")
+    (volume.staging / "file").write_text("kept")
+    run("sync", "-f", str(volume.staging))
+    run("xfs_io", "-x", "-c", "shutdown", str(volume.staging))
+
+    volume.unstage()
+
+    assert mounts_of(volume.disk.path) == []
+    volume.stage("xfs")
+    assert (volume.staging / "file").read_text() == "kept"
+
+
 def test_a_raw_volume_whose_disk_is_gone_is_unpublished(volume: Volume) -> None:  # D14
     volume.stage_as(RAW)
     target = volume.publish(capability=RAW)
