@@ -159,7 +159,7 @@ def test_detach_without_a_node_detaches_from_wherever_it_is(
 ) -> None:  # D3
     controller.ControllerPublishVolume(publish(volume, node))
 
-    controller.ControllerUnpublishVolume(unpublish(volume))
+    controller.ControllerUnpublishVolume(unpublish(volume, ""))
 
     assert instance_of(cloud, volume) is None
 

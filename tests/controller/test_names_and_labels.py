@@ -8,7 +8,6 @@ from typing import Any
 import grpc
 import pytest
 
-from csi_exoblock.pb import csi_pb2
 from tests.controller.administrator import Administrator
 from tests.controller.conftest import Controller, StartController
 from tests.controller.requests import (
@@ -16,6 +15,7 @@ from tests.controller.requests import (
     create_snapshot,
     create_volume,
     delete_volume,
+    modify,
     publish,
 )
 from tests.controller.waiting import as_a_sidecar_would
@@ -35,10 +35,6 @@ def about(name: str) -> dict[str, str]:
         "csi.storage.k8s.io/pvc/name": "claim",
         "csi.storage.k8s.io/pvc/namespace": "space",
     }
-
-
-def modify(volume_id: str, **parameters: str) -> csi_pb2.ControllerModifyVolumeRequest:
-    return csi_pb2.ControllerModifyVolumeRequest(volume_id=volume_id, mutable_parameters=parameters)
 
 
 @pytest.fixture(scope="module")
@@ -201,17 +197,21 @@ def templated(controller: Controller, name: str, template: str) -> None:
 def test_a_variable_without_a_value_says_which_flag_is_missing(
     controller: Controller, name: str
 ) -> None:
-    parameters = {"labels": "owner={{pvc.namespace}}"}
+    request = create_volume(name, parameters={"labels": "owner={{pvc.namespace}}"})
+    del request.parameters["csi.storage.k8s.io/pvc/namespace"]
 
     with refused(grpc.StatusCode.INVALID_ARGUMENT, "--extra-create-metadata"):
-        controller.CreateVolume(create_volume(name, parameters=parameters))
+        controller.CreateVolume(request)
 
 
 def test_a_variable_without_a_value_says_so_of_the_resizer_too(
     controller: Controller, volume: str
 ) -> None:
+    request = modify(volume, labels="owner={{pvc.namespace}}")
+    del request.mutable_parameters["csi.storage.k8s.io/pvc/namespace"]
+
     with refused(grpc.StatusCode.INVALID_ARGUMENT, "--extra-modify-metadata"):
-        controller.ControllerModifyVolume(modify(volume, labels="owner={{pvc.namespace}}"))
+        controller.ControllerModifyVolume(request)
 
 
 def test_values_are_made_to_fit(

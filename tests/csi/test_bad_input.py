@@ -71,7 +71,7 @@ GONE_IS_DONE = {
 _MODE = csi_pb2.VolumeCapability.AccessMode
 
 
-def capability(mode: int = _MODE.SINGLE_NODE_WRITER) -> csi_pb2.VolumeCapability:
+def capability(mode: int = _MODE.SINGLE_NODE_MULTI_WRITER) -> csi_pb2.VolumeCapability:
     return csi_pb2.VolumeCapability(
         mount=csi_pb2.VolumeCapability.MountVolume(fs_type="ext4"),
         access_mode=_MODE(mode=cast(Any, mode)),

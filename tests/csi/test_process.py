@@ -483,7 +483,7 @@ def first_imported(folder: pathlib.Path) -> str:
 
 def create_volume(name: str) -> csi_pb2.CreateVolumeRequest:
     mode = csi_pb2.VolumeCapability.AccessMode(
-        mode=csi_pb2.VolumeCapability.AccessMode.SINGLE_NODE_WRITER
+        mode=csi_pb2.VolumeCapability.AccessMode.SINGLE_NODE_MULTI_WRITER
     )
     mount = csi_pb2.VolumeCapability.MountVolume(fs_type="ext4")
     capability = csi_pb2.VolumeCapability(mount=mount, access_mode=mode)

@@ -1,6 +1,7 @@
 """Run the flows on a cluster of their own, or leave one running to play with.
 
 python -m tests.kubernetes test [options of pytest]
+python -m tests.kubernetes record    write tests/data/requests.json as sidecars and kubelet send it
 python -m tests.kubernetes play
 """
 
@@ -33,6 +34,9 @@ def main(arguments: Sequence[str]) -> int:
     match arguments:
         case ["test", *options]:
             return _test(options)
+        case ["record"]:
+            os.environ["GOLDEN"] = "write"
+            return _test(["-k", "test_requests or as_other_tests_do"])
         case ["play"]:
             return _play()
         case _:

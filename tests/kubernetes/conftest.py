@@ -13,7 +13,7 @@ import pytest
 from tests.kubernetes.cluster.cloud import Cloud
 from tests.kubernetes.cluster.installation import Installation
 from tests.kubernetes.cluster.namespace import Namespace
-from tests.kubernetes.leftovers import assert_nothing_left
+from tests.kubernetes.leftovers import assert_nothing_left, pulled
 
 RUNNING = "CSI_EXOBLOCK_TEST_CLUSTER"
 """Set to `running`: use the cluster that runs already, and leave it running."""
@@ -73,9 +73,10 @@ def namespace(
     unique = f"{zlib.crc32(name.encode()):08x}"  # a name has 63 characters at most, tests have more
     namespace = Namespace(installation.cluster, f"{name[:50].strip('-')}-{unique}")
     namespace.create()
+    before = pulled(installation.cloud)
     yield namespace
     namespace.clear()
-    assert_nothing_left(namespace, installation.cloud)
+    assert_nothing_left(namespace, installation.cloud, pulled_before=before)
     namespace.remove_itself()
     leaving.append(namespace)
 

@@ -16,10 +16,18 @@ _BLOCK = CSI_MOUNTS / "volumeDevices"
 _IN_USE = "was in use"
 
 
-def assert_nothing_left(namespace: Namespace, cloud: Cloud) -> None:
+def pulled(cloud: Cloud) -> list[str]:
+    """Return what the cloud says of volumes that were detached while something used them."""
+    return [line for line in cloud.daemon.log.read_text().splitlines() if _IN_USE in line]
+
+
+def assert_nothing_left(namespace: Namespace, cloud: Cloud, *, pulled_before: list[str]) -> None:
     """Wait until all that a namespace's claims brought about is gone.
 
     What belongs to a volume that still exists is not looked at: it is another flow's.
+
+    Args:
+        pulled_before: What had been detached under a mount when the flow began.
 
     Raises:
         AssertionError: Something stays; the message lists it.
@@ -29,8 +37,8 @@ def assert_nothing_left(namespace: Namespace, cloud: Cloud) -> None:
         return [*_of_namespace(namespace, cloud), *_of_nobody(namespace.cluster.api, cloud)]
 
     namespace.wait(lambda: not remains(), "nothing is left", explain=lambda: "\n".join(remains()))
-    pulled = [line for line in cloud.daemon.log.read_text().splitlines() if _IN_USE in line]
-    assert not pulled, f"detached under a mount: {pulled}"
+    new = [line for line in pulled(cloud) if line not in pulled_before]
+    assert not new, f"detached under a mount: {new}"
 
 
 def _of_namespace(namespace: Namespace, cloud: Cloud) -> Iterator[str]:

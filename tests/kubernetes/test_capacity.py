@@ -13,6 +13,7 @@ from tests.kubernetes.cluster.installation import Installation
 from tests.kubernetes.cluster.namespace import Namespace
 from tests.kubernetes.cluster.pods import Pod
 from tests.kubernetes.cluster.sidecars import NAMESPACE
+from tests.kubernetes.recording.examples import Examples, compare, examples
 
 pytestmark = pytest.mark.alone
 
@@ -32,7 +33,8 @@ def test_a_pod_waits_until_the_quota_leaves_room_for_its_claim(
     namespace: Namespace, cloud: Cloud
 ) -> None:
     used_gib = sum(volume.size_gib for volume in cloud.volumes())
-    with cloud.limited(_QUOTA, used_gib + _LEFT_GIB):
+    # What flows before this one deleted would still be counted for two minutes.
+    with cloud.answering("quota-usage", "exact"), cloud.limited(_QUOTA, used_gib + _LEFT_GIB):
         namespace.wait(
             lambda: _capacities(namespace) == {f"{_LEFT_GIB}Gi"},
             "the cluster knows what the quota leaves",
@@ -43,6 +45,20 @@ def test_a_pod_waits_until_the_quota_leaves_room_for_its_claim(
         assert cloud.volumes(namespace.name) == []
 
     pod.wait_running()
+
+
+@pytest.mark.usefixtures("known_capacity")
+def test_the_provisioner_asks_for_capacity_as_other_tests_do(namespace: Namespace) -> None:
+    namespace.wait(
+        lambda: "ext4" in _seen(namespace).get("GetCapacity", {}),
+        "the provisioner asks for the capacity",
+    )
+
+    compare(_seen(namespace), {"GetCapacity": ("ext4",)}, namespace=namespace.name)
+
+
+def _seen(namespace: Namespace) -> Examples:
+    return examples({}, namespace=namespace.name)
 
 
 def _capacities(namespace: Namespace) -> set[str]:

@@ -12,8 +12,14 @@ from dataclasses import dataclass
 import pytest
 
 from csi_exoblock.pb import csi_pb2, csi_pb2_grpc
+from tests.node import requests
 from tests.node.disks import Disk, attached_disk
 from tests.node.gates import Gate
+from tests.node.requests import FORMAT as FORMAT
+from tests.node.requests import USUAL_MODE
+from tests.node.requests import Mode as Mode
+from tests.node.requests import block_capability as block_capability
+from tests.node.requests import mount_capability as mount_capability
 from tests.support.driver_process import DriverProcess
 
 INSTANCE = "5e0f6d1c-93f4-4f0e-8d0b-0c8f6b5d2a10"
@@ -21,7 +27,6 @@ INSTANCE = "5e0f6d1c-93f4-4f0e-8d0b-0c8f6b5d2a10"
 TIME_SCALE = "0.2"
 # It gives up after 3 s where it would wait for 60, and after 1.6 s where it would wait for 30.
 PATIENCE = ("--device-wait-timeout", "15s", "--device-in-use-timeout", "8s")
-FORMAT = {"format": "ifBlank"}
 # A resize2fs as on kernels that won't grow a mounted ext4 without CAP_SYS_RESOURCE.
 ONLY_UNMOUNTED = (
     'for last; do :; done; if grep -q "^$last " /proc/mounts; then '
@@ -31,7 +36,6 @@ ONLY_UNMOUNTED = (
 
 _ROW = "row of a table"
 
-Mode = csi_pb2.VolumeCapability.AccessMode
 MakeDisk = Callable[..., Disk]
 
 
@@ -81,7 +85,7 @@ class Volume:
         *,
         context: Mapping[str, str] = FORMAT,
         flags: tuple[str, ...] = (),
-        mode: Mode.Mode.ValueType = Mode.SINGLE_NODE_WRITER,
+        mode: Mode.Mode.ValueType = USUAL_MODE,
         seconds: float | None = None,
     ) -> None:
         """Stage it with a file system."""
@@ -96,25 +100,23 @@ class Volume:
         publish_context: Mapping[str, str] | None = None,
         seconds: float | None = None,
     ) -> None:
-        """Stage it as a capability says."""
-        self.node.NodeStageVolume(
-            csi_pb2.NodeStageVolumeRequest(
-                volume_id=self.disk.volume_id,
-                staging_target_path=str(self.staging),
-                volume_capability=capability,
-                volume_context=context,
-                publish_context=publish_context,
-            ),
-            timeout=seconds,
+        """Stage it as a capability says.
+
+        Args:
+            publish_context: What the attach answered; that of an old volume unless given.
+        """
+        request = requests.stage(
+            self.disk.volume_id,
+            self.staging,
+            capability,
+            context=context,
+            publish_context=publish_context,
         )
+        self.node.NodeStageVolume(request, timeout=seconds)
 
     def unstage(self) -> None:
         """Unstage it."""
-        self.node.NodeUnstageVolume(
-            csi_pb2.NodeUnstageVolumeRequest(
-                volume_id=self.disk.volume_id, staging_target_path=str(self.staging)
-            )
-        )
+        self.node.NodeUnstageVolume(requests.unstage(self.disk.volume_id, self.staging))
 
     def publish(
         self,
@@ -122,73 +124,58 @@ class Volume:
         *,
         capability: csi_pb2.VolumeCapability | None = None,
         context: Mapping[str, str] = FORMAT,
+        publish_context: Mapping[str, str] | None = None,
         readonly: bool = False,
         seconds: float | None = None,
     ) -> pathlib.Path:
         """Publish it to a pod and return where."""
         target = self.target(pod)
         target.parent.mkdir(exist_ok=True)
-        self.node.NodePublishVolume(
-            csi_pb2.NodePublishVolumeRequest(
-                volume_id=self.disk.volume_id,
-                staging_target_path=str(self.staging),
-                target_path=str(target),
-                volume_capability=capability or mount_capability("ext4"),
-                volume_context=context,
-                readonly=readonly,
-            ),
-            timeout=seconds,
+        request = requests.publish(
+            self.disk.volume_id,
+            self.staging,
+            target,
+            capability or mount_capability(),
+            context=context,
+            publish_context=publish_context,
+            readonly=readonly,
         )
+        self.node.NodePublishVolume(request, timeout=seconds)
         return target
 
     def unpublish(self, pod: str = "pod") -> None:
         """Take it from a pod."""
-        self.node.NodeUnpublishVolume(
-            csi_pb2.NodeUnpublishVolumeRequest(
-                volume_id=self.disk.volume_id, target_path=str(self.target(pod))
-            )
-        )
+        self.node.NodeUnpublishVolume(requests.unpublish(self.disk.volume_id, self.target(pod)))
 
-    def expand(self, path: pathlib.Path, *, required: int = 0, limit: int = 0) -> int:
-        """Expand it to a size in bytes and return the size that it has."""
-        answer = self.node.NodeExpandVolume(
-            csi_pb2.NodeExpandVolumeRequest(
-                volume_id=self.disk.volume_id,
-                volume_path=str(path),
-                staging_target_path=str(self.staging),
-                capacity_range=csi_pb2.CapacityRange(required_bytes=required, limit_bytes=limit),
-            )
+    def expand(
+        self,
+        path: pathlib.Path | None = None,
+        *,
+        capability: csi_pb2.VolumeCapability | None = None,
+        required: int | None = None,
+        limit: int = 0,
+    ) -> int:
+        """Expand it to a size in bytes and return the size that it has.
+
+        Args:
+            path: Where it is published to `pod` unless given.
+            required: The disk's size unless given.
+        """
+        size = self.disk.file.stat().st_size if required is None else required
+        request = requests.expand(
+            self.disk.volume_id,
+            path or self.target(),
+            self.staging,
+            capability or mount_capability(),
+            required=size,
+            limit=limit,
         )
-        return answer.capacity_bytes
+        return self.node.NodeExpandVolume(request).capacity_bytes
 
     def usage(self, path: pathlib.Path) -> dict[int, csi_pb2.VolumeUsage]:
         """Return its statistics by unit."""
-        answer = self.node.NodeGetVolumeStats(
-            csi_pb2.NodeGetVolumeStatsRequest(volume_id=self.disk.volume_id, volume_path=str(path))
-        )
+        answer = self.node.NodeGetVolumeStats(requests.stats(self.disk.volume_id, path))
         return {row.unit: row for row in answer.usage}
-
-
-def mount_capability(
-    filesystem: str,
-    *,
-    flags: tuple[str, ...] = (),
-    mode: Mode.Mode.ValueType = Mode.SINGLE_NODE_WRITER,
-) -> csi_pb2.VolumeCapability:
-    """Ask for a mounted file system."""
-    return csi_pb2.VolumeCapability(
-        mount=csi_pb2.VolumeCapability.MountVolume(fs_type=filesystem, mount_flags=flags),
-        access_mode=Mode(mode=mode),
-    )
-
-
-def block_capability(
-    mode: Mode.Mode.ValueType = Mode.SINGLE_NODE_WRITER,
-) -> csi_pb2.VolumeCapability:
-    """Ask for a raw block device."""
-    return csi_pb2.VolumeCapability(
-        block=csi_pb2.VolumeCapability.BlockVolume(), access_mode=Mode(mode=mode)
-    )
 
 
 @pytest.fixture(scope="module")

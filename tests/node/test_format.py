@@ -42,7 +42,7 @@ class Case:
     filesystem: str = "ext4"
     blkid: str = ""
     context: dict[str, str] = field(default_factory=lambda: dict(FORMAT))
-    mode: int = Mode.SINGLE_NODE_WRITER
+    mode: int = Mode.SINGLE_NODE_MULTI_WRITER
     says: str = ""
 
 

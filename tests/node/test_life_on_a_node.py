@@ -99,7 +99,7 @@ def test_an_expansion_that_has_not_reached_this_host_says_so(
         with refused(grpc.StatusCode.FAILED_PRECONDITION, f"the {required} asked for", "replace"):
             volume.expand(target, required=required)
     with refused(grpc.StatusCode.OUT_OF_RANGE, "no volume shrinks"):
-        volume.expand(target, limit=GIB - 1)
+        volume.expand(target, required=0, limit=GIB - 1)
     for bad in ((-1, 0), (0, -1), (2 * GIB, GIB)):
         with refused(grpc.StatusCode.INVALID_ARGUMENT, "capacity_range"):
             volume.expand(target, required=bad[0], limit=bad[1])

@@ -116,8 +116,9 @@ def test_what_was_formatted_elsewhere_and_mounted_here_is_never_formatted(
 
 
 def test_what_was_published_raw_is_never_formatted(volume: Volume) -> None:
-    volume.stage_as(block_capability(), publish_context=made())
-    volume.publish(capability=block_capability())
+    attached = made()
+    volume.stage_as(block_capability(), publish_context=attached)
+    volume.publish(capability=block_capability(), publish_context=attached)
     volume.unpublish()
     volume.unstage()
     scramble(volume.disk)

@@ -16,7 +16,7 @@ _KUBELET = "/var/lib/kubelet"
 _STAGING = f"{_KUBELET}/plugins/kubernetes.io/csi/exoblock.csi.exoscale.com"
 _FORMAT = {"format": "ifBlank"}
 _WRITER = csi_pb2.VolumeCapability.AccessMode(
-    mode=csi_pb2.VolumeCapability.AccessMode.SINGLE_NODE_WRITER
+    mode=csi_pb2.VolumeCapability.AccessMode.SINGLE_NODE_MULTI_WRITER
 )
 
 
@@ -77,6 +77,7 @@ class Volume:
                 staging_target_path=self.staging,
                 target_path=self.target,
                 volume_capability=self._capability,
+                volume_context=_FORMAT,
             ),
             timeout=CALL_SECONDS,
         )
@@ -92,7 +93,10 @@ class Volume:
         """Have the driver grow what is on it."""
         self._node.service.NodeExpandVolume(
             csi_pb2.NodeExpandVolumeRequest(
-                volume_id=self.id, volume_path=self.target, staging_target_path=self.staging
+                volume_id=self.id,
+                volume_path=self.target,
+                staging_target_path=self.staging,
+                volume_capability=self._capability,
             ),
             timeout=CALL_SECONDS,
         )

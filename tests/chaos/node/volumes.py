@@ -154,6 +154,7 @@ class Volume:
             target_path=str(target),
             volume_capability=self.capability(),
             readonly=target.parent.name == READER,
+            volume_context=_CONTEXTS[self.plan.origin],
         )
 
     def unpublish(self, target: pathlib.Path) -> csi_pb2.NodeUnpublishVolumeRequest:
@@ -163,7 +164,10 @@ class Volume:
     def expand(self, target: pathlib.Path) -> csi_pb2.NodeExpandVolumeRequest:
         """Return the request."""
         return csi_pb2.NodeExpandVolumeRequest(
-            volume_id=self.id, volume_path=str(target), staging_target_path=str(self.staging)
+            volume_id=self.id,
+            volume_path=str(target),
+            staging_target_path=str(self.staging),
+            volume_capability=self.capability(),
         )
 
     def stats(self, target: pathlib.Path) -> csi_pb2.NodeGetVolumeStatsRequest:

@@ -15,6 +15,7 @@ from tests.kubernetes.cluster.places import (
     DRIVER_NAME,
     INSTANCE,
     KUBELET,
+    REQUESTS,
     ZONE,
 )
 from tests.kubernetes.cluster.sidecars import PROVISIONER, sidecars, with_capacity
@@ -24,8 +25,6 @@ NODE_SOCKET: Final = KUBELET / "plugins" / DRIVER_NAME / "csi.sock"
 REGISTRATION: Final = KUBELET / "plugins_registry" / f"{DRIVER_NAME}-reg.sock"
 ATTACH_LIMIT: Final = 40
 """Volumes that the node may have at once; the platform's 5 would make the flows wait in turn."""
-
-_PROGRAM = (sys.executable, "-m", "csi_exoblock")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +81,7 @@ def controller_pod(programs: Path, name: str) -> ControllerPod:
     controller = Daemon(
         name=f"driver-{name}",
         command=[
-            *_PROGRAM,
+            *_program(name),
             "controller",
             f"--endpoint=unix://{socket}",
             f"--driver-name={DRIVER_NAME}",
@@ -100,7 +99,7 @@ def node_plugin(attach_limit: int = ATTACH_LIMIT) -> Daemon:
     return Daemon(
         name="driver-node",
         command=[
-            *_PROGRAM,
+            *_program("node"),
             "node",
             f"--endpoint=unix://{NODE_SOCKET}",
             f"--driver-name={DRIVER_NAME}",
@@ -113,3 +112,8 @@ def node_plugin(attach_limit: int = ATTACH_LIMIT) -> Daemon:
             "--log-format=text",
         ],
     )
+
+
+def _program(name: str) -> tuple[str, ...]:
+    """Return the command that starts the driver and records the requests that it receives."""
+    return (sys.executable, "-m", "tests.kubernetes.recording", str(REQUESTS / f"{name}.jsonl"))

@@ -18,7 +18,7 @@ from tests.kubernetes.cluster.driver import (
     controller_pod,
     node_plugin,
 )
-from tests.kubernetes.cluster.places import CSI, DRIVER_NAME, NODE_NAME
+from tests.kubernetes.cluster.places import CSI, DRIVER_NAME, NODE_NAME, REQUESTS
 from tests.kubernetes.cluster.programs import build_programs, snapshot_definitions
 from tests.kubernetes.cluster.sidecars import NAMESPACE, snapshot_controller
 from tests.support.waiting import wait_until
@@ -54,6 +54,7 @@ class Installation:
         """
         self.cluster.start()
         CSI.mkdir()
+        REQUESTS.mkdir()
         NODE_SOCKET.parent.mkdir(parents=True)  # a pod's hostPath is made by kubelet
         with ThreadPoolExecutor() as threads:
             installed = threads.submit(self._install_objects)

@@ -25,6 +25,8 @@ STAGING: Final = CSI_MOUNTS / DRIVER_NAME
 CSI: Final = STATE / "csi"
 DEVICES: Final = STATE / "by-id"
 CLOUD: Final = STATE / "cloud"
+REQUESTS: Final = STATE / "requests"
+"""What sidecars and kubelet sent: a file for each process of the driver, a line a request."""
 
 ZONE: Final = "ch-gva-2"
 """The zone that the real node is in."""
