@@ -90,6 +90,7 @@ def test_a_foreign_mount_at_a_staging_path_stays(
 def test_a_foreign_mount_over_a_volume_stays(volume: Volume) -> None:  # S28
     volume.stage()
     target = volume.publish()
+    run("mount", "--make-private", str(target))  # else the tmpfs may cover the staging path too
     run("mount", "-t", "tmpfs", "none", str(target))
     try:
         with refused(grpc.StatusCode.ALREADY_EXISTS, "tmpfs"):

@@ -88,8 +88,6 @@ def test_slots_are_counted_and_those_that_others_take(
 def test_a_volume_is_unwell_until_it_is_found_well(volume: Volume, endpoint: Endpoint) -> None:
     shut_down(volume)
     unwell = endpoint.value(UNWELL, **SHUT_DOWN)
-    with refused(grpc.StatusCode.UNAVAILABLE, "can't be written to its disk"):  # D6: said once
-        volume.unstage()
     volume.unstage()
     volume.stage("xfs")
     ask_for_health(volume)
