@@ -263,9 +263,11 @@ def test_unstage_is_refused_while_a_target_is_bound(volume: Volume) -> None:  # 
 
     with refused(grpc.StatusCode.FAILED_PRECONDITION, str(target)):
         volume.unstage()
+    left = mounts_of(volume.disk.path)
     volume.unpublish()
     volume.unstage()
 
+    assert sorted(left) == sorted([str(volume.staging), str(target)])
     assert mounts_of(volume.disk.path) == []
 
 

@@ -102,6 +102,26 @@ def test_only_so_many_file_systems_are_made_at_once(
     assert work.runs() == 2
 
 
+def test_what_was_written_while_mkfs_waited_for_its_turn_is_not_formatted(
+    make_disk: MakeDisk, make_volume: MakeVolume, gate: Callable[[str], Gate]
+) -> None:  # D1: a disk that was blank before the wait may hold data after it
+    first, second = make_volume(make_disk()), make_volume(make_disk())
+    work = gate("mkfs.ext4")
+
+    with ThreadPoolExecutor() as kubelet, work:
+        calls = [kubelet.submit(outcome, first.stage)]
+        work.wait_until_begun()
+        calls.append(kubelet.submit(outcome, second.stage))
+        waits = "(stage: formatting)"
+        wait_until(lambda: waits in outcome(second.unstage)[1], "the second call", seconds=30)
+        second.disk.write(8192, b"data without a signature")
+        work.open()
+        codes = [call.result()[0] for call in calls]
+
+    assert codes == ["OK", "FAILED_PRECONDITION"]
+    assert work.runs() == 1
+
+
 def test_who_waits_in_vain_for_a_turn_leaves_nothing_behind(
     make_disk: MakeDisk, make_volume: MakeVolume, gate: Callable[[str], Gate], driver: DriverProcess
 ) -> None:

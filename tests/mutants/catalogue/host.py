@@ -100,8 +100,8 @@ BREAKS = (
         after='logs.step("stage: m',
         rules="D1",
         tests=(
-            "tests/node/test_format.py"
-            "::test_a_disk_that_takes_the_place_of_a_proven_one_is_not_formatted",
+            "tests/node/test_long_work.py"
+            "::test_what_was_written_while_mkfs_waited_for_its_turn_is_not_formatted",
         ),
     ),
     Break(

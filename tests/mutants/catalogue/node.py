@@ -32,8 +32,11 @@ BREAKS = (
     Break(
         name="last-writes-stay-in-the-cache",
         file="node/release.py",
-        before="was_mounted=bool(layers))\n            self._sync(volume_id, device)",
-        after="was_mounted=bool(layers))",
+        before="            self._sync(volume_id, device)\n            self._wait_until_free("
+        "volume_id, device, deadline, was_mounted=bool(layers))\n"
+        "            self._sync(volume_id, device)",
+        after="            self._wait_until_free("
+        "volume_id, device, deadline, was_mounted=bool(layers))",
         rules="D14",
         tests=(f"{_WRITTEN}::test_what_a_late_writer_wrote_is_written_back_when_it_is_unstaged",),
     ),
