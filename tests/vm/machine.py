@@ -136,10 +136,28 @@ class Machine:
 
     def stall_after(self, disk: Disk, *, written_bytes: int) -> None:
         """Let an attached disk take so much, and then next to nothing until it is attached anew."""
+        self._throttle(disk, bps_wr=1, bps_wr_max=written_bytes)
+
+    @contextmanager
+    def stopped(self, disk: Disk) -> Iterator[None]:
+        """Have an attached disk answer no read and no write within the block.
+
+        It still says its serial, and what it was asked meanwhile it answers when the block ends.
+        """
+        self._throttle(disk, bps=1)
+        try:
+            # QEMU lets one request through, and its size is paid for over the next hours.
+            read = ("dd", f"if={disk.link}", "of=/dev/null", "bs=1M", "count=1", "iflag=direct")
+            self.run("setsid", "--fork", "sh", "-c", f"exec {' '.join(read)} > /dev/null 2>&1")
+            yield
+        finally:
+            self._throttle(disk)
+
+    def _throttle(self, disk: Disk, **limits: int) -> None:
+        """Limit what a disk's backend does in a second; nothing is limited that isn't named."""
         backend = f"/machine/peripheral/{_device(self._slot_of(disk))}/virtio-backend"
-        limits = dict.fromkeys(("bps", "bps_rd", "iops", "iops_rd", "iops_wr"), 0)
-        limits |= {"bps_wr": 1, "bps_wr_max": written_bytes}
-        self.monitor.execute("block_set_io_throttle", {"id": backend, **limits})
+        unlimited = dict.fromkeys(("bps", "bps_rd", "bps_wr", "iops", "iops_rd", "iops_wr"), 0)
+        self.monitor.execute("block_set_io_throttle", {"id": backend, **unlimited, **limits})
 
     def bytes_written_to(self, disk: Disk) -> int:
         """Count what a disk has taken since it was attached or the machine was switched on."""
