@@ -19,7 +19,7 @@ from tests.chaos.node.disks import Host
 from tests.chaos.node.plan import BLOCK, EXPAND, PUBLISH, STAGE, UNPUBLISH, UNSTAGE, VolumePlan
 from tests.chaos.node.steps import Steps
 from tests.chaos.node.tools import Tools
-from tests.chaos.node.volumes import Volume
+from tests.chaos.node.volumes import FLAGS, Volume
 from tests.chaos.node.world import CALL_SECONDS
 from tests.node.disks import run
 
@@ -97,6 +97,19 @@ class Play:
         self.come()
         run("xfs_io", "-x", "-c", "shutdown", str(self.volume.staging))
 
+    def leave_frozen(self) -> None:
+        """Be mounted nowhere any more, and frozen, by a backup that died (D13)."""
+        self.come()
+        self.volume.freeze()
+        run("umount", str(self.volume.staging))
+
+    def forget_flags(self) -> None:
+        """Be bound to the target, yet without the flags of the staged mount (S28)."""
+        self.come()
+        self.target.mkdir()
+        run("mount", "--bind", str(self.volume.staging), str(self.target))
+        run("mount", "-o", "remount,bind,suid,dev", str(self.target))
+
     def be_half_made(self) -> None:
         """Have a mkfs of ours behind it that did not come to its end."""
         self.be_used()
@@ -115,7 +128,10 @@ class Play:
         mounts = table.mounted_below(volume.kubelet)
         shown = {
             str(path.name): [
-                (each.root, each.filesystem, each.writable, each.loop == volume.disk.number)
+                (
+                    *(each.root, each.filesystem, each.writable, each.loop == volume.disk.number),
+                    sorted(each.options.intersection(FLAGS)),
+                )
                 for each in table.at(mounts, path)
             ]
             for path in (volume.staging, self.target)
@@ -165,6 +181,7 @@ _MAKING = (
 _MOUNTING = ("stage: mounting", "stage: proving what is mounted")
 _GROWING = "stage: growing the mounted file system"
 _UNMOUNTING = "repair: unmounting"
+_THAWING = "thawing a frozen file system that nobody uses"
 
 SCENES: Mapping[str, Scene] = {
     "stage a blank ext4": Scene(
@@ -192,6 +209,12 @@ SCENES: Mapping[str, Scene] = {
         "ext4", Play.lose_disk, STAGE, ("stage: unmounting a disk that is gone", *_MOUNTING)
     ),
     "stage what is shut down": Scene("xfs", Play.shut_down, STAGE, (_UNMOUNTING, *_MOUNTING)),
+    "stage what was left frozen": Scene(
+        "ext4",
+        Play.leave_frozen,
+        STAGE,
+        ("stage: looking for a frozen file system", _THAWING, *_MOUNTING),
+    ),
     "stage a half-made xfs": Scene(
         "xfs", Play.be_half_made, STAGE, ("stage: wiping an unfinished file system", _MAKING[-2])
     ),
@@ -213,12 +236,21 @@ SCENES: Mapping[str, Scene] = {
         PUBLISH,
         ("publish: binding the device", "publish: proving what is mounted"),
     ),
+    "publish what forgot its flags": Scene(
+        "ext4",
+        Play.forget_flags,
+        PUBLISH,
+        ("publish: correcting the flags of the mount", "publish: proving what is mounted"),
+    ),
     "publish what is shut down": Scene("xfs", Play.shut_down, PUBLISH, (_UNMOUNTING, *_MOUNTING)),
     "unpublish": Scene(
         "ext4",
         Play.show,
         UNPUBLISH,
         ("unpublish: unmounting", "unpublish: removing the target"),
+    ),
+    "unpublish a raw device": Scene(
+        BLOCK, Play.show, UNPUBLISH, ("unpublish: writing back", "unpublish: unmounting")
     ),
     "unstage": Scene(
         "btrfs",
