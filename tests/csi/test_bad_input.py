@@ -147,11 +147,14 @@ def _of_where_a_volume_is(rpc: str, field: str) -> Iterator[Flaw]:
 
 
 def _of_a_size(rpc: str, field: str) -> Iterator[Flaw]:
+    # A volume that is large enough already needs nothing, whatever the maximum (S7): it is looked
+    # at first, and this one does not exist.
+    too_large = "NOT_FOUND" if rpc == "ControllerExpandVolume" else "OUT_OF_RANGE"
     for kind, size, code in (
         ("empty", csi_pb2.CapacityRange(), "INVALID_ARGUMENT"),
         ("wrong", csi_pb2.CapacityRange(required_bytes=-1), "INVALID_ARGUMENT"),
         ("reversed", csi_pb2.CapacityRange(required_bytes=2, limit_bytes=1), "INVALID_ARGUMENT"),
-        ("oversized", csi_pb2.CapacityRange(required_bytes=2**62), "OUT_OF_RANGE"),
+        ("oversized", csi_pb2.CapacityRange(required_bytes=2**62), too_large),
     ):
         yield Flaw(rpc, field, kind, size, code)
 

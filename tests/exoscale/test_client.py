@@ -185,6 +185,7 @@ def test_every_operation_is_called_by_its_method(
     cloud.zones(deadline)
     zone.list_quotas(deadline)
     zone.get_instance(id, deadline)
+    zone.get_instance_size(id, deadline)
     zone.get_operation(id, deadline)
     zone.list_volumes(deadline)
     zone.get_volume(id, deadline)
