@@ -14,6 +14,10 @@ GIB = 1024**3
 PAGE_BYTES = 4096
 SERIAL_CHARACTERS = 20
 
+# In a mount namespace of its own, as kubelet starts containers: what is unmounted outside, such as
+# other tests' disks, isn't kept there.
+IN_A_CONTAINER = ("unshare", "--mount", "--propagation", "slave")
+
 
 class Disk:
     """A disk that is attached to this host.
@@ -121,10 +125,16 @@ def attached_disk(
         file.unlink()
 
 
-# Other tests' disks are none of its business.
+# What is unmounted elsewhere goes from here too (slave), apart from the disk: its folder becomes a
+# mount of its own that hears of nothing. Other tests' disks are none of its business.
 _KEEP = """
+grep '^{device} ' /proc/self/mounts | while read -r _ path _; do
+  folder=$(dirname "$(printf %b "$path")")
+  mount --rbind "$folder" "$folder"
+  mount --make-rprivate "$folder"
+done
 grep '^/dev/loop' /proc/self/mounts | grep -v '^{device} ' | while read -r _ path _; do
-  umount --lazy "$(printf %b "$path")"
+  umount --lazy "$(printf %b "$path")" 2> /dev/null  # unless it went by itself
 done
 echo ready
 exec cat
@@ -133,9 +143,8 @@ exec cat
 
 def keep_in_another_namespace(path: pathlib.Path) -> subprocess.Popen[bytes]:
     """Begin a process whose mount namespace has the disk mounted, until its input is closed."""
-    unshare = ("unshare", "--mount", "--propagation", "private")
     keeper = subprocess.Popen(
-        [*unshare, "sh", "-c", _KEEP.format(device=path)],
+        [*IN_A_CONTAINER, "sh", "-c", _KEEP.format(device=path)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )

@@ -11,7 +11,7 @@ import pytest
 
 from csi_exoblock.pb import csi_pb2, csi_pb2_grpc
 from tests.node.conftest import Volume, block_capability
-from tests.node.disks import GIB, SERIAL_CHARACTERS, Disk
+from tests.node.disks import GIB, IN_A_CONTAINER, SERIAL_CHARACTERS, Disk
 from tests.support.driver_process import DriverProcess
 from tests.support.endpoint import Endpoint
 from tests.support.grpc_errors import outcome, refused
@@ -54,6 +54,7 @@ def test_a_disk_that_never_answers_holds_up_nobody_else(
     make_volume: Callable[..., Volume],
     start_node: Callable[..., DriverProcess],
     hung_id: str,
+    paths: pathlib.Path,
     tmp_path: pathlib.Path,
 ) -> None:
     endpoint = Endpoint()
@@ -61,7 +62,7 @@ def test_a_disk_that_never_answers_holds_up_nobody_else(
     seen.mkdir()
     driver = start_node(
         *endpoint.flags,
-        wrapper=("unshare", "--mount", "sh", "-ec", WITH_A_SILENT_DISK, "sh"),
+        wrapper=(*IN_A_CONTAINER, "sh", "-ec", WITH_A_SILENT_DISK, "sh"),
         SEEN=str(seen),
     )
     healthy = make_volume(disk, driver)
@@ -78,7 +79,7 @@ def test_a_disk_that_never_answers_holds_up_nobody_else(
     with refused(grpc.StatusCode.UNAVAILABLE, "doesn't answer"):  # D4: it is not absent
         node.NodeUnstageVolume(
             csi_pb2.NodeUnstageVolumeRequest(
-                volume_id=hung_id, staging_target_path=str(tmp_path / "nothing")
+                volume_id=hung_id, staging_target_path=str(paths / "nothing")
             )
         )
     healthy.unpublish()

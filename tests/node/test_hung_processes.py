@@ -14,6 +14,7 @@ import pytest
 from csi_exoblock.pb import csi_pb2
 from tests.node.conftest import MakeDisk, Volume, block_capability
 from tests.node.disks import Disk, run
+from tests.node.requests import unstage
 from tests.support.grpc_errors import refused
 from tests.support.waiting import wait_until
 
@@ -99,7 +100,7 @@ def test_a_process_that_hangs_may_have_mapped_a_raw_device(
     with hung_process(frozen) as process:
         hangs = f"the memory of pid {process.pid} ("
         with refused(grpc.StatusCode.UNAVAILABLE, hangs, "can't be seen"):
-            raw.unstage()
+            raw.node.NodeUnstageVolume(unstage(raw.disk.volume_id, raw.staging))
 
     raw.unstage()
     frozen.unstage()

@@ -15,7 +15,7 @@ import requests
 
 from csi_exoblock.pb import csi_pb2_grpc
 from tests.node.conftest import MakeDisk, Volume, block_capability, mount_capability
-from tests.node.disks import mounts_of, run
+from tests.node.disks import IN_A_CONTAINER, mounts_of, run
 from tests.node.gates import Gate
 from tests.support.driver_process import DriverProcess
 from tests.support.grpc_errors import outcome, refused
@@ -87,7 +87,7 @@ def test_sigterm_waits_for_work_that_no_call_waits_for_any_more(
 ) -> None:  # D10: the kernel kills what is left when process 1 of a container ends
     driver = start_node(
         *("--time-scale", "1", "--shutdown-timeout", f"{patience}s"),
-        wrapper=("unshare", "--pid", "--fork", "--kill-child", "--mount-proc"),
+        wrapper=(*IN_A_CONTAINER, "--pid", "--fork", "--kill-child", "--mount-proc"),
     )
     volume, mkfs = make_volume(make_disk(), driver), gate("mkfs.ext4")
     with refused(grpc.StatusCode.DEADLINE_EXCEEDED):
