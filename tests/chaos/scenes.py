@@ -179,7 +179,7 @@ SCENES: Mapping[str, Scene] = {
     ),
     "snapshot read instead of its operation": Scene(
         (_create, _take),
-        only=("waiting for the snapshot to be ready",),
+        only=("judging a creation by what it made",),
         modes={"operations": "denied"},
         latencies={"snapshot": 30.0},
     ),
