@@ -107,7 +107,7 @@ class Growth:
         if pending.is_younger_than(self._timing.pending_growth_ttl, now):
             self._try_to_resize(volume, pending.size_gib, entry, deadline)
         elif pending.is_from_the_future(now):
-            # Whoever wrote it had a wrong time, so nobody knows whether the request still stands.
+            # Its writer had a wrong time, so nobody knows whether the request still stands.
             # If it does, the resizer's next try gives the note the right time.
             log.warning("deferred growth left: its time is in the future", extra={"note": pending})
             return

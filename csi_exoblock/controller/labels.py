@@ -108,7 +108,7 @@ class Labels:
         return labels.get(self._prefix + "source") or None
 
     def was_made_blank(self, volume: Volume) -> bool:
-        """Return whether a create of ours made the volume, and not as a copy of anything."""
+        """Return whether this driver made the volume, and not as a copy of anything."""
         return bool(volume.labels.get(self.name_label)) and not self.source_of(volume.labels)
 
     def is_protected(self, volume: Volume) -> bool:

@@ -123,7 +123,7 @@ def quotas(_zone: ZoneName, body: Any) -> tuple[Quota, ...]:
 def zones(_zone: ZoneName, body: Any) -> tuple[ZoneName, ...]:
     """Read the answer of `list-zones`.
 
-    A name that no id can hold is passed over: nothing of ours can be there, and it would become
+    A name that no id can hold is passed over: no volume of the driver is there, and it would become
     part of a URL (F18). A list without any zone is no answer.
     """
     named = [ZoneName(each["name"]) for each in body["zones"] if is_zone_name(each["name"])]
