@@ -9,8 +9,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from csi_exoblock.concurrency import Deadline
+from csi_exoblock.config import Timing
+from csi_exoblock.tools.demo_processes import DemoFailed
 from csi_exoblock.tools.demo_signals import ignore_signals
 
+_TIMING = Timing()
 _MOUNTS = Path("/proc/self/mountinfo")
 _TARGET = 4  # the field of a line that names where it is mounted
 
@@ -31,7 +35,25 @@ def mounts_ended(folder: Path) -> Iterator[None]:
     finally:
         ignore_signals()
         for target in mounts_below(folder):
-            subprocess.run(["umount", str(target)], check=False)
+            _unmount(target)
+
+
+def _unmount(target: Path) -> None:
+    """Unmount, and wait for programs that still have something open there.
+
+    The simulator has while it takes a snapshot: it freezes the file system by its root folder.
+
+    Raises:
+        DemoFailed: It stays busy.
+    """
+    deadline = Deadline(_TIMING.demo_unmount)
+    while True:
+        ran = subprocess.run(["umount", str(target)], capture_output=True, text=True, check=False)
+        if ran.returncode == 0:
+            return
+        if not deadline.remaining():
+            raise DemoFailed(f"{target} is still mounted: {ran.stderr.strip()}")
+        deadline.wait(_TIMING.demo_poll)
 
 
 def _unescape(text: str) -> str:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -81,6 +82,20 @@ def test_ctrl_c_leaves_nothing(folder: pathlib.Path, moment: str) -> None:
 
     assert running.returncode == 130, shown
     assert "interrupted; everything is cleaned up" in shown
+
+
+@pytest.mark.root
+def test_ctrl_c_waits_for_a_program_that_has_a_volume_open(folder: pathlib.Path) -> None:
+    """The simulator is one, while it takes a snapshot."""
+    with demo(folder) as running:
+        wait_for("wrote", running)
+        held = os.open(next(folder.glob("*/driver/pod-1/staging")), os.O_RDONLY)
+        running.send_signal(signal.SIGINT)
+        time.sleep(1.0)  # long enough for the demo to come to its mounts; sooner proves less
+        os.close(held)
+        shown, _ = running.communicate(timeout=LIMIT_SECONDS)
+
+    assert running.returncode == 130, shown
 
 
 @pytest.mark.root
