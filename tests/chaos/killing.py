@@ -10,6 +10,7 @@ import pathlib
 import tempfile
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import grpc
@@ -94,25 +95,29 @@ def _play(
         cloud.set_mode(question, answer)
     zone = ZONES[0]
     cast = Cast(*(f"{zone}/{cloud.add_instance(zone)}" for _ in range(2)))
-    helper = fleet.start()
+    first = partial(fleet.start, kill=kill, steps=steps, flags=scene.flags)
+    driver = first() if scene.together else fleet.start()
     for each in before:
-        answer = _until_done(helper, *each(cast))
+        answer = _until_done(driver, *each(cast))
         cast.volume = (getattr(answer, "volume", None) and answer.volume.volume_id) or cast.volume
         cast.snapshot = (getattr(answer, "snapshot", None) and answer.snapshot.snapshot_id) or ""
-    helper.kill()
+    if not scene.together:
+        driver.kill()
     for kind, seconds in scene.latencies.items():
         cloud.set_latency(kind, seconds)
-    if scene.fault:
-        cloud.add_fault(**scene.fault)
+    for fault in scene.faults:
+        cloud.add_fault(**fault)
     cloud.clear_calls()
+    if not scene.together:
+        driver = first()
     for death in (kill, NEVER):
-        driver = fleet.start(kill=death, steps=steps, flags=scene.flags)
         if death.at == "pause":
             _cancel_when_it_pauses(driver, *last(cast), seconds=scene.call_seconds)
         answer = _until_done(driver, *last(cast), seconds=scene.call_seconds)
         driver.kill()
         if answer is not None:
             break
+        driver = fleet.start(flags=scene.flags)
     return _truth(cloud)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from csi_exoblock.pb import csi_pb2
+from tests.chaos.plan import ZONES
 from tests.chaos.world import CALL_SECONDS, TIME_SCALE
 from tests.controller import requests as csi
 
@@ -83,23 +84,29 @@ class Scene:
 
     Attributes:
         only: The steps at which it dies; everywhere if there are none.
+        together: Whether one driver answers all of the calls: it must remember the earlier ones.
         modes: How the cloud answers what is not known of the real one.
-        fault: What goes wrong in the last call.
+        faults: What goes wrong in the last call.
         latencies: How long operations take, in seconds before the scale.
         call_seconds: After which the last call is given up and sent again.
     """
 
     calls: tuple[Callable[[Cast], Call], ...]
     only: tuple[str, ...] = ()
+    together: bool = False
     modes: Mapping[str, str] = field(default_factory=dict)
-    fault: Mapping[str, Any] = field(default_factory=dict)
+    faults: tuple[Mapping[str, Any], ...] = ()
     flags: tuple[str, ...] = ()
     latencies: Mapping[str, float] = field(default_factory=dict)
     call_seconds: float = CALL_SECONDS
 
 
-def _refused(operation: str) -> Mapping[str, Any]:
-    return {"fault": "refuse", "status": 409, "operation": operation, "count": 1}
+_REMEMBERING = ("--time-scale", "0.5")
+"""Slow enough that what was made is too new to be shown when the next call comes."""
+
+
+def _refused(operation: str, status: int = 409) -> Mapping[str, Any]:
+    return {"fault": "refuse", "status": status, "operation": operation, "count": 1}
 
 
 def _refused_for_good(operation: str) -> Mapping[str, Any]:
@@ -109,6 +116,15 @@ def _refused_for_good(operation: str) -> Mapping[str, Any]:
 
 def _lost(operation: str) -> Mapping[str, Any]:
     return {"fault": "drop", "operation": operation, "count": 1}
+
+
+def _answer_lost(operation: str) -> Mapping[str, Any]:
+    return {**_lost(operation), "when": "after"}
+
+
+def _listed_as_empty() -> Mapping[str, Any]:
+    body = '{"block-storage-volumes": []}'
+    return {**_refused("list-block-storage-volumes", 200), "zone": ZONES[0], "body": body}
 
 
 SCENES: Mapping[str, Scene] = {
@@ -125,7 +141,26 @@ SCENES: Mapping[str, Scene] = {
     "create lost": Scene(
         (_create,),
         only=("waiting until the name is surely absent",),
-        fault=_lost("create-block-storage-volume"),
+        faults=(_lost("create-block-storage-volume"),),
+    ),
+    "create timed out": Scene(
+        (_create,),
+        only=("asking whether the operation is pending still",),
+        faults=({"fault": "time-out", "operation": "create-block-storage-volume", "count": 1},),
+    ),
+    "create repeated before it is shown": Scene(
+        (_create, _create),
+        only=("waiting until what was made is shown",),
+        together=True,
+        faults=(_listed_as_empty(), _refused("get-block-storage-volume", 404)),
+        flags=_REMEMBERING,
+    ),
+    "delete before it is shown": Scene(
+        (_create, _delete),
+        only=("waiting until a volume just made is shown",),
+        together=True,
+        faults=(_refused("get-block-storage-volume", 404),),
+        flags=_REMEMBERING,
     ),
     "attach elsewhere": Scene(
         (_create, _attach, _attach_elsewhere),
@@ -134,7 +169,7 @@ SCENES: Mapping[str, Scene] = {
     "attach refused": Scene(
         (_create, _attach),
         only=("asking why the volume was not attached",),
-        fault=_refused("attach-block-storage-volume-to-instance"),
+        faults=(_refused("attach-block-storage-volume-to-instance"),),
     ),
     "attach joined": Scene(
         (_create, _attach),
@@ -145,12 +180,12 @@ SCENES: Mapping[str, Scene] = {
     "detach lost": Scene(
         (_create, _attach, _detach),
         only=("waiting for the effect of a write whose answer was lost",),
-        fault=_lost("detach-block-storage-volume"),
+        faults=(_lost("detach-block-storage-volume"),),
     ),
     "modify refused": Scene(
         (_create, _modify),
         only=("asking why the volume was not changed",),
-        fault=_refused_for_good("update-block-storage-volume"),
+        faults=(_refused_for_good("update-block-storage-volume"),),
     ),
     "expand taken back": Scene(
         (_create, _attach, _expand, _expand_less),
@@ -159,23 +194,40 @@ SCENES: Mapping[str, Scene] = {
     "expand refused": Scene(
         (_create, _expand),
         only=("asking why the volume was not resized",),
-        fault=_refused_for_good("resize-block-storage-volume"),
+        faults=(_refused_for_good("resize-block-storage-volume"),),
     ),
     "delete refused": Scene(
         (_create, _delete),
         only=("asking why the volume was not deleted",),
-        fault=_refused("delete-block-storage-volume"),
+        faults=(_refused("delete-block-storage-volume"),),
     ),
     "delete lost": Scene(
         (_create, _delete),
         only=("waiting for the volume to end deleting",),
-        fault={**_lost("delete-block-storage-volume"), "when": "after"},
+        faults=(_answer_lost("delete-block-storage-volume"),),
         latencies={"delete": 60.0},
     ),
     "snapshot refused": Scene(
         (_create, _take),
         only=("asking why no snapshot was taken",),
-        fault=_refused_for_good("create-block-storage-snapshot"),
+        faults=(_refused_for_good("create-block-storage-snapshot"),),
+    ),
+    "snapshot lost": Scene(
+        (_create, _take),
+        only=("waiting for the snapshot to be ready",),
+        faults=(_answer_lost("create-block-storage-snapshot"),),
+        latencies={"snapshot": 60.0},
+    ),
+    "delete of a snapshot refused": Scene(
+        (_create, _take, _delete_snapshot),
+        only=("asking why the snapshot was not deleted",),
+        faults=(_refused("delete-block-storage-snapshot"),),
+    ),
+    "delete of a snapshot lost": Scene(
+        (_create, _take, _delete_snapshot),
+        only=("waiting for the snapshot to be destroyed",),
+        faults=(_answer_lost("delete-block-storage-snapshot"),),
+        latencies={"delete-snapshot": 60.0},
     ),
     "snapshot read instead of its operation": Scene(
         (_create, _take),
