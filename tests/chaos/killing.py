@@ -115,6 +115,7 @@ def _play(
             _cancel_when_it_pauses(driver, *last(cast), seconds=scene.call_seconds)
         answer = _until_done(driver, *last(cast), seconds=scene.call_seconds)
         driver.kill()
+        cloud.take_in_what_was_sent()
         if answer is not None:
             break
         driver = fleet.start(flags=scene.flags)

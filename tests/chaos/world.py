@@ -209,6 +209,7 @@ class World:
             if driver is None or not driver.is_alive():
                 if driver is not None:
                     driver.kill()
+                    self.cloud.take_in_what_was_sent()
                     self.restarts += 1
                     self.story.tell(f"driver {replica} died and is started again")
                 driver = self._fleet.start(
@@ -225,6 +226,7 @@ class World:
             replica = self._leaders[sidecar]
         if vacant > 0:
             time.sleep(vacant)
+            self.cloud.take_in_what_was_sent()
         return replica
 
     def change_leader(self, sidecar: str) -> None:
