@@ -97,6 +97,7 @@ def command() -> None:
 
 @command.command()
 @options.server(workers=_CONTROLLER_WORKERS)
+@options.kubernetes()
 @options.cloud()
 @options.timing({**SERVER_TIMING, **CLOUD_TIMING})
 def controller(**given: Any) -> None:
@@ -106,6 +107,8 @@ def controller(**given: Any) -> None:
 
 @command.command()
 @options.server(workers=_NODE_WORKERS)
+@options.kubernetes()
+@options.own_node()
 @options.node()
 @options.timing({**SERVER_TIMING, **NODE_TIMING})
 def node(**given: Any) -> None:
@@ -115,7 +118,9 @@ def node(**given: Any) -> None:
 
 @command.command("all")
 @options.server(workers=_CONTROLLER_WORKERS)
+@options.kubernetes()
 @options.cloud()
+@options.own_node()
 @options.node()
 @options.timing({**SERVER_TIMING, **CLOUD_TIMING, **NODE_TIMING})
 def both(**given: Any) -> None:
@@ -146,13 +151,14 @@ def _serve(given: settings.Given, *, controller: bool, node: bool) -> None:
     )
     control = settings.controller_settings(given) if controller else None
     host = settings.node_settings(given) if node else None
+    cluster = settings.kubernetes_settings(given, environment=os.environ)
     lines = logs.configure(
         json_lines=given["log_format"] == "json",
         level=given["log_level"],
         stream=sys.stderr,
         patience_seconds=server.timing.log_patience,
     )
-    code = process.run(server, api=api, controller=control, node=host, lines=lines)
+    code = process.run(server, api=api, controller=control, node=host, cluster=cluster, lines=lines)
     lines.flush()
     # A thread may hang in the kernel on a dead disk, or on a pipe that nobody reads, and Python
     # would wait for it for ever.

@@ -169,6 +169,14 @@ class Timing:
         5.0, "the sources are asked again this often until one answers (S10)"
     )
 
+    # Kubernetes
+    kubernetes_timeout: float = seconds(
+        10.0, "one request to the API server, all of it; it answers within milliseconds"
+    )
+    kubernetes_complaint: float = seconds(
+        60.0, "what it refuses is said this often: until somebody mends the rights (S11)"
+    )
+
     # the process
     background_restart: float = seconds(
         5.0,
@@ -274,6 +282,22 @@ class ApiSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KubernetesSettings:
+    """The API server of the cluster in whose pod this process runs.
+
+    Attributes:
+        host: A name or an address, of IPv6 without brackets.
+        service_account_path: The folder with `token` and `ca.crt`.
+        node_name: The Node on which the pod runs, `None` where nobody said it.
+    """
+
+    host: str
+    port: int
+    service_account_path: Path
+    node_name: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ControllerSettings:
     """What the controller service may decide by itself.
 
@@ -310,7 +334,7 @@ class NodeSettings:
     """
 
     identity: NodeId | None = None
-    metadata_sources: tuple[str, ...] = ("cdrom", "server")
+    metadata_sources: tuple[str, ...] = ("kubernetes", "cdrom", "server")
     attach_limit: int = 5
     reserved_attachments: int = 0
     device_dir: Path = Path("/dev/disk/by-id")

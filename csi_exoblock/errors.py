@@ -114,6 +114,26 @@ class OperationFailed(ApiError):
         self.reason = reason
 
 
+class KubernetesError(DriverError):
+    """The Kubernetes API server did not do what was asked."""
+
+
+class KubernetesUnavailable(KubernetesError):
+    """The API server could not be reached, was overloaded, or answered what can't be read."""
+
+
+class KubernetesDenied(KubernetesError):
+    """The API server does not know our service account, or does not let it do this."""
+
+
+class KubernetesConflict(KubernetesError):
+    """The object is not as the change expects: somebody else changed it; read it again."""
+
+
+class KubernetesExpired(KubernetesError):
+    """A list was read too slowly to be continued; it must begin again."""
+
+
 class HostError(DriverError):
     """The host did not do what was asked."""
 

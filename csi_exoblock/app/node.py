@@ -6,9 +6,10 @@ import logging
 import os
 from pathlib import Path
 
+from csi_exoblock.app.own_node import OwnNode
 from csi_exoblock.app.part import Part, background
 from csi_exoblock.concurrency import Holds
-from csi_exoblock.config import NodeSettings, ServerSettings
+from csi_exoblock.config import KubernetesSettings, NodeSettings, ServerSettings
 from csi_exoblock.csi.node import Node
 from csi_exoblock.csi.registration import Registration
 from csi_exoblock.host.checking import Checker
@@ -48,18 +49,27 @@ from csi_exoblock.node.usage import Usage
 log = logging.getLogger(__name__)
 
 
-def build_node(server: ServerSettings, settings: NodeSettings, metrics: Metrics) -> Part[Node]:
+def build_node(
+    server: ServerSettings,
+    settings: NodeSettings,
+    cluster: KubernetesSettings | None,
+    metrics: Metrics,
+) -> Part[Node]:
     """Build the node service, from the host up.
+
+    Args:
+        cluster: The cluster in whose pod it runs, `None` outside of one.
 
     Raises:
         WrongState: What it mounts would never be seen by kubelet (S15).
     """
     timing = server.timing
     plugin_path = settings.kubelet_path / "plugins" / server.driver_name
+    own = OwnNode(cluster, driver_name=server.driver_name, timing=timing)
     commands = Commands(timing=timing, metrics=metrics)
     instance = Instance(
         known=settings.identity,
-        sources=sources(settings.metadata_sources, timing=timing),
+        sources=sources(settings.metadata_sources, node_object=own.read, timing=timing),
         timing=timing,
     )
     jobs = Jobs(max_formats=settings.max_concurrent_format)

@@ -17,6 +17,7 @@ from csi_exoblock.concurrency import Deadline
 from csi_exoblock.config import (
     ApiSettings,
     ControllerSettings,
+    KubernetesSettings,
     NodeSettings,
     ServerSettings,
 )
@@ -47,6 +48,7 @@ def run(
     api: ApiSettings | None,
     controller: ControllerSettings | None,
     node: NodeSettings | None,
+    cluster: KubernetesSettings | None,
     lines: LineWriter,
 ) -> int:
     """Serve until SIGTERM or SIGINT, then let running calls finish; return the exit code.
@@ -55,6 +57,7 @@ def run(
         api: The cloud; goes with `controller`.
         controller: Settings of the controller service, `None` to leave it out.
         node: Settings of the node service, `None` to leave it out.
+        cluster: The cluster in whose pod this process runs, `None` outside of one.
         lines: What writes the log.
 
     Raises:
@@ -76,7 +79,7 @@ def run(
     if node:
         from csi_exoblock.app.node import build_node
 
-        host = build_node(settings, node, metrics)
+        host = build_node(settings, node, cluster, metrics)
     parts: list[Part[Controller] | Part[Node]] = [part for part in (control, host) if part]
 
     def is_ready() -> bool:

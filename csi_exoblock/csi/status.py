@@ -35,6 +35,11 @@ CODES: Mapping[type[Exception], StatusCode] = {
     # controller/ explains what it can by looking; what is left was refused for good.
     errors.ApiRejected: StatusCode.INTERNAL,
     errors.OperationFailed: StatusCode.INTERNAL,
+    errors.KubernetesError: StatusCode.UNAVAILABLE,
+    errors.KubernetesUnavailable: StatusCode.UNAVAILABLE,
+    errors.KubernetesDenied: StatusCode.UNAVAILABLE,  # rights come back, and nothing was done yet
+    errors.KubernetesConflict: StatusCode.UNAVAILABLE,
+    errors.KubernetesExpired: StatusCode.UNAVAILABLE,
     errors.HostError: StatusCode.UNAVAILABLE,
     errors.NoAnswer: StatusCode.UNAVAILABLE,
     errors.CommandFailed: StatusCode.UNAVAILABLE,

@@ -84,6 +84,31 @@ def timing(flags: Mapping[str, TimingFlag]) -> _Decorator:
     )
 
 
+def kubernetes() -> _Decorator:
+    """Add the flags of whoever may run in a pod."""
+    return _all(
+        _option(
+            "--service-account-path",
+            _PATH,
+            "/var/run/secrets/kubernetes.io/serviceaccount",
+            "Folder with token and ca.crt, for the API server of the cluster whose pod this is.",
+        ),
+    )
+
+
+def own_node() -> _Decorator:
+    """Add the flags of whoever asks Kubernetes for the node that it is on."""
+    return _all(
+        _option(
+            "--node-name",
+            Read("name", types.node_name),
+            "",
+            "The Node that this is.",
+            older="KUBE_NODE_NAME",
+        ),
+    )
+
+
 def cloud() -> _Decorator:
     """Add the flags of whoever calls the API."""
     least, most = DEFAULT_SIZE_LIMITS.min_gib, DEFAULT_SIZE_LIMITS.max_gib

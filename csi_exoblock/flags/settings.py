@@ -14,6 +14,7 @@ from csi_exoblock.capacity import SizeLimits
 from csi_exoblock.config import (
     ApiSettings,
     ControllerSettings,
+    KubernetesSettings,
     NodeSettings,
     ProxySettings,
     ServerSettings,
@@ -57,6 +58,31 @@ def server_settings(given: Given) -> ServerSettings:
         metrics_path=given["metrics_path"],
         grpc_workers=given["grpc_workers"],
         timing=timing_of(given),
+    )
+
+
+def kubernetes_settings(
+    given: Given, *, environment: Mapping[str, str]
+) -> KubernetesSettings | None:
+    """Return how to reach Kubernetes, `None` outside of a cluster.
+
+    Args:
+        environment: Names the API server, as kubelet does for every container.
+
+    Raises:
+        click.UsageError: The API server's port makes no sense.
+    """
+    host = environment.get("KUBERNETES_SERVICE_HOST", "").strip("[]")
+    port = environment.get("KUBERNETES_SERVICE_PORT", "")
+    if not (host and port):
+        return None
+    if not (port.isascii() and port.isdecimal() and 0 < int(port) <= 65535):
+        raise click.UsageError(f"KUBERNETES_SERVICE_PORT is no port: {port[:100]!r}")
+    return KubernetesSettings(
+        host=host,
+        port=int(port),
+        service_account_path=given["service_account_path"],
+        node_name=given.get("node_name"),
     )
 
 

@@ -171,6 +171,13 @@ def user_agent(text: str) -> str:
     return text.strip()
 
 
+def node_name(text: str) -> str | None:
+    """Read the name of a Node, as Kubernetes allows one; nothing means that none is known."""
+    if len(text) > 253 or not re.fullmatch(r"([a-z0-9]([a-z0-9.-]*[a-z0-9])?)?", text, re.ASCII):
+        raise ValueError(f"{text[:100]!r} is no name of a Node")
+    return text or None
+
+
 def driver_name(text: str) -> str:
     """Read a name as CSI allows one: a domain of at most 63 characters."""
     if len(text) > 63 or not re.fullmatch(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?", text, re.ASCII):
@@ -224,8 +231,9 @@ def labels(text: str) -> dict[str, str]:
 def sources(text: str) -> tuple[str, ...]:
     """Read where the node's identity may come from, in order."""
     named = tuple(each.strip() for each in text.split(",") if each.strip())
-    if not named or set(named) - {"cdrom", "server"} or len(set(named)) < len(named):
-        raise ValueError(f"{text!r}: known are cdrom and server, each once")
+    known = {"kubernetes", "cdrom", "server"}
+    if not named or set(named) - known or len(set(named)) < len(named):
+        raise ValueError(f"{text!r}: known are kubernetes, cdrom and server, each once")
     return named
 
 

@@ -12,6 +12,7 @@ from csi_exoblock.config import Timing
 from csi_exoblock.errors import DeadlineExceeded, HostError
 from csi_exoblock.host.cdrom import CdRom
 from csi_exoblock.host.metadata import MetadataServer
+from csi_exoblock.host.node_object import NodeObject, Read
 from csi_exoblock.host.workers import Room, Workers
 from csi_exoblock.model import NodeId
 
@@ -29,9 +30,15 @@ class Source(Protocol):
         """
 
 
-def sources(names: tuple[str, ...], *, timing: Timing) -> Mapping[str, Source]:
-    """Return the sources of these names, `cdrom` and `server`, in the order given."""
+def sources(names: tuple[str, ...], *, node_object: Read, timing: Timing) -> Mapping[str, Source]:
+    """Return the sources of these names, in the order given.
+
+    Args:
+        names: Of `kubernetes`, `cdrom` and `server`.
+        node_object: Reads what Kubernetes knows of this node.
+    """
     known: Mapping[str, Source] = {
+        "kubernetes": NodeObject(node_object),
         "cdrom": CdRom(),
         "server": MetadataServer(timing=timing),
     }

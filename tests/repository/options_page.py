@@ -74,6 +74,8 @@ WHEN: Mapping[str, str] = {
     "--create-timeout": "You changed the provisioner's `--timeout`; keep this below.",
     "--attach-timeout": "You changed the attacher's `--timeout`; keep this below.",
     "--detach-timeout": "You changed the attacher's `--timeout`; keep this below.",
+    "--service-account-path": "The pod's token is projected to another path.",
+    "--node-name": "In a pod: `spec.nodeName`, by the downward API.",
     "--instance-id": "The node cannot find out by itself who it is.",
     "--zone": "With `--instance-id`.",
     "--metadata-sources": "A source is slow or not to be trusted here.",

@@ -1,0 +1,46 @@
+"""What the node service gets to know of Kubernetes, as callables: it knows no API server itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from csi_exoblock.concurrency import Deadline
+from csi_exoblock.config import KubernetesSettings, Timing
+from csi_exoblock.errors import HostError
+from csi_exoblock.kubernetes.client import Kubernetes
+from csi_exoblock.kubernetes.server import ApiServer
+
+
+class OwnNode:
+    """The Node on which this process runs.
+
+    Args:
+        cluster: `None` outside of a cluster, where every question is an error.
+    """
+
+    def __init__(
+        self, cluster: KubernetesSettings | None, *, driver_name: str, timing: Timing
+    ) -> None:
+        self._name = cluster.node_name if cluster else None
+        self._kubernetes = Kubernetes(ApiServer(cluster, timing=timing)) if cluster else None
+        self._driver_name = driver_name
+        self._timing = timing
+
+    def read(self) -> tuple[str, Mapping[str, str]]:
+        """Return the Node's provider id and its labels.
+
+        Raises:
+            HostError: There is no cluster, or the Node's name is not known.
+            KubernetesError: The API server does not answer, or refuses it.
+            NotFound: There is no such Node.
+        """
+        kubernetes, name = self._asked()
+        node = kubernetes.get_node(name, Deadline(self._timing.metadata_timeout))
+        return node.provider_id, node.labels
+
+    def _asked(self) -> tuple[Kubernetes, str]:
+        if self._kubernetes is None:
+            raise HostError("this process runs in no pod of Kubernetes")
+        if self._name is None:
+            raise HostError("--node-name (KUBE_NODE_NAME) does not say which Node this is")
+        return self._kubernetes, self._name
