@@ -27,10 +27,13 @@ check: lint ## lint and the fast tests, in seconds
 	$(PYTEST) -m fast --quiet
 
 test: setup ## the whole test suite, in minutes; as root also on loop devices
-	$(PYTEST) -m "not kill_points"
+	$(PYTEST) -m "not kill_points and not schedules"
 
 kill-points: setup ## the driver dies at every step and every request of every call, in minutes
 	$(BIN)/pytest -m kill_points
+
+schedules: setup ## fifty and thirty schedules of faults, and drivers broken on purpose, in minutes
+	$(BIN)/pytest --numprocesses 2 --dist loadfile -m schedules
 
 test-small-sectors: setup ## the node's tests once more, on disks of 512-byte sectors, as root
 	$(PYTEST) tests/node --sector-bytes 512
@@ -69,4 +72,4 @@ demo: setup ## one volume through its whole life, on an embedded cloud
 clean: ## remove all that is not in the repository, .venv included
 	git clean --quiet -d --force -X
 
-.PHONY: help setup lint check test kill-points test-small-sectors test-kubernetes test-vm chaos chaos-node chaos-prove mutants bench kubernetes docs demo clean
+.PHONY: help setup lint check test kill-points schedules test-small-sectors test-kubernetes test-vm chaos chaos-node chaos-prove mutants bench kubernetes docs demo clean

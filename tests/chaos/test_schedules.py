@@ -16,7 +16,7 @@ from tests.chaos.batch import run_seeds
 from tests.chaos.mutants import MUTANTS
 from tests.chaos.suites import Result, results_of
 
-pytestmark = [pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.schedules, pytest.mark.timeout(240)]
 
 _PROCESSES = 4  # a schedule mostly waits
 _CHUNK = 5

@@ -16,7 +16,7 @@ from tests.chaos.node.batch import run_seeds
 from tests.chaos.node.mutants import MUTANTS
 from tests.chaos.suites import Result, results_of
 
-pytestmark = [pytest.mark.root, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.schedules, pytest.mark.root, pytest.mark.timeout(600)]
 
 _SEEDS = range(30)
 _PROCESSES = 2
