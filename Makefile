@@ -5,6 +5,8 @@ SEEDS := 0:300
 BIN := .venv/bin
 # Most tests wait for a process that waits: more of them than cores. The longest folders come first.
 PYTEST := $(BIN)/pytest --numprocesses 5 --dist loadfile --no-loadscope-reorder
+# Each of the test processes would compile all modules once more.
+unexport PYTHONDONTWRITEBYTECODE
 UV_VERSION := $(shell sed -n '/^name = "uv"$$/{n;s/version = "\(.*\)"/\1/p;}' uv.lock)
 
 help: ## list the targets

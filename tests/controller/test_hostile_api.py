@@ -18,7 +18,6 @@ from tests.support.grpc_errors import refused
 from tests.support.waiting import wait_until
 
 KEY = {"EXOSCALE_API_KEY": "EXOhidden1", "EXOSCALE_API_SECRET": "hidden-secret"}
-BOMB = gzip.compress(bytes(512 * 1024**2))
 MIB = 1024**2
 
 StartOn = Callable[..., DriverProcess]
@@ -58,7 +57,7 @@ def most_resident_bytes(driver: DriverProcess) -> int:
 def test_an_answer_that_unpacks_to_half_a_gigabyte_does_not_grow_the_driver(
     server: ScriptedServer, start: StartOn
 ) -> None:  # F18
-    packed = Answer(body=BOMB, headers={"Content-Encoding": "gzip"})
+    packed = Answer(body=gzip.compress(bytes(512 * 1024**2)), headers={"Content-Encoding": "gzip"})
     server.script += [packed] * 4
     driver = start(server.url + "/{zone}/v2")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gzip
 import json
 import logging
@@ -11,7 +12,7 @@ import threading
 import time
 import traceback
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from email.utils import formatdate
@@ -497,24 +498,22 @@ def test_refusal_while_the_clocks_agree_does_not_blame_the_clock(
         transport.send(request(server), read_id, Deadline(LONG_SECONDS))
 
 
-def packed(size_bytes: int, times: int = 1) -> bytes:
-    """Pack zeros, a thousand to one."""
-    content = bytes(size_bytes)
-    for _ in range(times):
-        content = gzip.compress(content)
-    return content
+@functools.cache
+def packed() -> bytes:
+    """Pack 256 MiB of zeros, a thousand to one; it takes a second, so only when it is needed."""
+    return gzip.compress(bytes(256 * 1024**2))
 
 
-LARGE = {
-    "plain": Answer(body=bytes(3 * 1024**2)),
-    "packed": Answer(body=packed(256 * 1024**2), headers={"Content-Encoding": "gzip"}),
-    "packed twice": Answer(
-        body=packed(256 * 1024**2, times=2), headers={"Content-Encoding": "gzip, gzip"}
+LARGE: Mapping[str, Callable[[], Answer]] = {
+    "plain": lambda: Answer(body=bytes(3 * 1024**2)),
+    "packed": lambda: Answer(body=packed(), headers={"Content-Encoding": "gzip"}),
+    "packed twice": lambda: Answer(
+        body=gzip.compress(packed()), headers={"Content-Encoding": "gzip, gzip"}
     ),
-    "a refusal": Answer(404, body=packed(256 * 1024**2), headers={"Content-Encoding": "gzip"}),
-    "a redirect": Answer(
+    "a refusal": lambda: Answer(404, body=packed(), headers={"Content-Encoding": "gzip"}),
+    "a redirect": lambda: Answer(
         302,
-        body=packed(256 * 1024**2),
+        body=packed(),
         headers={"Content-Encoding": "gzip", "Location": "http://127.0.0.1:1/"},
     ),
 }
@@ -522,9 +521,9 @@ LARGE = {
 
 @pytest.mark.parametrize("answer", LARGE.values(), ids=LARGE)
 def test_answer_that_is_too_large_is_not_read_to_its_end(
-    server: ScriptedServer, transport: Transport, answer: Answer
+    server: ScriptedServer, transport: Transport, answer: Callable[[], Answer]
 ) -> None:  # F18
-    server.script += [answer]
+    server.script += [answer()]
     tracemalloc.start()
     try:
         with pytest.raises(ApiUnavailable, match=r"larger than 1 MiB|packed by 'gzip, gzip'"):
