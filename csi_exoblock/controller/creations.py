@@ -124,12 +124,12 @@ class Creations(Generic[T]):
         if ended.state is OperationState.FAILURE:
             failure = explain(ended)
             if ended.reference is None:  # only the name tells whether anything is left
-                entry.lose()
+                entry.lose(has_ended=True)
                 entry.failure = failure
             raise failure
         if ended.state is OperationState.TIMEOUT:
             self._require_ended(ended, what, entry, deadline)
-        entry.lose()
+        entry.lose(has_ended=True)
         raise ApiUnavailable(
             f"{what}: operation {ended.id} ended in {ended.state}, and nothing is seen of what it "
             "made; a retry looks for it"
@@ -151,7 +151,7 @@ class Creations(Generic[T]):
         try:
             seen = self._cloud.zone(given_up.zone).get_operation(given_up.id, deadline)
         except (NotFound, ApiDenied, ApiRejected):
-            entry.lose(not_before=given_up.begun_at + self._timing.operation_stalled)
+            entry.lose(at=given_up.begun_at)
             raise ApiUnavailable(
                 f"{what}: operation {given_up.id} can't be read, and nothing is seen of what it "
                 "makes; a retry looks for it"

@@ -48,15 +48,15 @@ class LostWrite:
     """A write whose answer never came.
 
     Attributes:
-        at: When it was lost, in seconds of the monotonic clock.
+        at: When it was sent or lost, in seconds of the monotonic clock.
         shown_by: Tells from the volume as read since whether the write took effect; `None` for a
             creation, which only a list can show.
-        not_before: Until when its effect may come although nothing shows it (monotonic seconds).
+        has_ended: Whether the API says that it has ended; if not, it may still be going on.
     """
 
     at: float
     shown_by: Callable[[Volume], bool] | None
-    not_before: float = 0.0
+    has_ended: bool = False
 
     def shows_in(self, volume: Volume) -> bool:
         """Tell whether the volume, as read since, shows that the write took effect."""
@@ -126,10 +126,15 @@ class Entry:
             self.named_at = time.monotonic()
 
     def lose(
-        self, *, shown_by: Callable[[Volume], bool] | None = None, not_before: float = 0.0
+        self,
+        *,
+        shown_by: Callable[[Volume], bool] | None = None,
+        at: float | None = None,
+        has_ended: bool = False,
     ) -> None:
-        """Remember a write as sent whose outcome is unknown."""
-        self.lost = LostWrite(at=time.monotonic(), shown_by=shown_by, not_before=not_before)
+        """Remember a write as sent whose outcome is unknown; it was lost now, unless told when."""
+        at = time.monotonic() if at is None else at
+        self.lost = LostWrite(at=at, shown_by=shown_by, has_ended=has_ended)
         self.absent_at = None
 
     @contextmanager

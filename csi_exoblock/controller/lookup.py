@@ -1,7 +1,9 @@
 """Finding by name what may have been created, and being sure when it was not (C1, C3).
 
 A name is no key in the cloud: a POST whose answer was lost may have made the thing, and a list may
-show it only `Timing.settle` later. Two lists that far apart without the name are proof of absence.
+show it only `Timing.settle` later. Two lists that far apart without the name are proof of absence,
+where lists show what is still being made. A zone that was never seen to do so may hide it until it
+is done: there, `Timing.operation_stalled` must have passed as well.
 Nor does a 404 within that time prove that something is gone which this process has just made.
 """
 
@@ -32,6 +34,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T", bound=Volume | Snapshot)
 
 _GROWTH = 1.2  # something is seen at latest a fifth of its own age after it is shown
+_UNFINISHED = (VolumeState.CREATING, SnapshotState.ALLOCATED, SnapshotState.CREATING)
 _GOING = (
     VolumeState.DELETING,
     VolumeState.DELETED,
@@ -42,10 +45,15 @@ _GOING = (
 
 @dataclass(slots=True, kw_only=True)
 class _Sight:
-    """What was seen in a zone, and when (monotonic seconds)."""
+    """What was seen in a zone, and when (monotonic seconds).
+
+    Attributes:
+        shows_unfinished: Whether a list has ever shown what was still being made.
+    """
 
     first_look: float | None = None
     last_try: float = float("-inf")
+    shows_unfinished: bool = False
     ids_by_name: Mapping[str, Collection[str]] = field(default_factory=dict)
 
 
@@ -84,6 +92,8 @@ class Lookup(Generic[T]):
         sight = self._sights[zone]  # kept only now: an id can name a zone that does not exist
         sight.last_try = max(sight.last_try, began)
         sight.first_look = sight.first_look or began
+        if not sight.shows_unfinished:
+            sight.shows_unfinished = everything.has_any_in(_UNFINISHED)
         sight.ids_by_name = everything.ids_by_name(self._labels.name_label)
         self._forget_what_was_listed(zone, began)
         return everything
@@ -256,4 +266,7 @@ class Lookup(Generic[T]):
             return (self._sights[zone].first_look or looked_at) + self._timing.settle
         if entry.absent_at is None:
             entry.absent_at = looked_at
-        return max(entry.absent_at + self._timing.settle, entry.lost.not_before)
+        certain_at = entry.absent_at + self._timing.settle
+        if entry.lost.has_ended or self._sights[zone].shows_unfinished:
+            return certain_at
+        return max(certain_at, entry.lost.at + self._timing.operation_stalled)

@@ -76,7 +76,7 @@ class SnapshotTaker:
         log.info("snapshot begun", extra={"snapshot": entry.operation.reference})
         snapshot = self.take_up(spec, entry, deadline)
         if snapshot is None:
-            entry.lose()
+            entry.lose(has_ended=True)
             raise ApiUnavailable(f"{_what(spec)} yet; a retry looks for it")
         return snapshot
 

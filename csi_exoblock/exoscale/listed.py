@@ -22,6 +22,7 @@ class Listed(Collection[T], Generic[T]):
         entries: Each as the API describes it, by its id.
         read: Makes a value of an entry.
         names_of: Tells the name of each: the value of a label, or what it is called without it.
+        state_of: Tells the state of one.
     """
 
     def __init__(
@@ -30,10 +31,12 @@ class Listed(Collection[T], Generic[T]):
         *,
         read: Callable[[object], T],
         names_of: Callable[[Iterable[object], str], Iterable[str]],
+        state_of: Callable[[object], str],
     ) -> None:
         self._entries = entries
         self._read = read
         self._names_of = names_of
+        self._state_of = state_of
         self._lock = threading.Lock()
         self._ids_by_name: dict[str, Mapping[str, Collection[str]]] = {}
 
@@ -54,6 +57,10 @@ class Listed(Collection[T], Generic[T]):
     def ids(self) -> frozenset[str]:
         """Return the ids of all."""
         return frozenset(self._entries)
+
+    def has_any_in(self, states: Collection[str]) -> bool:
+        """Tell whether anything is in one of the states."""
+        return any(self._state_of(entry) in states for entry in self._entries.values())
 
     def named(self, names: Collection[str], label: str) -> list[T]:
         """Return what has one of the names."""

@@ -200,7 +200,16 @@ def _listed(read: Callable[[Any], T], entries: Any) -> Listed[T]:
                 (each.get("labels") or {}).get(label) or each.get("name") or "" for each in entries
             ]
 
-    return Listed({each["id"]: each for each in entries}, read=read_entry, names_of=names_of)
+    def state_of(entry: Any) -> str:
+        with _understanding():
+            return str(entry.get("state"))
+
+    return Listed(
+        {each["id"]: each for each in entries},
+        read=read_entry,
+        names_of=names_of,
+        state_of=state_of,
+    )
 
 
 @contextmanager

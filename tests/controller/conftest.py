@@ -17,7 +17,7 @@ from tests.support.simulator_process import SimulatorProcess
 
 # The driver lives ten times as fast as in a cluster: names settle in 0.5 s, doubts end after 1 s.
 TIME_SCALE = "0.1"
-OPERATION_LATENCY = "0.05s"
+OPERATION_LATENCY_SECONDS = 0.05
 
 _YOUNG_SECONDS = float(TIME_SCALE) * Timing().startup_unsettled
 
@@ -28,7 +28,7 @@ StartController = Callable[..., DriverProcess]
 @pytest.fixture(scope="module")
 def shared_cloud() -> Iterator[SimulatorProcess]:
     with SimulatorProcess.start(
-        "--latency", OPERATION_LATENCY, "--local-instance", "none"
+        "--latency", f"{OPERATION_LATENCY_SECONDS}s", "--local-instance", "none"
     ) as cloud:
         yield cloud
 
@@ -81,6 +81,7 @@ def cloud(shared_cloud: SimulatorProcess, driver: DriverProcess) -> Iterator[Sim
     shared_cloud.clear_calls()
     yield shared_cloud
     shared_cloud.clear_faults()
+    shared_cloud.set_latency("all", OPERATION_LATENCY_SECONDS)
     for question, answer in modes.items():
         shared_cloud.set_mode(question, answer)
 

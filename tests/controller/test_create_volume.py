@@ -276,8 +276,12 @@ def test_a_post_whose_answer_is_lost_makes_one_volume(
 
 
 def test_a_lost_post_is_looked_for_twice_before_it_is_sent_again(
-    controller: Controller, cloud: SimulatorProcess, name: str
+    controller: Controller, cloud: SimulatorProcess, volume: str, name: str
 ) -> None:  # C1: the list may lag behind the POST
+    zone, _, id = volume.partition("/")
+    cloud.set_volume_state(zone, id, "creating")
+    controller.ListVolumes(csi_pb2.ListVolumesRequest())  # such a list hides nothing unfinished
+    cloud.set_volume_state(zone, id, "detached")
     cloud.add_fault(fault="drop", operation=CREATE, when="before", count=1)
     with refused(grpc.StatusCode.UNAVAILABLE):
         controller.CreateVolume(create_volume(name))

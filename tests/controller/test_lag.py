@@ -106,13 +106,33 @@ def test_what_is_shown_only_when_it_is_finished_is_not_made_again(
     cloud.set_mode("operations", operations)
     cloud.set_latency("create", 4.0)  # longer than the driver follows an operation, and settles
     scale = "0.01" if operations == "readable" else "0.1"
-    hurried = Controller(start_controller("--time-scale", scale).channel)
+    flags = ("--time-scale", scale, "--api-timeout", "1000s")  # 10 s, or 100 s
+    hurried = Controller(start_controller(*flags).channel)
 
     as_a_sidecar_would(lambda: hurried.CreateVolume(create_volume(name)))
     cloud.set_latency("create", 0.05)
 
     assert len(volumes_named(cloud, name)) == 1
     assert cloud.operations_called().count(CREATE) == 1
+
+
+@pytest.mark.parametrize("kind", ["volume", "snapshot"])
+def test_what_is_shown_only_when_it_is_finished_is_not_made_again_after_a_lost_answer(
+    start_controller: StartController, cloud: SimulatorProcess, volume: str, name: str, kind: str
+) -> None:  # C1: it takes longer than two lists without the name are apart
+    cloud.set_mode("unfinished", "hidden")
+    cloud.set_latency("create" if kind == "volume" else "snapshot", 2.0)
+    fresh = Controller(start_controller().channel)  # it never saw anything that was being made
+    cloud.clear_calls()  # those of its volume
+    post = CREATE if kind == "volume" else SNAPSHOT
+    cloud.add_fault(fault="drop", operation=post, when="after", count=1)
+
+    if kind == "volume":
+        as_a_sidecar_would(lambda: fresh.CreateVolume(create_volume(name)))
+    else:
+        as_a_sidecar_would(lambda: fresh.CreateSnapshot(create_snapshot(name, volume)))
+
+    assert [each for each in cloud.operations_called() if each == post] == [post]
 
 
 @pytest.mark.parametrize("leaves", ["nothing", "error"])

@@ -121,10 +121,21 @@ BREAKS = (
     Break(
         name="one-list-proves-absence",
         file="controller/lookup.py",
-        before="return max(entry.absent_at + self._timing.settle, entry.lost.not_before)",
-        after="return entry.absent_at",
+        before="certain_at = entry.absent_at + self._timing.settle",
+        after="certain_at = entry.absent_at",
         rules="C1",
         tests=(_CREATE + "::test_a_lost_post_is_looked_for_twice_before_it_is_sent_again",),
+    ),
+    Break(
+        name="lists-are-believed-to-show-what-is-being-made",
+        file="controller/lookup.py",
+        before="if entry.lost.has_ended or self._sights[zone].shows_unfinished:",
+        after="if entry.lost:",
+        rules="C1",
+        tests=(
+            _LAG + "::test_what_is_shown_only_when_it_is_finished_is_not_made_again_after_a_lost_"
+            "answer",
+        ),
     ),
     Break(
         name="open-end-is-final",
