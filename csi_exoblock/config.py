@@ -302,7 +302,8 @@ class ControllerSettings:
     """What the controller service may decide by itself.
 
     Attributes:
-        cluster_id: Tells our volumes from those of other clusters in the organisation (D11, C4).
+        cluster_id: Tells our volumes from those of other clusters in the organisation (D11, C4);
+            empty for none, `None` for the cluster's own, where there is one.
         inherited_cluster_ids: Of clusters whose volumes are this cluster's now (D12).
         deferred_expansion: Whether a volume in use grows before its next attach (N1).
         clone_by_snapshot: Whether a volume may be made from another one (N6).

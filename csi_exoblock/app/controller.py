@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from csi_exoblock.app.part import Part, background
-from csi_exoblock.config import ApiSettings, ControllerSettings, ServerSettings
+from csi_exoblock.config import (
+    ApiSettings,
+    ControllerSettings,
+    KubernetesSettings,
+    ServerSettings,
+    Timing,
+)
 from csi_exoblock.controller.adoption import Adoption
 from csi_exoblock.controller.attachments import Attachments
 from csi_exoblock.controller.availability import Availability
 from csi_exoblock.controller.clones import Clones
+from csi_exoblock.controller.cluster import Cluster
 from csi_exoblock.controller.detaching import PendingDetaches
 from csi_exoblock.controller.growth import Growth
 from csi_exoblock.controller.labels import Labels
@@ -35,13 +42,23 @@ from csi_exoblock.exoscale.pace import Paces
 from csi_exoblock.exoscale.proxy import Proxy
 from csi_exoblock.exoscale.session import open_session
 from csi_exoblock.exoscale.transport import Transport
+from csi_exoblock.kubernetes.client import Kubernetes
+from csi_exoblock.kubernetes.server import ApiServer
 from csi_exoblock.metrics import Metrics
 
 
 def build_controller(
-    server: ServerSettings, api: ApiSettings, settings: ControllerSettings, metrics: Metrics
+    server: ServerSettings,
+    api: ApiSettings,
+    settings: ControllerSettings,
+    kubernetes: KubernetesSettings | None,
+    metrics: Metrics,
 ) -> Part[Controller]:
-    """Build the controller service, from the cloud's API up."""
+    """Build the controller service, from the cloud's API up.
+
+    Args:
+        kubernetes: The cluster in whose pod it runs, `None` outside of one.
+    """
     timing = server.timing
     transport = Transport(
         session=open_session(user_agent=api.user_agent, ca_file=api.ca_file, proxy=api.proxy),
@@ -54,7 +71,8 @@ def build_controller(
     cloud = Cloud(transport=transport, settings=api, timing=timing)
     waiter = OperationWaiter(cloud=cloud, timing=timing, metrics=metrics)
     ledger = Ledger(waiter=waiter, timing=timing)
-    labels = Labels(settings)
+    cluster = _cluster(settings, kubernetes, timing)
+    labels = Labels(settings, cluster=cluster.id)
     writer = LabelWriter(cloud=cloud, ledger=ledger)
     reader = VolumeReader(cloud=cloud, ledger=ledger, timing=timing)
     volume_lookup = Lookup(
@@ -123,6 +141,8 @@ def build_controller(
             first_seconds=timing.sweep_interval,  # others may have swept just now
         ),
     ]
+    if not cluster.is_known():
+        work.append(background("cluster", cluster.ask, timing=timing, metrics=metrics))
     if server.http_address:  # else nobody would see it
         work.append(background("survey", survey.look, timing=timing, metrics=metrics))
     service = Controller(
@@ -149,11 +169,24 @@ def build_controller(
         ),
         requests=ControllerRequests(
             topology_key=server.topology_key,
-            labelling=Labelling(reserved_prefix=settings.label_prefix, cluster=settings.cluster_id),
+            labelling=Labelling(reserved_prefix=settings.label_prefix, cluster=cluster.id),
             may_clone=settings.clone_by_snapshot,
         ),
         responses=ControllerResponses(topology_key=server.topology_key),
         may_clone=settings.clone_by_snapshot,
         knows_capacity=settings.capacity_from_quota,
     )
-    return Part(service=service, is_ready=readiness.is_ready, background=work)
+    return Part(
+        service=service,
+        is_ready=lambda: cluster.is_known() and readiness.is_ready(),
+        background=work,
+    )
+
+
+def _cluster(
+    settings: ControllerSettings, kubernetes: KubernetesSettings | None, timing: Timing
+) -> Cluster:
+    read = None
+    if kubernetes is not None and settings.cluster_id is None:
+        read = Kubernetes(ApiServer(kubernetes, timing=timing)).get_cluster_uid
+    return Cluster(settings.cluster_id, read=read, timing=timing)

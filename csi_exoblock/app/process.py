@@ -75,7 +75,7 @@ def run(
     if api and controller:
         from csi_exoblock.app.controller import build_controller
 
-        control = build_controller(settings, api, controller, metrics)
+        control = build_controller(settings, api, controller, cluster, metrics)
     if node:
         from csi_exoblock.app.node import build_node
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Self
 from uuid import UUID
@@ -51,16 +51,20 @@ class PendingSize:
 
 
 class Labels:
-    """Makes label maps for what this driver creates, and reads those of what it finds."""
+    """Makes label maps for what this driver creates, and reads those of what it finds.
 
-    def __init__(self, settings: ControllerSettings) -> None:
+    Args:
+        cluster: Returns this cluster's id, `None` if there is none; raises KubernetesUnavailable
+            while it isn't known, and so do the methods that need it.
+    """
+
+    def __init__(self, settings: ControllerSettings, *, cluster: Callable[[], str | None]) -> None:
+        self._cluster_id = cluster
         self._prefix = settings.label_prefix
         self._max_length = settings.label_max_length
         self._extra = settings.extra_labels
         self._driver = self._value(settings.driver_name)
-        self._cluster = self._value(settings.cluster_id) if settings.cluster_id else None
-        own = (self._cluster, *map(self._value, settings.inherited_cluster_ids))
-        self._clusters = frozenset(filter(None, own))
+        self._inherited = frozenset(map(self._value, settings.inherited_cluster_ids))
 
     @property
     def name_label(self) -> str:
@@ -124,7 +128,7 @@ class Labels:
         """
         key = self._prefix + "cluster-id"
         cluster = thing.labels.get(key)
-        if cluster and cluster not in self._clusters:
+        if cluster and cluster not in self._clusters():
             raise WrongState(
                 f"{thing.id.noun()} {thing.id} belongs to cluster {cluster[:100]}, so nothing is "
                 f"changed or deleted from here; where it is this cluster's now, remove its label "
@@ -141,8 +145,8 @@ class Labels:
         A cluster that was rebuilt inherits what its predecessors made.
         """
         cluster = labels.get(self._prefix + "cluster-id") or None
-        if cluster or self._cluster:
-            return cluster in self._clusters
+        if cluster or self._cluster():
+            return cluster in self._clusters()
         return labels.get(self._prefix + "driver") == self._driver
 
     def pending_size(self, labels: Mapping[str, str]) -> PendingSize | None:
@@ -163,8 +167,8 @@ class Labels:
             "driver": self._driver,
             "name": self._identity(spec.name),
         }
-        if self._cluster:
-            ours["cluster-id"] = self._cluster
+        if cluster := self._cluster():
+            ours["cluster-id"] = cluster
         if source:
             ours["source"] = str(source)
         return {
@@ -172,6 +176,14 @@ class Labels:
             **self._values(spec.labels),
             **{self._prefix + key: value for key, value in ours.items()},
         }
+
+    def _cluster(self) -> str | None:
+        cluster = self._cluster_id()
+        return self._value(cluster) if cluster else None
+
+    def _clusters(self) -> frozenset[str]:
+        cluster = self._cluster()
+        return self._inherited | {cluster} if cluster else self._inherited
 
     def _identity(self, name: str) -> str:
         """Return the value of the label `name`: another one for every name."""

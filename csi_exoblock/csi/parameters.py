@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Self
 
@@ -54,11 +54,12 @@ class Labelling:
 
     Attributes:
         reserved_prefix: What the labels that only the driver may set begin with.
-        cluster: The value of the variable `cluster`, where there is one.
+        cluster: Returns the value of the variable `cluster`, where there is one; raises
+            KubernetesUnavailable while it isn't known.
     """
 
     reserved_prefix: str
-    cluster: str | None
+    cluster: Callable[[], str | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,7 +156,7 @@ class SnapshotClass:
             InvalidRequest: A key is unknown or a value malformed.
         """
         given = _known(parameters, _SNAPSHOT_KEYS)
-        templates = Templates.of_snapshots(parameters, cluster=labelling.cluster)
+        templates = Templates.of_snapshots(parameters, cluster=labelling.cluster())
         return cls(
             visible_name=_name(given, "snapshotNameTemplate", templates),
             labels=labels_in(given, templates, reserved_prefix=labelling.reserved_prefix),
@@ -194,7 +195,7 @@ def volume_changes(
 def _templates_of_volume(
     parameters: Mapping[str, str], labelling: Labelling, class_alone: bool
 ) -> Templates:
-    templates = Templates.of_volumes(parameters, cluster=labelling.cluster)
+    templates = Templates.of_volumes(parameters, cluster=labelling.cluster())
     return templates.of_no_request() if class_alone else templates
 
 

@@ -158,7 +158,8 @@ def cloud() -> _Decorator:
             "--cluster-id",
             Read("id", types.cluster_id),
             None,
-            "Tells this cluster's volumes from those of others; none if empty or `none`.",
+            "Tells this cluster's volumes from those of others; `none` for none. By default, in a "
+            "pod, the UID of the namespace kube-system.",
         ),
         _option(
             "--inherited-cluster-ids",

@@ -197,9 +197,9 @@ def zones(text: str) -> tuple[ZoneName, ...]:
     return tuple(zone(each.strip()) for each in text.split(",") if each.strip())
 
 
-def cluster_id(text: str) -> str | None:
-    """Read the cluster's id; `none`, or nothing, means that there is none."""
-    return None if text in ("", "none") else _cluster_id(text)
+def cluster_id(text: str) -> str:
+    """Read the cluster's id; `none`, or nothing, means that there is none, which is empty."""
+    return "" if text in ("", "none") else _cluster_id(text)
 
 
 def cluster_ids(text: str) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.mutants.breaks import Break
 
 _IDENTITY = "tests/apiserver/test_identity.py"
+_CLUSTER = "tests/apiserver/test_cluster_id.py"
 _ODD = f"{_IDENTITY}::test_an_answer_that_makes_no_sense_is_no_end"
 
 BREAKS = (
@@ -12,7 +13,7 @@ BREAKS = (
         name="api-server-is-trusted-unseen",
         file="kubernetes/server.py",
         before="        context.load_verify_locations(",
-        after="        context.check_hostname = False\n        context.verify_mode = ssl.CERT_NONE\n"
+        after="        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE\n"
         "        context.load_verify_locations(",
         rules="S10",
         tests=(f"{_IDENTITY}::test_the_authority_is_read_again_when_it_is_renewed",),
@@ -20,8 +21,8 @@ BREAKS = (
     Break(
         name="refusals-are-said-each-time",
         file="kubernetes/server.py",
-        before="            if last is not None and now - last < self._timing.kubernetes_complaint:",
-        after="            if last is not None and last > now:",
+        before="now - last < self._timing.kubernetes_complaint:",
+        after="now < last:",
         rules="S11",
         tests=(f"{_IDENTITY}::test_a_refusal_is_said_once_a_minute",),
     ),
@@ -50,5 +51,21 @@ BREAKS = (
         after="labels.get(_REGION) or labels.get(_ZONE)",
         rules="S10",
         tests=(f"{_IDENTITY}::test_the_zone_counts_before_the_region",),
+    ),
+    Break(
+        name="cluster-that-is-not-known-is-none",
+        file="controller/cluster.py",
+        before="        if self._id is None:\n            raise",
+        after="        if self._id is None and not self._failure:\n            raise",
+        rules="D12, C4",
+        tests=(f"{_CLUSTER}::test_nothing_is_made_or_deleted_before_the_cluster_is_known",),
+    ),
+    Break(
+        name="controller-is-ready-before-it-knows-its-cluster",
+        file="app/controller.py",
+        before="cluster.is_known() and readiness.is_ready()",
+        after="readiness.is_ready()",
+        rules="D12, N14",
+        tests=(f"{_CLUSTER}::test_nothing_is_made_or_deleted_before_the_cluster_is_known",),
     ),
 )

@@ -1,0 +1,64 @@
+"""Which cluster this is, so that its volumes are told from those of others (D11, D12, C4)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from csi_exoblock.concurrency import Deadline, pauses
+from csi_exoblock.config import Timing
+from csi_exoblock.errors import DriverError, KubernetesDenied, KubernetesUnavailable
+
+log = logging.getLogger(__name__)
+
+
+class Cluster:
+    """The cluster's id: given, or read once from where the cluster itself has it.
+
+    Until it is read, nothing that depends on it is answered: without it a volume would be made that
+    no later call takes for this cluster's.
+
+    Args:
+        given: The id, empty for none.
+        read: Reads it where it isn't given; must raise DriverError if it can't.
+    """
+
+    def __init__(
+        self, given: str | None, *, read: Callable[[Deadline], str] | None, timing: Timing
+    ) -> None:
+        self._id = given if given is not None or read is not None else ""
+        self._read = read
+        self._timing = timing
+        self._failure = "nobody has been asked yet"
+        self._pauses = pauses(timing.readiness_initial, timing.readiness_max, growth=2.0)
+
+    def id(self) -> str | None:
+        """Return the id, `None` if there is none.
+
+        Raises:
+            KubernetesUnavailable: It isn't known yet.
+        """
+        if self._id is None:
+            raise KubernetesUnavailable(
+                f"the cluster's id is not known yet: {self._failure}; "
+                "it is asked again, or give the controller a --cluster-id"
+            )
+        return self._id or None
+
+    def is_known(self) -> bool:
+        """Tell whether the id is known, or known to be none."""
+        return self._id is not None
+
+    def ask(self) -> float | None:
+        """Ask once; return the seconds until the next time, None once the id is known."""
+        if self._id is not None or self._read is None:
+            return None
+        try:
+            self._id = self._read(Deadline(self._timing.kubernetes_timeout))
+        except DriverError as error:
+            self._failure = str(error)
+            if not isinstance(error, KubernetesDenied):  # that is logged, and less often
+                log.warning("the cluster's id is not known yet", extra={"error": str(error)})
+            return next(self._pauses)
+        log.info("cluster known", extra={"cluster_id": self._id})
+        return None
