@@ -2,6 +2,7 @@
 
 .DEFAULT_GOAL := help
 SEEDS := 0:300
+IMAGE := csi-exoblock:latest
 BIN := .venv/bin
 # Most tests wait for a process that waits: more of them than cores. The longest folders come first.
 PYTEST := $(BIN)/pytest --numprocesses 5 --dist loadfile --no-loadscope-reorder
@@ -59,6 +60,9 @@ chaos-prove: setup ## the schedules find every driver that is broken on purpose,
 mutants: setup ## break the driver in one place after another: its tests must notice; SAMPLE=30 SEED=7
 	$(BIN)/python -m tests.mutants $(if $(SAMPLE),--sample $(SAMPLE)) $(if $(SEED),--seed $(SEED))
 
+image: ## build the container image with docker, podman or buildah; IMAGE=name:tag
+	deploy/image/build $(IMAGE)
+
 bench: setup ## figures, as docs/benchmarks.md, in 15 minutes; ONLY=lifecycle,node: these, elsewhere
 	$(BIN)/python -m tests.bench $(if $(ONLY),--only $(ONLY))
 
@@ -74,4 +78,4 @@ demo: setup ## one volume through its whole life, on an embedded cloud
 clean: ## remove all that is not in the repository, .venv included
 	git clean --quiet -d --force -X
 
-.PHONY: help setup lint check test kill-points schedules test-small-sectors test-kubernetes test-vm chaos chaos-node chaos-prove mutants bench kubernetes docs demo clean
+.PHONY: help setup lint check test kill-points schedules test-small-sectors test-kubernetes test-vm chaos chaos-node chaos-prove mutants image bench kubernetes docs demo clean

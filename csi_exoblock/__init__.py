@@ -1,3 +1,3 @@
 """A Kubernetes CSI driver for Exoscale Block Storage."""
 
-__version__ = "0.1.0.dev0"
+__version__ = "0.1.0"
