@@ -173,6 +173,13 @@ class Timing:
     kubernetes_timeout: float = seconds(
         10.0, "one request to the API server, all of it; it answers within milliseconds"
     )
+    taint_initial: float = seconds(
+        1.0, "kubelet registers a driver within seconds, and pods wait for the taint to go (S11)"
+    )
+    taint_max: float = seconds(15.0, "an API server that is away, or refuses, is asked this often")
+    taint_return: float = seconds(
+        300.0, "a Node that is made again has the taint again, which is rare (S11)"
+    )
     kubernetes_complaint: float = seconds(
         60.0, "what it refuses is said this often: until somebody mends the rights (S11)"
     )
@@ -332,12 +339,14 @@ class NodeSettings:
         metadata_sources: Which other sources are asked, in this order.
         attach_limit: Volumes that the organisation's quota lets an instance attach.
         reserved_attachments: How many of them are kept free for others.
+        taint_removal: Whether the start-up taint is the driver's to remove.
     """
 
     identity: NodeId | None = None
     metadata_sources: tuple[str, ...] = ("kubernetes", "cdrom", "server")
     attach_limit: int = 5
     reserved_attachments: int = 0
+    taint_removal: bool = True
     device_dir: Path = Path("/dev/disk/by-id")
     kubelet_path: Path = Path("/var/lib/kubelet")
     registration_path: Path | None = None

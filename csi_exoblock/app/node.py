@@ -8,6 +8,7 @@ from pathlib import Path
 
 from csi_exoblock.app.own_node import OwnNode
 from csi_exoblock.app.part import Part, background
+from csi_exoblock.background import Background
 from csi_exoblock.concurrency import Holds
 from csi_exoblock.config import KubernetesSettings, NodeSettings, ServerSettings
 from csi_exoblock.csi.node import Node
@@ -43,6 +44,7 @@ from csi_exoblock.node.publishing import Publishing
 from csi_exoblock.node.release import Release
 from csi_exoblock.node.repair import Repair
 from csi_exoblock.node.staging import Staging
+from csi_exoblock.node.startup_taint import StartupTaint
 from csi_exoblock.node.territory import Territory
 from csi_exoblock.node.usage import Usage
 
@@ -191,7 +193,13 @@ def build_node(
         attach_limit=attach_limit,
         topology_key=server.topology_key,
     )
-    return _part(service, instance, jobs, server, settings, metrics)
+    work = [background("identity", instance.ask, timing=timing, metrics=metrics)]
+    if settings.taint_removal and own.is_known:
+        taint = StartupTaint(
+            is_registered=own.is_registered, remove=own.remove_taint, timing=timing
+        )
+        work.append(background("taint", taint.look, timing=timing, metrics=metrics))
+    return _part(service, instance, jobs, server, settings, work, metrics)
 
 
 def _part(
@@ -200,14 +208,12 @@ def _part(
     jobs: Jobs,
     server: ServerSettings,
     settings: NodeSettings,
+    work: list[Background],
     metrics: Metrics,
 ) -> Part[Node]:
     timing = server.timing
-    identity = background("identity", instance.ask, timing=timing, metrics=metrics)
     if settings.registration_path is None:
-        return Part(
-            service=service, is_ready=instance.known, background=[identity], drain=jobs.drain
-        )
+        return Part(service=service, is_ready=instance.known, background=work, drain=jobs.drain)
     registration = Registration(
         driver_name=server.driver_name,
         path=settings.registration_path,
@@ -220,7 +226,7 @@ def _part(
         service=service,
         is_ready=instance.known,
         background=[
-            identity,
+            *work,
             background("registration", registration.register, timing=timing, metrics=metrics),
         ],
         end=registration.stop,

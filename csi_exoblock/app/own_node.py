@@ -6,9 +6,11 @@ from collections.abc import Mapping
 
 from csi_exoblock.concurrency import Deadline
 from csi_exoblock.config import KubernetesSettings, Timing
-from csi_exoblock.errors import HostError
+from csi_exoblock.errors import HostError, NotFound
 from csi_exoblock.kubernetes.client import Kubernetes
 from csi_exoblock.kubernetes.server import ApiServer
+
+_TAINT = "agent-not-ready"
 
 
 class OwnNode:
@@ -37,6 +39,33 @@ class OwnNode:
         kubernetes, name = self._asked()
         node = kubernetes.get_node(name, Deadline(self._timing.metadata_timeout))
         return node.provider_id, node.labels
+
+    @property
+    def is_known(self) -> bool:
+        """Whether there is a Node to ask about."""
+        return self._kubernetes is not None and self._name is not None
+
+    def is_registered(self) -> bool:
+        """Tell whether kubelet knows the driver, and how many volumes it may have attached.
+
+        Raises: As `read`, but for NotFound.
+        """
+        kubernetes, name = self._asked()
+        try:
+            found = kubernetes.get_csi_node(name, Deadline(self._timing.kubernetes_timeout))
+        except NotFound:  # kubelet makes it with its first driver
+            return False
+        return found.limits.get(self._driver_name) is not None
+
+    def remove_taint(self) -> bool:
+        """Take the start-up taint from the Node, and return whether it had it.
+
+        Raises:
+            KubernetesConflict: The Node's taints were changed meanwhile; beside that, as `read`.
+        """
+        kubernetes, name = self._asked()
+        deadline = Deadline(self._timing.kubernetes_timeout)
+        return kubernetes.remove_taint(name, f"{self._driver_name}/{_TAINT}", deadline)
 
     def _asked(self) -> tuple[Kubernetes, str]:
         if self._kubernetes is None:

@@ -237,6 +237,13 @@ def node() -> _Decorator:
             "Format a disk only if it reads as zeros.",
         ),
         _option(
+            "--taint-removal",
+            click.BOOL,
+            str(usual.taint_removal).lower(),
+            "Take the taint <driver name>/agent-not-ready from the Node once kubelet knows the "
+            "driver.",
+        ),
+        _option(
             "--max-concurrent-format",
             click.IntRange(1),
             usual.max_concurrent_format,

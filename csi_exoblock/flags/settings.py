@@ -161,6 +161,7 @@ def node_settings(given: Given) -> NodeSettings:
         metadata_sources=given["metadata_sources"],
         attach_limit=given["volume_attach_limit"],
         reserved_attachments=given["reserved_volume_attachments"],
+        taint_removal=given["taint_removal"],
         device_dir=given["device_dir"],
         kubelet_path=given["kubelet_path"],
         registration_path=given["registration_path"],

@@ -14,7 +14,7 @@ import socket
 import ssl
 import subprocess
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -132,6 +132,7 @@ class ApiServer:
         tokens: Those that are known.
         denied: Method and path of what nobody may do.
         received: Every request.
+        before_patch: What somebody else does just before the next change; it is done once.
     """
 
     def __init__(self, folder: pathlib.Path, host: str = "127.0.0.1") -> None:
@@ -141,6 +142,7 @@ class ApiServer:
         self.tokens = {TOKEN}
         self.denied: set[tuple[str, str]] = set()
         self.received: list[Received] = []
+        self.before_patch: Callable[[], object] | None = None
         self.stopping = threading.Event()
         self.lock = threading.Lock()
         self._steps: dict[str, list[Step]] = {}
@@ -213,6 +215,9 @@ class ApiServer:
     def patch(self, path: str, changes: list[Object]) -> Object | None:
         """Change an object's field as a JSON patch says, `None` where a test in it fails."""
         with self.lock:
+            if (somebody_else := self.before_patch) is not None:
+                self.before_patch = None
+                somebody_else()
             for change in changes:
                 *parents, last = change["path"].strip("/").split("/")
                 place = self.objects[path]

@@ -86,6 +86,7 @@ WHEN: Mapping[str, str] = {
     "--device-dir": "udev links disks elsewhere, or you run the simulator.",
     "--require-zeroed-device": "Never, unless new volumes are known not to read as zeros.",
     "--new-volume-window": "New volumes wait for longer; `0s`: only zeros count as blank.",
+    "--taint-removal": "The node plugin has no right to change Nodes: `false`.",
     "--max-concurrent-format": "Nodes with much memory that start with many new volumes at once.",
     "--device-wait-timeout": "Disks take long to show up; keep it below kubelet's two minutes.",
     "--device-in-use-timeout": "Pods leave processes behind that take longer to end.",

@@ -74,7 +74,7 @@ BREAKS = (
         name="things-of-other-clusters-are-changed",
         file="controller/labels.py",
         before="        if cluster and cluster not in self._clusters():",
-        after="        if cluster and not self._clusters:",
+        after="        if cluster and not self._clusters():",
         rules="D12",
         tests=(_OTHERS + "::test_a_change_of_anothers_is_refused_with_the_way_out",),
     ),

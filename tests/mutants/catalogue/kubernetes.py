@@ -6,6 +6,7 @@ from tests.mutants.breaks import Break
 
 _IDENTITY = "tests/apiserver/test_identity.py"
 _CLUSTER = "tests/apiserver/test_cluster_id.py"
+_TAINT = "tests/apiserver/test_startup_taint.py"
 _ODD = f"{_IDENTITY}::test_an_answer_that_makes_no_sense_is_no_end"
 
 BREAKS = (
@@ -51,6 +52,46 @@ BREAKS = (
         after="labels.get(_REGION) or labels.get(_ZONE)",
         rules="S10",
         tests=(f"{_IDENTITY}::test_the_zone_counts_before_the_region",),
+    ),
+    Break(
+        name="taint-goes-before-the-driver-is-registered",
+        file="node/startup_taint.py",
+        before="            if not self._is_registered():",
+        after="            if self._is_registered() is None:",
+        rules="S11",
+        tests=(f"{_TAINT}::test_the_taint_stays_until_csinode_lists_the_driver_and_its_limit",),
+    ),
+    Break(
+        name="taint-goes-before-the-limit-is-known",
+        file="kubernetes/objects.py",
+        before="return count if isinstance(count, int) and not isinstance(count, bool) else None",
+        after="return count if isinstance(count, int) else 0",
+        rules="S11",
+        tests=(f"{_TAINT}::test_the_taint_stays_until_csinode_lists_the_driver_and_its_limit",),
+    ),
+    Break(
+        name="taint-that-comes-back-stays",
+        file="node/startup_taint.py",
+        before="        return next(pauses(self._timing.taint_return, self._timing.taint_return,",
+        after="        return next(pauses(86400.0, self._timing.taint_return,",
+        rules="S11",
+        tests=(f"{_TAINT}::test_a_taint_that_comes_back_goes_again",),
+    ),
+    Break(
+        name="taints-of-others-are-removed",
+        file="kubernetes/client.py",
+        before='if each.get("key") != key]',
+        after='if each.get("key") == "other"]',
+        rules="S11",
+        tests=(f"{_TAINT}::test_no_other_taint_is_touched",),
+    ),
+    Break(
+        name="taint-that-was-just-set-is-lost",
+        file="kubernetes/client.py",
+        before='            {"op": "test", "path": "/spec/taints", "value": list(node.taints)},\n',
+        after="",
+        rules="S11",
+        tests=(f"{_TAINT}::test_a_taint_that_is_set_meanwhile_is_kept",),
     ),
     Break(
         name="cluster-that-is-not-known-is-none",

@@ -1,0 +1,57 @@
+"""The taint that keeps pods from a node on which kubelet doesn't know the driver yet (S11)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+
+from csi_exoblock.concurrency import pauses
+from csi_exoblock.config import Timing
+from csi_exoblock.errors import DriverError, KubernetesDenied
+
+log = logging.getLogger(__name__)
+
+
+class StartupTaint:
+    """Removes the taint once kubelet has registered the driver with its limit of volumes.
+
+    The taint comes back with a Node that is made again, so it is looked for now and then.
+
+    Args:
+        is_registered: Tells whether CSINode lists the driver with its limit.
+        remove: Removes the taint, and returns whether it was there.
+    """
+
+    def __init__(
+        self, *, is_registered: Callable[[], bool], remove: Callable[[], bool], timing: Timing
+    ) -> None:
+        self._is_registered = is_registered
+        self._remove = remove
+        self._timing = timing
+        self._complaint = ""
+        self._pauses = self._first_pauses()
+
+    def look(self) -> float:
+        """Look once, and remove it if it is time; return the seconds until the next look."""
+        try:
+            if not self._is_registered():
+                return next(self._pauses)
+            if self._remove():
+                log.info("start-up taint removed")
+        except DriverError as error:
+            self._complain(error)
+            return next(self._pauses)
+        self._complaint = ""
+        self._pauses = self._first_pauses()
+        # Spread, so that the nodes of a cluster that start together don't ask together.
+        return next(pauses(self._timing.taint_return, self._timing.taint_return, growth=1.0))
+
+    def _first_pauses(self) -> Iterator[float]:
+        return pauses(self._timing.taint_initial, self._timing.taint_max, growth=1.5)
+
+    def _complain(self, error: DriverError) -> None:
+        """Log what is in the way, unless that is logged elsewhere or was said just now."""
+        complaint = str(error)
+        if not isinstance(error, KubernetesDenied) and complaint != self._complaint:
+            log.warning("start-up taint not looked at, trying again", extra={"error": complaint})
+        self._complaint = complaint
