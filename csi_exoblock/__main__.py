@@ -14,7 +14,7 @@ from csi_exoblock import __version__, logs
 from csi_exoblock.errors import DriverError
 from csi_exoblock.escaping import printable
 from csi_exoblock.flags import options, settings
-from csi_exoblock.flags.durations import CLOUD_TIMING, NODE_TIMING, SERVER_TIMING
+from csi_exoblock.flags.durations import CLOUD_TIMING, NODE_TIMING, PRE_STOP_TIMING, SERVER_TIMING
 
 # The sidecars run 170 workers together, and Probe must always find one that is free (S21).
 _CONTROLLER_WORKERS = 200
@@ -126,6 +126,23 @@ def node(**given: Any) -> None:
 def both(**given: Any) -> None:
     """Serve both in one process, for tests and single machines."""
     _serve(given, controller=True, node=True)
+
+
+@command.command("pre-stop")
+@options.pre_stop()
+@options.kubernetes()
+@options.own_node()
+@options.timing(PRE_STOP_TIMING)
+def pre_stop(**given: Any) -> None:
+    """Wait until the volumes of a node that is drained have left it."""
+    from csi_exoblock.tools.pre_stop import wait_for_detach
+
+    wait_for_detach(
+        settings.kubernetes_settings(given, environment=os.environ),
+        driver_name=given["driver_name"],
+        timing=settings.timing_of(given),
+        say=lambda line: click.echo(printable(line), err=True),
+    )
 
 
 @command.command()

@@ -180,6 +180,16 @@ class Timing:
     taint_return: float = seconds(
         300.0, "a Node that is made again has the taint again, which is rare (S11)"
     )
+    pre_stop_timeout: float = seconds(
+        90.0, "below the pod's grace period, so that the plugin itself can still end well (S22)"
+    )
+    pre_stop_patience: float = seconds(
+        20.0, "two hung requests; without an API server nothing is detached, so why wait (S22)"
+    )
+    pre_stop_initial: float = seconds(
+        1.0, "an unmount and a detach take seconds; all attachments are listed each time (S22)"
+    )
+    pre_stop_max: float = seconds(5.0, "nor is a node that is empty kept longer than this (S22)")
     kubernetes_complaint: float = seconds(
         60.0, "what it refuses is said this often: until somebody mends the rights (S11)"
     )

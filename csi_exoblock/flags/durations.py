@@ -40,6 +40,13 @@ CLOUD_TIMING: Mapping[str, TimingFlag] = {
         "the resizer's --retry-interval-max.",
     ),
 }
+PRE_STOP_TIMING: Mapping[str, TimingFlag] = {
+    "pre_stop_timeout": TimingFlag(
+        flag="--pre-stop-timeout",
+        text="How long the volumes of a node that is drained are waited for.",
+        may_be_zero=True,
+    )
+}
 NODE_TIMING: Mapping[str, TimingFlag] = {
     "device_wait": TimingFlag(
         flag="--device-wait-timeout",

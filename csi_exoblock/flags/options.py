@@ -39,12 +39,7 @@ def server(*, workers: int) -> _Decorator:
             "CSI socket.",
             older="CSI_ENDPOINT",
         ),
-        _option(
-            "--driver-name",
-            Read("name", types.driver_name),
-            DEFAULT_DRIVER_NAME,
-            "Name of the driver.",
-        ),
+        _driver_name(),
         _option(
             "--http-endpoint",
             Read("address", types.address),
@@ -65,6 +60,11 @@ def server(*, workers: int) -> _Decorator:
         _option("--log-format", click.Choice(["json", "text"]), "json", "Form of log lines."),
         _option("--log-level", click.Choice(_LEVELS), "info", "The least level that is logged."),
     )
+
+
+def pre_stop() -> _Decorator:
+    """Add the flags of the hook that runs before a node's container is stopped."""
+    return _all(_driver_name())
 
 
 def timing(flags: Mapping[str, TimingFlag]) -> _Decorator:
@@ -249,6 +249,15 @@ def node() -> _Decorator:
             usual.max_concurrent_format,
             "Runs of mkfs and fsck at once.",
         ),
+    )
+
+
+def _driver_name() -> _Decorator:
+    return _option(
+        "--driver-name",
+        Read("name", types.driver_name),
+        DEFAULT_DRIVER_NAME,
+        "Name of the driver.",
     )
 
 

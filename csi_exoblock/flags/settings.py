@@ -28,7 +28,7 @@ from csi_exoblock.credentials import (
     read_credentials,
 )
 from csi_exoblock.flags import types
-from csi_exoblock.flags.durations import CLOUD_TIMING, NODE_TIMING, SERVER_TIMING
+from csi_exoblock.flags.durations import CLOUD_TIMING, NODE_TIMING, PRE_STOP_TIMING, SERVER_TIMING
 from csi_exoblock.flags.options import key_of
 from csi_exoblock.model import NodeId
 
@@ -38,7 +38,7 @@ Given = Mapping[str, Any]
 
 def timing_of(given: Given) -> Timing:
     """Return how long everything takes."""
-    flags = {**SERVER_TIMING, **CLOUD_TIMING, **NODE_TIMING}
+    flags = {**SERVER_TIMING, **CLOUD_TIMING, **NODE_TIMING, **PRE_STOP_TIMING}
     keys = {name: key_of(each.flag) for name, each in flags.items()}
     chosen = {name: given[key] for name, key in keys.items() if key in given}
     return Timing(**chosen).scaled(given["time_scale"])

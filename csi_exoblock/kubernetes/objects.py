@@ -15,6 +15,16 @@ Json = Mapping[str, object]
 _CSI_VOLUME = "kubernetes.io/csi/"
 """What the names of CSI volumes begin with in a Node's status, before driver, `^` and handle."""
 
+_LEAVING = frozenset(
+    {
+        "ToBeDeletedByClusterAutoscaler",
+        "karpenter.sh/disrupted",
+        "karpenter.sh/disruption",  # its name before version 1
+        "node.kubernetes.io/unschedulable",
+    }
+)
+"""Taints of those who take nodes away, and need not cordon them."""
+
 # Source: Kubernetes 1.34, pkg/kubelet/nodeshutdown; no field of the Node tells it otherwise.
 _SHUTTING_DOWN = "node is shutting down"
 
@@ -49,6 +59,7 @@ class Node:
             taints=tuple(_objects(spec, "taints")),
             is_leaving=spec.get("unschedulable") is True
             or bool(_text(metadata, "deletionTimestamp"))
+            or any(_text(each, "key") in _LEAVING for each in _objects(spec, "taints"))
             or _is_shutting_down(status),
             volumes=frozenset(
                 (driver, handle)

@@ -131,6 +131,7 @@ class ApiServer:
         lists: The items of each list, by path.
         tokens: Those that are known.
         denied: Method and path of what nobody may do.
+        expired: Tokens by which a list can't be continued; each is refused once.
         received: Every request.
         before_patch: What somebody else does just before the next change; it is done once.
     """
@@ -142,6 +143,7 @@ class ApiServer:
         self.tokens = {TOKEN}
         self.denied: set[tuple[str, str]] = set()
         self.received: list[Received] = []
+        self.expired: set[str] = set()
         self.before_patch: Callable[[], object] | None = None
         self.stopping = threading.Event()
         self.lock = threading.Lock()
@@ -297,6 +299,9 @@ class _Handler(BaseHTTPRequestHandler):
             Status(403, "you may not").give(self)
         elif step := self.owner.step(parts.path):
             step.give(self)
+        elif (token := request.query.get("continue", "")) in self.owner.expired:
+            self.owner.expired.remove(token)
+            Status(410, "the list is too old").give(self)
         elif parts.path in self.owner.lists:
             self.answer(200, self.owner.page(parts.path, request.query))
         elif parts.path not in self.owner.objects:

@@ -33,6 +33,8 @@ _SECTIONS: Mapping[str, str] = {
     "controller and node": "Both services, and `all`, which runs them in one process.",
     "controller": "The controller: it needs the API key and no host access.",
     "node": "The node plugin: it needs root, no API key and no API.",
+    "pre-stop": "The hook of the node's container, `preStop: exec`. Beside these flags it takes "
+    "`--driver-name`, `--node-name` and `--service-account-path`.",
     "simulator": "The cloud to develop and test against; needs `csi-exoblock[simulator]`.",
     "demo": "Simulator and driver together; needs `csi-exoblock[demo]`.",
 }
@@ -86,6 +88,7 @@ WHEN: Mapping[str, str] = {
     "--device-dir": "udev links disks elsewhere, or you run the simulator.",
     "--require-zeroed-device": "Never, unless new volumes are known not to read as zeros.",
     "--new-volume-window": "New volumes wait for longer; `0s`: only zeros count as blank.",
+    "--pre-stop-timeout": "You changed the pod's grace period; keep this below.",
     "--taint-removal": "The node plugin has no right to change Nodes: `false`.",
     "--max-concurrent-format": "Nodes with much memory that start with many new volumes at once.",
     "--device-wait-timeout": "Disks take long to show up; keep it below kubelet's two minutes.",
@@ -113,13 +116,16 @@ def page() -> str:
 def options() -> Mapping[str, Sequence[click.Option]]:
     """Return the flags by the section that they stand in."""
     context = click.Context(command)
-    names = ("controller", "node", "simulator", "demo")
+    names = ("controller", "node", "pre-stop", "simulator", "demo")
     by_command = {name: _options_of(command.get_command(context, name)) for name in names}
     node_flags = {each.opts[0] for each in by_command["node"]}
     shared = [each for each in by_command["controller"] if each.opts[0] in node_flags]
     shared_flags = {each.opts[0] for each in shared}
     for name in ("controller", "node"):
         by_command[name] = [each for each in by_command[name] if each.opts[0] not in shared_flags]
+    by_command["pre-stop"] = [
+        each for each in by_command["pre-stop"] if each.opts[0] not in shared_flags | node_flags
+    ]
     return {"controller and node": shared, **by_command}
 
 

@@ -7,6 +7,7 @@ from tests.mutants.breaks import Break
 _IDENTITY = "tests/apiserver/test_identity.py"
 _CLUSTER = "tests/apiserver/test_cluster_id.py"
 _TAINT = "tests/apiserver/test_startup_taint.py"
+_PRE_STOP = "tests/apiserver/test_pre_stop.py"
 _ODD = f"{_IDENTITY}::test_an_answer_that_makes_no_sense_is_no_end"
 
 BREAKS = (
@@ -92,6 +93,47 @@ BREAKS = (
         after="",
         rules="S11",
         tests=(f"{_TAINT}::test_a_taint_that_is_set_meanwhile_is_kept",),
+    ),
+    Break(
+        name="node-that-stays-waits-too",
+        file="tools/pre_stop.py",
+        before="        return node.is_leaving",
+        after="        return node.is_leaving or bool(node.name)",
+        rules="S22",
+        tests=(f"{_PRE_STOP}::test_a_node_that_stays_waits_for_nothing",),
+    ),
+    Break(
+        name="volumes-of-other-drivers-are-waited-for",
+        file="tools/pre_stop.py",
+        before="if (each.node_name, each.driver_name) == (self._node_name, self._driver_name)",
+        after="if each.node_name == self._node_name",
+        rules="S22",
+        tests=(f"{_PRE_STOP}::test_a_node_that_leaves_waits_for_its_own_volumes_alone",),
+    ),
+    Break(
+        name="hook-waits-as-long-for-a-dead-api-server",
+        file="tools/pre_stop.py",
+        before="deadline.within(self._timing.pre_stop_patience)",
+        after="deadline",
+        rules="S22",
+        tests=(f"{_PRE_STOP}::test_an_api_server_that_is_away_does_not_hold_up_the_end_for_long",),
+    ),
+    Break(
+        name="list-that-expired-is-an-error",
+        file="kubernetes/client.py",
+        before="            except KubernetesExpired:\n                continue",
+        after="            except KubernetesExpired:\n                break",
+        rules="S22",
+        tests=(f"{_PRE_STOP}::test_a_list_that_expires_between_two_pages_begins_again",),
+        equivalent="a list that expired begins again after the loop as well, only less often",
+    ),
+    Break(
+        name="only-the-first-page-is-read",
+        file="kubernetes/client.py",
+        before="if not (token := continuation_of(page)):",
+        after="if not (token := continuation_of({})):",
+        rules="S22",
+        tests=(f"{_PRE_STOP}::test_attachments_are_listed_page_by_page",),
     ),
     Break(
         name="cluster-that-is-not-known-is-none",
