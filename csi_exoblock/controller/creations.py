@@ -16,6 +16,7 @@ from csi_exoblock import logs
 from csi_exoblock.concurrency import Deadline, pauses
 from csi_exoblock.config import Timing
 from csi_exoblock.controller.ledger import Entry, Ledger
+from csi_exoblock.controller.stalls import Stalls
 from csi_exoblock.errors import (
     ApiDenied,
     ApiRejected,
@@ -86,6 +87,7 @@ class Creations(Generic[T]):
         self._cloud = cloud
         self._ledger = ledger
         self._timing = timing
+        self._stalls = Stalls(timing=timing)
 
     def take_up(
         self,
@@ -119,6 +121,7 @@ class Creations(Generic[T]):
     ) -> T:
         """Return what an operation made that has ended; raise as `take_up` does."""
         self._name(ended, entry)
+        entry.has_failed = ended.state is OperationState.FAILURE
         if made := self._outcome(entry, deadline):
             return made
         if ended.state is OperationState.FAILURE:
@@ -168,10 +171,11 @@ class Creations(Generic[T]):
     def _outcome(self, entry: Entry, deadline: Deadline) -> T | None:
         """Return what a creation named, `None` once there is nothing.
 
-        What came out broken was never used and nobody else knows of it: it is deleted.
+        What came out broken, or stays half made although its operation has failed, was never used
+        and nobody else knows of it: it is deleted.
         """
         made = self._settled(entry, deadline)
-        if made and self._kind.is_broken(made):
+        if made and (self._kind.is_broken(made) or made.state in self._kind.under_way):
             delete = partial(self._kind.delete, made.id, deadline)
             self._ledger.discard(made, delete, entry, deadline)
             made = None
@@ -179,7 +183,10 @@ class Creations(Generic[T]):
         return None if made is None or made.state == self._kind.gone else made
 
     def _settled(self, entry: Entry, deadline: Deadline) -> T | None:
-        """Return what a creation named once it is at rest, `None` once it surely is not there."""
+        """Return what a creation named once it is at rest, `None` once it surely is not there.
+
+        One that failed can stay half made: that is returned as well.
+        """
         if not isinstance(entry.created, self._kind.id_type):
             return None
         logs.step("judging a creation by what it made")
@@ -193,6 +200,11 @@ class Creations(Generic[T]):
             else:
                 seen = True
                 if made.state not in self._kind.under_way:
+                    self._stalls.forget(made.id)
                     return made
+                if entry.has_failed and self._stalls.has_stalled(made):
+                    return made
+                self._stalls.wait(made, pause, deadline)
+                continue
             deadline.wait(pause)
         raise AssertionError("pauses never end")

@@ -20,7 +20,9 @@ from csi_exoblock import logs
 from csi_exoblock.concurrency import Deadline, Holds
 from csi_exoblock.config import Timing
 from csi_exoblock.errors import (
+    ApiDenied,
     ApiError,
+    ApiRejected,
     ApiUnavailable,
     DeadlineExceeded,
     DriverError,
@@ -78,6 +80,7 @@ class Entry:
         zone: Where a creation under way was sent.
         created: What a creation of ours made, until it is usable or surely gone.
         named_at: When the API named what it made (monotonic seconds).
+        has_failed: Whether the operation of that creation ended in failure.
         failure: How a creation failed that may have left something under its name.
         doubtful_until: Until when a process that died before us may have sent the creation.
         blind: Whether this process has read no list yet, so that it can't know of what exists.
@@ -90,6 +93,7 @@ class Entry:
     zone: ZoneName | None = None
     created: VolumeId | SnapshotId | None = None
     named_at: float = 0.0
+    has_failed: bool = False
     failure: DriverError | None = None
     doubtful_until: float = 0.0
     blind: bool = False
@@ -123,6 +127,7 @@ class Entry:
         """Remember what the API says that a creation makes."""
         if self.created != made:
             self.created = made
+            self.has_failed = False
             self.named_at = time.monotonic()
 
     def lose(
@@ -257,12 +262,15 @@ class Ledger:
             ApiUnavailable: It is not gone yet.
         """
         log.warning("deleting what a failed creation left", extra={left.id.noun(): left.id})
-        ended = self.send(entry, delete, deadline)
-        if ended.state is not OperationState.SUCCESS:
+        what = f"{left.id.noun()} {left.id}, which a failed creation left, could not be deleted yet"
+        try:
+            ended = self.send(entry, delete, deadline)
+        except (ApiRejected, ApiDenied) as error:
             raise ApiUnavailable(
-                f"{left.id.noun()} {left.id}, which a failed creation left, could not be deleted "
-                f"yet: operation {ended.id} ended in {ended.state}"
-            )
+                f"{what}: it is {left.state}; if it stays so, ask Exoscale's support; {error}"
+            ) from error
+        if ended.state is not OperationState.SUCCESS:
+            raise ApiUnavailable(f"{what}: operation {ended.id} ended in {ended.state}")
         entry.created = None
 
     def _end_of(self, operation: Operation, entry: Entry, deadline: Deadline) -> Operation:

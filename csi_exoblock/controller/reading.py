@@ -76,13 +76,15 @@ class VolumeReader:
 
         Raises:
             NotFound: The volume went meanwhile.
-            DeadlineExceeded: It stayed for longer than the call has time.
+            ApiUnavailable: It has been in such a state for too long, and the call has no more time.
+            DeadlineExceeded: The call's time ended first; the next call counts on from there.
         """
         for pause in self._pauses():
             if volume.state not in states:
+                self._stalls.forget(volume.id)
                 break
             logs.step(f"waiting for the volume to end {volume.state}")
-            deadline.wait(pause)
+            self._stalls.wait(volume, pause, deadline)
             volume = self.get(volume.id, deadline)
         return volume
 

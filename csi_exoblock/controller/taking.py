@@ -14,6 +14,7 @@ from csi_exoblock.controller.ledger import Entry, Ledger
 from csi_exoblock.controller.quotas import SNAPSHOTS, exceeded, read_quotas
 from csi_exoblock.controller.refusals import failed, lasting, refused
 from csi_exoblock.controller.specs import SnapshotSpec
+from csi_exoblock.controller.stalls import Stalls
 from csi_exoblock.errors import (
     ApiDenied,
     ApiRejected,
@@ -49,6 +50,7 @@ class SnapshotTaker:
         self._cloud = cloud
         self._labels = labels
         self._timing = timing
+        self._stalls = Stalls(timing=timing)
         self._creations = Creations(snapshot_kind(cloud), cloud=cloud, ledger=ledger, timing=timing)
 
     def take(self, spec: SnapshotSpec, entry: Entry, deadline: Deadline) -> Snapshot:
@@ -100,7 +102,8 @@ class SnapshotTaker:
         """Wait until the snapshot is ready, or never will be (S18).
 
         Raises:
-            ApiUnavailable: It is gone; a retry takes another.
+            ApiUnavailable: It is gone, and a retry takes another; or it has not been ready for too
+                long, and the call has no more time.
             DeadlineExceeded: It is not ready yet; a retry goes on waiting.
         """
         client = self._cloud.zone(snapshot.id.zone)
@@ -108,7 +111,7 @@ class SnapshotTaker:
             if snapshot.is_ready or snapshot.is_broken:
                 break
             logs.step("waiting for the snapshot to be ready")
-            deadline.wait(pause)
+            self._stalls.wait(snapshot, pause, deadline)
             try:
                 snapshot = client.get_snapshot(snapshot.id.uuid, deadline)
             except NotFound as error:
@@ -122,11 +125,16 @@ class SnapshotTaker:
 
         Raises:
             NotFound: It is gone.
+            ApiUnavailable: It has been so for too long; to delete it once more did not help.
+            DeadlineExceeded: The call's time ended first; the next call counts on from there.
         """
         client = self._cloud.zone(snapshot.id.zone)
         for pause in self._pauses():
             if snapshot.state is not SnapshotState.DESTROYING:
+                self._stalls.forget(snapshot.id)
                 break
+            if self._stalls.has_stalled(snapshot):
+                raise self._stalls.stays(snapshot)
             logs.step("waiting for the snapshot to be destroyed")
             deadline.wait(pause)
             snapshot = client.get_snapshot(snapshot.id.uuid, deadline)

@@ -114,7 +114,9 @@ class Volumes:
         with self._ledger.hold(f"volume {volume_id}") as entry:
             try:
                 volume = self._read_to_delete(volume_id, entry, deadline)
-                volume = self._reader.leave(volume, (VolumeState.DELETING,), deadline)
+                volume = self._reader.leave_unless_stalled(
+                    volume, (VolumeState.DELETING,), deadline
+                )
                 if volume.state is not VolumeState.DELETED:
                     self._require_deletable(volume)
                     if volume.snapshot_ids:
@@ -227,13 +229,19 @@ class Volumes:
         Raises:
             NotFound: It is gone, and the API says so.
             WrongState: It is attached by now, or kept for the sake of its snapshots.
+            ApiUnavailable: It stays deleting.
             DriverError: The refusal itself, where nothing else explains it.
         """
         logs.step("asking why the volume was not deleted")
         seen = self._cloud.zone(volume.id.zone).get_volume(volume.id.uuid, deadline)
-        seen = self._reader.leave(seen, (VolumeState.DELETING,), deadline)
+        seen = self._reader.leave_unless_stalled(seen, (VolumeState.DELETING,), deadline)
         if seen.state is VolumeState.DELETED:
             return
+        if seen.state is VolumeState.DELETING:
+            raise ApiUnavailable(
+                f"volume {seen.id} stays deleting, and to delete it once more did not help; a "
+                f"retry tries again; if it stays so, ask Exoscale's support about it; {refusal}"
+            ) from refusal
         self._require_deletable(seen)
         if seen.state in _BUSY:
             raise OperationPending(

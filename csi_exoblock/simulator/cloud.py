@@ -25,12 +25,18 @@ from csi_exoblock.simulator.resources import (
     Kind,
     Operation,
     Snapshot,
+    SnapshotState,
     Volume,
+    VolumeState,
 )
 
 LabelChanges = Mapping[str, str | None]
 """Labels to be added or replaced, and with None those to be removed."""
 
+_HALFWAY = (
+    *(VolumeState.CREATING, VolumeState.DELETING),
+    *(SnapshotState.CREATING, SnapshotState.DESTROYING),
+)
 _OPERATIONS_KEPT = 100_000
 _USAGE_LAG_SECONDS = 120.0  # the real one takes minutes
 
@@ -135,6 +141,11 @@ class Cloud:
         """Say whether an operation on a volume or snapshot has not ended."""
         operations = self.operations.values()
         return any(each.target == target and each.finished_at is None for each in operations)
+
+    def may_go_halfway(self, thing: Volume | Snapshot) -> bool:
+        """Say whether a volume or snapshot may be deleted that a failed operation left half way."""
+        is_halfway = thing.state in _HALFWAY and not self.is_under_way(thing.id)
+        return is_halfway and self.modes.has(Question.DELETE_HALFWAY, "accepted")
 
     def all_volumes(self) -> Iterator[Volume]:
         """Yield the volumes of every zone."""

@@ -32,6 +32,11 @@ class Question(Enum):
     DELETE_WITH_SNAPSHOTS = (
         "delete-with-snapshots", "May a volume with snapshots be deleted?", "accepted", "refused",
     )  # fmt: skip
+    DELETE_HALFWAY = (
+        "delete-halfway",
+        "Is the delete of a thing accepted that a failed operation left creating or deleting?",
+        "refused", "accepted",
+    )  # fmt: skip
     SNAPSHOT_ATTACHED = (
         "snapshot-attached",
         "What does a snapshot do to an attached volume: block attach and detach meanwhile, nothing,"

@@ -69,7 +69,8 @@ class Snapshots:
     def delete(self, zone: Zone, id: UUID) -> Operation:
         """Begin to delete a snapshot."""
         snapshot = zone.snapshot(id)
-        if snapshot.state not in (SnapshotState.CREATED, SnapshotState.ERROR):
+        at_rest = snapshot.state in (SnapshotState.CREATED, SnapshotState.ERROR)
+        if not (at_rest or self._cloud.may_go_halfway(snapshot)):
             raise refusals.conflict(f"snapshot {id} is {snapshot.state}")
         self._require_unused(zone, id)
         zone.put(replace(snapshot, state=SnapshotState.DESTROYING))

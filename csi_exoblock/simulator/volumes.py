@@ -89,9 +89,9 @@ class Volumes:
     def delete(self, zone: Zone, id: UUID) -> Operation:
         """Begin to delete a volume; its snapshots live on."""
         volume = zone.volume(id)
-        if volume.state is not VolumeState.ERROR:
-            require_settled(volume)
         modes = self._cloud.modes
+        if volume.state is not VolumeState.ERROR and not self._cloud.may_go_halfway(volume):
+            require_settled(volume)
         if volume.instance and modes.has(Question.DELETE_ATTACHED, "refused"):
             raise refusals.still_attached(f"volume {id} is attached to instance {volume.instance}")
         if volume.snapshots and modes.has(Question.DELETE_WITH_SNAPSHOTS, "refused"):

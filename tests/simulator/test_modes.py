@@ -251,6 +251,18 @@ def operations(cloud: SimulatorProcess, zone: ZoneClient) -> str:
     return "readable"
 
 
+def delete_halfway(cloud: SimulatorProcess, zone: ZoneClient) -> str:
+    volume = zone.create_volume()
+    snapshot = zone.create_snapshot(volume)
+    cloud.set_volume_state(zone.zone, volume, "deleting")
+    cloud.set_snapshot_state(zone.zone, snapshot, "creating")
+    answers = {
+        status(zone.send("DELETE", f"block-storage/{volume}")),
+        status(zone.send("DELETE", f"block-storage-snapshot/{snapshot}")),
+    }
+    return answers.pop() if len(answers) == 1 else "mixed"
+
+
 PROBES: dict[Question, Probe] = {
     Question.NAMES_UNIQUE: names_unique,
     Question.LIST_LAG: list_lag,
@@ -260,6 +272,7 @@ PROBES: dict[Question, Probe] = {
     Question.UPDATE_LABELS: update_labels,
     Question.DELETE_ATTACHED: delete_attached,
     Question.DELETE_WITH_SNAPSHOTS: delete_with_snapshots,
+    Question.DELETE_HALFWAY: delete_halfway,
     Question.SNAPSHOT_ATTACHED: snapshot_attached,
     Question.LABEL_RULES: label_rules,
     Question.UPDATE_IN_USE: update_in_use,
