@@ -15,10 +15,11 @@ help: ## list the targets
 
 setup: .venv/ready ## install Debian packages (as root), Python packages and stubs
 
-.venv/ready: pyproject.toml uv.lock hatch_build.py $(wildcard proto/*.proto) .ci/packages
+.venv/ready: pyproject.toml uv.lock hatch_build.py $(wildcard proto/*.proto) .ci/packages .ci/promtool
 	.ci/packages
 	test -x $(BIN)/uv || { python3 -m venv .venv && $(BIN)/pip install --quiet uv==$(UV_VERSION); }
 	$(BIN)/uv sync --quiet --frozen --all-extras
+	.ci/promtool $(BIN)
 	touch $@
 
 lint: setup ## format, lint and types, without changing anything
@@ -69,8 +70,13 @@ bench: setup ## figures, as docs/benchmarks.md, in 15 minutes; ONLY=lifecycle,no
 kubernetes: setup ## a cluster with simulator and driver to play with, until Ctrl-C
 	$(BIN)/python -m tests.kubernetes play
 
-docs: setup ## write the pages that are made from code: docs/options.md
+docs: setup ## write what is made from code: docs/options.md, pictures, the dashboard
 	$(BIN)/python -m tests.repository.options_page
+	$(BIN)/python -m tests.repository.pictures
+	$(BIN)/python -m tests.monitoring.dashboard
+
+site: setup ## the pages of docs/ as a site, in build/site
+	$(BIN)/mkdocs build --strict --quiet
 
 demo: setup ## one volume through its whole life, on an embedded cloud
 	$(BIN)/csi-exoblock demo
@@ -78,4 +84,4 @@ demo: setup ## one volume through its whole life, on an embedded cloud
 clean: ## remove all that is not in the repository, .venv included
 	git clean --quiet -d --force -X
 
-.PHONY: help setup lint check test kill-points schedules test-small-sectors test-kubernetes test-vm chaos chaos-node chaos-prove mutants image bench kubernetes docs demo clean
+.PHONY: help setup lint check test kill-points schedules test-small-sectors test-kubernetes test-vm chaos chaos-node chaos-prove mutants image bench kubernetes docs site demo clean
