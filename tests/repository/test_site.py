@@ -6,6 +6,10 @@ import pathlib
 import subprocess
 import sys
 
+import pytest
+
+pytest.importorskip("mkdocs", reason="needs csi-exoblock[docs]: make setup")
+
 _ROOT = pathlib.Path(__file__).parents[2]
 
 
