@@ -121,6 +121,16 @@ def begin_thread(run: Callable[[], object], *, name: str) -> None:
         ) from error
 
 
+def carry_out(work: Callable[[], T], result: Future[T]) -> Callable[[], None]:
+    """Do the work; those who wait learn of its end by calling what this returns."""
+    try:
+        value = work()
+    except Exception as error:  # the top of a thread: those who wait get to see it
+        failure = error
+        return lambda: result.set_exception(failure)
+    return lambda: result.set_result(value)
+
+
 def pauses(first_seconds: float, longest_seconds: float, *, growth: float) -> Iterator[float]:
     """Yield, without end, how long to pause before each further attempt.
 

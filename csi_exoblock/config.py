@@ -132,6 +132,10 @@ class Timing:
     serial_timeout: float = seconds(
         2.0, "a disk tells its serial in a millisecond; one that hangs is waited for once (S26)"
     )
+    disk_answer: float = seconds(
+        30.0,
+        "a disk is read in a moment; one that still doesn't answer keeps one thread waiting (S26)",
+    )
     device_poll: float = seconds(0.2, "reading a few sysfs files costs under a millisecond")
     device_in_use: float = seconds(
         30.0, "a process that leaves late gets this long before an unmount is refused (D6)"

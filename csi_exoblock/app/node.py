@@ -16,6 +16,7 @@ from csi_exoblock.csi.registration import Registration
 from csi_exoblock.host.checking import Checker
 from csi_exoblock.host.commands import Commands
 from csi_exoblock.host.devices import Devices
+from csi_exoblock.host.disk_calls import DiskCalls
 from csi_exoblock.host.filesystems import Filesystems
 from csi_exoblock.host.formatting import Formatter
 from csi_exoblock.host.growing import Grower
@@ -77,7 +78,8 @@ def build_node(
     jobs = Jobs(max_formats=settings.max_concurrent_format)
     holds = Holds()
     devices = Devices(link_dir=settings.device_dir, timing=timing, metrics=metrics)
-    filesystems = Filesystems(commands=commands)
+    disk_calls = DiskCalls(patience_seconds=timing.disk_answer)
+    filesystems = Filesystems(commands=commands, disk_calls=disk_calls)
     room = Room()
     processes = Processes(
         # In a room of its own: what hangs is a pod's process, and its disk is often another one.
@@ -96,10 +98,17 @@ def build_node(
     check_propagation(mounts, settings.kubelet_path)
     if os.geteuid() != 0:
         log.error("not root: nothing can be formatted or mounted here")
-    checker = Checker(commands=commands, jobs=jobs, devices=devices)
-    grower = Grower(commands=commands, jobs=jobs, devices=devices, checker=checker)
+    checker = Checker(commands=commands, jobs=jobs, devices=devices, disk_calls=disk_calls)
+    grower = Grower(
+        commands=commands, jobs=jobs, devices=devices, checker=checker, disk_calls=disk_calls
+    )
     mounter = VolumeMounter(
-        devices=devices, mounts=mounts, checker=checker, grower=grower, twins=Twins()
+        devices=devices,
+        mounts=mounts,
+        checker=checker,
+        grower=grower,
+        twins=Twins(),
+        disk_calls=disk_calls,
     )
     liveness = MountLiveness(
         workers=Workers(room, patience_seconds=timing.statfs_timeout, only_informs=False)
@@ -116,7 +125,9 @@ def build_node(
     write_back = WriteBack(
         workers=Workers(room, patience_seconds=timing.write_back, only_informs=False)
     )
-    territory = Territory(kubelet_path=settings.kubelet_path, devices=devices, mounts=mounts)
+    territory = Territory(
+        kubelet_path=settings.kubelet_path, devices=devices, mounts=mounts, disk_calls=disk_calls
+    )
     release = Release(
         devices=devices,
         mounts=mounts,
@@ -127,6 +138,7 @@ def build_node(
             processes=processes,
         ),
         territory=territory,
+        disk_calls=disk_calls,
         timing=timing,
     )
     history = History(folder=plugin_path / "used", timing=timing)

@@ -10,6 +10,7 @@ from csi_exoblock.concurrency import Deadline
 from csi_exoblock.errors import WrongState
 from csi_exoblock.host.commands import Commands
 from csi_exoblock.host.devices import BlockDevice, Devices
+from csi_exoblock.host.disk_calls import DiskCalls
 from csi_exoblock.host.exclusive import alone_with, holding_volume, read_direct
 from csi_exoblock.host.jobs import Jobs, Kind
 from csi_exoblock.host.superblocks import needs_check
@@ -34,8 +35,11 @@ _HEAD_BYTES = 4096
 class Checker:
     """Checks ext file systems; xfs and btrfs replay their log when they are mounted instead."""
 
-    def __init__(self, *, commands: Commands, jobs: Jobs, devices: Devices) -> None:
+    def __init__(
+        self, *, commands: Commands, jobs: Jobs, devices: Devices, disk_calls: DiskCalls
+    ) -> None:
         self._commands = commands
+        self._disk_calls = disk_calls
         self._jobs = jobs
         self._devices = devices
 
@@ -53,7 +57,7 @@ class Checker:
             HostError: The device can't be read or was replaced, or e2fsck was killed or is absent.
             DeadlineExceeded: The deadline came first.
         """
-        if filesystem not in EXT or not self._needs_check(device):
+        if filesystem not in EXT or not self._needs_check(device, deadline):
             return
 
         def work() -> None:
@@ -96,9 +100,12 @@ class Checker:
             )
         return True
 
-    def _needs_check(self, device: BlockDevice) -> bool:
-        with alone_with(device) as file:
-            return needs_check(read_direct(file, 0, _HEAD_BYTES), now=time.time())
+    def _needs_check(self, device: BlockDevice, deadline: Deadline) -> bool:
+        def look() -> bool:
+            with alone_with(device) as file:
+                return needs_check(read_direct(file, 0, _HEAD_BYTES), now=time.time())
+
+        return self._disk_calls.run(device, look, deadline)
 
 
 def how_to_repair(volume_id: VolumeId, command: str) -> str:

@@ -47,37 +47,62 @@ def holding(device: BlockDevice) -> Iterator[int]:
     Raises:
         HostError: It cannot be opened, or another disk has taken its place.
     """
+    file = open_device(device)
+    try:
+        yield file
+    finally:
+        os.close(file)
+
+
+def open_device(device: BlockDevice) -> int:
+    """Open a device for reading, beside its other users.
+
+    Raises:
+        HostError: It cannot be opened, or another disk has taken its place.
+    """
     try:
         file = os.open(device.path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
         raise HostError(f"device {device.path} can't be opened: {error.strerror}") from error
     try:
         _require(device, file)
-        yield file
-    finally:
+    except BaseException:
         os.close(file)
+        raise
+    return file
 
 
 @contextmanager
 def holding_volume(devices: Devices, volume_id: VolumeId, device: BlockDevice) -> Iterator[int]:
     """Prove that the device is still the volume's, and keep it so for the block; yields its file.
 
-    What a call has found before it waited, for its turn or for anything else, proves nothing any
-    more: another disk may have come to the same name (D2). Not opened exclusively: mount and e2fsck
-    would find the device busy.
+    Not opened exclusively: mount and e2fsck would find the device busy.
 
     Raises:
         HostError: The disk is gone, or another one has taken its place.
         WrongState: Two disks claim to be this volume.
     """
     with holding(device) as file:
-        disk, now = devices.present(volume_id.uuid), devices.at(device.number)
-        if now.number not in devices.numbers(disk) or now.sequence != device.sequence:
-            raise HostError(
-                f"volume {volume_id}: its disk {device.path} was replaced meanwhile; nothing was "
-                "done with the new one; retry"
-            )
+        prove_unchanged(devices, volume_id, device)
         yield file
+
+
+def prove_unchanged(devices: Devices, volume_id: VolumeId, device: BlockDevice) -> None:
+    """Return if a device that is held open is still the volume's.
+
+    What a call has found before it waited, for its turn or for anything else, proves nothing any
+    more: another disk may have come to the same name (D2).
+
+    Raises:
+        HostError: The disk is gone, or another one has taken its place.
+        WrongState: Two disks claim to be this volume.
+    """
+    disk, now = devices.present(volume_id.uuid), devices.at(device.number)
+    if now.number not in devices.numbers(disk) or now.sequence != device.sequence:
+        raise HostError(
+            f"volume {volume_id}: its disk {device.path} was replaced meanwhile; nothing was "
+            "done with the new one; retry"
+        )
 
 
 def is_in_use(device: BlockDevice) -> bool:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
+from csi_exoblock.concurrency import Deadline
 from csi_exoblock.errors import HostError
 from csi_exoblock.host.commands import Commands, Completed
 from csi_exoblock.host.devices import BlockDevice
+from csi_exoblock.host.disk_calls import DiskCalls
 from csi_exoblock.host.exclusive import alone_with, read_direct
 from csi_exoblock.host.signatures import HEAD_BYTES, MBR, TAIL_BYTES, Edges, Trace
 from csi_exoblock.host.superblocks import Extent, btrfs_obstacle, extent_of, superblock
@@ -64,19 +66,29 @@ Content = Blank | Formatted | Foreign
 class Filesystems:
     """Probes disks."""
 
-    def __init__(self, *, commands: Commands) -> None:
+    def __init__(self, *, commands: Commands, disk_calls: DiskCalls) -> None:
         self._commands = commands
+        self._disk_calls = disk_calls
 
-    def probe(self, device: BlockDevice, wanted: Filesystem) -> Content:
+    def probe(
+        self, device: BlockDevice, wanted: Filesystem, deadline: Deadline | None = None
+    ) -> Content:
         """Say what is on the device, by direct reads and by blkid, while nobody else uses it.
 
         blkid says what is foreign first, also when that is a file's content: a whole superblock of
         what is wanted decides itself, and whatever lies in its extent is its data (D15).
 
+        Args:
+            deadline: The call's, `None` inside a job.
+
         Raises:
             OperationPending: The device is in use.
-            HostError: A read or a prober failed, so nothing is known.
+            HostError: The disk doesn't answer, or a read or a prober failed, so nothing is known.
+            DeadlineExceeded: The call's time ended first.
         """
+        return self._disk_calls.run(device, lambda: self._probe(device, wanted), deadline)
+
+    def _probe(self, device: BlockDevice, wanted: Filesystem) -> Content:
         with alone_with(device) as file:
             edges = _read_edges(file, device)
             answer = self._commands.run(

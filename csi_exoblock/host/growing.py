@@ -13,6 +13,7 @@ from csi_exoblock.errors import DriverError
 from csi_exoblock.host.checking import EXT, Checker
 from csi_exoblock.host.commands import Commands, Completed
 from csi_exoblock.host.devices import BlockDevice, Devices
+from csi_exoblock.host.disk_calls import DiskCalls
 from csi_exoblock.host.exclusive import holding_volume
 from csi_exoblock.host.jobs import Jobs, Kind
 from csi_exoblock.host.sizes import mounted_size_bytes
@@ -30,9 +31,16 @@ class Grower:
     """Grows file systems; what it began goes on when the call's time ends (D10)."""
 
     def __init__(
-        self, *, commands: Commands, jobs: Jobs, devices: Devices, checker: Checker
+        self,
+        *,
+        commands: Commands,
+        jobs: Jobs,
+        devices: Devices,
+        checker: Checker,
+        disk_calls: DiskCalls,
     ) -> None:
         self._commands = commands
+        self._disk_calls = disk_calls
         self._jobs = jobs
         self._devices = devices
         self._checker = checker
@@ -58,7 +66,10 @@ class Grower:
             HostError: The disk was replaced, or growing failed or was killed.
             DeadlineExceeded: The deadline came first.
         """
-        if device.size_bytes - mounted_size_bytes(filesystem, path, device) < _ROOM_BYTES:
+        filled_bytes = self._disk_calls.run(
+            device, lambda: mounted_size_bytes(filesystem, path, device), deadline
+        )
+        if device.size_bytes - filled_bytes < _ROOM_BYTES:
             self._failures.pop(volume_id, None)
             return True
 

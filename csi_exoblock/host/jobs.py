@@ -13,7 +13,7 @@ from enum import Enum
 from functools import partial
 from typing import TypeVar
 
-from csi_exoblock.concurrency import Deadline, begin_thread
+from csi_exoblock.concurrency import Deadline, begin_thread, carry_out
 from csi_exoblock.errors import DeadlineExceeded, HostError, OperationPending
 
 T = TypeVar("T")
@@ -97,14 +97,14 @@ class Jobs:
                 turns.give_back()
             self._forget(volume, job)
 
-        def carry_out() -> None:
-            tell = _carry_out(work, result)
+        def run() -> None:
+            tell = carry_out(work, result)
             end()
             tell()
 
         context = contextvars.copy_context()  # what the job logs names the call that began it
         try:
-            begin_thread(partial(context.run, carry_out), name=name)
+            begin_thread(partial(context.run, run), name=name)
         except HostError:
             end()
             raise
@@ -186,16 +186,6 @@ class _Turns:
                 return False
             self._waiting.remove(turn)
             return True
-
-
-def _carry_out(work: Callable[[], T], result: Future[T]) -> Callable[[], None]:
-    """Do the work; whoever waits learns of its end by calling what this returns."""
-    try:
-        value = work()
-    except Exception as error:  # the top of a thread: whoever waits gets to see it
-        failure = error
-        return lambda: result.set_exception(failure)
-    return lambda: result.set_result(value)
 
 
 def _log_end(result: Future[T]) -> None:

@@ -1,7 +1,8 @@
-"""Calls into a file system that may never return, kept from holding up anybody else (S16)."""
+"""Calls into a disk or file system that may never return; they hold up nobody else (S16, S26)."""
 
 from __future__ import annotations
 
+import contextvars
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -9,7 +10,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Generic, TypeVar
 
-from csi_exoblock.concurrency import Deadline, begin_thread
+from csi_exoblock.concurrency import Deadline, begin_thread, carry_out
 from csi_exoblock.errors import DeadlineExceeded, HostError, NoAnswer
 
 T = TypeVar("T")
@@ -60,8 +61,8 @@ class Room:
 class Workers(Generic[T]):
     """Makes one kind of call, each in a thread and with little time: one at a time for each key.
 
-    Who asks what somebody else is asking already gets the same answer. Who asks what hangs is told
-    so at once.
+    Who asks what somebody else is asking already gets the same answer, if that may be older than
+    the question. Who asks what hangs is told so at once.
 
     Args:
         room: Bounds how many are under way, of this and of every other kind.
@@ -85,24 +86,44 @@ class Workers(Generic[T]):
         self._lock = threading.Lock()
         self._calls: dict[str, _Call[T]] = {}
 
-    def run(self, key: str, work: Callable[[], T]) -> T:
+    def run(
+        self,
+        key: str,
+        work: Callable[[], T],
+        deadline: Deadline | None = None,
+        *,
+        joins: bool = True,
+    ) -> T:
         """Do the work and return its result, or raise what it raised.
 
         Args:
             key: What the work looks at, as messages name it.
+            deadline: The caller's, `None` for one that waits as long as the work may take.
+            joins: Whether the answer to an earlier question will do. Nothing is begun beside that
+                question either way.
 
         Raises:
             NoAnswer: It doesn't answer, as others before it perhaps, and is left behind.
             HostError: Too many wait for it already, or the host has no thread left.
+            DeadlineExceeded: The caller's time ended first; the work goes on.
         """
         with self._lock:
-            call = self._calls.get(key) or self._begin(key, work)
+            call = self._calls.get(key)
+            if call and not joins:
+                raise NoAnswer(
+                    f"{key} doesn't answer: an earlier call still waits for it; {self._perhaps}"
+                )
+            call = call or self._begin(key, work)
         if call.answer.done():
             return call.answer.result()
+        seconds = call.patience.remaining()
+        patience = deadline.within(seconds) if deadline else call.patience
         try:
             with self._room.waiting(key), call.waiting(key):
-                return call.patience.result(call.answer)
+                return patience.result(call.answer)
         except DeadlineExceeded as error:
+            if deadline:
+                deadline.check()
             raise NoAnswer(f"{key} doesn't answer; {self._perhaps}") from error
 
     def _begin(self, key: str, work: Callable[[], T]) -> _Call[T]:
@@ -110,7 +131,8 @@ class Workers(Generic[T]):
             raise NoAnswer(f"{key} isn't asked: too many other calls have not returned")
         call = _Call[T](Deadline(self._patience_seconds))
         try:
-            begin_thread(partial(self._work, key, work, call), name=key)
+            context = contextvars.copy_context()  # what it logs names the call that began it
+            begin_thread(partial(context.run, self._work, key, work, call), name=key)
         except HostError:
             self._room.leave()
             raise
@@ -118,13 +140,11 @@ class Workers(Generic[T]):
         return call
 
     def _work(self, key: str, work: Callable[[], T], call: _Call[T]) -> None:
-        try:
-            call.answer.set_result(work())
-        except Exception as error:  # the top of a thread: whoever asked gets to see it
-            call.answer.set_exception(error)
+        tell = carry_out(work, call.answer)
         self._room.leave()
         with self._lock:
             del self._calls[key]
+        tell()
 
 
 class _Call(Generic[T]):

@@ -9,11 +9,11 @@ from csi_exoblock.concurrency import Deadline
 from csi_exoblock.errors import CommandFailed, DriverError, HostError, WrongState
 from csi_exoblock.host.checking import EXT, Checker, how_to_repair
 from csi_exoblock.host.devices import BlockDevice, Devices
-from csi_exoblock.host.exclusive import holding_volume
+from csi_exoblock.host.disk_calls import DiskCalls
+from csi_exoblock.host.exclusive import prove_unchanged
 from csi_exoblock.host.growing import Grower
 from csi_exoblock.host.mountpoints import make_folder
 from csi_exoblock.host.mounts import Mounts, real_path
-from csi_exoblock.host.readonly import is_read_only
 from csi_exoblock.host.twins import Twins
 from csi_exoblock.model import AccessMode, Filesystem, MountAccess, VolumeId
 from csi_exoblock.options import mount_flags
@@ -30,12 +30,14 @@ class VolumeMounter:
         checker: Checker,
         grower: Grower,
         twins: Twins,
+        disk_calls: DiskCalls,
     ) -> None:
         self._devices = devices
         self._mounts = mounts
         self._checker = checker
         self._grower = grower
         self._twins = twins
+        self._disk_calls = disk_calls
 
     def mount(
         self,
@@ -67,6 +69,21 @@ class VolumeMounter:
         self._mount(volume_id, device, path, access, deadline)
         if grow and writing:
             self.fill(volume_id, device, path, access, deadline)
+
+    def refuse_write_protected(
+        self, volume_id: VolumeId, device: BlockDevice, deadline: Deadline
+    ) -> None:
+        """Raise WrongState unless the device takes writes (D7).
+
+        Raises:
+            HostError: It doesn't answer.
+        """
+        if self._disk_calls.is_read_only(device, deadline):
+            raise WrongState(
+                f"volume {volume_id}: its disk {device.path} is write-protected on this node, so "
+                "it can't be used for writing; if nobody wants that, run blockdev --setrw "
+                f"{device.path} there, otherwise mount it with the option ro"
+            )
 
     def fill(
         self,
@@ -120,7 +137,8 @@ class VolumeMounter:
         deadline.check()
         logs.step("stage: mounting")
         make_folder(path)
-        with holding_volume(self._devices, volume_id, device):
+        with self._disk_calls.holding(device, deadline):
+            prove_unchanged(self._devices, volume_id, device)
             self._mount_proven(volume_id, device, path, access, deadline)
 
     def _mount_proven(
@@ -132,7 +150,7 @@ class VolumeMounter:
         deadline: Deadline,
     ) -> None:
         if not wants_read_only(access):
-            refuse_write_protected(volume_id, device)
+            self.refuse_write_protected(volume_id, device, deadline)
         try:
             self._mounts.mount(device.path, path, access.filesystem, flags_of(access))
         except WrongState as error:
@@ -140,7 +158,7 @@ class VolumeMounter:
             remedy = how_to_repair(volume_id, tool.get(access.filesystem, "e2fsck -f"))
             raise WrongState(f"volume {volume_id}: {error}. {remedy}") from error
         except CommandFailed as error:
-            self._explain(volume_id, device, access.filesystem, error)
+            self._explain(volume_id, device, access.filesystem, error, deadline)
             raise
         logs.step("stage: proving what is mounted")
         try:
@@ -150,14 +168,21 @@ class VolumeMounter:
             raise
 
     def _explain(
-        self, volume_id: VolumeId, device: BlockDevice, filesystem: Filesystem, error: CommandFailed
+        self,
+        volume_id: VolumeId,
+        device: BlockDevice,
+        filesystem: Filesystem,
+        error: CommandFailed,
+        deadline: Deadline,
     ) -> None:
         """Look why a mount failed, and return if a retry may help.
 
         Raises:
             WrongState: A btrfs of the same id is mounted from another disk.
         """
-        if filesystem is Filesystem.BTRFS and (twin := self._twins.mounted(device)):
+        if filesystem is not Filesystem.BTRFS:
+            return
+        if twin := self._disk_calls.run(device, lambda: self._twins.mounted(device), deadline):
             raise WrongState(
                 f"volume {volume_id}: another disk with the id of its btrfs, {twin}, is mounted "
                 "here, and only Linux 6.7 and later mount both: run the pods of a restored volume "
@@ -192,16 +217,6 @@ class VolumeMounter:
                 f"volume {volume_id}: the kernel mounts its file system for reading only, so it is "
                 "unmounted again; the kernel's log says why; ask for it with the mount option ro"
             )
-
-
-def refuse_write_protected(volume_id: VolumeId, device: BlockDevice) -> None:
-    """Raise WrongState unless the device takes writes (D7)."""
-    if is_read_only(device):
-        raise WrongState(
-            f"volume {volume_id}: its disk {device.path} is write-protected on this node, so it "
-            f"can't be used for writing; if nobody wants that, run blockdev --setrw {device.path} "
-            "there, otherwise mount it with the option ro"
-        )
 
 
 def wants_read_only(access: MountAccess) -> bool:

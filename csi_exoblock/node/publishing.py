@@ -104,7 +104,7 @@ class Publishing:
         volume = f"volume {volume_id}" if volume_id else f"path {target_path}"
         with self._holds.hold(volume):
             self._territory.check_path(target_path)
-            self._territory.check_mounts(volume_id, target_path)
+            self._territory.check_mounts(volume_id, target_path, deadline)
             logs.step("unpublish: writing back")
             for layer in self._mounts.at(target_path):
                 if layer.is_block and layer.device is not None:
@@ -206,7 +206,7 @@ class Publishing:
         layers = self._mounts.at(target)
         if not layers:
             return None
-        self._territory.check_unoccupied(volume_id, target)
+        self._territory.check_unoccupied(volume_id, target, deadline)
         if layers[-1].device == device:
             return layers[-1]
         if layers[-1].device is None or not self._devices.is_there(layers[-1].device):

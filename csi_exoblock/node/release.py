@@ -10,7 +10,7 @@ from csi_exoblock.concurrency import Deadline
 from csi_exoblock.config import Timing
 from csi_exoblock.errors import WrongState
 from csi_exoblock.host.devices import BlockDevice, DeviceNumber, Devices
-from csi_exoblock.host.exclusive import is_in_use
+from csi_exoblock.host.disk_calls import DiskCalls
 from csi_exoblock.host.holders import Holders, listed
 from csi_exoblock.host.liveness import Trouble
 from csi_exoblock.host.mounts import Mount, Mounts, real_path
@@ -36,6 +36,7 @@ class Release:
         write_back: WriteBack,
         thawing: Thawing,
         territory: Territory,
+        disk_calls: DiskCalls,
         timing: Timing,
     ) -> None:
         self._devices = devices
@@ -44,6 +45,7 @@ class Release:
         self._write_back = write_back
         self._thawing = thawing
         self._territory = territory
+        self._disk_calls = disk_calls
         self._timing = timing
 
     def release(self, volume_id: VolumeId, path: Path, deadline: Deadline) -> None:
@@ -57,7 +59,7 @@ class Release:
             HostError: A command failed.
             DeadlineExceeded: The deadline came first.
         """
-        self._territory.check_mounts(volume_id, path)
+        self._territory.check_mounts(volume_id, path, deadline)
         logs.step("unstage: looking for other mounts")
         device = self._devices.look(volume_id.uuid)
         if device is None:
@@ -89,7 +91,7 @@ class Release:
         """
         patience = deadline.within(self._timing.device_in_use)
         numbers = self._devices.numbers(device)
-        while is_in_use(device) and not self._holders.of_device(numbers):
+        while self._disk_calls.is_in_use(device, deadline) and not self._holders.of_device(numbers):
             if not patience.remaining():
                 deadline.check()
                 self._thaw(volume_id, device)
@@ -105,10 +107,10 @@ class Release:
             WrongState: It is in use.
             HostError: A command failed.
         """
-        if self._territory.foreign(volume_id, path):  # it would go with the other layers
+        if self._territory.foreign(volume_id, path, deadline):  # it would go with the other layers
             return
         for mount in self._mounts.at(path):
-            if self._has_vanished(mount, device):
+            if self._has_vanished(mount, device, deadline):
                 logs.step("stage: unmounting a disk that is gone")
                 self._mounts.unmount(path, deadline)
                 return
@@ -136,13 +138,15 @@ class Release:
         logs.step("repair: unmounting")
         self._mounts.unmount(mount.target, deadline)
 
-    def _has_vanished(self, mount: Mount, device: BlockDevice) -> bool:
+    def _has_vanished(self, mount: Mount, device: BlockDevice, deadline: Deadline) -> bool:
         if mount.filesystem not in _OURS:
             return False
         if mount.device is None or not self._devices.is_there(mount.device):
             return True
         # The same number, yet nobody has the disk in use: the mount is of its predecessor.
-        return mount.device == device.number and not is_in_use(device)
+        if mount.device != device.number:
+            return False
+        return not self._disk_calls.is_in_use(device, deadline)
 
     def _wait_until_free(
         self, volume_id: VolumeId, device: BlockDevice, deadline: Deadline, *, was_mounted: bool
@@ -164,7 +168,7 @@ class Release:
         def users_now() -> tuple[str, ...]:
             return self._holders.of_device(numbers, skip_hung=was_mounted)
 
-        while (claimed := is_in_use(device)) or users_now():
+        while (claimed := self._disk_calls.is_in_use(device, deadline)) or users_now():
             if not patience.remaining():
                 deadline.check()
                 users = users_now()

@@ -20,7 +20,6 @@ from csi_exoblock.model import Access, BlockAccess, MountAccess, VolumeId
 from csi_exoblock.node.mounting import (
     VolumeMounter,
     flags_of,
-    refuse_write_protected,
     wants_read_only,
 )
 from csi_exoblock.node.release import Release
@@ -117,7 +116,7 @@ class Staging:
         """
         self._territory.check_path(staging_path)
         if volume_id is None:
-            self._territory.check_mounts(None, staging_path)
+            self._territory.check_mounts(None, staging_path, deadline)
             self._mounts.unmount(staging_path, deadline)
             return
         volume = f"volume {volume_id}"
@@ -149,7 +148,7 @@ class Staging:
         logs.step("stage: looking for a frozen file system")
         self._release.recover_frozen(volume_id, device, deadline)
         if not wants_read_only(access):
-            refuse_write_protected(volume_id, device)
+            self._mounter.refuse_write_protected(volume_id, device, deadline)
         logs.step("stage: probing")
         formatted = self._prepare(volume_id, device, access, context, deadline)
         self._remember(volume_id, access, context)
@@ -179,7 +178,7 @@ class Staging:
             WrongState: The device is mounted elsewhere, or its file system is dead but in use.
         """
         self._release.clear_vanished(volume_id, device, path, deadline)
-        self._territory.check_unoccupied(volume_id, path)
+        self._territory.check_unoccupied(volume_id, path, deadline)
         layers = self._mounts.at(path)
         if not layers:
             self._refuse_other_mounts(volume_id, device)
@@ -212,7 +211,7 @@ class Staging:
     ) -> bool:
         """Return once the device holds the file system asked for; say whether it was made now."""
         self._formatter.check_idle(volume_id)
-        content = self._filesystems.probe(device, access.filesystem)
+        content = self._filesystems.probe(device, access.filesystem, deadline)
         match content:
             case Formatted(filesystem=found, unfinished=False) if found is access.filesystem:
                 self._formatter.settle(volume_id)

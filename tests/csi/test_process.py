@@ -423,18 +423,21 @@ def test_a_thread_that_dies_leaves_a_line_like_any_other(
 
 
 @pytest.mark.parametrize(
-    ("request_", "says"),
-    [(b"\xff\xff this is no message", "can't be read"), (b"\x0a\x02\xff\xfe", "UTF-8")],
+    ("method", "request_", "says"),
+    [
+        *(
+            (each, NO_MESSAGE, "can't be read")
+            for each in (*WITH_TEXT, "ControllerGetCapabilities")
+        ),
+        *((each, NO_TEXT, "UTF-8") for each in WITH_TEXT),
+    ],
 )
-@pytest.mark.parametrize("method", ["CreateVolume", "DeleteVolume", "ControllerGetCapabilities"])
 def test_a_request_that_is_none_is_an_invalid_argument(
     driver: Driver, method: str, request_: bytes, says: str
 ) -> None:  # F17
     broken: grpc.UnaryUnaryMultiCallable[bytes, bytes] = driver.channel.unary_unary(
         f"/csi.v1.Controller/{method}"
     )
-    if says == "UTF-8" and method == "ControllerGetCapabilities":
-        pytest.skip("it has no text")
 
     with refused(grpc.StatusCode.INVALID_ARGUMENT, says):
         broken(request_, timeout=LIMIT_SECONDS)

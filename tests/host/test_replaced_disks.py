@@ -18,6 +18,7 @@ from csi_exoblock.errors import HostError, OperationPending
 from csi_exoblock.host.checking import Checker
 from csi_exoblock.host.commands import Commands
 from csi_exoblock.host.devices import Devices
+from csi_exoblock.host.disk_calls import DiskCalls
 from csi_exoblock.host.jobs import Jobs, Kind
 from csi_exoblock.metrics import Metrics
 from csi_exoblock.model import Filesystem, VolumeId
@@ -49,7 +50,12 @@ def test_a_disk_that_was_replaced_while_its_check_waited_is_not_touched(
     metrics, timing = Metrics(CollectorRegistry()), Timing()
     devices = Devices(link_dir=tmp_path / "by-id", timing=timing, metrics=metrics)
     jobs, deadline = Jobs(max_formats=1), Deadline(LONG_SECONDS)
-    checker = Checker(commands=Commands(timing=timing, metrics=metrics), jobs=jobs, devices=devices)
+    checker = Checker(
+        commands=Commands(timing=timing, metrics=metrics),
+        jobs=jobs,
+        devices=devices,
+        disk_calls=DiskCalls(patience_seconds=LONG_SECONDS),
+    )
     volume_id = VolumeId.parse(disk.volume_id)
     device, leave = devices.present(volume_id.uuid), threading.Event()
 

@@ -103,12 +103,32 @@ class Disk:
 
 @contextmanager
 def attached_disk(
-    folder: pathlib.Path, links: pathlib.Path, *, gib: int = 1, sector_bytes: int = 4096
+    folder: pathlib.Path,
+    links: pathlib.Path,
+    *,
+    gib: int = 1,
+    sector_bytes: int = 4096,
+    file: pathlib.Path | None = None,
 ) -> Iterator[Disk]:
-    """Attach a new blank disk for the length of the block."""
+    """Attach a new blank disk for the length of the block.
+
+    Args:
+        file: What it holds, if that is there already; it stays.
+    """
+    with contextlib.nullcontext(file) if file else _blank(folder, gib) as content:
+        yield from _attached(content, links, sector_bytes)
+
+
+@contextmanager
+def _blank(folder: pathlib.Path, gib: int) -> Iterator[pathlib.Path]:
     file = folder / f"{uuid.uuid4()}.img"
     file.touch()
     os.truncate(file, gib * GIB)
+    yield file
+    file.unlink()
+
+
+def _attached(file: pathlib.Path, links: pathlib.Path, sector_bytes: int) -> Iterator[Disk]:
     find = ("losetup", "--find", "--show", f"--sector-size={sector_bytes}", str(file))
     # Whoever finds a device that was just taken would claim it for a moment: others find it busy.
     path = pathlib.Path(run("flock", "/dev/loop-control", *find).strip())
@@ -122,7 +142,6 @@ def attached_disk(
         if run("losetup", "--associated", str(file)):  # a test may have pulled it out
             run("losetup", "--detach", str(path))
         disk.link.unlink(missing_ok=True)
-        file.unlink()
 
 
 # What is unmounted elsewhere goes from here too (slave), apart from the disk: its folder becomes a

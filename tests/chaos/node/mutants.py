@@ -35,11 +35,16 @@ def format_on_exit_2_alone() -> None:
     """Take a disk for blank when blkid ends with 2, as it does on one that can't be read (D1)."""
     original = Filesystems.probe
 
-    def probe(self: Filesystems, device: BlockDevice, wanted: Filesystem) -> Content:
+    def probe(
+        self: Filesystems,
+        device: BlockDevice,
+        wanted: Filesystem,
+        deadline: Deadline | None = None,
+    ) -> Content:
         answer = self._commands.run("blkid", "-p", str(device.path), allowed=range(256))
         if answer.exit_code == _NOTHING_FOUND:
             return Blank(zeroed=True)
-        return original(self, device, wanted)
+        return original(self, device, wanted, deadline)
 
     Filesystems.probe = probe  # type: ignore[method-assign]
     Formatter.check = lambda *_: None  # type: ignore[method-assign]

@@ -10,7 +10,33 @@ _RAW = f"{_HELD}::test_a_raw_device_that_is_open_through_another_node_is_held"
 _TRACES = "tests/node/test_foreign_traces.py"
 _NOISE = "tests/node/test_noise.py"
 
+_ASKED = "tests/host/test_disk_calls.py"
+
 BREAKS = (
+    Break(
+        name="earlier-answer-of-a-disk-will-do",
+        file="host/disk_calls.py",
+        before="carry_out, deadline, joins=False)",
+        after="carry_out, deadline)",
+        rules="D1, S26",
+        tests=(f"{_ASKED}::test_a_disk_that_hangs_when_it_is_opened_is_left_behind",),
+    ),
+    Break(
+        name="disk-is-opened-in-the-call",
+        file="host/disk_calls.py",
+        before='self._workers.run(f"disk {device.path}", carry_out, deadline, joins=False)',
+        after="carry_out()",
+        rules="S26",
+        tests=(f"{_ASKED}::test_a_call_waits_no_longer_than_it_may",),
+    ),
+    Break(
+        name="disk-is-left-open-by-a-late-answer",
+        file="host/disk_calls.py",
+        before="            if too_late:",
+        after="            if not too_late:",
+        rules="D4, S26",
+        tests=(f"{_ASKED}::test_a_disk_that_is_opened_too_late_is_closed_again",),
+    ),
     Break(
         name="proof-reads-the-page-cache",
         file="host/exclusive.py",

@@ -59,8 +59,8 @@ BREAKS = (
     Break(
         name="disk-in-use-is-waited-for",
         file="node/release.py",
-        before="while is_in_use(device) and not self._holders.of_device(numbers):",
-        after="while is_in_use(device):",
+        before=" and not self._holders.of_device(numbers):",
+        after=":",
         rules="D13, S4",
         tests=(f"{_FROZEN}::test_a_disk_at_which_somebody_works_is_not_waited_for",),
     ),
