@@ -422,6 +422,11 @@ def test_a_thread_that_dies_leaves_a_line_like_any_other(
     assert "ZeroDivisionError" in dead["trace"]
 
 
+# What is no request at all, and one whose first field is no text.
+NO_MESSAGE, NO_TEXT = b"\xff\xff this is no message", b"\x0a\x02\xff\xfe"
+WITH_TEXT = ("CreateVolume", "DeleteVolume")
+
+
 @pytest.mark.parametrize(
     ("method", "request_", "says"),
     [
