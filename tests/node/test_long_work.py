@@ -111,14 +111,14 @@ def test_what_was_written_while_mkfs_waited_for_its_turn_is_not_formatted(
     with ThreadPoolExecutor() as kubelet, work:
         calls = [kubelet.submit(outcome, first.stage)]
         work.wait_until_begun()
-        calls.append(kubelet.submit(outcome, second.stage))
+        calls.append(kubelet.submit(wait_until, partial(unless_aborted, second.stage), "its turn"))
         waits = "(stage: formatting)"
         wait_until(lambda: waits in outcome(second.unstage)[1], "the second call", seconds=30)
         second.disk.write(8192, b"data without a signature")
         work.open()
-        codes = [call.result()[0] for call in calls]
+        ended = [call.result() for call in calls]
 
-    assert codes == ["OK", "FAILED_PRECONDITION"]
+    assert [code for code, _ in ended] == ["OK", "FAILED_PRECONDITION"]
     assert work.runs() == 1
 
 
