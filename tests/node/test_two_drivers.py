@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pathlib
 import signal
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -21,6 +23,9 @@ from tests.support.grpc_errors import outcome, refused
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.root
+
+LOOKS = 20  # a read of a disk is over long before the last of them
+LOOK_SECONDS = 0.02
 
 MakeVolume = Callable[..., Volume]
 
@@ -50,9 +55,22 @@ def of(volume: Volume, driver: DriverProcess) -> Volume:
 
 
 def is_stuck(driver: DriverProcess) -> bool:
-    """Tell whether a thread of it waits for a file system, which no signal ends."""
-    tasks = pathlib.Path("/proc", str(driver.pid), "task").iterdir()
-    return any((task / "stat").read_text().rpartition(")")[2].split()[0] == "D" for task in tasks)
+    """Tell whether a thread of it waits for a frozen file system, and not just for a disk."""
+    stuck = _waiting(driver)
+    for _ in range(LOOKS):
+        time.sleep(LOOK_SECONDS)
+        stuck &= _waiting(driver)
+    return bool(stuck)
+
+
+def _waiting(driver: DriverProcess) -> set[str]:
+    """Return the threads that no signal ends."""
+    waiting = set()
+    for task in pathlib.Path("/proc", str(driver.pid), "task").iterdir():
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended
+            if (task / "stat").read_text().rpartition(")")[2].split()[0] == "D":
+                waiting.add(task.name)
+    return waiting
 
 
 def test_a_driver_that_slept_does_not_format_what_its_successor_has_formatted(
