@@ -194,6 +194,15 @@ class Timing:
         1.0, "an unmount and a detach take seconds; all attachments are listed each time (S22)"
     )
     pre_stop_max: float = seconds(5.0, "nor is a node that is empty kept longer than this (S22)")
+    attachments_wait: float = seconds(
+        3.0, "kubelet asks for the limit when it registers the driver, and waits (S9)"
+    )
+    attachments_look: float = seconds(
+        60.0, "kubelet reads the limit again this often, where it is told to (S9)"
+    )
+    attachments_settle: float = seconds(
+        10.0, "by then a Node lists a volume that was attached (S9)"
+    )
     kubernetes_complaint: float = seconds(
         60.0, "what it refuses is said this often: until somebody mends the rights (S11)"
     )

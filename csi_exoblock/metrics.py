@@ -141,7 +141,7 @@ class Metrics:
         )
         self.foreign_attachments = Gauge(
             "csi_exoblock_foreign_attachments",
-            "Those of them that are not in use below kubelet's folder.",
+            "Those of them that others attached; without Kubernetes, that nothing uses.",
             registry=None,
         )
         self.log_lines_dropped = Counter(

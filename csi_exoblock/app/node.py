@@ -36,6 +36,7 @@ from csi_exoblock.host.twins import Twins
 from csi_exoblock.host.workers import Room, Workers
 from csi_exoblock.host.writeback import WriteBack
 from csi_exoblock.metrics import Metrics, Tally
+from csi_exoblock.node.attach_limit import AttachLimit
 from csi_exoblock.node.findings import Findings
 from csi_exoblock.node.growth import Growth
 from csi_exoblock.node.health import Health
@@ -114,13 +115,18 @@ def build_node(
         workers=Workers(room, patience_seconds=timing.statfs_timeout, only_informs=False)
     )
     occupancy = Occupancy(devices=devices, mounts=mounts, kubelet_path=settings.kubelet_path)
-    attach_limit = max(1, settings.attach_limit - settings.reserved_attachments)
+    attach_limit = AttachLimit(
+        settings,
+        occupancy=occupancy,
+        handles=own.volumes if own.is_known else None,
+        timing=timing,
+    )
     findings = Findings(unhealthy=Tally(metrics.unhealthy_volumes), timing=timing)
     metrics.update_by(findings.show)
     metrics.watch_holds(holds.oldest_seconds)
-    metrics.show(metrics.attach_limit, lambda: attach_limit)
+    metrics.show(metrics.attach_limit, attach_limit.limit)
     metrics.show(metrics.attached_volumes, occupancy.attached)
-    metrics.show(metrics.foreign_attachments, occupancy.foreign)
+    metrics.show(metrics.foreign_attachments, attach_limit.foreign)
     metrics.show(metrics.device_link_repaired)
     write_back = WriteBack(
         workers=Workers(room, patience_seconds=timing.write_back, only_informs=False)
@@ -206,6 +212,8 @@ def build_node(
         topology_key=server.topology_key,
     )
     work = [background("identity", instance.ask, timing=timing, metrics=metrics)]
+    if own.is_known:
+        work.append(background("attach-limit", attach_limit.look, timing=timing, metrics=metrics))
     if settings.taint_removal and own.is_known:
         taint = StartupTaint(
             is_registered=own.is_registered, remove=own.remove_taint, timing=timing

@@ -57,6 +57,15 @@ class OwnNode:
             return False
         return found.limits.get(self._driver_name) is not None
 
+    def volumes(self) -> frozenset[str]:
+        """Return the ids of the driver's volumes that Kubernetes has, or wants, on the Node.
+
+        Raises: As `read`.
+        """
+        kubernetes, name = self._asked()
+        node = kubernetes.get_node(name, Deadline(self._timing.kubernetes_timeout))
+        return node.volumes_of(self._driver_name)
+
     def remove_taint(self) -> bool:
         """Take the start-up taint from the Node, and return whether it had it.
 

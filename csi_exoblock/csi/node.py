@@ -8,6 +8,7 @@ from csi_exoblock.csi import node_requests
 from csi_exoblock.csi.health import volume_health
 from csi_exoblock.csi.interceptor import deadline_of
 from csi_exoblock.host.instance import Identity
+from csi_exoblock.node.attach_limit import AttachLimit
 from csi_exoblock.node.growth import Growth
 from csi_exoblock.node.health import Health
 from csi_exoblock.node.publishing import Publishing
@@ -32,7 +33,7 @@ class Node(csi_pb2_grpc.NodeServicer):
     """Volumes on this host.
 
     Args:
-        attach_limit: How many volumes the orchestrator may attach here, at least 1 (S9).
+        attach_limit: How many volumes the orchestrator may attach here (S9).
         topology_key: The key under which the zone is named (S12).
     """
 
@@ -45,7 +46,7 @@ class Node(csi_pb2_grpc.NodeServicer):
         usage: Usage,
         health: Health,
         identity: Identity,
-        attach_limit: int,
+        attach_limit: AttachLimit,
         topology_key: str,
     ) -> None:
         self._staging = staging
@@ -131,10 +132,11 @@ class Node(csi_pb2_grpc.NodeServicer):
         self, request: csi_pb2.NodeGetInfoRequest, context: grpc.ServicerContext
     ) -> csi_pb2.NodeGetInfoResponse:
         """Tell which instance this is, where, and how many volumes it takes."""
-        node_id = self._identity.get(deadline_of(context))
+        deadline = deadline_of(context)
+        node_id = self._identity.get(deadline)
         return csi_pb2.NodeGetInfoResponse(
             node_id=str(node_id),
-            max_volumes_per_node=self._attach_limit,
+            max_volumes_per_node=self._attach_limit.get(deadline),
             accessible_topology=csi_pb2.Topology(segments={self._topology_key: node_id.zone}),
         )
 

@@ -29,6 +29,11 @@ _SERIAL_CHARACTERS = 20
 _VOLUME_LIKE = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]", re.ASCII)
 
 
+def serial_of(volume_uuid: UUID) -> str:
+    """Return the serial by which a disk says that it is a volume."""
+    return str(volume_uuid)[:_SERIAL_CHARACTERS]
+
+
 class DeviceNumber(NamedTuple):
     """What the kernel knows a block device by."""
 
@@ -181,17 +186,22 @@ class Devices:
                 "serial; it may be hung or about to leave; it is asked again"
             )
 
-    def volumes(self) -> tuple[BlockDevice, ...]:
-        """Return the disks that look like volumes: by serial, or by link where they tell none.
+    def volumes(self) -> tuple[tuple[str, BlockDevice], ...]:
+        """Return the disks that look like volumes, with their serials, or that of their link.
 
         Waits for no disk (S26).
         """
         serials = {name: self._serials.so_far(name) for name in self._serials.names()}
-        names = {name for name, serial in serials.items() if _VOLUME_LIKE.fullmatch(serial or "")}
-        for linked in self._links().values():
-            if serials.get(linked) is None and not self._is_partition(linked):
-                names.add(linked)
-        return tuple(filter(None, map(self._describe, sorted(names))))
+        found = {
+            name: serial for name, serial in serials.items() if _VOLUME_LIKE.fullmatch(serial or "")
+        }
+        found |= {
+            linked: serial
+            for serial, linked in self._links().items()
+            if serials.get(linked) is None and not self._is_partition(linked)
+        }
+        described = ((serial, self._describe(name)) for name, serial in sorted(found.items()))
+        return tuple((serial or "", disk) for serial, disk in described if disk is not None)
 
     def partition(self, disk: BlockDevice, number: int) -> BlockDevice:
         """Return a partition of a disk.

@@ -24,11 +24,20 @@ class Occupancy:
         """Return how many disks look like volumes, whoever attached them."""
         return len(self._devices.volumes())
 
-    def foreign(self) -> int:
+    def serials(self) -> tuple[frozenset[str], frozenset[str]]:
+        """Return the serials of these disks, and of those that kubelet's folder shows in use."""
+        used = {mount.device for mount in self._mounts.below(self._kubelet_path)}
+        disks = self._devices.volumes()
+        in_use = (
+            serial for serial, disk in disks if not used.isdisjoint(self._devices.numbers(disk))
+        )
+        return frozenset(serial for serial, _ in disks), frozenset(in_use)
+
+    def unused(self) -> int:
         """Return how many of them nothing below kubelet's folder uses.
 
         A volume of ours that isn't staged yet, or as a raw device not published, counts as well:
         only Kubernetes could tell whose it is.
         """
-        used = {mount.device for mount in self._mounts.below(self._kubelet_path)}
-        return sum(used.isdisjoint(self._devices.numbers(disk)) for disk in self._devices.volumes())
+        attached, in_use = self.serials()
+        return len(attached - in_use)

@@ -227,7 +227,7 @@ def test_a_disk_that_hangs_holds_up_nobody_but_who_asks_for_it(host: Host) -> No
                 host.devices.look(OTHER)
         found = host.devices.look(MINE)
         mine = host.devices.is_volume(DeviceNumber(254, 0), MINE)
-        seen = [disk.name for disk in host.devices.volumes()]
+        seen = [disk.name for _, disk in host.devices.volumes()]
         asked = [each for each in threading.enumerate() if each.name == "serial of vdc"]
 
     assert found is not None

@@ -63,8 +63,8 @@ BREAKS = (
     ),
     Break(
         name="reserved-attachments-are-offered",
-        file="app/node.py",
-        before="max(1, settings.attach_limit - settings.reserved_attachments)",
+        file="node/attach_limit.py",
+        before="settings.attach_limit - settings.reserved_attachments",
         after="settings.attach_limit",
         rules="S9",
         tests=(f"{_NODE_METRICS}::test_slots_are_counted_and_those_that_others_take",),

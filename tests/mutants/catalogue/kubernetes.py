@@ -8,6 +8,7 @@ _IDENTITY = "tests/apiserver/test_identity.py"
 _CLUSTER = "tests/apiserver/test_cluster_id.py"
 _TAINT = "tests/apiserver/test_startup_taint.py"
 _PRE_STOP = "tests/apiserver/test_pre_stop.py"
+_LIMIT = "tests/node/test_attach_limit.py"
 _ODD = f"{_IDENTITY}::test_an_answer_that_makes_no_sense_is_no_end"
 
 BREAKS = (
@@ -134,6 +135,54 @@ BREAKS = (
         after="if not (token := continuation_of({})):",
         rules="S22",
         tests=(f"{_PRE_STOP}::test_attachments_are_listed_page_by_page",),
+    ),
+    Break(
+        name="foreign-volumes-take-no-slot",
+        file="node/attach_limit.py",
+        before="return max(1, self._most - self._foreign)",
+        after="return max(1, self._most)",
+        rules="S9",
+        tests=(f"{_LIMIT}::test_foreign_volumes_are_subtracted_and_never_leave_nothing",),
+    ),
+    Break(
+        name="limit-can-be-nothing",
+        file="node/attach_limit.py",
+        before="return max(1, self._most - self._foreign)",
+        after="return max(0, self._most - self._foreign)",
+        rules="S9",
+        tests=(f"{_LIMIT}::test_foreign_volumes_are_subtracted_and_never_leave_nothing",),
+    ),
+    Break(
+        name="volume-that-leaves-is-foreign",
+        file="node/attach_limit.py",
+        before="(self._own & attached) | in_use",
+        after="attached & in_use",
+        rules="S9",
+        tests=(f"{_LIMIT}::test_a_volume_that_leaves_is_not_foreign",),
+    ),
+    Break(
+        name="volume-that-has-just-come-is-foreign",
+        file="node/attach_limit.py",
+        before="sum(age >= self._timing.attachments_settle for age in ages)",
+        after="len(ages)",
+        rules="S9",
+        tests=(f"{_LIMIT}::test_a_volume_that_has_just_come_is_foreign_only_if_it_stays_unlisted",),
+    ),
+    Break(
+        name="api-server-is-asked-though-all-is-known",
+        file="node/attach_limit.py",
+        before="        if not attached <= self._own:",
+        after="        if attached:",
+        rules="S9",
+        tests=(f"{_LIMIT}::test_what_is_staged_needs_no_question",),
+    ),
+    Break(
+        name="volumes-of-other-drivers-are-own",
+        file="kubernetes/objects.py",
+        before="if driver == driver_name)",
+        after="if driver)",
+        rules="S9",
+        tests=(f"{_LIMIT}::test_the_drivers_own_volumes_are_none_of_them",),
     ),
     Break(
         name="cluster-that-is-not-known-is-none",
