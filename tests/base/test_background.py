@@ -70,8 +70,7 @@ def test_pause_follows_an_exception() -> None:  # S27
 
 
 def test_stopped_work_does_not_run_again() -> None:
-    task = Task(*[0.0] * 1_000_000)
-    loop = background(task)
+    loop = Background(lambda: 0.0, name="tidying", restart_seconds=0.0, count_error=int)
     loop.start()
 
     loop.stop()

@@ -84,7 +84,7 @@ def test_a_line_that_cannot_be_written_is_none(pipe: Pipe) -> None:
 
 
 def test_a_reader_who_has_gone_ends_nothing(pipe: Pipe) -> None:
-    lines = LineWriter(pipe, patience_seconds=PATIENCE_SECONDS)
+    lines = LineWriter(pipe, patience_seconds=1.0)
     log = logger(lines)
 
     pipe.close()

@@ -429,6 +429,24 @@ def test_a_young_snapshot_is_not_swept(
     assert DELETE_SNAPSHOT not in cloud.operations_called()
 
 
+def test_a_driver_that_has_just_started_sweeps_nothing_yet(
+    start_controller: StartController, cloud: SimulatorProcess, volume: str, name: str
+) -> None:  # N6, S20: one that starts again and again would do nothing else
+    cloud.add_fault(fault="refuse", operation=DELETE_SNAPSHOT, status=409, count=1)
+    Controller(start_controller().channel).CreateVolume(clone(name, volume))
+    (left,) = snapshots_of(cloud, volume)
+    body = json.dumps({"block-storage-snapshots": [{**left, "created-at": "2020-01-01T00:00:00Z"}]})
+    cloud.add_fault(fault="garbage", operation=LIST_SNAPSHOTS, zone=left["zone"], body=body)
+    cloud.clear_calls()
+
+    usual = Controller(start_controller().channel)
+    wait_until_called(cloud, LIST_SNAPSHOTS, times=len(cloud.zones))
+    for number in range(3):  # which takes far longer than a sweep
+        usual.CreateVolume(create_volume(f"{name}-{number}"))
+
+    assert DELETE_SNAPSHOT not in cloud.operations_called()
+
+
 @pytest.mark.parametrize("status", [400, 403])
 def test_a_snapshot_stays_while_the_clone_may_be_on_its_way(
     controller: Controller, cloud: SimulatorProcess, volume: str, name: str, status: int

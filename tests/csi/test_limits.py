@@ -15,7 +15,7 @@ from tests.controller.requests import create_volume
 from tests.csi.conftest import LIMIT_SECONDS, Start
 from tests.support.driver_process import DriverProcess
 from tests.support.endpoint import Endpoint
-from tests.support.grpc_errors import outcome
+from tests.support.grpc_errors import outcome, refused
 from tests.support.pids import pids_limit
 from tests.support.simulator_process import SimulatorProcess
 from tests.support.waiting import wait_until
@@ -24,6 +24,9 @@ MANY = 30
 MANY_FILES = 1024
 PIPE_BYTES = 4096
 LINES = 100
+# What is asked stands in the log in detail: this is more than is kept while nobody reads.
+LONG_LINES = 4
+LONG_NAME = "x" * 1024**2
 
 # gRPC's serving thread raises once the file is there, whatever the reason in real life.
 KILLS_THE_SERVING_THREAD = """
@@ -77,6 +80,20 @@ def test_calls_that_need_further_threads_are_refused_and_succeed_later(
 
 
 @pytest.mark.root
+def test_a_limit_that_comes_before_the_first_call_leaves_threads_that_answer(
+    start: Start,
+) -> None:  # S26
+    driver = start("controller", ready=False)
+    wait_until(lambda: "the cloud answers" in driver.log.read_text())
+
+    with pids_limit(driver.pid) as limit:
+        limit.leave(0)
+        answer = probe(driver)
+
+    assert answer.ready.value
+
+
+@pytest.mark.root
 def test_sigterm_ends_a_process_that_can_begin_no_thread(start: Start) -> None:  # S22
     driver = start("controller")
     assert probe(driver).ready.value
@@ -96,15 +113,23 @@ def test_a_log_that_nobody_reads_stops_no_call(
     reader = os.open(pipe, os.O_RDWR)
     fcntl.fcntl(reader, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
     to_the_pipe = ("sh", "-c", f'exec "$@" >{pipe} 2>&1', "sh")
-    driver = start("controller", wrapper=to_the_pipe)
+    endpoint = Endpoint()
+    driver = start("controller", *endpoint.flags, "--log-level", "debug", wrapper=to_the_pipe)
     ask = csi_pb2_grpc.IdentityStub(driver.channel).GetPluginInfo
+    create = csi_pb2_grpc.ControllerStub(driver.channel).CreateVolume
 
     for _ in range(LINES):
         ask(csi_pb2.GetPluginInfoRequest(), timeout=LIMIT_SECONDS)
+    for _ in range(LONG_LINES):
+        with refused(grpc.StatusCode.INVALID_ARGUMENT, "name"):
+            create(create_volume(LONG_NAME), timeout=LIMIT_SECONDS)
+    dropped = endpoint.value("csi_exoblock_log_lines_dropped_total")
     answer, code = probe(driver), driver.stop()
 
     assert answer.ready.value
     assert code == 0
+    assert dropped is not None
+    assert dropped >= 1  # F7: there was no room for so much
     assert len(os.read(reader, PIPE_BYTES)) > PIPE_BYTES / 2  # it was full all the time
     os.close(reader)
 

@@ -30,12 +30,15 @@ OTHER = UUID("ffffffff-4e5f-4789-abcd-000000000002")
 SOON = 0.01
 # Far longer than a disk takes that answers, on a busy machine too.
 SERIAL_SECONDS = 1.0
+LONG_SECONDS = 30.0
 
 
 class Host:
     """A host's disks, as sysfs and udev show them."""
 
-    def __init__(self, folder: pathlib.Path) -> None:
+    def __init__(
+        self, folder: pathlib.Path, *, wait_seconds: float = SOON * Timing().device_wait
+    ) -> None:
         self._folder = folder
         self._links = folder / "by-id"
         self._blocks = folder / "sys" / "class" / "block"
@@ -46,7 +49,9 @@ class Host:
         self.metrics.show(self.metrics.device_link_repaired)
         self.devices = Devices(
             link_dir=self._links,
-            timing=replace(Timing().scaled(SOON), serial_timeout=SERIAL_SECONDS),
+            timing=replace(
+                Timing().scaled(SOON), serial_timeout=SERIAL_SECONDS, device_wait=wait_seconds
+            ),
             metrics=self.metrics,
             sysfs=folder / "sys",
             dev=folder / "dev",
@@ -203,6 +208,17 @@ def test_a_disk_that_is_missing_is_reported_with_those_that_are_there(host: Host
 
     with pytest.raises(HostError, match=f"serials present: {serial_of(OTHER)}"):
         host.found()
+
+
+def test_a_disk_that_comes_late_is_waited_for(tmp_path: pathlib.Path) -> None:  # S6
+    host = Host(tmp_path, wait_seconds=LONG_SECONDS)
+    coming = threading.Timer(0.3, lambda: host.add("vdb", serial=serial_of(MINE)))
+    coming.start()
+
+    found = host.devices.find(MINE, Deadline(LONG_SECONDS)).name
+
+    coming.join()
+    assert found == "vdb"
 
 
 def test_the_bus_is_scanned_before_giving_up(host: Host, tmp_path: pathlib.Path) -> None:  # S6

@@ -8,6 +8,7 @@ _CAPACITY = ("tests/base/test_capacity.py",)
 _CONCURRENCY = ("tests/base/test_concurrency.py", "tests/base/test_holds.py")
 _OPTIONS = ("tests/base/test_options.py",)
 _CREDENTIALS = ("tests/base/test_credentials.py",)
+_POOL = "tests/base/test_pool.py"
 
 BREAKS = (
     Break(
@@ -83,6 +84,74 @@ BREAKS = (
         tests=("tests/base/test_background.py",),
     ),
     Break(
+        name="first-run-does-not-wait",
+        file="background.py",
+        before="        pause: float | None = self._first_seconds",
+        after="        pause: float | None = 0.0",
+        rules="N6",
+        tests=("tests/base/test_background.py",),
+    ),
+    Break(
+        name="stopped-work-goes-on",
+        file="background.py",
+        before="        while pause is not None and not self._stopped.wait(pause):",
+        after="        while pause is not None and not threading.Event().wait(pause):",
+        rules="S22",
+        tests=("tests/base/test_background.py",),
+    ),
+    Break(
+        name="failed-work-is-tried-without-a-pause",
+        file="background.py",
+        before="            return self._restart_seconds",
+        after="            return 0.0",
+        rules="S27",
+        tests=("tests/base/test_background.py",),
+    ),
+    Break(
+        name="call-without-a-thread-ends-the-server",
+        file="pool.py",
+        before="            except HostError as error:",
+        after="            except KeyError as error:",
+        rules="S26",
+        tests=(
+            "tests/csi/test_limits.py::test_calls_wait_for_threads_that_the_host_does_not_have",
+        ),
+    ),
+    Break(
+        name="every-call-has-a-thread",
+        file="pool.py",
+        before="            while self._threads < min(self._unfinished, self._most):",
+        after="            while self._threads < self._unfinished:",
+        rules="S21, N14",
+        tests=("tests/csi/test_http.py::test_a_pool_whose_threads_are_all_stuck_is_not_alive",),
+    ),
+    Break(
+        name="no-thread-is-begun-beforehand",
+        file="pool.py",
+        before="_FIRST = 4",
+        after="_FIRST = 0",
+        rules="S26",
+        tests=(
+            "tests/csi/test_limits.py::test_a_limit_that_comes_before_the_first_call_leaves_threads_that_answer",
+        ),
+    ),
+    Break(
+        name="pool-is-idle-while-calls-run",
+        file="pool.py",
+        before="                if not self._unfinished:\n                    self._idle.set()",
+        after="                self._idle.set()",
+        rules="S22",
+        tests=(_POOL,),
+    ),
+    Break(
+        name="error-ends-its-thread",
+        file="pool.py",
+        before="    except BaseException as error:",
+        after="    except KeyError as error:",
+        rules="S26",
+        tests=(_POOL,),
+    ),
+    Break(
         name="written-pv-is-formatted",
         file="options.py",
         before="usual = FormatPolicy.IF_BLANK if dynamic else FormatPolicy.NEVER",
@@ -131,6 +200,38 @@ BREAKS = (
         tests=_CREDENTIALS,
     ),
     Break(
+        name="space-around-a-key-counts",
+        file="credentials.py",
+        before="    key, secret = key.strip(), secret.strip()\n",
+        after="",
+        rules="F1",
+        tests=_CREDENTIALS,
+    ),
+    Break(
+        name="key-may-end-its-header",
+        file="credentials.py",
+        before='    if " " in key or "," in key:',
+        after='    if " " in key:',
+        rules="F1",
+        tests=_CREDENTIALS,
+    ),
+    Break(
+        name="key-may-have-a-line-break",
+        file="credentials.py",
+        before="part.isascii() and part.isprintable()",
+        after="part.isascii()",
+        rules="F1",
+        tests=_CREDENTIALS,
+    ),
+    Break(
+        name="bad-file-of-a-key-is-quoted",
+        file="credentials.py",
+        before='{file} is no JSON object with api_key and api_secret"',
+        after='{file} is no key: {file.read_bytes()!r}"',
+        rules="F12",
+        tests=_CREDENTIALS,
+    ),
+    Break(
         name="id-with-a-line-break-is-one",
         file="model.py",
         before="match = _ID.fullmatch(text)",
@@ -145,13 +246,5 @@ BREAKS = (
         after="        return None",
         rules="S4",
         tests=("tests/base/test_model.py",),
-    ),
-    Break(
-        name="two-misses-are-the-end",
-        file="probes.py",
-        before="_MISSES = 3",
-        after="_MISSES = 2",
-        rules="N14",
-        tests=("tests/base/test_probes.py",),
     ),
 )

@@ -158,4 +158,43 @@ BREAKS = (
             "tests/csi/test_bad_input.py::test_an_attribute_that_is_wrong_is_named_on_the_node",
         ),
     ),
+    Break(
+        name="name-of-256-characters-is-given",
+        file="csi/templates.py",
+        before="        if len(name) > _NAME_LENGTH:",
+        after="        if len(name) > _NAME_LENGTH + 1:",
+        rules="N10",
+        tests=(
+            "tests/controller/test_names_and_labels.py"
+            "::test_a_template_fills_a_name_to_its_last_character",
+        ),
+    ),
+    Break(
+        name="name-of-255-characters-is-too-long",
+        file="csi/templates.py",
+        before="        if len(name) > _NAME_LENGTH:",
+        after="        if len(name) >= _NAME_LENGTH:",
+        rules="N10",
+        tests=(
+            "tests/controller/test_names_and_labels.py"
+            "::test_a_template_fills_a_name_to_its_last_character",
+        ),
+    ),
+    Break(
+        name="label-of-selinux-is-refused-in-quotes",
+        file="allowlists.py",
+        before="""_matches(r'"[\\w.:,-]+"|[\\w.:-]+')""",
+        after="""_matches(r"[\\w.:-]+")""",
+        rules="S24",
+        tests=("tests/base/test_options.py",),
+    ),
+    Break(
+        name="flags-are-split-at-commas",
+        file="options.py",
+        before='    others = (flag for flag in reversed(flags) if flag not in ("ro", "rw"))',
+        after='    split = ",".join(flags).split(",")\n'
+        '    others = (flag for flag in reversed(split) if flag not in ("ro", "rw"))',
+        rules="S24, S28",
+        tests=("tests/base/test_options.py",),
+    ),
 )

@@ -93,12 +93,21 @@ BREAKS = (
         tests=(_TRANSPORT + "::test_answer_that_is_too_large_is_not_read_to_its_end",),
     ),
     Break(
-        name="redirect-is-followed",
+        name="redirect-is-read-to-its-end",
         file="exoscale/session.py",
         before="    def get_redirect_target(self, resp: requests.Response) -> None:",
         after="    def _get_redirect_target(self, resp: requests.Response) -> None:",
         rules="F18",
+        tests=(_TRANSPORT + "::test_answer_that_is_too_large_is_not_read_to_its_end[a redirect]",),
+    ),
+    Break(
+        name="redirect-is-followed",
+        file="exoscale/transport.py",
+        before="            allow_redirects=False,",
+        after="            allow_redirects=True,",
+        rules="F18",
         tests=(_TRANSPORT + "::test_redirect_is_never_followed_and_cookies_are_not_kept",),
+        equivalent="the session names no place where a redirect leads, so nothing is followed",
     ),
     Break(
         name="each-byte-has-its-own-time",

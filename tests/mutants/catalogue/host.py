@@ -9,6 +9,9 @@ _HELD = "tests/node/test_ways_to_hold_a_disk.py"
 _RAW = f"{_HELD}::test_a_raw_device_that_is_open_through_another_node_is_held"
 _TRACES = "tests/node/test_foreign_traces.py"
 _NOISE = "tests/node/test_noise.py"
+_DEVICES = "tests/host/test_devices.py"
+_PROFILES = "tests/node/test_profiles.py"
+_WORKERS = ("tests/host/test_workers.py",)
 
 _ASKED = "tests/host/test_disk_calls.py"
 
@@ -204,5 +207,150 @@ BREAKS = (
             "tests/node/test_written_back.py"
             "::test_a_raw_volume_that_can_t_be_written_back_is_kept_once",
         ),
+    ),
+    Break(
+        name="unmount-is-lazy",
+        file="host/mounts.py",
+        before='self._commands.run("umount", str(',
+        after='self._commands.run("umount", "--lazy", str(',
+        rules="D6",
+        tests=("tests/node/test_life_on_a_node.py::test_unstage_names_who_has_the_mount_busy",),
+    ),
+    Break(
+        name="only-the-topmost-mount-goes",
+        file="host/mounts.py",
+        before="and len(layers) < len(before):\n                continue",
+        after="and len(layers) < len(before):\n                return",
+        rules="S14, D4",
+        tests=(
+            "tests/node/test_life_on_a_node.py::test_every_layer_goes_and_the_target_with_it",
+            "tests/node/test_life_on_a_node.py::test_unstage_takes_every_layer",
+        ),
+    ),
+    Break(
+        name="umount-is-believed",
+        file="host/mounts.py",
+        before=" and len(layers) < len(before):\n                continue",
+        after=":\n                layers = before[:-1]\n                continue",
+        rules="D4",
+        tests=("tests/node/test_failures_on_the_way.py::test_an_umount_that_lies_is_not_believed",),
+    ),
+    Break(
+        name="disk-that-comes-late-is-missing",
+        file="host/devices.py",
+        before="        while (device := self.look(volume_uuid)) is None and patience.remaining():",
+        after="        while (device := self.look(volume_uuid)) is None and not patience:",
+        rules="S6",
+        tests=(f"{_DEVICES}::test_a_disk_that_comes_late_is_waited_for",),
+    ),
+    Break(
+        name="bus-is-not-scanned",
+        file="host/devices.py",
+        before="            self._scan_pci()\n",
+        after="",
+        rules="S6",
+        tests=(f"{_DEVICES}::test_the_bus_is_scanned_before_giving_up",),
+    ),
+    Break(
+        name="serials-that-are-there-are-not-named",
+        file="host/devices.py",
+        before='f"serials present: {present[:300]}; the node keeps looking"',
+        after='"the node keeps looking"',
+        rules="S6, F11",
+        tests=(f"{_DEVICES}::test_a_disk_that_is_missing_is_reported_with_those_that_are_there",),
+    ),
+    Break(
+        name="link-of-udev-decides",
+        file="host/devices.py",
+        before="        if linked is not None and self._has_no_serial(linked):",
+        after="        if linked is not None:",
+        rules="D2",
+        tests=(_DEVICES,),
+    ),
+    Break(
+        name="first-of-two-disks-with-one-serial-is-taken",
+        file="host/devices.py",
+        before="        if len(names) > 1:",
+        after="        if len(names) > 9:",
+        rules="D2",
+        tests=(f"{_DEVICES}::test_two_disks_with_one_serial_are_both_refused",),
+    ),
+    Break(
+        name="silent-disk-is-somebody-elses",
+        file="host/devices.py",
+        before="        self._refuse_silent(volume_uuid, linked, serials)\n",
+        after="",
+        rules="D4, S26",
+        tests=(_DEVICES,),
+    ),
+    Break(
+        name="container-without-propagation-is-taken",
+        file="host/propagation.py",
+        before='    if mount is not None and mount.target != Path("/"):',
+        after='    if mount is not None and mount.target == Path("/nowhere"):',
+        rules="S15",
+        tests=(
+            "tests/host/test_mounts.py"
+            "::test_a_container_without_bidirectional_propagation_is_refused_at_start",
+        ),
+    ),
+    Break(
+        name="ext4-is-too-new-for-old-kernels",
+        file="host/profiles.py",
+        before="extra_isize,metadata_csum",
+        after="extra_isize,metadata_csum,metadata_csum_seed",
+        rules="S17",
+        tests=(f"{_PROFILES}::test_ext_has_these_features_and_no_others[ext4]",),
+    ),
+    Break(
+        name="xfs-is-too-new-for-old-kernels",
+        file="host/profiles.py",
+        before='_XFS_OLD = "bigtime=0,',
+        after='_XFS_OLD = "bigtime=1,',
+        rules="S17",
+        tests=(f"{_PROFILES}::test_xfs_has_this_geometry",),
+    ),
+    Break(
+        name="kernel-is-not-quoted",
+        file="host/mounts.py",
+        before="{ended.complaint} {kernel.last_about(device)}",
+        after="{ended.complaint}",
+        rules="S17, F11",
+        tests=(
+            f"{_PROFILES}"
+            "::test_a_file_system_that_the_kernel_refuses_is_explained_in_its_own_words",
+        ),
+    ),
+    Break(
+        name="sectors-of-512-bytes-are-made",
+        file="host/profiles.py",
+        before="_SECTOR_BYTES = 4096",
+        after="_SECTOR_BYTES = 512",
+        rules="S25, N9",
+        tests=(f"{_PROFILES}::test_xfs_has_this_geometry",),
+    ),
+    Break(
+        name="hung-calls-have-no-limit",
+        file="host/workers.py",
+        before="_MOST_CALLS = 16",
+        after="_MOST_CALLS = 64",
+        rules="S26, S16",
+        tests=_WORKERS,
+    ),
+    Break(
+        name="kubelets-questions-take-the-place-of-a-volume-that-leaves",
+        file="host/workers.py",
+        before="_KEPT_FREE = 4",
+        after="_KEPT_FREE = 0",
+        rules="S26",
+        tests=_WORKERS,
+    ),
+    Break(
+        name="one-hung-disk-takes-every-place-of-those-who-wait",
+        file="host/workers.py",
+        before="_MOST_WAITING_FOR_ONE = 8",
+        after="_MOST_WAITING_FOR_ONE = 16",
+        rules="S26",
+        tests=_WORKERS,
     ),
 )

@@ -5,6 +5,8 @@ from __future__ import annotations
 from tests.mutants.breaks import Break
 
 _LIFE = "tests/node/test_life_on_a_node.py"
+_DEADLINES = "tests/node/test_deadlines.py"
+_FAILURES = "tests/node/test_failures_on_the_way.py"
 _FROZEN = "tests/node/test_frozen.py"
 _FLAGS = "tests/node/test_mount_flags.py"
 _NOISE = "tests/node/test_noise.py"
@@ -184,5 +186,71 @@ BREAKS = (
         after="if layer.is_block and layer.device is None:",
         rules="D14",
         tests=(f"{_WRITTEN}::test_a_raw_volume_is_written_back_when_it_is_unpublished",),
+    ),
+    Break(
+        name="disk-in-use-is-refused-at-once",
+        file="node/release.py",
+        before="            if not patience.remaining():\n                deadline.check()\n"
+        "                users = users_now()",
+        after="            if device:\n                deadline.check()\n"
+        "                users = users_now()",
+        rules="D6",
+        tests=(f"{_FAILURES}::test_a_disk_that_is_let_go_late_is_waited_for",),
+    ),
+    Break(
+        name="unstage-goes-on-without-its-caller",
+        file="csi/node.py",
+        before="self._staging.unstage(wanted.volume_id, wanted.path, deadline_of(context))",
+        after="self._staging.unstage(wanted.volume_id, wanted.path, "
+        "deadline_of(context).__class__(86400.0))",
+        rules="S5, D6",
+        tests=(
+            f"{_DEADLINES}::test_an_unstage_of_a_disk_that_is_in_use_ends_in_time",
+            f"{_DEADLINES}::test_an_unstage_of_a_mount_that_is_in_use_ends_in_time",
+        ),
+    ),
+    Break(
+        name="unpublish-goes-on-without-its-caller",
+        file="csi/node.py",
+        before="self._publishing.unpublish(wanted.volume_id, wanted.path, deadline_of(context))",
+        after="self._publishing.unpublish(wanted.volume_id, wanted.path, "
+        "deadline_of(context).__class__(86400.0))",
+        rules="S5, D6",
+        tests=(f"{_DEADLINES}::test_an_unpublish_of_a_target_that_is_in_use_ends_in_time",),
+    ),
+    Break(
+        name="stage-goes-on-without-its-caller",
+        file="node/staging.py",
+        before="        device = self._devices.find(volume_id.uuid, deadline)",
+        after="        device = self._devices.find(volume_id.uuid, type(deadline)(86400.0))",
+        rules="S5, S6",
+        tests=(f"{_DEADLINES}::test_a_stage_whose_disk_does_not_come_ends_in_time",),
+    ),
+    Break(
+        name="repeated-publish-adds-a-mount",
+        file="node/publishing.py",
+        before="        if mount is not None and mount.flags == flags:\n            return",
+        after="        if mount is not None and mount.flags == flags:\n            mount = None",
+        rules="S14",
+        tests=(f"{_LIFE}::test_repeated_calls_add_no_mount",),
+    ),
+    Break(
+        name="repeated-publish-adds-a-mount-of-a-raw-device",
+        file="node/publishing.py",
+        before="        if mount is not None:\n            return\n"
+        "        self._refuse_second_writer(",
+        after="        self._refuse_second_writer(",
+        rules="S14",
+        tests=(f"{_LIFE}::test_repeated_calls_add_no_mount_of_a_raw_device",),
+    ),
+    Break(
+        name="repeated-stage-mounts-again",
+        file="node/staging.py",
+        before="        if broken is None:\n            return True",
+        after="        if broken is None:\n            return False",
+        rules="S14, S15",
+        tests=(
+            "tests/node/test_process.py::test_a_killed_driver_leaves_mounts_that_its_successor_knows",
+        ),
     ),
 )
