@@ -74,7 +74,7 @@ def exchange(
     except ValueError as error:  # a chunk whose length is no number; a header that can't be sent
         raise OSError(f"the request or its answer is no HTTP: {error!s:.200}") from error
     finally:
-        connection.close()
+        connection.end()
     if len(body) > most_bytes:
         raise OSError(f"the answer has more than {most_bytes} bytes")
     if response.length:  # `read` with a size doesn't say so itself
@@ -95,6 +95,8 @@ class _Connection(http.client.HTTPConnection):
         self._context = context
         self._deadline = deadline
         self._most_bytes = most_bytes
+        self._secured: ssl.SSLSocket | None = None
+        self.sock: _Limited | None  # `http.client` calls no other methods of a socket
 
     def connect(self) -> None:
         """Connect to the first address that answers, and speak TLS."""
@@ -107,13 +109,15 @@ class _Connection(http.client.HTTPConnection):
         except BaseException:
             plain.close()
             raise
-        limited = _Limited(secured, self._deadline, self._most_bytes)
-        try:
-            limited.shake_hands()
-        except BaseException:
-            limited.close()
-            raise
-        self.sock = limited  # `http.client` calls no other methods of a socket
+        self._secured = secured
+        self.sock = _Limited(secured, self._deadline, self._most_bytes)
+        self.sock.shake_hands()
+
+    def end(self) -> None:
+        """Close the socket; `http.client` calls `close` before the answer's body is read."""
+        self.close()
+        if self._secured is not None:
+            self._secured.close()
 
 
 class _Limited:
@@ -136,7 +140,7 @@ class _Limited:
         return io.BufferedReader(_Reader(self._sock, self._deadline, self._most_bytes))
 
     def close(self) -> None:
-        self._sock.close()
+        """Keep the socket: what reads from it still does."""
 
 
 class _Reader(io.RawIOBase):

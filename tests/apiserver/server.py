@@ -70,20 +70,26 @@ class Hang:
 
 @dataclass(frozen=True, slots=True)
 class Drip:
-    """An answer that comes byte by byte and never ends by itself.
+    """An answer that comes byte by byte and never, or much later, ends by itself.
 
     Attributes:
         head: What comes at once.
+        drop: What comes after each pause.
+        drops: How many.
     """
 
     head: bytes = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
     drop: bytes = b"1\r\n \r\n"
+    pause_seconds: float = 0.01
+    drops: int = 1_000_000
 
     def give(self, handler: _Handler) -> None:
         handler.close_connection = True
         with contextlib.suppress(OSError):
             handler.wfile.write(self.head)
-            while not handler.owner.stopping.wait(0.01):
+            for _ in range(self.drops):
+                if handler.owner.stopping.wait(self.pause_seconds):
+                    break
                 handler.wfile.write(self.drop)
 
 
@@ -274,6 +280,12 @@ class _Handler(BaseHTTPRequestHandler):
     @property
     def owner(self) -> ApiServer:
         return self.server.owner
+
+    def end_headers(self) -> None:
+        """End the headers, and say that the connection ends too if the client wanted it, as Go."""
+        if self.headers.get("Connection") == "close":
+            self.send_header("Connection", "close")
+        super().end_headers()
 
     def answer(self, code: int, found: Object) -> None:
         body = json.dumps(found).encode()
