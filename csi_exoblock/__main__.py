@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,11 +14,24 @@ from csi_exoblock import __version__, logs
 from csi_exoblock.errors import DriverError
 from csi_exoblock.escaping import printable
 from csi_exoblock.flags import options, settings
-from csi_exoblock.flags.durations import CLOUD_TIMING, NODE_TIMING, PRE_STOP_TIMING, SERVER_TIMING
+from csi_exoblock.flags.durations import (
+    CLOUD_TIMING,
+    NODE_TIMING,
+    ORPHANS_TIMING,
+    PRE_STOP_TIMING,
+    SERVER_TIMING,
+)
+from csi_exoblock.flags.inherited import of_container
+
+if TYPE_CHECKING:
+    from csi_exoblock.tools.reach import Reach
 
 # The sidecars run 170 workers together, and Probe must always find one that is free (S21).
 _CONTROLLER_WORKERS = 200
 _NODE_WORKERS = 32
+
+# Commands that look at the cloud and cluster of the driver in whose container they run.
+_TOOLS = ("orphans",)
 
 _FAILED = 1
 _WRONG_USAGE = 2
@@ -33,7 +46,9 @@ def main() -> None:
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
-        sys.exit(command.main(standalone_mode=False))
+        inherited = of_container()
+        defaults = dict.fromkeys(_TOOLS, inherited)
+        sys.exit(command.main(standalone_mode=False, default_map=defaults))
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)
         sys.exit(_WRONG_USAGE)
@@ -145,12 +160,57 @@ def pre_stop(**given: Any) -> None:
     )
 
 
+@command.command("iam-role")
+def iam_role() -> None:
+    """Print the least role of the API key, as JSON."""
+    from csi_exoblock.tools.iam_role import as_json
+
+    click.echo(as_json())
+
+
+@command.command()
+@options.tool("text", "json", "commands")
+@options.kubernetes()
+@options.api()
+@options.ownership()
+@options.timing(ORPHANS_TIMING)
+def orphans(**given: Any) -> int:
+    """List what Kubernetes doesn't know in the cloud, and the reverse."""
+    from csi_exoblock.tools import orphans as tool
+
+    found, now = tool.find(_reach(given))
+    match given["output"]:
+        case "json":
+            click.echo(tool.as_json(found))
+        case "commands":
+            click.echo(tool.as_commands(found))
+        case _:
+            click.echo(tool.as_text(found, now))
+    return _FAILED if found.found or found.unread else 0
+
+
 @command.command()
 def version() -> None:
     """Print version, git commit and CSI version."""
     from csi_exoblock.app import process
 
     click.echo(process.version())
+
+
+def _reach(given: settings.Given) -> Reach:
+    from csi_exoblock.tools.reach import Reach, Wanted
+
+    agent = f"csi-exoblock/{__version__}"
+    return Reach(
+        Wanted(
+            api=settings.api_settings(given, environment=os.environ, user_agent=agent),
+            ownership=settings.ownership_settings(given),
+            cluster=settings.kubernetes_settings(given, environment=os.environ),
+            kubeconfig=given["kubeconfig"],
+            context=given["context"],
+            timing=settings.timing_of(given),
+        )
+    )
 
 
 def _serve(given: settings.Given, *, controller: bool, node: bool) -> None:

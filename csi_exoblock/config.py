@@ -117,6 +117,15 @@ class Timing:
     survey_interval: float = seconds(
         300.0, "quotas and pending growth change slowly; two calls then tell of them (N3)"
     )
+    orphans_interval: float = seconds(
+        900.0, "what is left alone is left for days; a search lists everything (C4)"
+    )
+    orphans_timeout: float = seconds(
+        120.0, "a search lists every zone, and PersistentVolumes by the thousand (C4)"
+    )
+    orphan_age: float = seconds(
+        600.0, "a volume is made before its PersistentVolume, and deleted before it too (C4)"
+    )
     sweep_interval: float = seconds(3600.0, "temporary snapshots cost little in an hour (N6)")
     clone_snapshot_age: float = seconds(
         3600.0, "a clone takes minutes; what is older was left by a process that died (N6)"
@@ -205,6 +214,10 @@ class Timing:
     )
     kubernetes_complaint: float = seconds(
         60.0, "what it refuses is said this often: until somebody mends the rights (S11)"
+    )
+
+    kubectl_timeout: float = seconds(
+        60.0, "one kubectl, with a login that may ask somebody for a second factor (N11)"
     )
 
     # the process

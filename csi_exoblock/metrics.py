@@ -129,6 +129,18 @@ class Metrics:
             ("resource",),
             registry=registry,
         )
+        self.orphans = Gauge(
+            "csi_exoblock_orphans",
+            "Volumes and snapshots of this cluster that Kubernetes doesn't know.",
+            ("kind",),
+            registry=registry,
+        )
+        self.orphan_oldest = Gauge(
+            "csi_exoblock_orphan_oldest_seconds",
+            "Age of the oldest of them, 0 while there is none.",
+            ("kind",),
+            registry=registry,
+        )
         self.attach_limit = Gauge(
             "csi_exoblock_attach_limit",
             "Volumes that the orchestrator may have attached here.",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from csi_exoblock.app.cloud import build_cloud
+from csi_exoblock.app.known import known_to
 from csi_exoblock.app.part import Part, background
 from csi_exoblock.config import (
     ApiSettings,
@@ -22,6 +24,8 @@ from csi_exoblock.controller.ledger import Ledger
 from csi_exoblock.controller.listing import Listing
 from csi_exoblock.controller.lookup import Lookup
 from csi_exoblock.controller.making import VolumeMaker
+from csi_exoblock.controller.orphan_gauges import OrphanGauges
+from csi_exoblock.controller.orphans import OrphanSearch
 from csi_exoblock.controller.placement import Placement
 from csi_exoblock.controller.readiness import Readiness
 from csi_exoblock.controller.reading import VolumeReader
@@ -35,13 +39,7 @@ from csi_exoblock.csi.controller import Controller
 from csi_exoblock.csi.controller_requests import ControllerRequests
 from csi_exoblock.csi.parameters import Labelling
 from csi_exoblock.csi.responses import ControllerResponses
-from csi_exoblock.exoscale.client import Cloud
-from csi_exoblock.exoscale.keyring import Keyring
 from csi_exoblock.exoscale.operations import OperationWaiter
-from csi_exoblock.exoscale.pace import Paces
-from csi_exoblock.exoscale.proxy import Proxy
-from csi_exoblock.exoscale.session import open_session
-from csi_exoblock.exoscale.transport import Transport
 from csi_exoblock.kubernetes.client import Kubernetes
 from csi_exoblock.kubernetes.server import ApiServer
 from csi_exoblock.metrics import Metrics
@@ -60,15 +58,7 @@ def build_controller(
         kubernetes: The cluster in whose pod it runs, `None` outside of one.
     """
     timing = server.timing
-    transport = Transport(
-        session=open_session(user_agent=api.user_agent, ca_file=api.ca_file, proxy=api.proxy),
-        keyring=Keyring(api.credentials, api.credentials_file, timing=timing),
-        proxy=Proxy(api.proxy.url if api.proxy else None, api.no_proxy),
-        paces=Paces(timing=timing, most_per_second=api.max_qps),
-        timing=timing,
-        metrics=metrics,
-    )
-    cloud = Cloud(transport=transport, settings=api, timing=timing)
+    cloud = build_cloud(api, timing=timing, metrics=metrics)
     waiter = OperationWaiter(cloud=cloud, timing=timing, metrics=metrics)
     ledger = Ledger(waiter=waiter, timing=timing)
     cluster = _cluster(settings, kubernetes, timing)
@@ -145,6 +135,17 @@ def build_controller(
         work.append(background("cluster", cluster.ask, timing=timing, metrics=metrics))
     if server.http_address:  # else nobody would see it
         work.append(background("survey", survey.look, timing=timing, metrics=metrics))
+        if kubernetes is not None:
+            known = known_to(
+                Kubernetes(ApiServer(kubernetes, timing=timing)), driver_name=settings.driver_name
+            )
+            search = OrphanSearch(cloud=cloud, labels=labels, known=known)
+            gauges = OrphanGauges(search, metrics=metrics, timing=timing)
+            work.append(
+                background(
+                    "orphans", lambda: gauges.look(cloud.now()), timing=timing, metrics=metrics
+                )
+            )
     service = Controller(
         volumes=volumes,
         attachments=Attachments(

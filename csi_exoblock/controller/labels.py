@@ -17,6 +17,7 @@ from csi_exoblock.model import Snapshot, Volume
 _FOREIGN = re.compile(r"[^A-Za-z0-9./-]")
 _HASH_LENGTH = 12
 _CLONE = "clone-"
+_MADE_FOR = ("pvc", "namespace", "snapshot", "snapshot-namespace", "clone-of")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +111,15 @@ class Labels:
     def source_of(self, labels: Mapping[str, str]) -> str | None:
         """Return the UUID that the label `source` names, if it names one."""
         return labels.get(self._prefix + "source") or None
+
+    def made_for(self, labels: Mapping[str, str]) -> str:
+        """Return in words what a volume or snapshot was made for, empty where labels don't say."""
+        found = {key: labels.get(self._prefix + key, "") for key in _MADE_FOR}
+        if found["pvc"]:
+            return f"claim {found['namespace']}/{found['pvc']}"
+        if found["snapshot"]:
+            return f"snapshot {found['snapshot-namespace']}/{found['snapshot']}"
+        return f"clone of {found['clone-of']}" if found["clone-of"] else ""
 
     def was_made_blank(self, volume: Volume) -> bool:
         """Return whether this driver made the volume, and not as a copy of anything."""

@@ -47,6 +47,13 @@ PRE_STOP_TIMING: Mapping[str, TimingFlag] = {
         may_be_zero=True,
     )
 }
+ORPHANS_TIMING: Mapping[str, TimingFlag] = {
+    "orphan_age": TimingFlag(
+        flag="--min-age",
+        text="What is younger may be in the making, and is not shown.",
+        may_be_zero=True,
+    )
+}
 NODE_TIMING: Mapping[str, TimingFlag] = {
     "device_wait": TimingFlag(
         flag="--device-wait-timeout",

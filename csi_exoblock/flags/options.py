@@ -17,7 +17,7 @@ from csi_exoblock.flags import types
 from csi_exoblock.flags.durations import TimingFlag
 from csi_exoblock.flags.types import Read
 
-_Decorator = Callable[[Callable[..., None]], Callable[..., None]]
+_Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 _LEVELS = ("debug", "info", "warning", "error")
 _ZONE = Read("zone", types.zone)
@@ -67,6 +67,25 @@ def pre_stop() -> _Decorator:
     return _all(_driver_name())
 
 
+def tool(*outputs: str) -> _Decorator:
+    """Add the flags of a command that looks at cloud and cluster, and prints what it finds.
+
+    Args:
+        outputs: In which forms, the usual one first.
+    """
+    return _all(
+        _driver_name(),
+        _option("--output", click.Choice(outputs), outputs[0], "In which form to print it."),
+        _option(
+            "--kubeconfig",
+            _PATH,
+            None,
+            "For kubectl, which is asked outside of a pod; else its own choice.",
+        ),
+        _option("--context", Read("name", types.context), "", "Context of the kubeconfig."),
+    )
+
+
 def timing(flags: Mapping[str, TimingFlag]) -> _Decorator:
     """Add flags for fields of `Timing`, and for the scale of all of them."""
     usual = Timing()
@@ -109,9 +128,8 @@ def own_node() -> _Decorator:
     )
 
 
-def cloud() -> _Decorator:
-    """Add the flags of whoever calls the API."""
-    least, most = DEFAULT_SIZE_LIMITS.min_gib, DEFAULT_SIZE_LIMITS.max_gib
+def api() -> _Decorator:
+    """Add the flags that lead to the API."""
     return _all(
         _option(
             "--api-endpoint",
@@ -154,6 +172,12 @@ def cloud() -> _Decorator:
             None,
             "Requests a second that no zone gets more of; the pace is learnt.",
         ),
+    )
+
+
+def ownership() -> _Decorator:
+    """Add the flags that tell this cluster's volumes from those of others."""
+    return _all(
         _option(
             "--cluster-id",
             Read("id", types.cluster_id),
@@ -168,18 +192,27 @@ def cloud() -> _Decorator:
             "Ids of clusters whose volumes and snapshots count as this cluster's.",
         ),
         _option(
-            "--extra-labels",
-            Read("labels", types.labels),
-            "",
-            "key=value,... for every volume and snapshot.",
-        ),
-        _option(
             "--label-prefix",
             Read("prefix", types.label_prefix),
             "exoblock/",
             "What the driver's own labels begin with.",
         ),
         _option("--label-max-length", click.IntRange(32, 255), 255, "Longer values are hashed."),
+    )
+
+
+def cloud() -> _Decorator:
+    """Add the flags of whoever calls the API to make and change volumes."""
+    least, most = DEFAULT_SIZE_LIMITS.min_gib, DEFAULT_SIZE_LIMITS.max_gib
+    return _all(
+        api(),
+        ownership(),
+        _option(
+            "--extra-labels",
+            Read("labels", types.labels),
+            "",
+            "key=value,... for every volume and snapshot.",
+        ),
         _option("--min-volume-size-gib", _GIB, str(least), "Smallest volume."),
         _option("--max-volume-size-gib", _GIB, str(most), "Largest volume."),
         _option(
@@ -282,7 +315,7 @@ def _option(
 
 
 def _all(*options: _Decorator) -> _Decorator:
-    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         for option in reversed(options):
             command = option(command)
         return command

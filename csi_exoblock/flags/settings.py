@@ -28,7 +28,13 @@ from csi_exoblock.credentials import (
     read_credentials,
 )
 from csi_exoblock.flags import types
-from csi_exoblock.flags.durations import CLOUD_TIMING, NODE_TIMING, PRE_STOP_TIMING, SERVER_TIMING
+from csi_exoblock.flags.durations import (
+    CLOUD_TIMING,
+    NODE_TIMING,
+    ORPHANS_TIMING,
+    PRE_STOP_TIMING,
+    SERVER_TIMING,
+)
 from csi_exoblock.flags.options import key_of
 from csi_exoblock.model import NodeId
 
@@ -38,7 +44,7 @@ Given = Mapping[str, Any]
 
 def timing_of(given: Given) -> Timing:
     """Return how long everything takes."""
-    flags = {**SERVER_TIMING, **CLOUD_TIMING, **NODE_TIMING, **PRE_STOP_TIMING}
+    flags = {**SERVER_TIMING, **CLOUD_TIMING, **NODE_TIMING, **PRE_STOP_TIMING, **ORPHANS_TIMING}
     keys = {name: key_of(each.flag) for name, each in flags.items()}
     chosen = {name: given[key] for name, key in keys.items() if key in given}
     return Timing(**chosen).scaled(given["time_scale"])
@@ -142,6 +148,17 @@ def controller_settings(given: Given) -> ControllerSettings:
         deferred_expansion=given["deferred_expansion"],
         clone_by_snapshot=given["clone_by_snapshot"],
         capacity_from_quota=given["capacity_from_quota"],
+    )
+
+
+def ownership_settings(given: Given) -> ControllerSettings:
+    """Return what tells this cluster's volumes from others', for commands that only look."""
+    return ControllerSettings(
+        driver_name=given["driver_name"],
+        cluster_id=given["cluster_id"],
+        inherited_cluster_ids=given["inherited_cluster_ids"],
+        label_prefix=given["label_prefix"],
+        label_max_length=given["label_max_length"],
     )
 
 

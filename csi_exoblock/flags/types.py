@@ -178,6 +178,13 @@ def node_name(text: str) -> str | None:
     return text or None
 
 
+def context(text: str) -> str:
+    """Read the name of a context of kubectl's."""
+    if not text.isprintable() or text.startswith("-"):
+        raise ValueError(f"{text[:100]!r} is no name of a context")
+    return text
+
+
 def driver_name(text: str) -> str:
     """Read a name as CSI allows one: a domain of at most 63 characters."""
     if len(text) > 63 or not re.fullmatch(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?", text, re.ASCII):

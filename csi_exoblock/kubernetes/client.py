@@ -18,7 +18,7 @@ from csi_exoblock.kubernetes.objects import (
     items_of,
     uid_of,
 )
-from csi_exoblock.kubernetes.server import ApiServer
+from csi_exoblock.kubernetes.source import Source
 
 _NODES = "/api/v1/nodes"
 _CSI_NODES = "/apis/storage.k8s.io/v1/csinodes"
@@ -41,7 +41,7 @@ class Kubernetes:
     the server does not answer in time or not with sense.
     """
 
-    def __init__(self, server: ApiServer) -> None:
+    def __init__(self, server: Source) -> None:
         self._server = server
 
     def get_node(self, name: str, deadline: Deadline) -> Node:

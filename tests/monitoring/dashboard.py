@@ -217,6 +217,19 @@ ROWS: Mapping[str, Sequence[Panel]] = {
     ),
     "What costs money for nothing?": (
         Panel(
+            title="Orphans",
+            says="Volumes and snapshots of this cluster that Kubernetes doesn't know; "
+            "`csi-exoblock orphans` lists them.",
+            queries={"{{kind}}": "max by (kind) (csi_exoblock_orphans)"},
+        ),
+        Panel(
+            title="Age of the oldest orphan",
+            says="What is younger than some minutes is only being made or deleted.",
+            queries={"{{kind}}": "max by (kind) (csi_exoblock_orphan_oldest_seconds)"},
+            unit="s",
+            red_from=86400,
+        ),
+        Panel(
             title="Volumes on nodes that no pod uses",
             says="Attached and not in use below kubelet's folder; for a moment that is normal.",
             queries={"{{instance}}": "csi_exoblock_foreign_attachments"},

@@ -82,7 +82,7 @@ ONLY_IN: Mapping[str, tuple[str, ...]] = {
     "prometheus_client": ("app.*", "metrics", "probes"),
     "requests": ("exoscale.*",),
     "rich": ("tools.*",),
-    "subprocess": ("host.commands", "host.jobs", "simulator.disks", "tools.demo*"),
+    "subprocess": ("host.commands", "host.jobs", "simulator.disks", "tools.demo*", "tools.kubectl"),
     "sys.argv": ("__main__",),
     "time.sleep": (),
     "urllib3": ("exoscale.*",),

@@ -35,9 +35,14 @@ _SECTIONS: Mapping[str, str] = {
     "node": "The node plugin: it needs root, no API key and no API.",
     "pre-stop": "The hook of the node's container, `preStop: exec`. Beside these flags it takes "
     "`--driver-name`, `--node-name` and `--service-account-path`.",
+    "commands that look": "`orphans`. They take the controller's flags that lead to cloud and "
+    "Kubernetes as well. In the driver's container they know its flags already.",
     "simulator": "The cloud to develop and test against; needs `csi-exoblock[simulator]`.",
     "demo": "Simulator and driver together; needs `csi-exoblock[demo]`.",
 }
+
+TOOLS = ("orphans",)
+"""Commands that look at cloud and cluster."""
 
 # When a user changes a flag; by the flag's name.
 WHEN: Mapping[str, str] = {
@@ -76,6 +81,10 @@ WHEN: Mapping[str, str] = {
     "--create-timeout": "You changed the provisioner's `--timeout`; keep this below.",
     "--attach-timeout": "You changed the attacher's `--timeout`; keep this below.",
     "--detach-timeout": "You changed the attacher's `--timeout`; keep this below.",
+    "--output": "A program reads it: `json`.",
+    "--kubeconfig": "The cluster is in another kubeconfig than kubectl's own choice.",
+    "--context": "The cluster is another context's.",
+    "--min-age": "You want to see what was made just now too: `0s`.",
     "--service-account-path": "The pod's token is projected to another path.",
     "--node-name": "In a pod: `spec.nodeName`, by the downward API.",
     "--instance-id": "The node cannot find out by itself who it is.",
@@ -126,7 +135,19 @@ def options() -> Mapping[str, Sequence[click.Option]]:
     by_command["pre-stop"] = [
         each for each in by_command["pre-stop"] if each.opts[0] not in shared_flags | node_flags
     ]
-    return {"controller and node": shared, **by_command}
+    services = {each.opts[0] for each in by_command["controller"]} | shared_flags
+    looking = {
+        each.opts[0]: each
+        for name in TOOLS
+        for each in _options_of(command.get_command(context, name))
+        if each.opts[0] not in services
+    }
+    sections = {
+        "controller and node": shared,
+        **by_command,
+        "commands that look": [*looking.values()],
+    }
+    return {name: sections[name] for name in _SECTIONS}
 
 
 def _options_of(found: click.Command | None) -> list[click.Option]:

@@ -1,0 +1,28 @@
+"""What Kubernetes knows of volumes and snapshots, for the search of orphans (C4, C6)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from csi_exoblock.concurrency import Deadline
+from csi_exoblock.controller.orphans import Known
+from csi_exoblock.errors import NotFound
+from csi_exoblock.kubernetes.client import Kubernetes
+
+
+def known_to(kubernetes: Kubernetes, *, driver_name: str) -> Callable[[Deadline], Known]:
+    """Return what reads the handles of all PersistentVolumes and VolumeSnapshotContents."""
+
+    def read(deadline: Deadline) -> Known:
+        volumes = [each for each in kubernetes.list_persistent_volumes(deadline) if each.handle]
+        try:
+            contents = kubernetes.list_snapshot_contents(deadline)
+        except NotFound:  # the cluster doesn't have snapshots
+            contents = []
+        return Known(
+            volumes={each.handle: each.name for each in volumes if each.driver_name == driver_name},
+            others=frozenset(each.handle for each in volumes if each.driver_name != driver_name),
+            snapshots=frozenset(each.handle for each in contents if each.handle),
+        )
+
+    return read

@@ -1,0 +1,197 @@
+"""What the cloud holds for this cluster and Kubernetes doesn't know, and the reverse (C4, C6)."""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from csi_exoblock.concurrency import Deadline
+from csi_exoblock.controller.labels import Labels
+from csi_exoblock.errors import DriverError, NotFound
+from csi_exoblock.exoscale.client import Cloud
+from csi_exoblock.model import Snapshot, Volume, VolumeId, ZoneName
+from csi_exoblock.states import SnapshotState, VolumeState
+
+log = logging.getLogger(__name__)
+
+_GOING = (VolumeState.DELETING, VolumeState.DELETED)
+_DESTROYED = (SnapshotState.DESTROYING, SnapshotState.DESTROYED)
+
+
+class OrphanKind(StrEnum):
+    """In which way something is left alone."""
+
+    VOLUME = "volume"
+    """A volume without PersistentVolume."""
+    SNAPSHOT = "snapshot"
+    """A snapshot without VolumeSnapshotContent."""
+    TWIN = "twin"
+    """A volume without PersistentVolume that has the name of another one."""
+    TEMPORARY = "temporary"
+    """A snapshot that was taken for a clone, and goes by itself (N6)."""
+    MISSING = "missing"
+    """A PersistentVolume whose volume does not exist."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Orphan:
+    """One thing that is left alone.
+
+    Attributes:
+        id: `<zone>/<uuid>`, or whatever a PersistentVolume says instead.
+        name: In the cloud; of a missing volume its PersistentVolume's.
+        size_gib: `None` of a missing volume.
+        created_at: `None` where nobody tells.
+        made_for: The claim or snapshot that it was made for, as its labels say; maybe empty.
+    """
+
+    kind: OrphanKind
+    id: str
+    name: str
+    size_gib: int | None
+    created_at: datetime | None
+    made_for: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What Kubernetes knows.
+
+    Attributes:
+        volumes: Names of this driver's PersistentVolumes by their handles.
+        others: Handles of all other PersistentVolumes: a volume can be another driver's by now.
+        snapshots: Handles of all VolumeSnapshotContents.
+    """
+
+    volumes: Mapping[str, str]
+    others: frozenset[str]
+    snapshots: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Orphans:
+    """What a search found.
+
+    Attributes:
+        unread: Zones that could not be read, and why: nothing is known of what is in them.
+    """
+
+    found: tuple[Orphan, ...]
+    unread: Mapping[ZoneName, str]
+
+
+class OrphanSearch:
+    """Compares the cloud with Kubernetes; deletes nothing.
+
+    What is being made or deleted just now can look left alone for a moment.
+
+    Args:
+        known: Reads what Kubernetes knows.
+    """
+
+    def __init__(self, *, cloud: Cloud, labels: Labels, known: Callable[[Deadline], Known]) -> None:
+        self._cloud = cloud
+        self._labels = labels
+        self._known = known
+
+    def search(self, deadline: Deadline) -> Orphans:
+        """Return what is left alone, in all zones in scope that can be read.
+
+        Raises:
+            KubernetesError: Kubernetes can't be asked, or refuses it.
+            ApiUnavailable: Nobody tells which zones there are.
+        """
+        volumes: dict[ZoneName, Sequence[Volume]] = {}
+        snapshots: list[Snapshot] = []
+        unread: dict[ZoneName, str] = {}
+        for zone in self._cloud.zones(deadline):
+            client = self._cloud.zone(zone)
+            try:
+                listed = list(client.list_volumes(deadline))
+                snapshots.extend(client.list_snapshots(deadline))
+            except DriverError as error:
+                unread[zone] = str(error)
+            else:
+                volumes[zone] = listed
+        # After the cloud: what was made before the lists has its PersistentVolume by now, or will.
+        known = self._known(deadline)
+        return Orphans(
+            found=(
+                *self._volumes([each for zone in volumes.values() for each in zone], known),
+                *self._snapshots(snapshots, known),
+                *self._missing(volumes, known, deadline),
+            ),
+            unread=unread,
+        )
+
+    def _volumes(self, volumes: Sequence[Volume], known: Known) -> Iterator[Orphan]:
+        ours = [each for each in volumes if self._labels.are_ours(each.labels)]
+        ours = [each for each in ours if each.state not in _GOING]
+        by_name = defaultdict(list)
+        for volume in ours:
+            by_name[self._labels.names_of(volume)].append(volume)
+        for volume in ours:
+            if str(volume.id) in known.volumes or str(volume.id) in known.others:
+                continue
+            is_twin = len(by_name[self._labels.names_of(volume)]) > 1
+            yield Orphan(
+                kind=OrphanKind.TWIN if is_twin else OrphanKind.VOLUME,
+                id=str(volume.id),
+                name=volume.name,
+                size_gib=volume.size_gib,
+                created_at=volume.created_at,
+                made_for=self._labels.made_for(volume.labels),
+            )
+
+    def _snapshots(self, snapshots: Sequence[Snapshot], known: Known) -> Iterator[Orphan]:
+        for snapshot in snapshots:
+            if not self._labels.are_ours(snapshot.labels) or snapshot.state in _DESTROYED:
+                continue
+            if str(snapshot.id) in known.snapshots:
+                continue
+            clone = self._labels.clone_of(snapshot.labels)
+            yield Orphan(
+                kind=OrphanKind.TEMPORARY if clone else OrphanKind.SNAPSHOT,
+                id=str(snapshot.id),
+                name=snapshot.name,
+                size_gib=snapshot.volume_size_gib,
+                created_at=snapshot.created_at,
+                made_for=self._labels.made_for(snapshot.labels),
+            )
+
+    def _missing(
+        self, volumes: Mapping[ZoneName, Sequence[Volume]], known: Known, deadline: Deadline
+    ) -> Iterator[Orphan]:
+        seen = {str(each.id) for zone in volumes.values() for each in zone}
+        for handle, name in known.volumes.items():
+            if handle not in seen and self._is_gone(handle, volumes, deadline):
+                yield Orphan(
+                    kind=OrphanKind.MISSING,
+                    id=handle,
+                    name=name,
+                    size_gib=None,
+                    created_at=None,
+                    made_for="",
+                )
+
+    def _is_gone(
+        self, handle: str, volumes: Mapping[ZoneName, Sequence[Volume]], deadline: Deadline
+    ) -> bool:
+        """Ask for a volume that no list had: it may have been made since."""
+        try:
+            volume_id = VolumeId.parse(handle)
+        except NotFound:
+            return True
+        if volume_id.zone not in volumes:
+            return False  # out of scope, or not readable just now
+        try:
+            self._cloud.zone(volume_id.zone).get_volume(volume_id.uuid, deadline)
+        except NotFound:
+            return True
+        except DriverError as error:
+            log.info("volume of a PersistentVolume not read", extra={"error": str(error)})
+        return False

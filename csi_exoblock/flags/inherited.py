@@ -1,0 +1,26 @@
+"""The flags of the driver in whose container a command runs, as `kubectl exec` lets it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+_SERVICES = ("controller", "node", "all")
+
+
+def of_container(proc: Path = Path("/proc")) -> dict[str, str]:
+    """Return the flags of process 1 by their names, empty if it isn't a service of the driver.
+
+    The driver of a container gets them as `--flag=value`. They reach no other process there, and a
+    command that looks at the same cloud and cluster needs them.
+    """
+    try:
+        words = (proc / "1" / "cmdline").read_bytes().decode(errors="replace").split("\0")
+    except OSError:
+        return {}
+    names = [Path(each).name for each in words]
+    if "csi-exoblock" not in names and "csi_exoblock" not in names:
+        return {}
+    if not set(_SERVICES) & set(words):
+        return {}
+    flags = (each.removeprefix("--").partition("=") for each in words if each.startswith("--"))
+    return {name.replace("-", "_"): value for name, equals, value in flags if equals}

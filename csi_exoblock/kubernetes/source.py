@@ -1,0 +1,19 @@
+"""Where Kubernetes' objects come from: the API server of a pod's cluster, or `kubectl`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from csi_exoblock.concurrency import Deadline
+from csi_exoblock.kubernetes.objects import Json
+
+
+class Source(Protocol):
+    """Answers requests to the API server; see `ApiServer` for what each raises."""
+
+    def get(self, path: str, deadline: Deadline, *, query: Mapping[str, str] | None = None) -> Json:
+        """Return the object, or the page of a list, at a path."""
+
+    def patch(self, path: str, changes: object, deadline: Deadline) -> Json:
+        """Change the object at a path by a JSON patch, and return it."""

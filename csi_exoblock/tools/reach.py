@@ -1,0 +1,75 @@
+"""How a command reaches cloud and cluster: from a pod of the driver, or from a desk."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from csi_exoblock.app.cloud import unwatched_cloud
+from csi_exoblock.concurrency import Deadline
+from csi_exoblock.config import ApiSettings, ControllerSettings, KubernetesSettings, Timing
+from csi_exoblock.controller.labels import Labels
+from csi_exoblock.errors import KubernetesUnavailable
+from csi_exoblock.exoscale.client import Cloud
+from csi_exoblock.kubernetes.client import Kubernetes
+from csi_exoblock.kubernetes.server import ApiServer
+from csi_exoblock.kubernetes.source import Source
+from csi_exoblock.tools.kubectl import Kubectl
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What the flags of a command say.
+
+    Attributes:
+        cluster: The cluster in whose pod this runs, `None` outside of one.
+        kubeconfig: For kubectl, `None` for its own choice.
+        context: Of the kubeconfig; empty for the current one.
+    """
+
+    api: ApiSettings
+    ownership: ControllerSettings
+    cluster: KubernetesSettings | None
+    kubeconfig: Path | None
+    context: str
+    timing: Timing
+
+
+class Reach:
+    """Cloud and cluster, as far as they can be reached."""
+
+    def __init__(self, wanted: Wanted) -> None:
+        self.timing = wanted.timing
+        self.driver_name = wanted.ownership.driver_name
+        self.cloud: Cloud = unwatched_cloud(wanted.api, timing=wanted.timing)
+        self.source: Source | None = _source(wanted)
+        self._ownership = wanted.ownership
+
+    def kubernetes(self) -> Kubernetes:
+        """Return the cluster.
+
+        Raises:
+            KubernetesUnavailable: This is no pod, and there is no kubectl.
+        """
+        if self.source is None:
+            raise KubernetesUnavailable("this is no pod of Kubernetes, and there is no kubectl")
+        return Kubernetes(self.source)
+
+    def labels(self, deadline: Deadline) -> Labels:
+        """Return what tells this cluster's volumes from others, its id read if no flag says it.
+
+        Raises:
+            KubernetesError: The id can't be read.
+        """
+        cluster_id = self._ownership.cluster_id
+        if cluster_id is None:
+            cluster_id = self.kubernetes().get_cluster_uid(deadline)
+        return Labels(self._ownership, cluster=lambda: cluster_id or None)
+
+
+def _source(wanted: Wanted) -> Source | None:
+    if wanted.cluster is not None:
+        return ApiServer(wanted.cluster, timing=wanted.timing)
+    if Kubectl.is_installed():
+        return Kubectl(kubeconfig=wanted.kubeconfig, context=wanted.context, timing=wanted.timing)
+    return None

@@ -1,0 +1,166 @@
+"""Commands that an operator types, on a simulated cloud and a played cluster."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from csi_exoblock.app.cloud import unwatched_cloud
+from csi_exoblock.concurrency import Deadline
+from csi_exoblock.config import ApiSettings, Timing
+from csi_exoblock.credentials import Credentials
+from csi_exoblock.model import ZoneName
+from tests.apiserver.server import ApiServer
+from tests.support.simulator_process import SimulatorProcess
+
+DRIVER = "exoblock.csi.exoscale.com"
+UID = "0b7a4a4e-6f0e-4f0c-9c39-3fb0dd1d8a51"
+CLUSTER = "/api/v1/namespaces/kube-system"
+VOLUMES = "/api/v1/persistentvolumes"
+CONTENTS = "/apis/snapshot.storage.k8s.io/v1/volumesnapshotcontents"
+LIMIT_SECONDS = 60
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """How a command ended."""
+
+    code: int
+    output: str
+    errors: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.output)
+
+
+Run = Callable[..., Ended]
+
+
+@pytest.fixture(scope="module")
+def shared_cloud() -> Iterator[SimulatorProcess]:
+    with SimulatorProcess.start("--latency", "0s", "--local-instance", "none") as running:
+        yield running
+
+
+@pytest.fixture
+def cloud(shared_cloud: SimulatorProcess) -> SimulatorProcess:
+    """An empty cloud."""
+    shared_cloud.clear()
+    shared_cloud.clear_faults()
+    return shared_cloud
+
+
+@pytest.fixture
+def cluster(tmp_path: pathlib.Path) -> Iterator[ApiServer]:
+    """A cluster with an id and without volumes."""
+    (tmp_path / "cluster").mkdir()
+    with ApiServer(tmp_path / "cluster") as running:
+        running.objects[CLUSTER] = {"metadata": {"name": "kube-system", "uid": UID}}
+        running.lists[VOLUMES] = []
+        running.lists[CONTENTS] = []
+        yield running
+
+
+@pytest.fixture
+def run(cloud: SimulatorProcess, cluster: ApiServer) -> Run:
+    """Run a command in a pod of the cluster."""
+
+    def start(*arguments: str, **environment: str) -> Ended:
+        return run_tool(*arguments, environment={
+            "CSI_EXOBLOCK_API_ENDPOINT": cloud.api_endpoint,
+            **cloud.environment,
+            **cluster.environment,
+            **environment,
+        })  # fmt: skip
+
+    return start
+
+
+def run_tool(*arguments: str, environment: Mapping[str, str]) -> Ended:
+    """Run a command with nothing but this in its environment, and PATH."""
+    ended = subprocess.run(
+        (sys.executable, "-m", "csi_exoblock", *arguments),
+        env={"PATH": os.environ["PATH"], **environment},
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_SECONDS,
+        check=False,
+    )
+    return Ended(code=ended.returncode, output=ended.stdout, errors=ended.stderr)
+
+
+def make_volume(
+    cloud: SimulatorProcess, name: str, *, zone: str | None = None, **labels: str | None
+) -> dict[str, Any]:
+    """Make a detached volume as the driver labels it; `None` leaves a label out."""
+    zone = zone or cloud.zones[0]
+    before = {each["id"] for each in cloud.volumes()}
+    cloud.add_volumes(zone, 1, prefix=name)
+    (made,) = [each for each in cloud.volumes() if each["id"] not in before]
+    usual: dict[str, str | None] = {"driver": DRIVER, "cluster-id": UID, "name": name}
+    wanted = {**usual, **{key.replace("_", "-"): value for key, value in labels.items()}}
+    cloud.relabel_volume(
+        zone, made["id"], {f"exoblock/{key}": each for key, each in wanted.items() if each}
+    )
+    return {**made, "handle": f"{zone}/{made['id']}"}
+
+
+def label_snapshot(cloud: SimulatorProcess, zone: str, id: str, **labels: str) -> None:
+    """Write a snapshot's labels, as the driver would."""
+    environment = cloud.environment
+    api = ApiSettings(
+        endpoint=cloud.api_endpoint,
+        credentials=Credentials(
+            key=environment["EXOSCALE_API_KEY"], secret=environment["EXOSCALE_API_SECRET"]
+        ),
+        user_agent="tests",
+    )
+    client = unwatched_cloud(api, timing=Timing())
+    wanted = {"driver": DRIVER, "cluster-id": UID, **labels}
+    client.zone(ZoneName(zone)).update_snapshot(
+        UUID(id),
+        labels={f"exoblock/{key.replace('_', '-')}": value for key, value in wanted.items()},
+        deadline=Deadline(LIMIT_SECONDS),
+    )
+
+
+def persistent_volume(name: str, handle: str, driver: str = DRIVER) -> dict[str, Any]:
+    """Return a PersistentVolume as the API server has it."""
+    return {
+        "metadata": {"name": name},
+        "spec": {"csi": {"driver": driver, "volumeHandle": handle}},
+        "status": {"phase": "Bound"},
+    }
+
+
+@pytest.fixture
+def kubectl(tmp_path: pathlib.Path, cluster: ApiServer) -> pathlib.Path:
+    """A folder with a `kubectl` that asks the played API server, as a user who may do all."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    program = folder / "kubectl"
+    program.write_text(
+        f"#!{sys.executable}\n"
+        "import ssl, sys, urllib.error, urllib.request\n"
+        f"context = ssl.create_default_context(cafile={str(cluster.account / 'ca.crt')!r})\n"
+        "assert sys.argv[-3:-1] == ['get', '--raw'], sys.argv\n"
+        f"url = 'https://{cluster.host}:{cluster.port}' + sys.argv[-1]\n"
+        "asked = urllib.request.Request(url, headers={'Authorization': 'Bearer first'})\n"
+        "try:\n"
+        "    print(urllib.request.urlopen(asked, context=context).read().decode())\n"
+        "except urllib.error.HTTPError as error:\n"
+        "    word = {403: 'Forbidden', 404: 'NotFound'}.get(error.code, 'InternalError')\n"
+        "    sys.exit(f'Error from server ({word}): the server said no')\n"
+    )
+    program.chmod(0o755)
+    return folder

@@ -1,0 +1,213 @@
+"""`orphans` shows what Kubernetes doesn't know, and the reverse, and never deletes (C4, C6)."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+
+import pytest
+
+from tests.apiserver.server import ApiServer
+from tests.support.simulator_process import SimulatorProcess
+from tests.tools.conftest import (
+    CONTENTS,
+    VOLUMES,
+    Run,
+    label_snapshot,
+    make_volume,
+    persistent_volume,
+    run_tool,
+)
+
+NOW = "--min-age=0s"
+
+
+def found(run: Run, *flags: str) -> list[tuple[str, str]]:
+    """Return kind and id of what the command finds."""
+    return [
+        (each["kind"], each["id"])
+        for each in run("orphans", NOW, "--output=json", *flags).json["orphans"]
+    ]
+
+
+def test_a_cluster_in_order_has_none(
+    run: Run, cloud: SimulatorProcess, cluster: ApiServer
+) -> None:  # C4
+    cluster.lists[VOLUMES] = [persistent_volume("pv", make_volume(cloud, "used")["handle"])]
+
+    ended = run("orphans", NOW)
+
+    assert (ended.code, ended.output) == (0, "nothing is left alone\n")
+
+
+def test_volume_without_persistent_volume_is_shown_with_what_made_it(
+    run: Run, cloud: SimulatorProcess
+) -> None:  # C4
+    volume = make_volume(cloud, "left", pvc="data", namespace="shop")
+
+    ended = run("orphans", NOW)
+
+    assert ended.code == 1
+    assert volume["handle"] in ended.output
+    assert "claim shop/data" in ended.output
+
+
+def test_another_clusters_volume_is_never_shown(
+    run: Run, cloud: SimulatorProcess, cluster: ApiServer
+) -> None:  # C4
+    make_volume(cloud, "theirs", cluster_id="another")
+    cloud.add_volumes(cloud.zones[0], 1, prefix="nobodys")
+
+    assert found(run) == []
+
+
+def test_inherited_clusters_volumes_are_shown(run: Run, cloud: SimulatorProcess) -> None:  # C4, D12
+    volume = make_volume(cloud, "older", cluster_id="before")
+
+    assert found(run, "--inherited-cluster-ids=before") == [("volume", volume["handle"])]
+
+
+def test_volume_that_is_another_drivers_by_now_is_none(
+    run: Run, cloud: SimulatorProcess, cluster: ApiServer
+) -> None:  # C4, F8
+    volume = make_volume(cloud, "moved")
+    cluster.lists[VOLUMES] = [persistent_volume("pv", volume["handle"], driver="csi.exoscale.com")]
+
+    assert found(run) == []
+
+
+def test_twin_is_told_from_the_volume_that_is_used(
+    run: Run, cloud: SimulatorProcess, cluster: ApiServer
+) -> None:  # C3, C4
+    used, twin = make_volume(cloud, "same"), make_volume(cloud, "same")
+    cluster.lists[VOLUMES] = [persistent_volume("same", used["handle"])]
+
+    assert found(run) == [("twin", twin["handle"])]
+
+
+def test_snapshots_without_content_and_those_of_clones_are_shown(
+    run: Run, cloud: SimulatorProcess, cluster: ApiServer
+) -> None:  # C6
+    volume, zone = make_volume(cloud, "source"), cloud.zones[0]
+    cluster.lists[VOLUMES] = [persistent_volume("pv", volume["handle"])]
+    ids = [cloud.add_snapshot(zone, volume["id"], name) for name in ("kept", "left", "clone")]
+    label_snapshot(cloud, zone, ids[0])
+    label_snapshot(cloud, zone, ids[1])
+    label_snapshot(cloud, zone, ids[2], clone_of=volume["id"])
+    cluster.lists[CONTENTS] = [{"status": {"snapshotHandle": f"{zone}/{ids[0]}"}}]
+
+    assert sorted(found(run)) == [
+        ("snapshot", f"{zone}/{ids[1]}"),
+        ("temporary", f"{zone}/{ids[2]}"),
+    ]
+
+
+def test_persistent_volume_without_volume_is_shown(
+    run: Run, cloud: SimulatorProcess, cluster: ApiServer
+) -> None:  # C4
+    gone = f"{cloud.zones[0]}/00000000-0000-0000-0000-000000000001"
+    cluster.lists[VOLUMES] = [
+        persistent_volume("gone", gone),
+        persistent_volume("bare", "00000000-0000-0000-0000-000000000001"),
+        persistent_volume("elsewhere", "at-vie-1/00000000-0000-0000-0000-000000000001"),
+        persistent_volume("others", gone.replace("1", "2"), driver="other"),
+    ]
+
+    shown = {each["name"] for each in run("orphans", NOW, "--output=json").json["orphans"]}
+
+    assert shown == {"gone", "bare"}
+
+
+def test_what_may_be_in_the_making_is_not_shown(run: Run, cloud: SimulatorProcess) -> None:  # C4
+    make_volume(cloud, "young")
+
+    assert run("orphans").code == 0
+
+
+def test_commands_delete_what_is_left_alone_and_nothing_else(
+    run: Run, cloud: SimulatorProcess, cluster: ApiServer
+) -> None:  # C4
+    volume, zone = make_volume(cloud, "left"), cloud.zones[0]
+    cluster.lists[VOLUMES] = [
+        persistent_volume("gone", f"{zone}/00000000-0000-0000-0000-000000000001")
+    ]
+
+    lines = run("orphans", NOW, "--output=commands").output.splitlines()
+
+    assert [line.partition("  #")[0] for line in lines] == [
+        f"exo compute block-storage delete --zone {zone} {volume['id']}"
+    ]
+
+
+def test_nothing_is_changed(run: Run, cloud: SimulatorProcess, cluster: ApiServer) -> None:  # C4
+    make_volume(cloud, "left")
+    cloud.clear_calls()
+
+    run("orphans", NOW)
+
+    assert {each.partition("-")[0] for each in cloud.operations_called()} <= {"list", "get"}
+    assert {each.method for each in cluster.received} == {"GET"}
+
+
+def test_zone_that_can_not_be_read_is_named(run: Run, cloud: SimulatorProcess) -> None:  # C4
+    cloud.add_fault(
+        fault="refuse", status=400, operation="list-block-storage-volumes", zone=cloud.zones[1]
+    )
+
+    ended = run("orphans", NOW)
+
+    assert ended.code == 1
+    assert f"zone {cloud.zones[1]} was not read" in ended.output
+
+
+def test_missing_right_is_said_in_one_line(run: Run, cluster: ApiServer) -> None:
+    cluster.denied.add(("GET", VOLUMES))
+
+    ended = run("orphans", NOW)
+
+    assert ended.code == 1
+    assert ended.output == ""
+    assert "status 403" in ended.errors.splitlines()[-1]
+
+
+def test_a_cluster_without_snapshots_is_one_too(run: Run, cluster: ApiServer) -> None:  # F6
+    del cluster.lists[CONTENTS]
+
+    assert run("orphans", NOW).code == 0
+
+
+def test_from_a_desk_kubectl_is_asked(
+    cloud: SimulatorProcess, cluster: ApiServer, kubectl: pathlib.Path
+) -> None:  # N11
+    volume = make_volume(cloud, "left")
+    del cluster.lists[CONTENTS]
+
+    ended = run_tool(
+        "orphans", NOW, "--context=admin@shop",
+        environment={
+            **cloud.environment,
+            "EXOSCALE_API_ENDPOINT": cloud.api_endpoint,
+            "PATH": f"{kubectl}:{os.environ['PATH']}",
+        },
+    )  # fmt: skip
+
+    assert volume["handle"] in ended.output, ended.errors
+
+
+def test_without_any_way_to_kubernetes_it_says_so(
+    cloud: SimulatorProcess, tmp_path: pathlib.Path
+) -> None:
+    ended = run_tool(
+        "orphans",
+        environment={
+            **cloud.environment, "EXOSCALE_API_ENDPOINT": cloud.api_endpoint, "PATH": str(tmp_path)
+        },
+    )  # fmt: skip
+
+    assert (ended.code, ended.output) == (1, "")
+    assert "there is no kubectl" in ended.errors
+
+
+@pytest.mark.parametrize("flag", ["--output=yaml", "--min-age=never"])
+def test_wrong_usage_ends_with_2(run: Run, flag: str) -> None:
+    assert run("orphans", flag).code == 2
