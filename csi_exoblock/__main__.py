@@ -39,10 +39,10 @@ _INTERRUPTED = 130
 
 
 def main() -> None:
-    """Run the command that argv names; what is wrong with it is said in one line."""
-    # gRPC's core writes lines of its own to stderr, in no format of ours; what matters is logged.
+    """Run the command that argv names; report an error in one line."""
+    # gRPC's core writes to stderr in its own format; the driver logs what matters.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-    # Until a command has something to clean up, Ctrl-C ends the process without a word.
+    # Until a command has something to clean up, Ctrl-C ends the process silently.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
@@ -80,15 +80,15 @@ def _demo() -> click.Command:
 
 
 class _Unavailable(click.Command):
-    """A command whose packages aren't installed; its help says which."""
+    """A command whose packages aren't installed; its help names them."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """End the process, whatever is asked of the command."""
+        """Raise UsageError for any arguments."""
         raise click.UsageError(self.help or "")
 
 
 class _Commands(click.Group):
-    """The commands; those of other rooms are imported only when they are asked for."""
+    """The commands; simulator and demo are imported only when they are used."""
 
     lazily: Mapping[str, Callable[[], click.Command]] = {
         "simulator": _simulator,
@@ -116,7 +116,7 @@ def command() -> None:
 @options.cloud()
 @options.timing({**SERVER_TIMING, **CLOUD_TIMING})
 def controller(**given: Any) -> None:
-    """Serve volumes and snapshots; needs the API key, no host."""
+    """Serve volumes and snapshots; needs the API key, no access to a host."""
     _serve(given, controller=True, node=False)
 
 
@@ -149,7 +149,7 @@ def both(**given: Any) -> None:
 @options.own_node()
 @options.timing(PRE_STOP_TIMING)
 def pre_stop(**given: Any) -> None:
-    """Wait until the volumes of a node that is drained have left it."""
+    """Wait until the volumes of a drained node are detached."""
     from csi_exoblock.tools.pre_stop import wait_for_detach
 
     wait_for_detach(
@@ -191,7 +191,7 @@ def orphans(**given: Any) -> int:
 
 @command.command()
 def version() -> None:
-    """Print version, git commit and CSI version."""
+    """Print the version, the git commit and the CSI version."""
     from csi_exoblock.app import process
 
     click.echo(process.version())
@@ -217,7 +217,7 @@ def _serve(given: settings.Given, *, controller: bool, node: bool) -> None:
     from csi_exoblock.app import memory
 
     memory.keep_small()  # before gRPC is imported, which starts threads
-    from csi_exoblock.app import process  # gRPC and what hangs on it cost a third of a second
+    from csi_exoblock.app import process  # importing gRPC takes a third of a second
 
     server = settings.server_settings(given)
     agent = f"csi-exoblock/{__version__}"
@@ -237,8 +237,8 @@ def _serve(given: settings.Given, *, controller: bool, node: bool) -> None:
     )
     code = process.run(server, api=api, controller=control, node=host, cluster=cluster, lines=lines)
     lines.flush()
-    # A thread may hang in the kernel on a dead disk, or on a pipe that nobody reads, and Python
-    # would wait for it for ever.
+    # A thread might hang in the kernel on a dead disk, or on a pipe that nobody reads. Python's
+    # normal exit would wait for it for ever.
     os._exit(code)
 
 

@@ -1,8 +1,8 @@
-"""The options of mkfs and mount that do no harm, per file system (F13).
+"""The allowed options of mkfs and mount for each file system (F13).
 
-Left out on purpose: whatever names a path or another device, forces (`-f`, `-F`), moves (`offset`),
-labels (a host may mount by label at boot), stops the host (`errors=panic`), gives up safety
-(`nobarrier`, `nouuid` aside) or shows only part of a disk (`subvol`).
+Left out on purpose are options that name a path or another device, force (`-f`, `-F`), move
+(`offset`), label (a host can mount by label at boot), stop the host (`errors=panic`), give up
+safety (`nobarrier`, but not `nouuid`) or show only part of a disk (`subvol`).
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from csi_exoblock.errors import InvalidRequest
 from csi_exoblock.model import Filesystem
 
 Rule = Callable[[str], bool]
-"""Tells whether a value is allowed."""
+"""Returns whether a value is allowed."""
 
 
 def check_mkfs_arguments(filesystem: Filesystem, pairs: Iterable[tuple[str, str]]) -> None:
-    """Return if mkfs of this file system may be called with these options and values.
+    """Raise InvalidRequest unless mkfs of this file system may get these options and values.
 
     Raises:
-        InvalidRequest: One of them is unknown, has a bad value or is given twice.
+        InvalidRequest: An option is unknown, has a bad value or is given twice.
     """
     rules = _MKFS[filesystem]
     seen: set[str] = set()
@@ -44,7 +44,7 @@ def check_mkfs_arguments(filesystem: Filesystem, pairs: Iterable[tuple[str, str]
 
 
 def check_mount_flag(filesystem: Filesystem, flag: str, *, read_only: bool) -> None:
-    """Return if this file system may be mounted with this flag.
+    """Raise InvalidRequest unless this file system may be mounted with this flag.
 
     Raises:
         InvalidRequest: It isn't on the list, or on it for read-only mounts only.
@@ -63,7 +63,7 @@ def check_mount_flag(filesystem: Filesystem, flag: str, *, read_only: bool) -> N
 
 
 def check_mount_flags_together(flags: tuple[str, ...]) -> None:
-    """Return if the kernel takes these flags, in their order, for one mount.
+    """Raise InvalidRequest unless the kernel accepts these flags in this order for one mount.
 
     Raises:
         InvalidRequest: It refuses one of them beside another, which would strand the pod.
@@ -98,12 +98,12 @@ def _matches(pattern: str) -> Rule:
 
 
 def _features(*names: str) -> Rule:
-    """Allow a comma list of features, each perhaps switched off by a caret."""
+    """Allow features separated by commas; a caret before a feature switches it off."""
     return lambda text: all(each.removeprefix("^") in names for each in text.split(","))
 
 
 def _settings(rules: Mapping[str, Rule]) -> Rule:
-    """Allow a comma list of `key=value`."""
+    """Allow `key=value` pairs separated by commas."""
 
     def allows(text: str) -> bool:
         parts = [each.partition("=") for each in text.split(",")]
@@ -119,8 +119,7 @@ def _bare(*flags: str) -> dict[str, Rule]:
 _SWITCH = _one_of("0", "1")
 _NUMBER = is_integer(0, 2**31)
 
-# Only what works at every size of volume and with every block size is here: the rest would fail on
-# the node.
+# Only options that work with every volume size and block size: others would fail on the node.
 _EXT_MKFS: Mapping[str, Rule] = {
     "-E": _settings(
         {
@@ -132,7 +131,7 @@ _EXT_MKFS: Mapping[str, Rule] = {
             "root_owner": _matches(r"[0-9]{1,9}:[0-9]{1,9}"),
         }
     ),
-    # None of these needs another feature, and all of them survive growth.
+    # None of these features needs another one, and none of them prevents growing.
     "-O": _features(
         "casefold",
         "dir_index",
@@ -153,7 +152,7 @@ _EXT_MKFS: Mapping[str, Rule] = {
 _MKFS: Mapping[Filesystem, Mapping[str, Rule]] = {
     Filesystem.EXT4: _EXT_MKFS,
     Filesystem.EXT3: {**_EXT_MKFS, "-O": _features("dir_index", "large_file")},
-    # What an mkfs.xfs profile sets (-m, -i sparse) can't be said again: "option respecified".
+    # Options that an mkfs.xfs profile sets (-m, -i sparse) fail here: "option respecified".
     Filesystem.XFS: {"-i": _settings({"maxpct": is_integer(0, 100)})},
     Filesystem.BTRFS: {
         "-d": _one_of("single", "dup"),
@@ -176,7 +175,7 @@ _PARAMETERS: Mapping[Filesystem, Mapping[str, str]] = {
     Filesystem.BTRFS: {"-s": "blockSize"},
 }
 
-# A label of SELinux holds commas, and then kubelet puts it in quotes (S24).
+# An SELinux label can contain commas; then kubelet puts it in quotes (S24).
 _SELINUX = _matches(r'"[\w.:,-]+"|[\w.:-]+')
 
 _MOUNT_ANY: Mapping[str, Rule] = {
@@ -252,10 +251,10 @@ _MOUNT: Mapping[Filesystem, Mapping[str, Rule]] = {
     },
 }
 
-# Source: Linux, fs/ext4/super.c; before 5.6 also dioread_nolock, which is ignored since.
+# Source: Linux, fs/ext4/super.c. Before 5.6 dioread_nolock belonged here; since then it is ignored.
 _NOT_WITH_JOURNALED_DATA = frozenset({"delalloc", "dioread_nolock"})
 
-# Without replaying its journal a file system is only fit to be looked at.
+# Without a replay of its journal a file system must only be read.
 _NO_RECOVERY: Mapping[Filesystem, frozenset[str]] = {
     Filesystem.EXT3: frozenset({"norecovery", "noload"}),
     Filesystem.EXT4: frozenset({"norecovery", "noload"}),

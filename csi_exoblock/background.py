@@ -1,4 +1,4 @@
-"""Work that goes on in the background for as long as the process lives (S27)."""
+"""Background work that repeats for as long as the process lives (S27)."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ log = logging.getLogger(__name__)
 
 
 class Background:
-    """Run a task again and again in a thread of its own, until it is done or stopped.
+    """Run a task again and again in its own thread, until the task is done or stopped.
 
     An exception ends neither the thread nor the task: it is logged and counted, and the task runs
-    again after a pause. So nothing that happens once, such as a full disk or a limit on processes,
-    ends the work for good. A task catches what it expects, to choose its own message and pause.
+    again after a pause. So a passing fault, such as a full disk or a limit on processes, does not
+    end the work for good. A task catches the errors that it expects, to choose message and pause.
 
         sweeper = Background(sweep, name="sweeper", restart_seconds=5.0, count_error=errors.inc)
         sweeper.start()  # sweep() returns 3600.0: it runs again in an hour
@@ -25,7 +25,7 @@ class Background:
         sweeper.stop()   # sweep() does not run again; a run under way ends by itself
 
     Args:
-        task: Does one piece of the work; returns the seconds until the next one, None when
+        task: Does one piece of the work; returns the seconds until the next piece, `None` when
             all is done.
         name: The task's name in the log and the thread's name.
         restart_seconds: The pause after an exception.

@@ -1,4 +1,4 @@
-"""Sizes: bytes as CSI asks for them, whole GiB as the cloud sells them."""
+"""Sizes: CSI requests bytes, the cloud sells whole GiB."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from csi_exoblock.errors import SizeOutOfRange
 from csi_exoblock.model import BYTES_PER_GIB
 
 CSI_MAX_GIB = 2**33 - 1
-"""The largest size in GiB whose bytes a message of CSI can say: its numbers have 64 bits."""
+"""The largest size in GiB whose bytes fit into the signed 64 bits of a CSI message."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CapacityRange:
-    """How large a volume must and may be, in bytes; 0 means that nothing is asked.
+    """The smallest and the largest size that a request allows, in bytes; 0 means no bound.
 
     Source: CSI 1.13, CapacityRange.
     """
@@ -22,7 +22,7 @@ class CapacityRange:
     limit_bytes: int = 0
 
     def allows(self, size_gib: int) -> bool:
-        """Tell whether a volume of this size satisfies the range."""
+        """Return whether a volume of this size satisfies the range."""
         size_bytes = size_gib * BYTES_PER_GIB
         return size_bytes >= self.required_bytes and (
             not self.limit_bytes or size_bytes <= self.limit_bytes
@@ -40,11 +40,11 @@ class SizeLimits:
 def choose_size_gib(wanted: CapacityRange, limits: SizeLimits, *, source_gib: int = 0) -> int:
     """Return the smallest size in whole GiB that satisfies range, source and limits (C5).
 
-    Rounding and the minimum come first: the source was rounded up as well when it was made, so a
-    clone may ask for what the claim of its source asked for.
+    Rounding and the minimum come first: the source was rounded up too when it was created, so a
+    clone can request the same size as the claim of its source did.
 
     Args:
-        source_gib: Size of the volume that the content comes from, 0 for an empty volume.
+        source_gib: Size in GiB of the volume that the content comes from, 0 for an empty volume.
 
     Raises:
         SizeOutOfRange: No such size exists; the message says which bound is in the way.

@@ -1,4 +1,4 @@
-"""How calls wait: a deadline ends every wait, and one answer serves all who asked in time."""
+"""How calls wait: a deadline ends every wait, and one read answers many concurrent calls."""
 
 from __future__ import annotations
 
@@ -16,19 +16,31 @@ from csi_exoblock.errors import DeadlineExceeded, HostError, OperationPending
 
 T = TypeVar("T")
 
-# gRPC reports about 9e18 s where the caller set no deadline, which no lock or event can wait for.
+# gRPC reports about 9e18 s if the caller set no deadline; no lock or event can wait that long.
 _LONGEST_SECONDS = 24 * 3600.0
 
 
 class Deadline:
-    """The moment by which a call must answer, and the one place that can end its waits early."""
+    """The moment by which a call must answer; cancelling it ends all waits of the call.
+
+        deadline = Deadline(120.0)
+        deadline.wait(5.0)             # returns after 5 seconds
+        short = deadline.within(2.0)   # 2 seconds from now, or less if `deadline` comes first
+        short.result(future)           # raises DeadlineExceeded after 2 seconds
+        deadline.remaining()           # 113.0
+        deadline.cancel()              # from another thread: the caller hung up
+        deadline.wait(5.0)             # raises DeadlineExceeded at once, as `short` does
+
+    Args:
+        seconds: Seconds from now; more than a day counts as a day.
+    """
 
     def __init__(self, seconds: float) -> None:
         self._end = time.monotonic() + min(max(seconds, 0.0), _LONGEST_SECONDS)
         self._cancellation = _Cancellation()
 
     def within(self, seconds: float) -> Self:
-        """Return a deadline at most so many seconds away, not after this one, cancelled with it."""
+        """Return a deadline in `seconds`, or at this one if that is sooner; `cancel` ends both."""
         sooner = type(self)(min(seconds, self.remaining()))
         sooner._cancellation = self._cancellation
         return sooner
@@ -50,11 +62,11 @@ class Deadline:
         raise DeadlineExceeded("the time for the call ended; a retry continues the work")
 
     def cancel(self) -> None:
-        """End every wait of this call at once, those to come included."""
+        """End every present and future wait of this call at once."""
         self._cancellation.request()
 
     def wait(self, seconds: float) -> None:
-        """Let so many seconds pass.
+        """Wait for some seconds.
 
         Raises:
             DeadlineExceeded: The time was over first, or the call was cancelled.
@@ -63,7 +75,7 @@ class Deadline:
         self.check()
 
     def result(self, future: Future[T]) -> T:
-        """Wait for somebody else's work and return its result, or raise what it raised.
+        """Wait for another thread's work; return its result or raise its exception.
 
         Raises:
             DeadlineExceeded: The time was over first, or the call was cancelled; the work goes on.
@@ -75,13 +87,13 @@ class Deadline:
         return future.result()
 
     def pause(self, waker: threading.Event, seconds: float) -> None:
-        """Let at most so many seconds pass, fewer if the event comes or the call ends."""
+        """Wait for some seconds, or until the event is set or the call ends."""
         with self._cancellation.waking(waker):
             waker.wait(min(seconds, self.remaining()))
 
 
 class _Cancellation:
-    """Whether a call was cancelled, and whom to wake when it is."""
+    """Whether a call was cancelled, and the events of its waiting threads."""
 
     def __init__(self) -> None:
         self.requested = False
@@ -108,7 +120,7 @@ class _Cancellation:
 
 
 def begin_thread(run: Callable[[], object], *, name: str) -> None:
-    """Run something in a thread of its own, which ends with the process at the latest.
+    """Run a function in a new thread, which ends with the process at the latest.
 
     Raises:
         HostError: The host has no thread left for the process, so nothing was begun.
@@ -122,20 +134,20 @@ def begin_thread(run: Callable[[], object], *, name: str) -> None:
 
 
 def carry_out(work: Callable[[], T], result: Future[T]) -> Callable[[], None]:
-    """Do the work; those who wait learn of its end by calling what this returns."""
+    """Do the work; return a function that hands its result or exception to the waiters."""
     try:
         value = work()
-    except Exception as error:  # the top of a thread: those who wait get to see it
+    except Exception as error:  # the top of a thread: the waiters raise it
         failure = error
         return lambda: result.set_exception(failure)
     return lambda: result.set_result(value)
 
 
 def pauses(first_seconds: float, longest_seconds: float, *, growth: float) -> Iterator[float]:
-    """Yield, without end, how long to pause before each further attempt.
+    """Yield without end the seconds to pause before each further attempt.
 
-    Each pause is the one before times `growth`, and each is spread by a tenth either way, so that
-    those who failed together don't come back together.
+    Each pause is `growth` times the one before. It varies at random by a tenth, so that calls that
+    failed together are not repeated together.
     """
     seconds = first_seconds
     while True:
@@ -144,13 +156,24 @@ def pauses(first_seconds: float, longest_seconds: float, *, growth: float) -> It
 
 
 class SharedCall(Generic[T]):
-    """A read that many may want at once: one run answers all who asked before it began.
+    """A read that concurrent callers share: one run answers all callers that came before it began.
 
-    A run that is under way when the question comes may have looked too early for the asker, so it
-    is never joined: the asker waits for the next one, with everybody else who came meanwhile.
+    A caller never joins a run that is under way, because that run might have read before the change
+    that the caller wants to see. It waits for the next run, with all others that come meanwhile.
+
+        volumes = SharedCall(list_volumes, name="volumes")
+        volumes.get(deadline)  # thread 1: run A begins
+        volumes.get(deadline)  # thread 2, while A runs: waits for run B
+        volumes.get(deadline)  # thread 3, while A runs: waits for run B too
+        ...                    # A ends: thread 1 returns, and B begins at once
+        ...                    # thread 2's deadline comes: it raises, and B goes on
+        ...                    # B ends: thread 3 returns what B read
 
     Args:
-        seconds_between: How far apart runs begin at least, for more to share each of them.
+        call: Does the read; runs in a thread of its own.
+        name: Name of that thread.
+        seconds_between: Returns the least seconds from the begin of a run to that of the next one;
+            more callers then share each run.
     """
 
     def __init__(
@@ -169,11 +192,11 @@ class SharedCall(Generic[T]):
         self._running = False
 
     def get(self, deadline: Deadline) -> T:
-        """Return the result of a run that began after this call, or raise what it raised.
+        """Return the result of a run that began after this call, or raise its exception.
 
         Raises:
-            DeadlineExceeded: The deadline came first; the run goes on for the others.
-            HostError: There is no thread for a run; whoever asks next tries again.
+            DeadlineExceeded: The deadline came first; the run goes on for the other callers.
+            HostError: There is no thread for a run; the next call tries again to begin one.
         """
         with self._lock:
             if self._next is None:
@@ -191,7 +214,7 @@ class SharedCall(Generic[T]):
                 break
             try:
                 answer.set_result(self._call())
-            except Exception as error:  # the top of a thread: whoever asked gets to see it
+            except Exception as error:  # the top of a thread: the callers raise it
                 answer.set_exception(error)
 
     def _keep_apart(self) -> None:
@@ -207,9 +230,14 @@ class SharedCall(Generic[T]):
 
 
 class Holds:
-    """Who works on what: one call at a time for each volume or name, and nobody waits in a queue.
+    """Locks by volume or name: one call holds each, and a second call fails at once.
 
-    A hold ends with the block that took it, however that ends (S5).
+    A hold ends with its block, also by an exception (S5).
+
+        with holds.hold("volume ch-gva-2/6f…"):  # call 1
+            ...
+        with holds.hold("volume ch-gva-2/6f…"):  # call 2, meanwhile: raises OperationPending,
+            ...                                  # "NodeStageVolume has held it for 3 s (…)"
     """
 
     def __init__(self) -> None:
@@ -218,13 +246,14 @@ class Holds:
 
     @contextmanager
     def hold(self, thing: str) -> Iterator[None]:
-        """Hold a thing for the length of the block.
+        """Hold a volume or name for the length of the block.
 
         Args:
-            thing: Its kind and id as messages name it, such as `volume ch-gva-2/6f…`.
+            thing: Its kind and id as messages show them, such as `volume ch-gva-2/6f…`.
 
         Raises:
-            OperationPending: Somebody holds it; the message says who, since when and at what step.
+            OperationPending: Another call holds it; the message names that call, how long it has
+                held it, and its step.
         """
         mine = _Hold()
         with self._lock:
@@ -238,13 +267,13 @@ class Holds:
                 del self._holders[thing]
 
     def oldest_seconds(self) -> float:
-        """Return the age of the oldest hold, 0.0 while nothing is held."""
+        """Return the age of the oldest hold in seconds, 0.0 while nothing is held."""
         with self._lock:
             return max((each.seconds() for each in self._holders.values()), default=0.0)
 
 
 class _Hold:
-    """The call that holds something, and since when."""
+    """The call that holds a volume or name, and when it began to."""
 
     def __init__(self) -> None:
         self._call = logs.current() or logs.Call("the driver itself", {})

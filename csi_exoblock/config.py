@@ -1,4 +1,4 @@
-"""Settings, validated before anything starts, and every duration that the driver knows."""
+"""Settings, checked before anything starts, and every duration of the driver."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ DEFAULT_SIZE_LIMITS = SizeLimits(min_gib=1, max_gib=10240)
 
 
 def seconds(default: float, reason: str) -> float:
-    """Declare a duration: its default in seconds, and why it is so long."""
+    """Declare a duration: its default in seconds, and the reason for its length."""
     return field(default=default, metadata={"reason": reason})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
-    """Every wait, poll, timeout and age of the driver, in seconds; durations live nowhere else."""
+    """Every wait, poll interval, timeout and age of the driver, in seconds."""
 
     # the cloud
     api_timeout: float = seconds(
@@ -32,90 +32,92 @@ class Timing:
     api_retry_initial: float = seconds(0.2, "first pause before a failed GET is repeated")
     api_retry_max: float = seconds(3.0, "a GET's pauses double up to this")
     credentials_wait: float = seconds(
-        1.0, "a key may be revoked so long before its file shows the next one (F1)"
+        1.0, "a key can be revoked this long before its file shows the next one (F1)"
     )
-    credentials_poll: float = seconds(0.05, "reading a small file costs a fraction of that")
+    credentials_poll: float = seconds(0.05, "reading a small file takes a fraction of that")
     pace_recovery: float = seconds(
-        20.0, "by then a zone that refused a request is asked as fast as before it did (S20)"
+        20.0, "this long after a refusal a zone gets as many requests as before it (S20)"
     )
     pace_sample: float = seconds(
-        1.0, "what a zone takes is counted over this long: most grant what one second may bring"
+        1.0, "accepted requests are counted over this time: most rate limits are per second"
     )
     pace_crowd: float = seconds(
-        0.05, "a request under way for longer no longer keeps others waiting: it may hang"
+        0.05, "a request under way for longer might hang, so it no longer holds up others"
     )
-    pace_slip: float = seconds(0.05, "a thread that wakes late may make up for so much")
+    pace_slip: float = seconds(0.05, "a thread that wakes late makes up for at most this delay")
     pace_closed_max: float = seconds(
-        300.0, "a zone that gets too many requests is left alone no longer, whatever it asks (S20)"
+        300.0, "the longest pause that a zone with too many requests can ask for (S20)"
     )
     pace_closed_broken: float = seconds(
-        30.0, "nor one that is out of order: it may be back much sooner than it thought (S20)"
+        30.0, "the longest pause that a broken zone can ask for: it often recovers sooner (S20)"
     )
     clock_error: float = seconds(
-        60.0, "an API's clock this far from the host's may be why it refuses a signature"
+        60.0, "clocks of host and API this far apart can be why the API refuses a signature"
     )
     lists_apart: float = seconds(
-        0.02, "shared lists begin no sooner after each other: more calls share each (S20)"
+        0.02, "least time from one shared list to the next, so that more calls share each (S20)"
     )
     lists_apart_max: float = seconds(
-        2.0, "and no later, however few requests the zone takes: each create waits for one"
+        2.0, "most time between them, even if the zone is slow: each create waits for a list"
     )
     poll_initial: float = seconds(
-        0.2, "least time before an operation is polled first; beyond it that is learnt per kind"
+        0.2, "least age of an operation at its first poll; a later one is learnt for its kind"
     )
     poll_harmless: float = seconds(
-        2.0, "beyond this an operation is not waited for unseen because a few took as long (S20)"
+        2.0, "beyond this a few slow operations do not delay the first poll of the next (S20)"
     )
-    poll_again: float = seconds(0.02, "least pause between two polls, a few requests long")
+    poll_again: float = seconds(0.02, "least pause between two polls: as long as a few requests")
     poll_max: float = seconds(3.0, "the pauses between polls grow up to this")
     poll_together: float = seconds(
-        0.05, "an operation that is due waits this long for others to share a list with (S20)"
+        0.05, "an operation that is due waits this long for others, to share a list (S20)"
     )
     poll_doubt: float = seconds(
-        15.0, "what lists show under way for so long after it was due is asked for by itself"
+        15.0, "if lists show an operation pending this long after it was due, it is polled itself"
     )
     operation_stalled: float = seconds(
-        90.0, "an operation pending for so long is judged by its resource instead (S3)"
+        90.0, "an operation pending for this long is judged by its resource instead (S3)"
     )
     create_timeout: float = seconds(
-        120.0, "below the provisioner's 180 s, so that our message is the one seen"
+        120.0, "below the provisioner's 180 s, so that users see the driver's own message"
     )
     attach_timeout: float = seconds(120.0, "below the attacher's 180 s (S3)")
     detach_timeout: float = seconds(120.0, "below the attacher's 180 s (S3)")
     settle: float = seconds(
         5.0,
-        "by then a list shows a volume after its POST, and a lost write its effect (C1, S5)",
+        "after this a list shows a created volume, and a lost write shows its effect (C1, S5)",
     )
     abandoned_after: float = seconds(
-        3600.0, "what a call left under way that nobody repeats; lists have shown it by then (C1)"
+        3600.0, "work that a call left is forgotten if nobody repeats the call; lists show it (C1)"
     )
     startup_unsettled: float = seconds(
-        10.0, "a process that died before us may have sent a POST this recently (C1)"
+        10.0, "a process that died before this one can have sent a POST this recently (C1)"
     )
     other_zones_age: float = seconds(
-        60.0, "other zones' lists may be this old in a create: own creates are remembered (C3, S20)"
+        60.0, "a create uses other zones' lists up to this age: it remembers own creates (C3, S20)"
     )
-    other_zones_wait: float = seconds(2.0, "a dead zone may hold up a create elsewhere this long")
-    page_age: float = seconds(300.0, "whoever pages through a list asks for the next page by then")
+    other_zones_wait: float = seconds(
+        2.0, "a dead zone delays a create elsewhere at most this long"
+    )
+    page_age: float = seconds(300.0, "a caller that pages through a list asks again by then")
     zones_age: float = seconds(3600.0, "zones are added once a year")
     zones_apart: float = seconds(
-        1.0, "an id may name a zone that does not exist; each call about it reads the zones again"
+        1.0, "calls with an id of an unknown zone read the list of zones at most this often"
     )
-    readiness_initial: float = seconds(0.2, "a cloud that does not answer is asked again after")
-    readiness_max: float = seconds(15.0, "a cloud that is silent at start is asked this often")
+    readiness_initial: float = seconds(0.2, "first pause before a silent cloud is asked again")
+    readiness_max: float = seconds(15.0, "the pauses grow up to this")
 
     pending_growth_ttl: float = seconds(
-        900.0, "longer than the resizer's longest pause: an older request was given up (N1)"
+        900.0, "longer than the resizer's longest pause, so an older request was given up (N1)"
     )
     pending_growth_refresh: float = seconds(
-        300.0, "the resizer asks every few minutes; each time a write would be one too many (N1)"
+        300.0, "the resizer asks every few minutes; a write each time would be too many (N1)"
     )
 
     detach_given_up: float = seconds(
-        900.0, "the attacher asks at least every minute; a detach that nobody asks for is over (F7)"
+        900.0, "the attacher asks at least every minute; a detach not asked for is over (F7)"
     )
     survey_interval: float = seconds(
-        300.0, "quotas and pending growth change slowly; two calls then tell of them (N3)"
+        300.0, "quotas and pending growth change slowly; reading them takes two calls (N3)"
     )
     orphans_interval: float = seconds(
         900.0, "what is left alone is left for days; a search lists everything (C4)"
@@ -128,26 +130,25 @@ class Timing:
     )
     sweep_interval: float = seconds(3600.0, "temporary snapshots cost little in an hour (N6)")
     clone_snapshot_age: float = seconds(
-        3600.0, "a clone takes minutes; what is older was left by a process that died (N6)"
+        3600.0, "a clone takes minutes; an older snapshot was left by a process that died (N6)"
     )
 
     # the host
     command_timeout: float = seconds(
-        30.0, "a command that only asks or mounts; long work has no limit (D10)"
+        30.0, "a command that only reads or mounts; long work has no limit (D10)"
     )
     device_wait: float = seconds(
-        60.0, "a disk shows up within seconds; kubelet waits two minutes (S6)"
+        60.0, "a disk appears within seconds; kubelet waits two minutes (S6)"
     )
     serial_timeout: float = seconds(
-        2.0, "a disk tells its serial in a millisecond; one that hangs is waited for once (S26)"
+        2.0, "reading a serial takes a millisecond; a disk that hangs is waited for once (S26)"
     )
     disk_answer: float = seconds(
-        30.0,
-        "a disk is read in a moment; one that still doesn't answer keeps one thread waiting (S26)",
+        30.0, "a read takes a moment; a disk that does not answer by then blocks one thread (S26)"
     )
-    device_poll: float = seconds(0.2, "reading a few sysfs files costs under a millisecond")
+    device_poll: float = seconds(0.2, "reading a few sysfs files takes under a millisecond")
     device_in_use: float = seconds(
-        30.0, "a process that leaves late gets this long before an unmount is refused (D6)"
+        30.0, "an unmount waits this long for processes that still use the mount (D6)"
     )
     statfs_timeout: float = seconds(
         2.0, "kubelet asks one volume after another and waits for each (S16, N7)"
@@ -156,27 +157,25 @@ class Timing:
         1.5, "leaves kubelet, which waits 2 s for each volume in turn, its answer in time (N7)"
     )
     users_search: float = seconds(
-        60.0,
-        "a search takes a fraction of a second, on a host with thousands of processes more (D4)",
+        60.0, "a search takes a fraction of a second, with thousands of processes longer (D4)"
     )
     memory_look: float = seconds(
-        5.0, "reading what a process has mapped takes milliseconds, unless it hangs (S26)"
+        5.0, "reading a process's memory map takes milliseconds, unless it hangs (S26)"
     )
     health_finding_age: float = seconds(
-        600.0, "kubelet asks every minute or so; a volume that it asks about no more has left (N7)"
+        600.0, "kubelet asks every minute or so; a volume not asked about has left (N7)"
     )
     write_back: float = seconds(
-        30.0, "cached data reaches a working disk by then; the write goes on beyond it (D6)"
+        30.0, "cached data reaches a working disk by then; a slower write goes on (D6)"
     )
     new_volume_window: float = seconds(
-        86400.0,
-        "a pod that waits for its first node waits hours at most; then data is likely (N19)",
+        86400.0, "a pod waits hours at most for its first node; an older volume can have data (N19)"
     )
     clocks_apart: float = seconds(
-        3600.0, "a node's clock may be so far behind the cloud's; more is no clock (N19)"
+        3600.0, "a node's clock can be this far behind the cloud's; more is a broken clock (N19)"
     )
     metadata_timeout: float = seconds(
-        3.0, "each source of the node's identity, all of its answer: link-local or a file (S10)"
+        3.0, "one source of the node's identity, its whole answer: link-local or a file (S10)"
     )
     identity_retry: float = seconds(
         5.0, "the sources are asked again this often until one answers (S10)"
@@ -184,36 +183,34 @@ class Timing:
 
     # Kubernetes
     kubernetes_timeout: float = seconds(
-        10.0, "one request to the API server, all of it; it answers within milliseconds"
+        10.0, "one whole request to the API server, which answers within milliseconds"
     )
     taint_initial: float = seconds(
         1.0, "kubelet registers a driver within seconds, and pods wait for the taint to go (S11)"
     )
-    taint_max: float = seconds(15.0, "an API server that is away, or refuses, is asked this often")
+    taint_max: float = seconds(15.0, "an API server that is down or refuses is asked this often")
     taint_return: float = seconds(
-        300.0, "a Node that is made again has the taint again, which is rare (S11)"
+        300.0, "a Node that is created again has the taint again, which is rare (S11)"
     )
     pre_stop_timeout: float = seconds(
         90.0, "below the pod's grace period, so that the plugin itself can still end well (S22)"
     )
     pre_stop_patience: float = seconds(
-        20.0, "two hung requests; without an API server nothing is detached, so why wait (S22)"
+        20.0, "two hung requests; without an API server nothing is detached, so waiting ends (S22)"
     )
     pre_stop_initial: float = seconds(
-        1.0, "an unmount and a detach take seconds; all attachments are listed each time (S22)"
+        1.0, "an unmount and a detach take seconds; each check lists all attachments (S22)"
     )
-    pre_stop_max: float = seconds(5.0, "nor is a node that is empty kept longer than this (S22)")
+    pre_stop_max: float = seconds(5.0, "an empty node is kept at most this much longer (S22)")
     attachments_wait: float = seconds(
         3.0, "kubelet asks for the limit when it registers the driver, and waits (S9)"
     )
     attachments_look: float = seconds(
-        60.0, "kubelet reads the limit again this often, where it is told to (S9)"
+        60.0, "kubelet reads the limit again this often, if it is configured to (S9)"
     )
-    attachments_settle: float = seconds(
-        10.0, "by then a Node lists a volume that was attached (S9)"
-    )
+    attachments_settle: float = seconds(10.0, "by then a Node lists an attached volume (S9)")
     kubernetes_complaint: float = seconds(
-        60.0, "what it refuses is said this often: until somebody mends the rights (S11)"
+        60.0, "a refusal is logged this often, until somebody corrects the rights (S11)"
     )
 
     kubectl_timeout: float = seconds(
@@ -222,31 +219,30 @@ class Timing:
 
     # the process
     background_restart: float = seconds(
-        5.0,
-        "what failed once, such as a full disk, can last: a line this often fills no log (S27)",
+        5.0, "a fault such as a full disk can last; one line this often does not fill a log (S27)"
     )
     shutdown_timeout: float = seconds(30.0, "running calls finish before SIGTERM ends the process")
     shutdown_cancel: float = seconds(
-        2.0, "calls that are cancelled then notice at once; what hangs in the kernel never does"
+        2.0, "cancelled calls notice at once; a call that hangs in the kernel never does"
     )
     registration_check: float = seconds(
-        5.0, "a socket that vanished is back before anybody has to wait for it (S27)"
+        5.0, "a socket that vanished is back before kubelet misses it (S27)"
     )
     livez_timeout: float = seconds(5.0, "a Probe that takes longer counts as a miss (N14)")
     livez_interval: float = seconds(10.0, "kubelet's own default period (N14)")
     http_patience: float = seconds(
-        5.0, "a request over HTTP and its answer, all of it; kubelet waits for 1 s (F18)"
+        5.0, "one whole HTTP request with its answer; kubelet waits for 1 s (F18)"
     )
     http_pause: float = seconds(
-        0.1, "the endpoint then looks again whether it has a descriptor or a place (F18)"
+        0.1, "the endpoint then checks again for a free descriptor or place (F18)"
     )
     log_patience: float = seconds(
-        1.0, "a line that is not written by then has no reader, and nobody waits for the next"
+        1.0, "a line not written by then has no reader, so calls stop waiting for the log"
     )
 
     # the demo
     demo_process: float = seconds(
-        60.0, "a process of the demo starts in one, and cleans up in a few"
+        60.0, "a process of the demo starts in one second, and cleans up in a few"
     )
     demo_unmount: float = seconds(
         10.0, "the simulator holds a file system for a second or two while it copies a snapshot"
@@ -254,7 +250,7 @@ class Timing:
     demo_poll: float = seconds(0.05, "short beside the second that the driver takes to start")
 
     def scaled(self, factor: float) -> Self:
-        """Return the same timing with every duration multiplied, for tests that live faster."""
+        """Return this timing with every duration multiplied, so that tests run faster."""
         return replace(
             self, **{each.name: getattr(self, each.name) * factor for each in fields(self)}
         )
@@ -262,12 +258,13 @@ class Timing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerSettings:
-    """What every service needs: where it listens and how it reports.
+    """The settings of every service: where it listens and how it reports.
 
     Attributes:
         socket_path: The CSI socket.
-        http_address: Host (perhaps empty: all) and port of probes and metrics, `None` for none.
-        http_identity: Files with certificate and key; with them it speaks TLS.
+        http_address: Host (empty for every address) and port of probes and metrics, `None` for no
+            HTTP endpoint.
+        http_identity: Files with certificate and key for TLS, `None` for plain HTTP.
     """
 
     driver_name: str = DEFAULT_DRIVER_NAME
@@ -280,13 +277,13 @@ class ServerSettings:
 
     @property
     def topology_key(self) -> str:
-        """The one key of a topology segment that we read and write (S12)."""
+        """The only key of a topology segment that the driver reads and writes (S12)."""
         return f"topology.{self.driver_name}/zone"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProxySettings:
-    """The proxy of requests over TLS (F2).
+    """The proxy for requests over TLS (F2).
 
     Attributes:
         url: Without user and password, so that no library can quote them in an error (F18).
@@ -302,14 +299,14 @@ class ApiSettings:
     """How to reach the cloud.
 
     Attributes:
-        endpoint: URL of a zone's API with `{zone}` in it, or without: then it serves one zone only.
+        endpoint: URL of a zone's API with `{zone}` in it; a URL without it serves one zone only.
         credentials: The key as it was read at start.
-        credentials_file: Where its successors will be, `None` for a key that never changes (F1).
-        proxy: The way for requests over TLS, `None` for the direct one (F2).
-        no_proxy: What is reached without it, as the variable of this name says it.
-        ca_file: Who alone vouches for the API's servers; the system's authorities if `None`.
+        credentials_file: The file that will hold later keys, `None` for a fixed key (F1).
+        proxy: The proxy for requests over TLS, `None` for none (F2).
+        no_proxy: The hosts reached without the proxy, in the format of the variable `NO_PROXY`.
+        ca_file: The certificates of the only trusted authorities; `None` for the system's.
         zones: Zones in scope; empty means all that the API lists.
-        max_qps: Requests a second that no zone gets more of, infinite for no limit.
+        max_qps: The most requests per second to one zone, infinite for no limit.
     """
 
     endpoint: str = "https://api-{zone}.exoscale.com/v2"
@@ -329,9 +326,9 @@ class KubernetesSettings:
     """The API server of the cluster in whose pod this process runs.
 
     Attributes:
-        host: A name or an address, of IPv6 without brackets.
+        host: A name or an address; an IPv6 address has no brackets.
         service_account_path: The folder with `token` and `ca.crt`.
-        node_name: The Node on which the pod runs, `None` where nobody said it.
+        node_name: The Node on which the pod runs, `None` if it is not known.
     """
 
     host: str
@@ -342,16 +339,18 @@ class KubernetesSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ControllerSettings:
-    """What the controller service may decide by itself.
+    """The settings of the controller service.
 
     Attributes:
-        cluster_id: Tells our volumes from those of other clusters in the organisation (D11, C4);
-            empty for none, `None` for the cluster's own, where there is one.
-        inherited_cluster_ids: Of clusters whose volumes are this cluster's now (D12).
-        deferred_expansion: Whether a volume in use grows before its next attach (N1).
-        clone_by_snapshot: Whether a volume may be made from another one (N6).
-        capacity_from_quota: Whether the quota, which is the organisation's, says the capacity (N4).
-        extra_labels: Put on every volume and snapshot that we make.
+        cluster_id: The id that marks this cluster's volumes, as other clusters can share the
+            organisation (D11, C4). Empty for no id, `None` for the cluster's own if it has one.
+        inherited_cluster_ids: The ids of clusters whose volumes now belong to this one (D12).
+        label_max_length: Longer label values are hashed.
+        deferred_expansion: Whether the expansion of a volume in use waits for its next attach (N1).
+        clone_by_snapshot: Whether a volume may be created from another volume (N6).
+        capacity_from_quota: Whether GetCapacity reports what is left of the organisation's quota
+            (N4).
+        extra_labels: Labels for every volume and snapshot that the driver creates.
     """
 
     driver_name: str = DEFAULT_DRIVER_NAME
@@ -368,14 +367,14 @@ class ControllerSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeSettings:
-    """How the node service finds itself and its disks.
+    """The settings of the node service.
 
     Attributes:
-        identity: The instance's id and zone where flags say them.
-        metadata_sources: Which other sources are asked, in this order.
-        attach_limit: Volumes that the organisation's quota lets an instance attach.
-        reserved_attachments: How many of them are kept free for others.
-        taint_removal: Whether the start-up taint is the driver's to remove.
+        identity: The instance's id and zone if flags give them, otherwise `None`.
+        metadata_sources: The other sources of the identity, asked in this order.
+        attach_limit: How many volumes the organisation's quota lets an instance attach.
+        reserved_attachments: How many of them are kept free for volumes of others.
+        taint_removal: Whether the driver removes the start-up taint.
     """
 
     identity: NodeId | None = None

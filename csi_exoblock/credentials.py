@@ -1,7 +1,4 @@
-"""The API key and its secret: the rules for both, wherever they come from (F1).
-
-They come from the environment or from a file, which has one of two forms.
-"""
+"""The API key and its secret, read from the environment or from a file (F1)."""
 
 from __future__ import annotations
 
@@ -15,17 +12,17 @@ SECRET_VARIABLE = "EXOSCALE_API_SECRET"  # noqa: S105 - the name of a variable
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credentials:
-    """What requests to the cloud are signed with; neither part shows in a message or a log line."""
+    """The key and the secret that sign requests; neither appears in a message or a log line."""
 
     key: str = field(repr=False)
     secret: str = field(repr=False)
 
 
 def credentials_of(key: str, secret: str) -> Credentials:
-    """Return the pair without the white space around each part.
+    """Return key and secret without the white space around them.
 
     Raises:
-        ValueError: A part is missing or can't be right; the text quotes none of it.
+        ValueError: A part is missing or malformed; the text quotes nothing of it.
     """
     key, secret = key.strip(), secret.strip()
     for name, part in ((KEY_VARIABLE, key), (SECRET_VARIABLE, secret)):
@@ -33,16 +30,21 @@ def credentials_of(key: str, secret: str) -> Credentials:
             raise ValueError(f"{name} is empty")
         if not (part.isascii() and part.isprintable()):
             raise ValueError(f"{name} has characters that no key has, such as a line break")
-    if " " in key or "," in key:  # it ends where the header's next field begins
+    if " " in key or "," in key:  # in the header the next field would begin there
         raise ValueError(f"{KEY_VARIABLE} has a space or a comma in it")
     return Credentials(key=key, secret=secret)
 
 
 def read_credentials(path: Path) -> Credentials:
-    """Read the cloud controller's JSON, or a folder whose files are named like the variables.
+    """Read key and secret from a file or folder.
+
+    Args:
+        path: A file with the JSON of Exoscale's cloud controller manager, or a folder with one file
+            for each variable, named like it.
 
     Raises:
-        ValueError: There is nothing to read, or it is incomplete; the text quotes none of it.
+        ValueError: Nothing can be read, or a part is missing or malformed; the text quotes nothing
+            of it.
     """
     try:
         key, secret = _in_folder(path) if path.is_dir() else _in_json(path)

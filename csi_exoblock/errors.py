@@ -1,7 +1,7 @@
-"""The driver's exceptions: every failure of a call, named by what the caller can do about it.
+"""The driver's exceptions, named by what the caller can do about the failure.
 
-The tree knows no gRPC: `csi_exoblock.csi.status` gives each class its code. Messages say what,
-which and what to do, for they reach the user as a Kubernetes event.
+They know no gRPC: `csi_exoblock.csi.status` gives each class its code. A message says what
+happened, to which resource, and what to do, because it reaches the user as a Kubernetes event.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from csi_exoblock.states import FailureReason
 
 
 class DriverError(Exception):
-    """Something failed, perhaps after it took effect, so the caller should retry."""
+    """Something failed, possibly after it took effect; the caller should retry."""
 
 
 class InvalidRequest(DriverError):
@@ -18,7 +18,7 @@ class InvalidRequest(DriverError):
 
 
 class SizeOutOfRange(DriverError):
-    """The size can't be had: above a limit, below the source, or more than the quota leaves."""
+    """The size is not possible: above a limit, below the source, or more than the quota leaves."""
 
 
 class NotFound(DriverError):
@@ -26,7 +26,7 @@ class NotFound(DriverError):
 
 
 class Mismatch(DriverError):
-    """The name or path is taken by something that isn't what the request asks for.
+    """The name or path is taken by something other than the request asks for.
 
     Source: CSI 1.13, `ALREADY_EXISTS` of CreateVolume, CreateSnapshot and NodeStageVolume.
     """
@@ -37,14 +37,14 @@ class WrongState(DriverError):
 
 
 class LimitReached(DriverError):
-    """A limit is reached, as was read and proven, or the zone asked for can't have the volume.
+    """A limit is reached, which reading it has proven, or the volume can't be in the wanted zone.
 
-    Elsewhere or later the same request may succeed.
+    The same request can succeed in another zone or later.
     """
 
 
 class WrongZone(LimitReached):
-    """What the request is about is in another zone than it allows: the pod has to move."""
+    """The resource is in another zone than the request allows; the pod has to move."""
 
 
 class OperationPending(DriverError):
@@ -62,7 +62,7 @@ class InvalidToken(DriverError):
 
 
 class DeadlineExceeded(DriverError):
-    """The time for the call, the caller's or our own, ended before the work; a retry joins it."""
+    """The caller's or the driver's deadline came before the work ended; a retry joins the work."""
 
 
 class ApiError(DriverError):
@@ -70,12 +70,12 @@ class ApiError(DriverError):
 
 
 class ApiUnavailable(ApiError):
-    """The API could not be reached, was overloaded, broke, or answered what can't be read.
+    """The API could not be reached, was overloaded or broken, or its answer can't be read.
 
     Args:
-        may_have_effect: Whether a write may have been carried out although no answer says so; false
-            where the request never left or the API turned it away unread.
-        retry_after_seconds: How long the API asked to be left alone, 0.0 if it did not.
+        may_have_effect: Whether a write might have taken effect although no answer says so. False
+            if the request never left or the API refused it unread.
+        retry_after_seconds: For how many seconds the API asked for no requests, 0.0 for none.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class ApiRejected(ApiError):
 
 
 class OperationFailed(ApiError):
-    """An operation of the API ended in `failure`; `controller/` says what that means.
+    """An operation of the API ended in `failure`; `controller/` decides what that means.
 
     Args:
         reason: The API's own reason.
@@ -119,19 +119,19 @@ class KubernetesError(DriverError):
 
 
 class KubernetesUnavailable(KubernetesError):
-    """The API server could not be reached, was overloaded, or answered what can't be read."""
+    """The API server could not be reached or was overloaded, or its answer can't be read."""
 
 
 class KubernetesDenied(KubernetesError):
-    """The API server does not know our service account, or does not let it do this."""
+    """The API server does not know the service account, or does not allow it to do this."""
 
 
 class KubernetesConflict(KubernetesError):
-    """The object is not as the change expects: somebody else changed it; read it again."""
+    """Somebody else changed the object before the change arrived; read it again."""
 
 
 class KubernetesExpired(KubernetesError):
-    """A list was read too slowly to be continued; it must begin again."""
+    """The next pages of a list have expired; the list must begin again."""
 
 
 class HostError(DriverError):
@@ -139,11 +139,11 @@ class HostError(DriverError):
 
 
 class NoAnswer(HostError):
-    """What was looked at did not answer in time, and is left behind."""
+    """A disk or mount did not answer in time; the thread that waits for it is left behind."""
 
 
 class CommandFailed(HostError):
-    """A command on the host failed, timed out or was killed, perhaps after half its work."""
+    """A command on the host failed, timed out or was killed, possibly after half its work."""
 
 
 class ForeignContent(HostError):

@@ -1,13 +1,13 @@
-"""Make text of others safe to show: it may come from a tenant's disk or process (F17)."""
+"""Make foreign text safe to show: it can come from a tenant's disk or process (F17)."""
 
 from __future__ import annotations
 
 
 def printable(text: str) -> str:
-    """Return the text with everything escaped that a terminal acts on or nobody sees.
+    """Return the text with its unprintable characters escaped.
 
-    That are control characters, line ends included, those that turn the direction of text, and
-    what was no text at all.
+    Those are control characters, including line ends, characters that change the direction of
+    text, and bytes that were not valid text.
     """
     if text.isprintable():
         return text

@@ -1,4 +1,4 @@
-"""Answers of the API: read within a limit, and what they say of time (F18, S20)."""
+"""Answers of the API: read them within a size limit, and find the times in them (F18, S20)."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ _CHUNK_BYTES = 65536
 _GZIP = 16 + zlib.MAX_WBITS
 
 Decode = Callable[[bytes, int], bytes]
-"""Returns more of the content for more of a body, at most so many bytes."""
+"""Takes the next part of a body and a limit in bytes; returns the unpacked content up to it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """An answer, whole.
+    """A complete answer of the API.
 
     Attributes:
-        headers: Their names in any case.
-        came_at: What the host's clock said, in seconds since the epoch.
+        headers: The headers; their names match in any case.
+        came_at: When the answer came by the host's clock, in seconds since the epoch.
     """
 
     status: int
@@ -36,10 +36,10 @@ class Answer:
     came_at: float
 
     def seconds_to_wait(self) -> float:
-        """Return how long the API asks to be left alone, 0.0 if it does not.
+        """Return for how many seconds the API asks for no requests, 0.0 if it does not ask.
 
-        It can only where it refuses a request because there are too many, or is out of order: what
-        is said of one volume, such as that it is busy, does not concern the others (S20).
+        Only a 429 and a 503 count, because they concern the whole zone. An answer about one volume,
+        such as that it is busy, must not hold up requests about the others (S20).
         """
         if self.status not in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
             return 0.0
@@ -47,19 +47,19 @@ class Answer:
         return _number(header) or self._seconds_until(header) or self._seconds_in_body()
 
     def clock_error_seconds(self) -> float:
-        """Return how far the host's clock is ahead of the API's, 0.0 if that can't be told."""
+        """Return by how many seconds the host's clock is ahead of the API's, 0.0 if unknown."""
         date = _moment(self.headers.get("Date", ""))
         return self.came_at - date.timestamp() if date else 0.0
 
     def is_json_object(self) -> bool:
-        """Tell whether the body has the form of all that the API itself says."""
+        """Return whether the body is a JSON object, as every answer of the API itself is."""
         try:
             return isinstance(json.loads(self.body), dict)
         except (ValueError, RecursionError):
             return False
 
     def _seconds_until(self, text: str) -> float:
-        """Return the time until a date by the API's own clock, where it shows that."""
+        """Return the seconds until a date by the API's clock if the answer shows that clock."""
         date = _moment(text)
         now = self.came_at - self.clock_error_seconds()
         return max(0.0, date.timestamp() - now) if date else 0.0
@@ -75,8 +75,11 @@ class Answer:
 def read_answer(response: requests.Response, *, most_bytes: int) -> Answer:
     """Read an answer to its end.
 
+    Args:
+        most_bytes: The largest body that is accepted, in bytes after unpacking.
+
     Raises:
-        OSError: It has more bytes than it may have, or they can't be read.
+        OSError: The body is larger than that, or can't be read.
     """
     came_at, body = time.time(), bytearray()
     decode = _decoder(response.headers.get("Content-Encoding", ""))
@@ -105,7 +108,7 @@ def _decoder(encoding: str) -> Decode:
 
 
 def _number(value: object) -> float:
-    """Read seconds, 0.0 where there are none to wait."""
+    """Read a number of seconds, 0.0 if the value is no positive number."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return 0.0
     try:
@@ -116,7 +119,10 @@ def _number(value: object) -> float:
 
 
 def _moment(text: str) -> datetime | None:
-    """Read a date. Source: RFC 9110, sections 5.6.7 and 10.2.3."""
+    """Read an HTTP date, `None` if the text is none.
+
+    Source: RFC 9110, sections 5.6.7 and 10.2.3.
+    """
     try:
         date = parsedate_to_datetime(text)
         date.timestamp()

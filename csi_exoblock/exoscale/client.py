@@ -1,4 +1,4 @@
-"""The cloud, zone by zone: one method for each operation of the API that the driver uses."""
+"""The client of the API: for each zone one method per API operation that the driver uses."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ from csi_exoblock.model import Instance, Operation, Quota, Snapshot, Volume, Zon
 
 T = TypeVar("T")
 
-_CALLS_A_LIST = 20  # that a limit lets through: lists are to take a small part of them
+# A zone with a rate limit gets at most one shared list per 20 requests that the limit allows.
+_CALLS_A_LIST = 20
 _MOST_BYTES_OF_A_LIST = 32 * 1024**2  # ten thousand volumes take a third of that (F18)
 _LISTED = "list-"
 
@@ -44,10 +45,10 @@ class Cloud:
         return self._zones.in_scope(deadline, asked)
 
     def zone(self, name: ZoneName) -> ZoneClient:
-        """Return the client of a zone, in scope or not: what has an id there can be reached.
+        """Return the client of a zone, even of one that is out of scope: its ids stay usable.
 
-        Whether the zone exists is asked with the client's first request. Until it is known to,
-        nothing is kept for it, for any text of an id may name one.
+        The client's first request checks whether the zone exists. The client of an unknown zone is
+        not kept, because an id can name any zone and would fill the memory.
         """
         with self._lock:
             client = self._clients.get(name) or self._client_of(name)
@@ -56,7 +57,7 @@ class Cloud:
             return client
 
     def knows(self, zone: ZoneName) -> bool:
-        """Tell whether the API has ever listed a zone, as `Zones.knows` does."""
+        """Return whether the API has ever listed a zone, as `Zones.knows` does."""
         return self._zones.knows(zone)
 
     def require(self, zone: ZoneName, deadline: Deadline) -> None:
@@ -80,9 +81,9 @@ class Cloud:
 class ZoneClient:
     """One zone's API.
 
-    Every method may raise `ApiUnavailable`, also where the API does not list the zone, and
-    `ApiDenied`; every write `ApiRejected` as well; and every method about one thing `NotFound`
-    where that thing does not exist. Source of each: the API operation of the same name.
+    Every method can raise `ApiUnavailable`, also when the API does not list the zone, and
+    `ApiDenied`. Every write can raise `ApiRejected` too. Every method about one resource raises
+    `NotFound` if the resource does not exist. Source of each: the API operation of the same name.
 
     Args:
         require: Raises `ApiUnavailable` unless the zone exists.
@@ -111,12 +112,12 @@ class ZoneClient:
         )
 
     def seconds_between_lists(self) -> float:
-        """Return how far apart shared lists are kept: further, where the zone has a limit."""
+        """Return the seconds between two shared lists: more if the zone has a rate limit."""
         by_limit = _CALLS_A_LIST * self._transport.seconds_between(self.zone)
         return max(self._timing.lists_apart, min(by_limit, self._timing.lists_apart_max))
 
     def list_zones(self) -> tuple[ZoneName, ...]:
-        """Return all zones that exist; asked once only, for another zone can tell as well."""
+        """Return all zones that exist; do not repeat a failed request, another zone can answer."""
         return self._read_for_all(self._transport.send_once, wire.zones, "list-zones")
 
     def list_quotas(self, deadline: Deadline) -> tuple[Quota, ...]:
@@ -132,16 +133,16 @@ class ZoneClient:
         return self._call(wire.instance_size, "get-instance-type", deadline, type_id)
 
     def get_operation(self, operation_id: UUID, deadline: Deadline) -> Operation:
-        """Return an operation as it stands; `kind` is empty, for the API does not tell.
+        """Return an operation as it is now; its `kind` is empty, as the API does not report it.
 
-        Asked once only: who waits for an operation asks again anyway.
+        A failed request is not repeated, because a poll is followed by the next poll anyway.
         """
         self._require(deadline)
         request = self._request("get-operation", operation_id)
         return self._transport.send_once(request, partial(wire.operation, self.zone), deadline)
 
     def list_volumes(self, deadline: Deadline) -> Listed[Volume]:
-        """Return all volumes, as of a moment after this call began; concurrent calls share it."""
+        """Return all volumes, from a list that began after this call; callers share it."""
         self._require(deadline)
         return self._volumes.get(deadline)
 
@@ -187,7 +188,7 @@ class ZoneClient:
         deadline: Deadline,
         name: str | None = None,
     ) -> Operation:
-        """Begin to write a volume's labels, all of them, and its name unless that is `None`."""
+        """Begin to replace all labels of a volume, and its name unless that is `None`."""
         body = wire.labelling(labels, name)
         return self._begin("update-block-storage-volume", deadline, volume_id, body=body)
 
@@ -206,7 +207,7 @@ class ZoneClient:
         return replace(self._begin(kind, deadline, volume_id, body=body), instance=instance_id)
 
     def detach_volume(self, volume_id: UUID, deadline: Deadline) -> Operation:
-        """Begin to detach a volume from whichever instance has it: the API asks for none."""
+        """Begin to detach a volume from its instance; the API does not ask which one that is."""
         return self._begin("detach-block-storage-volume", deadline, volume_id)
 
     def resize_volume(self, volume_id: UUID, size_gib: int, deadline: Deadline) -> Volume:
@@ -221,7 +222,7 @@ class ZoneClient:
         )
 
     def list_snapshots(self, deadline: Deadline) -> Listed[Snapshot]:
-        """Return all snapshots, as of a moment after this call began; concurrent calls share it."""
+        """Return all snapshots, from a list that began after this call; callers share it."""
         self._require(deadline)
         return self._snapshots.get(deadline)
 
@@ -243,7 +244,7 @@ class ZoneClient:
     def update_snapshot(
         self, snapshot_id: UUID, *, labels: Mapping[str, str], deadline: Deadline
     ) -> Operation:
-        """Begin to write a snapshot's labels, all of them."""
+        """Begin to replace all labels of a snapshot."""
         body = wire.labelling(labels)
         return self._begin("update-block-storage-snapshot", deadline, snapshot_id, body=body)
 
@@ -265,7 +266,7 @@ class ZoneClient:
         parse: Callable[[ZoneName, object], T],
         operation: str,
     ) -> T:
-        """Read what many may wait for, in a time of its own, whose end is not that of theirs."""
+        """Run a shared read under its own deadline, so that one caller's timeout fails no other."""
         request, seconds = self._request(operation), self._timing.api_timeout
         try:
             return send(request, partial(parse, self.zone), Deadline(seconds))
@@ -281,7 +282,7 @@ class ZoneClient:
     def _begin_to_make(
         self, kind: str, deadline: Deadline, source: UUID | None, body: Mapping[str, object]
     ) -> Operation:
-        """Begin to make what only the answer names."""
+        """Begin to create a resource whose id only the answer names."""
         begun = self._begin(kind, deadline, source, body=body)
         return replace(begun, about=begun.reference)
 
@@ -315,12 +316,12 @@ class ZoneClient:
                 raise NotFound(f"{request.subject} does not exist ({error})") from error
             raise
         except NotFound as error:
-            if id is None:  # nothing that could be absent but the zone's whole API
+            if id is None:  # the request names no resource, so the 404 is about the zone's API
                 raise ApiUnavailable(f"{request}: {error}") from error
             raise
 
     def _is_absent(self, kind: str, id: UUID, deadline: Deadline) -> bool:
-        """Tell whether a list that can be read now lacks a volume or a snapshot."""
+        """Return whether the zone's list can be read now and lacks the volume or snapshot."""
         try:
             match kind:
                 case "volume":
@@ -328,7 +329,7 @@ class ZoneClient:
                 case "snapshot":
                     return str(id) not in self.list_snapshots(deadline).ids()
         except DriverError:
-            pass  # what is known by now is what its caller has to know
+            pass  # without a list the absence stays unproven, and the caller raises that
         return False
 
     def _request(

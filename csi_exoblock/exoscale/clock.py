@@ -1,4 +1,4 @@
-"""The cloud's own time, which all replicas see alike, however their hosts' clocks go (N1)."""
+"""The cloud's time, which is the same for all replicas even if their hosts' clocks differ (N1)."""
 
 from __future__ import annotations
 
@@ -8,13 +8,16 @@ from email.utils import parsedate_to_datetime
 
 
 class CloudClock:
-    """Tells the time by the `Date` of the API's latest answer, by the host's clock before any."""
+    """Computes the time from the `Date` of the API's latest answer.
+
+    Before the first answer it is the time of the host's clock.
+    """
 
     def __init__(self) -> None:
         self._seen: tuple[float, float] | None = None
 
     def note(self, date: str) -> None:
-        """Take over the time from an answer; one without a readable date changes nothing.
+        """Set the clock by an answer's date; a date that can't be read changes nothing.
 
         Source: RFC 9110, section 6.6.1.
         """

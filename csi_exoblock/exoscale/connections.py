@@ -1,7 +1,7 @@
-"""Connections of urllib3 on which one moment ends everything: names, handshakes, headers, body.
+"""Connections of urllib3 with one deadline for everything: name lookup, handshake, headers, body.
 
-By itself it limits each wait for a byte, so a server that sends one byte now and then is never done
-(F18), and it does not limit how long the search for a host's address takes.
+By default urllib3 limits each wait for a byte, so a server that sends a byte now and then holds a
+request for ever (F18). It also sets no limit on the lookup of a host's address.
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConn
 
 from csi_exoblock.exoscale.resolving import Address, Resolver
 
-_ADDRESSES = 3  # of a name that can be silent: each is tried for a part of the time that is left
+# With several addresses each gets a share of the time left; a share is at least a third of it.
+_ADDRESSES = 3
 
 
 def pool_classes(resolver: Resolver) -> Mapping[str, type[urllib3.HTTPConnectionPool]]:
-    """Return, by scheme, the pools whose connections end in time."""
+    """Return for each URL scheme the pool class whose connections keep the deadline."""
 
     class Plain(_Timely, HTTPConnection):
         _resolver = resolver
@@ -41,7 +42,7 @@ def pool_classes(resolver: Resolver) -> Mapping[str, type[urllib3.HTTPConnection
 
 
 class _Left:
-    """How much of a time is left."""
+    """A time limit that runs from the moment when it is made."""
 
     def __init__(self, seconds: float) -> None:
         self._end = time.monotonic() + seconds
@@ -58,7 +59,7 @@ class _Left:
 
 
 class _Reader(io.RawIOBase):
-    """What a socket receives until its present timeout is over, not until each byte has had one."""
+    """Reads from a socket until its timeout has passed in all, not once for each byte."""
 
     def __init__(self, stream: io.RawIOBase, sock: socket.socket) -> None:
         self._stream = stream
@@ -78,7 +79,7 @@ class _Reader(io.RawIOBase):
 
 
 class _Response(http.client.HTTPResponse):
-    """An answer, of the API or of a proxy that makes a tunnel, whose headers have a limit too."""
+    """An answer of the API or of a proxy; the time limit also covers its headers."""
 
     def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
         super().__init__(sock, *args, **kwargs)
@@ -92,7 +93,7 @@ else:
 
 
 class _Timely(_Connection):
-    """Takes `timeout` as the limit of connecting as a whole, and then of the answer as a whole."""
+    """A connection whose `timeout` limits all of the connecting, and then all of the answer."""
 
     response_class = _Response
     _resolver: Resolver

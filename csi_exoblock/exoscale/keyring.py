@@ -1,4 +1,4 @@
-"""The key that signs requests: the one that its file holds now, without a restart (F1)."""
+"""The key that signs requests; a changed key file takes effect without a restart (F1)."""
 
 from __future__ import annotations
 
@@ -14,22 +14,31 @@ from csi_exoblock.credentials import KEY_VARIABLE, SECRET_VARIABLE, Credentials,
 
 log = logging.getLogger(__name__)
 
-_READS = 3  # before a key counts as refused: the file may change during one of them
+_READS = 3  # attempts to read the file, because it can change during one of them
 
 _State = tuple[tuple[int, int, int, int], ...]
-"""What tells one content of a file from another: device, inode, time of change and size."""
+"""Device, inode, time of change and size of each file: if they differ, the file has changed."""
 
 
 class Keyring:
-    """Hands out the key, and looks before each request whether its file has changed.
+    """Holds the current API key, and checks before each request whether its file has changed.
 
-    A file that can't be read any more is logged once, and the key that it held stays in use. So
-    does the last key that the API accepted while the file's is refused: of a folder whose two files
-    are written one after the other, the new key is read with the old secret for a while.
+    If the file can't be read any more, that is logged once and the old key stays in use. If the API
+    refuses the key in the file, the last accepted key stays in use: the two files of a folder are
+    written one after the other, so the new key can be read together with the old secret.
+
+        keyring.current()             # the key in the file: the caller signs with it
+        keyring.accepted(old, ())     # the API took it
+        ...                           # the file gets a new key, whose secret is not written yet
+        keyring.current()             # the new key with the old secret: the API refuses it
+        keyring.has_another_than([broken], deadline)  # reads the file again: there is the old key
+        keyring.current([broken])     # the old key, which still works
+        keyring.accepted(old, [broken])  # from now on the old key comes first
+        ...                           # the secret is written: current() returns the new pair
 
     Args:
         first: The key as it was read at start.
-        path: The file or folder where its successors will be; `None` for a key that never changes.
+        path: The file or folder that will hold later keys; `None` for a key that never changes.
     """
 
     def __init__(self, first: Credentials, path: Path | None, *, timing: Timing) -> None:
@@ -47,7 +56,7 @@ class Keyring:
         """Return the key to sign with.
 
         Args:
-            refused: What the same request was signed with before, and was refused.
+            refused: Keys with which the same request was signed and refused before.
         """
         if self._path is not None and _state_of(self._path) != self._seen:
             self._read(self._path)
@@ -57,10 +66,10 @@ class Keyring:
             )
 
     def accepted(self, credentials: Credentials, refused: Collection[Credentials]) -> None:
-        """Note that the API accepted a request by its key.
+        """Note that the API accepted a request that was signed with this key.
 
         Args:
-            refused: What the same request was signed with before, and was refused.
+            refused: Keys with which the same request was signed and refused before.
         """
         with self._lock:
             self._accepted = credentials
@@ -69,10 +78,11 @@ class Keyring:
                 log.warning("API key refused, the one before it works; is the file complete?")
 
     def has_another_than(self, refused: Collection[Credentials], deadline: Deadline) -> bool:
-        """Read the file again, and tell whether there is a key that was not refused.
+        """Read the file again, and return whether there is a key that was not refused.
 
-        Read whatever its state says: one changed twice within a tick of the clock may look alike.
-        And again for the moment after a key's first refusal: its successor may be on its way.
+        The file is read even if it looks unchanged: two changes within one tick of the clock look
+        alike. After a key's first refusal it is read again for up to `Timing.credentials_wait`,
+        because the next key might be about to be written.
         """
         if self._path is None:
             return False
@@ -102,7 +112,7 @@ class Keyring:
         return (self._current, self._accepted)
 
     def _read(self, path: Path) -> bool:
-        """Take over what the file holds, and tell whether it was all of one state."""
+        """Read the key from the file; return whether the file stayed the same meanwhile."""
         state = _state_of(path)
         found, trouble = None, ""
         try:
@@ -110,7 +120,7 @@ class Keyring:
         except ValueError as error:
             trouble = str(error)
         if _state_of(path) != state:
-            return False  # half of it may be new: the next request reads again
+            return False  # half of the key might be new: the next request reads again
         with self._lock:
             is_news, self._seen = state != self._seen, state
             is_other = found is not None and found != self._current
@@ -123,7 +133,7 @@ class Keyring:
 
 
 def _state_of(path: Path) -> _State:
-    """Return the state of the file, or of the two in the folder; empty where there is nothing."""
+    """Return the state of the file, or of the folder's two files; empty if there is none."""
     try:
         files = [path / KEY_VARIABLE, path / SECRET_VARIABLE] if path.is_dir() else [path]
         stats = [file.stat() for file in files]

@@ -1,13 +1,15 @@
-"""How long operations take, learnt from those that ended: when to look first (S20).
+"""How long operations take, learnt from those that have ended; it decides the first poll (S20).
 
-Looking too early costs a call, too late costs the caller's time, and only the first of the two
-shows. What is learnt is a bracket: an age at which operations were still pending, and one at which
-they were done. A wide one is searched in small steps, which makes it narrow; then one look does, at
-its end. Now and again it opens a little, should the cloud have become faster.
+A poll that comes too early costs an API call. A poll that comes too late costs the caller's time,
+and nothing shows that. What is learnt is a bracket of two ages: one at which operations were still
+pending, and one at which they were done. A wide bracket is searched in small steps, which narrows
+it; then one poll at its end is enough. Now and then it is widened a little, in case the cloud has
+become faster.
 
-A bracket far above the usual may be an incident, over before the next operation begins. So each is
-looked at first when it usually would be done, until many, begun one after the other, have taken as
-long: that is the usual then. Of the usual, where it is long, now and again half the time is tried.
+A bracket far above the usual duration can be an incident that is over before the next operation
+begins. So operations are still polled first at the usual duration, until many that began one after
+the other have taken as long; then the long duration is the usual one. While the usual duration is
+long, now and then an operation is polled first at half of it.
 """
 
 from __future__ import annotations
@@ -15,25 +17,25 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-_NARROW = 0.04  # of the age: to search a bracket of this width costs more than it wins
-_STEPS = 6.0  # in which a wide one is searched at most
-_DOUBT = 0.06  # of the age: how far one opens that nothing has contradicted for long
-_MOST_DOUBT = 0.5
-_CALM = 16  # ends, all as expected, after which it opens
-_OUTLIER = 1.5  # times as long as expected, or as short: tells little about the next one
-_PROOFS = 32  # make usual what was slow
-_TRIED = 16  # forecasts of a long one, of which one tries half the time
+_NARROW = 0.04  # of the age: searching a bracket narrower than this costs more than it gains
+_STEPS = 6.0  # the most steps in which a wide bracket is searched
+_DOUBT = 0.06  # of the age: how far a bracket is widened first
+_MOST_DOUBT = 0.5  # of the age: how far it is widened at most
+_CALM = 16  # ends as expected, after which the bracket is widened
+_OUTLIER = 1.5  # this many times longer or shorter than expected: says little about the next one
+_PROOFS = 32  # slow operations, one after the other, that make slow the usual
+_TRIED = 16  # one in so many forecasts of a long duration tries half of it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forecast:
-    """When to look at an operation, in seconds since it began.
+    """When to poll an operation, in seconds since it began.
 
     Attributes:
-        first: When to look first.
-        likely: From when on it may well be done.
-        step: How long after a look that came too early to look again, from then on.
-        done: When it should be done; whatever takes longer is late.
+        first: The age for the first poll.
+        likely: The age from which the operation is probably done.
+        step: The pause between polls from `likely` to `done`.
+        done: The age at which it should be done; an operation that takes longer is late.
     """
 
     first: float
@@ -45,8 +47,17 @@ class Forecast:
 class Expectation:
     """How long one kind of operation takes in one zone; ages are in seconds since it began.
 
+        attach = Expectation(harmless_seconds=5.0)
+        attach.forecast()                                   # None: poll in short, growing steps
+        attach.ended(begun_at=0.0, pending=3.0, done=4.0)   # seen pending at 3 s, done at 4 s
+        attach.forecast()  # first poll a little after 3 s, then in small steps up to 4 s
+        ...                # later ends narrow the bracket: first poll at 3.6 s, which is enough
+        attach.ended(begun_at=90.0, pending=58.0, done=60.0)  # an outlier, perhaps an incident
+        attach.forecast()  # the first poll is still early; after 32 slow ones it comes later
+
     Args:
-        harmless_seconds: What is too long by no more than this need not be doubted.
+        harmless_seconds: Durations up to this are never tried at half their length, and always
+            count as usual.
     """
 
     def __init__(self, harmless_seconds: float) -> None:
@@ -61,7 +72,7 @@ class Expectation:
         self._told_at = -math.inf
 
     def forecast(self) -> Forecast | None:
-        """Return when to look at the next one, `None` before any has ended."""
+        """Return when to poll the next operation, `None` before any has ended."""
         if not self._done:
             return None
         width = self._done - self._pending
@@ -70,12 +81,12 @@ class Expectation:
         return Forecast(first=self._first(likely), likely=likely, step=step, done=self._done)
 
     def ended(self, *, begun_at: float, pending: float, done: float) -> bool:
-        """Learn from one that has ended, and return whether it was far faster than expected.
+        """Learn from an operation that has ended; return whether it was far faster than expected.
 
         Args:
             begun_at: When it began, in monotonic seconds.
-            pending: The age at which it was last seen pending, 0.0 if it never was.
-            done: The age at which it was seen to have ended.
+            pending: The age at which a poll last saw it pending, 0.0 if none did.
+            done: The age at which a poll saw that it had ended.
         """
         is_far_faster = done * _OUTLIER < self._pending
         is_far_slower = self._done > 0.0 and pending >= _OUTLIER * self._done
@@ -114,13 +125,13 @@ class Expectation:
         return self._done <= self._usual * _OUTLIER
 
     def _is_slower(self, pending: float, done: float) -> None:
-        if self._is_usual:  # it may be the only one
+        if self._is_usual:  # the first slow one can be the only one: expect only a little more
             pending, done = self._pending, self._done * _OUTLIER
         self._know(pending, done)
 
     def _is_faster(self, done: float) -> None:
         self._pending, self._done = min(self._pending, done * (1.0 - _NARROW)), done
-        if self._doubt:  # faster, as suspected, and perhaps faster yet
+        if self._doubt:  # widening has found faster operations; there might be faster ones still
             self._open(min(2.0 * self._doubt, _MOST_DOUBT))
 
     def _prove(self, at: float) -> None:

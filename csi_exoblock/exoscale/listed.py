@@ -1,7 +1,7 @@
-"""What a list of the API holds, each entry read only when somebody looks at it (S20).
+"""Lists of the API whose entries are parsed only when they are used (S20).
 
-A zone may hold ten thousand volumes, and whoever lists them mostly looks for one: to make values of
-all would take longer than to fetch them.
+A zone can hold ten thousand volumes, and most callers of a list look for one. Parsing all of them
+would take longer than fetching them.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ class Listed(Collection[T], Generic[T]):
     """A list of volumes or snapshots.
 
     Args:
-        entries: Each as the API describes it, by its id.
-        read: Makes a value of an entry.
-        names_of: Tells the name of each: the value of a label, or what it is called without it.
-        state_of: Tells the state of one.
+        entries: The API's JSON of each resource, by id.
+        read: Parses an entry.
+        names_of: Returns the name of each entry: the value of a label if it has that label, else
+            the name of the resource.
+        state_of: Returns the state of an entry.
     """
 
     def __init__(
@@ -50,7 +51,7 @@ class Listed(Collection[T], Generic[T]):
         return any(each == value for each in self)
 
     def get(self, id: UUID | None) -> T | None:
-        """Return what has the id, `None` if nothing has."""
+        """Return the resource with this id, `None` if there is none."""
         entry = self._entries.get(str(id))
         return None if entry is None else self._read(entry)
 
@@ -59,19 +60,19 @@ class Listed(Collection[T], Generic[T]):
         return frozenset(self._entries)
 
     def has_any_in(self, states: Collection[str]) -> bool:
-        """Tell whether anything is in one of the states."""
+        """Return whether any resource is in one of the states."""
         return any(self._state_of(entry) in states for entry in self._entries.values())
 
     def named(self, names: Collection[str], label: str) -> list[T]:
-        """Return what has one of the names."""
+        """Return the resources that have one of the names."""
         ids_by_name = self.ids_by_name(label)
         return [self._read(self._entries[id]) for name in names for id in ids_by_name.get(name, ())]
 
     def ids_by_name(self, label: str) -> Mapping[str, Collection[str]]:
-        """Return the ids of what has each name; found out once for all who ask.
+        """Return the ids of the resources by name; the index is built once per label.
 
         Args:
-            label: Whose value is the name, where it has one.
+            label: The label whose value is the name of a resource that has it.
         """
         with self._lock:
             if label not in self._ids_by_name:

@@ -1,4 +1,4 @@
-"""Waiting for the end of operations: each is watched once, for all who wait for it (S3)."""
+"""Waiting for operations to end; each is polled once for all its waiters (S3)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from csi_exoblock.model import Operation, ZoneName
 
 
 class OperationWaiter:
-    """Waits for operations, which are watched whether or not anybody waits."""
+    """Waits for operations; they are polled to their end even if nobody waits any more."""
 
     def __init__(self, *, cloud: Cloud, timing: Timing, metrics: Metrics) -> None:
         self._cloud = cloud
@@ -27,11 +27,11 @@ class OperationWaiter:
     def wait(self, operation: Operation, deadline: Deadline) -> Operation:
         """Return the operation in its final state.
 
-        The state is `timeout` too for one that can't be followed to its end: the resource itself
-        must then tell.
+        An operation that can't be followed to its end also gets the state `timeout`; the caller
+        must then read the resource to learn what became of it.
 
         Raises:
-            DeadlineExceeded: The deadline came first; the watching goes on, and a later wait joins.
+            DeadlineExceeded: The deadline came first; polling goes on, and a later wait joins it.
         """
         if operation.state in ENDED:
             return operation

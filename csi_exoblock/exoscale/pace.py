@@ -1,4 +1,4 @@
-"""When a request may be sent: as fast as its zone takes them, fair between kinds of work (S20)."""
+"""When a request is sent: as fast as its zone accepts them, fair between kinds of work (S20)."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from itertools import islice
 from csi_exoblock.concurrency import Deadline
 from csi_exoblock.config import Timing
 from csi_exoblock.errors import ApiUnavailable, DriverError
-from csi_exoblock.exoscale.line import Line
+from csi_exoblock.exoscale.fair_queue import FairQueue
 from csi_exoblock.exoscale.rate import Rate
 
-_CROWD = 8  # at once: enough for any network, and few if the zone turns out to refuse them all
-_TAKEN_FOR_ONE_MORE = 4  # requests: the crowd grows with what the zone is seen to take
+# The most requests under way at once: enough for any network, and few if the zone refuses them all.
+_CROWD = 8
+_TAKEN_FOR_ONE_MORE = 4  # accepted requests after which one more can be under way, up to _CROWD
 
 
 class Paces:
@@ -39,10 +40,12 @@ class Paces:
 
 
 class Turn:
-    """A request's turn.
+    """The turn of one request to be sent.
 
     Attributes:
-        held_back: Whether the zone's rate made it wait, and not only the crowd before it.
+        held_back: Whether the request waited for the zone's rate, not only for other requests.
+        sent_at: When its turn came, in monotonic seconds; `None` while it waits.
+        looks_again: Wakes the waiting thread, so that it checks whether its turn has come.
     """
 
     def __init__(self) -> None:
@@ -52,13 +55,23 @@ class Turn:
 
 
 class Pace:
-    """One zone's requests: each waits for its turn, and tells how the zone received it.
+    """The pace of one zone: each request waits for its turn and reports the zone's answer.
 
-    Nobody conducts: whoever sends, has been answered or gives up sees to who is next, and the first
-    of those who wait looks at the clock for all of them.
+    No thread hands out turns. Each thread that sends a request, gets an answer or gives up wakes
+    the next one, and the first in the queue watches the clock for all the others.
+
+        with pace.turn("ControllerPublishVolume", deadline) as turn:
+            answer = send(request)   # at once: the zone has refused nothing yet
+            pace.taken()
+        with pace.turn("CreateVolume", deadline) as turn:
+            answer = send(request)   # 429 Too Many Requests
+            pace.close(2.0)          # Retry-After: 2
+            pace.refused(turn)       # the zone gets half as many requests from now on
+        with pace.turn("CreateVolume", deadline) as turn:
+            ...                      # entered after 2 seconds; turn.held_back is true
 
     Args:
-        most_per_second: The rate that is never exceeded, infinite where there is none.
+        most_per_second: The highest rate in requests per second, infinite for no limit.
     """
 
     def __init__(self, *, zone: str, timing: Timing, most_per_second: float) -> None:
@@ -66,7 +79,7 @@ class Pace:
         self._timing = timing
         self._most_per_second = most_per_second
         self._lock = threading.Lock()
-        self._line = Line[Turn]()
+        self._queue = FairQueue[Turn]()
         self._rate = Rate(timing)
         self._taken = 0
         self._under_way: dict[Turn, float] = {}
@@ -75,14 +88,14 @@ class Pace:
 
     @contextmanager
     def turn(self, work: str, deadline: Deadline) -> Iterator[Turn]:
-        """Wait for a turn; the block is the request.
+        """Wait for a turn, and hold it while the block sends the request and reads the answer.
 
         Args:
-            work: What the request is part of; the kinds of work that wait are served in turn.
+            work: The kind of work that the request is part of; kinds are served in rotation.
 
         Raises:
             DeadlineExceeded: The deadline came first.
-            ApiUnavailable: The zone asked to be left alone for longer than that.
+            ApiUnavailable: The zone asked for no requests until after the deadline.
         """
         deadline.check()
         turn = Turn()
@@ -95,32 +108,32 @@ class Pace:
                 self._advance()
 
     def taken(self) -> None:
-        """Note that the zone took a request, whatever it answered."""
+        """Note that the zone accepted a request, even if it answered with an error."""
         with self._lock:
             self._rate.taken(time.monotonic())
             self._taken += 1
 
     def refused(self, turn: Turn) -> None:
-        """Note that the zone turned a request away because it gets too many."""
+        """Note that the zone refused a request because it gets too many, and slow down."""
         with self._lock:
             now = time.monotonic()
             if self._rate.refused(turn.sent_at or now, now):
                 self._next_at = now + self._seconds_between(now)
 
     def close(self, seconds: float) -> None:
-        """Send nothing for so long: the zone asked for that."""
+        """Send nothing for some seconds, because the zone asked for that."""
         until = time.monotonic() + min(seconds, self._timing.pace_closed_max)
         with self._lock:
             self._closed_until = max(self._closed_until, until)
 
     def seconds_between(self) -> float:
-        """Return how far apart requests are kept now, 0.0 while nothing is known of a limit."""
+        """Return the seconds between two requests now, 0.0 while no limit is known."""
         with self._lock:
             return self._seconds_between(time.monotonic())
 
     def _wait(self, turn: Turn, work: str, deadline: Deadline) -> None:
         with self._lock:
-            self._line.join(work, turn)
+            self._queue.join(work, turn)
         try:
             while True:
                 with self._lock:
@@ -133,17 +146,17 @@ class Pace:
         except DriverError:
             with self._lock:
                 if turn.sent_at is None:
-                    self._line.give_up(work, turn)
+                    self._queue.give_up(work, turn)
                 else:
                     del self._under_way[turn]
                 self._advance()
             raise
 
     def _advance(self) -> None:
-        """Send everybody who may go, and have the first of the others look at the clock."""
+        """Start every request that is due, and wake the first of the others to watch the clock."""
         now = time.monotonic()
-        while (turn := self._line.first()) and self._seconds_to_next(now) <= 0.0:
-            self._line.go()
+        while (turn := self._queue.first()) and self._seconds_to_next(now) <= 0.0:
+            self._queue.go()
             in_time = now - self._next_at < self._timing.pace_slip
             self._next_at = (self._next_at if in_time else now) + self._seconds_between(now)
             self._under_way[turn] = turn.sent_at = now
@@ -152,7 +165,7 @@ class Pace:
             turn.looks_again.set()
 
     def _pause(self, turn: Turn, deadline: Deadline) -> float:
-        """Return after how many seconds a turn that waits has to look again.
+        """Return after how many seconds a waiting request must check again.
 
         Raises:
             DeadlineExceeded: The time is over.
@@ -167,7 +180,7 @@ class Pace:
                 retry_after_seconds=closed,
             )
         turn.held_back = turn.held_back or max(closed, self._next_at - now) > 0.0
-        return self._seconds_to_next(now) if self._line.first() is turn else remaining
+        return self._seconds_to_next(now) if self._queue.first() is turn else remaining
 
     def _seconds_to_next(self, now: float) -> float:
         most = min(_CROWD, 1 + self._taken // _TAKEN_FOR_ONE_MORE)

@@ -1,7 +1,7 @@
-"""When to look at the pending operations of a zone: at one by itself, or at many in one list (S20).
+"""When to poll the pending operations of a zone: one by one, or many by one list (S20).
 
-Each is due when operations of its kind are usually done, then again after short, growing steps.
-Where several are due at about the same time, one list of their resources serves them all.
+An operation is due when operations of its kind are usually done, and then again after short,
+growing steps. If several are due at about the same time, one list of their resources serves all.
 """
 
 from __future__ import annotations
@@ -17,22 +17,31 @@ from csi_exoblock.exoscale.learning import Forecast
 from csi_exoblock.exoscale.settling import Resource
 from csi_exoblock.model import Operation
 
-_SEARCH = 0.25  # of its age, until the next look at an operation that may take any time
-_GROWTH = 1.5
-_PATIENCE = 0.05  # of its age, for which one that is due may wait for others
+_SEARCH = 0.25  # of its age: the pause before the next poll while nothing is known of its kind
+_GROWTH = 1.5  # each pause is this many times the one before, once the operation is late
+_PATIENCE = 0.05  # of its age: how long an operation that is due can wait for others
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class Watched:
-    """A pending operation.
+    """A pending operation that is polled.
+
+        watched.due          # 12.0: the forecast says that such operations take about 4 s
+        watched.look_again(now=12.0, timing=timing)  # the poll found it pending
+        watched.due          # 12.2: a small step later, as it should be done any moment
+        watched.look_again(now=12.1, timing=timing)  # a list that served others came too early
+        watched.due          # still 12.2: an early list must not delay the next poll
+        watched.look_again(now=13.0, timing=timing)  # late: each pause is longer than the last
 
     Attributes:
         expected_at: When it should be done, in monotonic seconds.
-        due: When to look next, likewise.
-        resource: Of what a list may settle it, `None` if it has to be asked for by itself.
-        forecast: What is known of its kind, `None` if none has ended yet.
-        was_shown: Whether a list has shown what it is about.
-        seen_pending: Its age when it was last seen pending, 0.0 before.
+        due: When to poll it next, in monotonic seconds.
+        resource: The kind of list that can prove its success, `None` if only polling it can.
+        forecast: The forecast for its kind, `None` if none of that kind has ended yet.
+        was_shown: Whether a list has shown the resource that the operation is about.
+        seen_pending: Its age when a poll last saw it pending, 0.0 before.
+        late_steps: How often it was polled after it should have been done.
+        is_looked_at: Whether a poll of it is under way.
     """
 
     operation: Operation
@@ -47,11 +56,11 @@ class Watched:
     ended: Future[Operation] = field(default_factory=Future)
 
     def age(self, now: float) -> float:
-        """Return for how long the operation has been under way."""
+        """Return for how many seconds the operation has been under way."""
         return now - self.operation.begun_at
 
     def look_again(self, now: float, timing: Timing) -> None:
-        """Be due again after a step, unless a look that found nothing came before it was due."""
+        """Schedule the next poll, unless this one ran before the operation was due."""
         if self.due > now:
             return
         if now - self.expected_at > timing.poll_doubt:
@@ -61,7 +70,7 @@ class Watched:
         self.due = min(now + pause * spread, self.operation.begun_at + timing.operation_stalled)
 
     def _step(self, now: float) -> float:
-        """Return how long after this look to look again: longer and longer once it is late."""
+        """Return the seconds until the next poll; they grow once the operation is late."""
         age, forecast = self.age(now), self.forecast
         if forecast is None:
             return _SEARCH * age
@@ -75,7 +84,7 @@ class Watched:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """A look to take: at a list, or at one operation where there is no resource."""
+    """A poll to make: of a list, or of one operation if there is no resource."""
 
     resource: Resource | None
     at: tuple[Watched, ...]
@@ -88,11 +97,11 @@ def plan(
     fewest: Mapping[Resource, int],
     patience_seconds: float,
 ) -> tuple[list[Look], float]:
-    """Return the looks that are due, and when to plan anew unless something changes.
+    """Return the polls that are due, and when to plan again if nothing changes before.
 
     Args:
-        fewest: For how many operations a list of each resource is better than a call for each.
-        patience_seconds: For how long at least one that is due waits for others to share a list.
+        fewest: The number of operations from which on one list costs less than one call each.
+        patience_seconds: How long, at least, an operation that is due waits to share a list.
     """
     looks: list[Look] = []
     next_at = math.inf

@@ -1,4 +1,4 @@
-"""Which requests go through the proxy: all but those to hosts that are excepted (F2)."""
+"""The choice of the proxy for a request: all requests use it but those to excepted hosts (F2)."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ _PORTS = {"http": 80, "https": 443}
 
 
 class Proxy:
-    """The way to the API as the conventional variables describe it.
+    """The proxy and its exceptions, as `HTTPS_PROXY` and `NO_PROXY` give them.
 
     Args:
-        url: The proxy of requests over TLS, without user and password; `None` for none.
-        exceptions: Hosts reached without it, separated by commas: a name stands for its subdomains
-            too, a network for its addresses, `*` for everything; each perhaps with a port.
+        url: The proxy for requests over TLS, without user and password; `None` for none.
+        exceptions: Hosts reached without the proxy, separated by commas. A name also covers its
+            subdomains, a network its addresses, `*` everything; each can have a port.
     """
 
     def __init__(self, url: str | None, exceptions: str) -> None:
@@ -22,7 +22,7 @@ class Proxy:
         self._exceptions = [each.strip().lower() for each in exceptions.split(",") if each.strip()]
 
     def of(self, url: str) -> dict[str, str]:
-        """Return the proxy for a URL as requests wants it, empty for none."""
+        """Return the proxy for a URL in the form that requests takes, empty for none."""
         parts = urlsplit(url)
         if self._url is None or parts.scheme != "https":
             return {}
@@ -46,4 +46,4 @@ def _is_in_network(host: str, network: str) -> bool:
     try:
         return ipaddress.ip_address(host) in ipaddress.ip_network(network, strict=False)
     except ValueError:
-        return False  # at least one of them is a name
+        return False  # one of the two is a name, not an address or a network

@@ -1,9 +1,9 @@
-"""How many requests a second a zone takes: not known until it refuses one, then learnt (S20).
+"""How many requests per second a zone accepts: unknown until it refuses one, then learnt (S20).
 
-A refusal halves the rate. From there it follows the cubic curve by which TCP finds the width of a
-line (RFC 9438): soon close to the rate that was refused, careful around it, then ever faster. A
-zone that refills little by little what it grants, as most do, is so used nearly whole, and refuses
-one request of each curve.
+A refusal halves the rate. From there it rises along the cubic curve by which TCP finds the
+bandwidth of a network (RFC 9438): fast up to near the refused rate, slowly around it, then faster
+and faster. Most limits refill steadily, like a token bucket. Such a limit is used almost fully, and
+refuses one request per curve.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from collections import deque
 
 from csi_exoblock.config import Timing
 
-_UNPROVEN = 16.0  # taken for the rate where a refusal comes before much was asked
-_LEAST = 2.0  # the curve never starts below half of it: somebody has to notice that it is over
+_UNPROVEN = 16.0  # requests per second: assumed if the zone refuses one of the first requests
+_LEAST = 2.0  # the curve never starts below half of this, so that the end of a limit is noticed
 
 
 class Rate:
-    """One zone's rate, by what it took and what it refused; times are monotonic seconds."""
+    """One zone's rate, learnt from accepted and refused requests; times are monotonic seconds."""
 
     def __init__(self, timing: Timing) -> None:
         self._timing = timing
@@ -27,19 +27,23 @@ class Rate:
         self._lately_taken = deque[float]()
 
     def per_second(self, now: float) -> float:
-        """Return the present rate, without a limit before the first refusal."""
+        """Return the present rate in requests per second, infinite before the first refusal."""
         if self._plateau is None:
             return math.inf
         along = (now - self._refused_at) / self._timing.pace_recovery
         return self._plateau * (1.0 + (along - 1.0) ** 3 / 2.0)
 
     def taken(self, now: float) -> None:
-        """Note that the zone took a request."""
+        """Note that the zone accepted a request."""
         self._lately_taken.append(now)
         self._forget(now)
 
     def refused(self, sent_at: float, now: float) -> bool:
-        """Slow down; tell whether it was for this refusal, not for one of the same crowd."""
+        """Slow down after a refusal; return whether the rate changed.
+
+        It does not if the request was sent before the last slow-down: of requests that were under
+        way together, only the first refusal counts.
+        """
         if sent_at <= self._refused_at:
             return False
         self._forget(now)
@@ -50,6 +54,6 @@ class Rate:
         return True
 
     def _forget(self, now: float) -> None:
-        """Keep of what was taken only what is so recent that it tells of the present rate."""
+        """Forget accepted requests that are too old to say something about the present rate."""
         while self._lately_taken and self._lately_taken[0] < now - self._timing.pace_sample:
             self._lately_taken.popleft()

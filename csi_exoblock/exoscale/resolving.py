@@ -1,4 +1,4 @@
-"""A host's addresses, found within a limit: the C library has none but resolv.conf's (S5)."""
+"""The lookup of a host's addresses within a time limit, which the C library does not have (S5)."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ Address = tuple[socket.AddressFamily, tuple[str | int | bytes, ...]]
 
 
 class Resolver:
-    """Looks addresses up in one thread for each host, however many ask for it meanwhile.
+    """Looks up addresses in one thread per host, which all concurrent callers share.
 
-    A look-up can't be ended: where no name server answers, its thread stays until the C library
-    gives up, and those who asked have gone on before.
+    A lookup can't be cancelled. If no name server answers, its thread stays until the C library
+    gives up by the limits of `resolv.conf`; the callers have gone on before that.
     """
 
     def __init__(self) -> None:
@@ -27,7 +27,7 @@ class Resolver:
         """Return where a host can be reached, at least one address.
 
         Raises:
-            OSError: There is no such host, or nobody told within the time.
+            OSError: There is no such host, or no name server answered in time.
         """
         with self._lock:
             call = self._hosts.setdefault(

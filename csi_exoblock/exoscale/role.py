@@ -1,4 +1,4 @@
-"""The IAM role of the driver's API key, which permits the operations that the code calls (F14).
+"""The IAM role of the driver's API key; it permits only the operations that the code calls (F14).
 
 Source: the vendor's documentation of IAM policies: a default, and rules for each service.
 """
@@ -11,7 +11,7 @@ from csi_exoblock.exoscale.routes import OPERATIONS
 
 
 def policy() -> dict[str, Any]:
-    """Return the policy as the API and `exo iam role create --policy` read it, as JSON."""
+    """Return the policy in the JSON form that the API and `exo iam role create --policy` take."""
     permitted = ", ".join(f"'{operation}'" for operation in OPERATIONS)
     return {
         "default-service-strategy": "deny",

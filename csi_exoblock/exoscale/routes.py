@@ -1,4 +1,4 @@
-"""Which operations of the API the driver calls, and where."""
+"""The operations of the API that the driver calls, with method and path."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ class ApiOperation(NamedTuple):
     """How an operation is called.
 
     Attributes:
-        about: What the id stands for that a call names, in the path or otherwise.
+        about: The kind of resource that the call's id stands for, for messages.
     """
 
     method: str
@@ -48,4 +48,4 @@ OPERATIONS: Mapping[str, ApiOperation] = {
         "DELETE", "/block-storage-snapshot/{id}", "snapshot"
     ),
 }
-"""Every operation that the driver calls, by the API's own id: no other call can be made (F14)."""
+"""Every operation that the driver calls, by the API's own id; no other can be called (F14)."""

@@ -1,4 +1,4 @@
-"""The HTTP session: connections that are kept, and one TLS context for all of them (F2, F18)."""
+"""The HTTP session: kept-alive connections with one TLS context for all of them (F2, F18)."""
 
 from __future__ import annotations
 
@@ -17,25 +17,23 @@ from csi_exoblock.exoscale.connections import pool_classes
 from csi_exoblock.exoscale.resolving import Resolver
 
 _ZONES = 32  # more than the cloud has
-_CONNECTIONS = 256  # kept open to each zone: one for every worker of gRPC, and some for pollers
+_CONNECTIONS = 256  # kept open per zone: one for every gRPC worker, and some for polls
 
 
 def open_session(
     *, user_agent: str, ca_file: Path | None, proxy: ProxySettings | None = None
 ) -> requests.Session:
-    """Return a session that knows nothing of the environment: no proxy, no netrc, no CA bundle.
-
-    Nor does it keep what servers want it to keep.
+    """Return a session that ignores the environment's proxy, netrc and CA bundle, and cookies.
 
     Args:
-        ca_file: Who alone vouches for servers; the system's authorities if `None`.
-        proxy: Whose user and password are sent to every proxy that a request names.
+        ca_file: The certificates of the only trusted authorities; `None` for the system's.
+        proxy: The proxy whose user and password are sent to every proxy that a request uses.
     """
     session = _Session()
     session.trust_env = False
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     session.headers["User-Agent"] = user_agent
-    session.headers["Accept-Encoding"] = "gzip"  # all that is read here, and within a limit
+    session.headers["Accept-Encoding"] = "gzip"  # answers.py unpacks no other encoding
     adapter = _Adapter(_trusting(ca_file), proxy)
     for scheme in ("https://", "http://"):
         session.mount(scheme, adapter)
@@ -44,12 +42,12 @@ def open_session(
 
 class _Session(requests.Session):
     def get_redirect_target(self, resp: requests.Response) -> None:
-        """Name none: requests reads a redirect's whole body, even one that it must not follow."""
+        """Return none: requests reads a redirect's whole body even if it must not follow it."""
 
 
 def _trusting(ca_file: Path | None) -> ssl.SSLContext:
     if ca_file is None and not _has_authorities():
-        ca_file = Path(requests.utils.DEFAULT_CA_BUNDLE_PATH)  # small images have none of their own
+        ca_file = Path(requests.utils.DEFAULT_CA_BUNDLE_PATH)  # small images have no CA bundle
     return ssl.create_default_context(cafile=ca_file)
 
 
@@ -59,9 +57,9 @@ def _has_authorities() -> bool:
 
 
 class _Adapter(requests.adapters.HTTPAdapter):
-    """Gives every connection the same TLS context, and an end.
+    """Gives every connection the same TLS context, and a deadline for the whole request.
 
-    Without the former each would read the authorities by itself: milliseconds and a megabyte.
+    With a context per connection each would load the authorities: milliseconds and a megabyte.
     """
 
     def __init__(self, context: ssl.SSLContext, proxy: ProxySettings | None) -> None:
@@ -85,8 +83,8 @@ class _Adapter(requests.adapters.HTTPAdapter):
         return manager
 
     def proxy_headers(self, proxy: str) -> dict[str, str]:
-        """Log in at the proxy; requests would have user and password in its URL (F18)."""
+        """Return the login at the proxy; requests would keep the password in the URL (F18)."""
         return self._login
 
     def cert_verify(self, *args: Any) -> None:
-        """Leave the context as it is: requests would have each connection load a bundle."""
+        """Do nothing: requests would let each connection load a CA bundle."""

@@ -1,11 +1,12 @@
-"""What a list of the resources tells about the operations on them: success, and nothing else (S20).
+"""What a list of resources proves about the operations on them: success, nothing else (S20).
 
-A resource in the state that an operation was to bring about proves that it succeeded. Any other may
-be older than the operation, or the trace of a failure: only the operation itself tells.
+A resource in the final state of an operation proves that the operation succeeded. Any other state
+can be older than the operation, or the result of a failure; then only the operation itself says how
+it ended.
 
-A list may lag behind what was made. So a resource that is missing in it proves that its deletion
-succeeded only where an earlier list has shown it. No list proves a change of labels: it might show
-those that somebody else wrote.
+Lists can lag behind. So a resource that is missing from a list proves that its deletion succeeded
+only if an earlier list has shown it. No list proves a change of labels, because somebody else could
+have written the same labels.
 """
 
 from __future__ import annotations
@@ -19,14 +20,14 @@ from csi_exoblock.states import SnapshotState, VolumeState
 
 
 class Resource(Enum):
-    """The kinds of resources of which there are lists."""
+    """The kinds of resources that the API lists."""
 
     VOLUME = "volume"
     SNAPSHOT = "snapshot"
 
 
 class Finding(Enum):
-    """What a list tells about an operation; nothing at all where it is unclear."""
+    """What a list proves about an operation; `UNCLEAR` proves nothing."""
 
     SUCCEEDED = "succeeded"
     UNDER_WAY = "under way"
@@ -35,7 +36,11 @@ class Finding(Enum):
 
 @dataclass(frozen=True, slots=True)
 class _Course:
-    """The states of a resource while an operation works on it, and once it has succeeded."""
+    """The states of a resource during an operation and after its success.
+
+    Attributes:
+        removes: Whether the resource is gone after the success.
+    """
 
     resource: Resource
     meanwhile: tuple[str, ...]
@@ -68,16 +73,16 @@ _COURSES: Mapping[str, _Course] = {
 
 
 def resource_of(operation: Operation) -> Resource | None:
-    """Return of what a list may settle the operation, `None` if none can."""
+    """Return the resource list that can prove this operation's success, `None` if none can."""
     course = _COURSES.get(operation.kind)
     return course.resource if course and operation.about else None
 
 
 def find(operation: Operation, seen: Volume | Snapshot | None, *, was_shown: bool) -> Finding:
-    """Tell what a list that was asked for after the operation began says about it.
+    """Return what a list proves about an operation that began before the list was requested.
 
     Args:
-        seen: What the operation is about as the list has it, `None` if it lacks it.
+        seen: The operation's resource as the list shows it, `None` if the list lacks it.
         was_shown: Whether an earlier list has shown it.
     """
     course = _COURSES[operation.kind]

@@ -1,8 +1,8 @@
-"""Requests to the cloud's API over HTTP: paced, signed, pooled, timed, and their failures named.
+"""Requests to the cloud's API over HTTP: paced, signed, timed, and their failures translated.
 
-Reads are repeated here; a write never is, for only its caller can tell whether it took effect. But
-what the API turned away unread is sent again, each time when the pace allows: because of its key,
-if there is another one; because of too many requests.
+Reads that fail are repeated here. A write that fails is not, because only its caller can find out
+whether it took effect. But a request that the API refused unread is sent again when the pace
+allows: after a refused key if there is another key, and after too many requests.
 """
 
 from __future__ import annotations
@@ -46,15 +46,15 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 _DENIED = (401, 403)
-_PUBLIC = ("list-zones",)  # answered whatever the signature is, so they prove no key
+_PUBLIC = ("list-zones",)  # answered with any signature, so an answer proves no key
 _BACKOFF = 2.0
 _CAUSE_LENGTH = 200
-_MOST_BYTES = 1024**2  # of what is said of one thing; a volume with 20 snapshots takes 5,000
+_MOST_BYTES = 1024**2  # of an answer about one resource; a volume with 20 snapshots takes 5,000
 
-# Failures after which the request surely never reached the API. Not every SSLError: that one comes
-# also when TLS breaks while the answer is awaited.
+# Failures after which the request certainly never reached the API. Not every SSLError is: one also
+# comes when TLS breaks during the wait for the answer.
 _NEVER_SENT = (
-    urllib3.exceptions.ConnectTimeoutError,  # also refused, no route, no such name
+    urllib3.exceptions.ConnectTimeoutError,  # its subclasses: refused, no route, no such name
     urllib3.exceptions.ProxyError,
     ssl.SSLCertVerificationError,
 )
@@ -62,12 +62,12 @@ _NEVER_SENT = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What to ask of a zone.
+    """A request to a zone's API.
 
     Attributes:
         operation: Id of the API operation, for metrics and messages.
-        subject: What it is about, for messages, such as `volume ch-gva-2/6f…`.
-        most_bytes: How large an answer can be at most, unpacked (F18).
+        subject: The resource that the request is about, for messages: `volume ch-gva-2/6f…`.
+        most_bytes: The largest answer that is accepted, in bytes after unpacking (F18).
     """
 
     operation: str
@@ -84,14 +84,14 @@ class Request:
 
 
 class UnprovenAbsence(ApiUnavailable):
-    """A 404 that is not written by the API itself, such as the page of a load balancer.
+    """A 404 that was not written by the API itself, such as the page of a load balancer.
 
-    It says that nothing answers at this address now, not that the thing does not exist.
+    It proves that nothing answers at this address now, not that the resource does not exist.
     """
 
 
 class Transport:
-    """Sends requests over kept-alive connections that all threads share."""
+    """Sends requests over kept-alive connections, which all threads share."""
 
     def __init__(
         self,
@@ -114,17 +114,17 @@ class Transport:
     def send(self, request: Request, read: Callable[[object], T], deadline: Deadline) -> T:
         """Send the request and return what `read` makes of the answer's JSON.
 
-        It is sent when the zone's pace allows, and again if the zone then turns it away unread. A
-        GET is repeated until the deadline while the API is unavailable. A write that has begun is
-        waited for up to `Timing.api_timeout`, whatever the deadline: to give up earlier would only
-        lose the answer.
+        The request is sent when the zone's pace allows, and again if the zone then refuses it
+        unread. A GET is repeated until the deadline while the API is unavailable. The answer to a
+        write is awaited for up to `Timing.api_timeout`, even beyond the deadline: to give up
+        earlier would only lose the answer.
 
         Raises:
             NotFound: The subject does not exist.
             ApiDenied: The API refused the key or its role.
             ApiRejected: The API refused the request.
-            ApiUnavailable: No readable answer came, or one that says "later".
-            UnprovenAbsence: The subject may not exist, but it is not the API that says so.
+            ApiUnavailable: No readable answer came, or one that asks to come back later.
+            UnprovenAbsence: A 404 came, but not from the API itself.
             DeadlineExceeded: There was no time to send the request, so it had no effect.
         """
         if request.method != "GET":
@@ -145,11 +145,11 @@ class Transport:
         raise AssertionError("pauses never end")
 
     def send_once(self, request: Request, read: Callable[[object], T], deadline: Deadline) -> T:
-        """Send a read as `send` does, but leave the repeating to the caller."""
+        """Send a read as `send` does, but do not repeat it if it fails."""
         return self._exchange(request, read, deadline)
 
     def seconds_between(self, zone: str) -> float:
-        """Return how far apart the requests to a zone are kept, 0.0 while it knows no limit."""
+        """Return the seconds between two requests to a zone, 0.0 while no limit is known."""
         return self._paces.of(zone).seconds_between()
 
     def now(self) -> float:
@@ -171,12 +171,13 @@ class Transport:
             raise ApiUnavailable(f"{request}: the answer can't be understood: {cause}") from error
 
     def _paced(self, request: Request, deadline: Deadline) -> Answer:
-        """Send the request when it is its turn, until it is not turned away unread.
+        """Send the request when its turn comes, and again while the API refuses it unread.
 
-        It is so where it was one too many (S20), and where there is another key to try (F1).
+        That is after a 429 (S20), and after a refused key if there is another key to try (F1).
         """
         pace, call = self._paces.of(request.zone), logs.current()
-        work = call.name if call else request.operation  # many calls wait for a list or a poll
+        # A list or a poll belongs to no call, as many wait for it: it is a kind of its own.
+        work = call.name if call else request.operation
         refusal: DriverError | None = None
         denied: list[Credentials] = []
         while True:
@@ -202,9 +203,9 @@ class Transport:
                 log.info("sent again with another key", extra={"operation": request.operation})
 
     def _tell(self, pace: Pace, turn: Turn, request: Request, answer: Answer) -> None:
-        """Let the pace know how the zone received a request, and what it asks for."""
+        """Report to the pace whether the zone accepted a request, and any pause it asks for."""
         if seconds := self._seconds_to_wait(answer):
-            pace.close(seconds)  # before anybody learns of the rest, and sends
+            pace.close(seconds)  # first, because the next calls can let other requests go
         if answer.status == HTTPStatus.TOO_MANY_REQUESTS:
             self._metrics.api_throttled.labels(request.operation, "server").inc()
             pace.refused(turn)
@@ -274,7 +275,7 @@ class Transport:
         return ApiUnavailable(text, retry_after_seconds=self._seconds_to_wait(answer))
 
     def _what_to_check(self, answer: Answer) -> str:
-        """Say what can be wrong with a request where the status has many meanings (F1)."""
+        """Return what the user should check after a status that has many meanings (F1)."""
         seconds = answer.clock_error_seconds()
         if abs(seconds) > self._timing.clock_error:
             which = "ahead of" if seconds > 0 else "behind"
@@ -296,9 +297,10 @@ def _not_answered(request: Request, error: Exception) -> ApiUnavailable:
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield the error and what it wraps, outermost first.
+    """Yield the error and the errors that it wraps, outermost first.
 
-    By argument or `raise … from`, never by `__context__`: that leads to errors of other requests.
+    They are found by argument and `raise … from`, never by `__context__`, which can lead to an
+    error of another request.
     """
     while error is not None:
         yield error

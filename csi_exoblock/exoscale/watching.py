@@ -1,4 +1,4 @@
-"""Watching a zone's pending operations until each has ended, for all who wait for it (S3, S20)."""
+"""Polling a zone's pending operations until each has ended, once for all its waiters (S3, S20)."""
 
 from __future__ import annotations
 
@@ -36,16 +36,25 @@ log = logging.getLogger(__name__)
 
 ENDED = (OperationState.SUCCESS, OperationState.FAILURE, OperationState.TIMEOUT)
 
-_FEWEST = 2  # operations for which one short list is better than a call for each
-_ENTRIES = 500  # of a list cost about as much as one more call
-_AT_ONCE = 8  # looks at single operations
+_FEWEST = 2  # operations from which on one short list costs less than a call for each
+_ENTRIES = 500  # so many entries of a list cost about as much as one more call
+_AT_ONCE = 8  # polls of single operations
 
 
 class ZoneWatch:
-    """The pending operations of one zone; its thread lives as long as there are any.
+    """Polls the pending operations of one zone, in a thread that lives as long as there are any.
+
+        watch = ZoneWatch(client, timing=timing, on_end=observe)
+        first = watch.follow(attach)    # begins to poll it
+        second = watch.follow(attach)   # the same future: one poll serves both callers
+        deadline.result(first)          # raises DeadlineExceeded; the polling goes on
+        ...                             # several attaches are due at once: one list serves them
+        ...                             # the list shows the volume attached: success
+        ...                             # the list does not prove it: the operation itself is polled
+        deadline.result(second)         # the operation in its final state
 
     Args:
-        on_end: Called with every operation that has ended, and how many seconds that took.
+        on_end: Called with every operation that has ended, and how many seconds it took.
     """
 
     def __init__(
@@ -64,13 +73,13 @@ class ZoneWatch:
         self._shown: dict[Resource, frozenset[str]] = dict.fromkeys(Resource, frozenset())
 
     def follow(self, operation: Operation) -> Future[Operation]:
-        """Watch an operation, unless it is watched already; return its final state to come.
+        """Begin to poll an operation, unless that has begun; return a future of its final state.
 
-        The state is `timeout` too for one that can't be read, or that is pending for longer than
-        `Timing.operation_stalled`: the resource itself must then tell.
+        The state is also `timeout` for an operation that can't be read, or that is pending for
+        longer than `Timing.operation_stalled`: the caller must then read the resource.
 
         Raises:
-            HostError: There is no thread to watch it in; whoever follows the next one tries again.
+            HostError: There is no thread for polling. The next call tries again to begin one.
         """
         with self._changed:
             watched = self._watched.get(operation.id)
@@ -109,7 +118,7 @@ class ZoneWatch:
             self._is_running = False
 
     def _take_looks(self) -> float:
-        """Begin what is due, each look in a thread of its own, and say when to do so again."""
+        """Begin the polls that are due, one thread each; return when to do so again."""
         listed = {look.resource for look in self._looks}
         looks, next_at = plan(
             [
@@ -139,7 +148,7 @@ class ZoneWatch:
                 self._look_at_list(look.resource, look.at)
             else:
                 self._look_at_one(look.at[0])
-        except Exception as error:  # the top of a thread: whoever waits gets to see it
+        except Exception as error:  # the top of a thread: the waiters raise it
             for each in look.at:
                 self._fail(each, error)
         finally:
@@ -181,7 +190,7 @@ class ZoneWatch:
         for each in at:
             try:
                 seen = listed.get(each.operation.about)
-            except DriverError:  # this entry can't be understood; what it is about may still end
+            except DriverError:  # the entry can't be parsed; the operation itself can still be read
                 self._ask_for_itself(each, looked_at)
             else:
                 self._settle(each, seen, looked_at)
@@ -193,7 +202,7 @@ class ZoneWatch:
         return self._client.list_snapshots(deadline)
 
     def _settle(self, watched: Watched, seen: Volume | Snapshot | None, looked_at: float) -> None:
-        """Take from a list what it tells; what it leaves unclear is asked for by itself."""
+        """Apply what a list proves; an operation that it leaves unclear is polled by itself."""
         finding = find(watched.operation, seen, was_shown=watched.was_shown)
         watched.was_shown = watched.was_shown or seen is not None
         if finding is Finding.SUCCEEDED:
@@ -221,7 +230,7 @@ class ZoneWatch:
                 pending=watched.seen_pending,
                 done=watched.age(looked_at),
             )
-            if is_far_faster:  # then so may be the others
+            if is_far_faster:  # then others of this kind might be done as well: poll them now
                 for each in self._watched.values():
                     if each.operation.kind == operation.kind:
                         each.due = min(each.due, time.monotonic())
@@ -259,7 +268,7 @@ class ZoneWatch:
 
     def _fail(self, watched: Watched, error: Exception) -> None:
         self._remove(watched)
-        if not watched.ended.done():  # by this very look, before it failed
+        if not watched.ended.done():  # this poll can have ended it before it failed
             watched.ended.set_exception(error)
 
     def _remove(self, watched: Watched) -> None:

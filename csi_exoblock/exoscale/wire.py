@@ -1,4 +1,4 @@
-"""The API's JSON, read into the model; every name of an API field stands here and nowhere else."""
+"""The API's JSON, parsed into the model; only this module names the API's fields."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ from csi_exoblock.states import (
 T = TypeVar("T")
 
 UNREADABLE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError)
-"""What a function of this module, or of json before it, may raise on an answer that is garbage."""
+"""What json and this module's functions raise if an answer can't be understood."""
 
-_WORDS_LENGTH = 300  # an error page of a proxy is longer than what a user reads
+_WORDS_LENGTH = 300  # nobody reads all of a proxy's error page
 
 
 def volume(zone: ZoneName, body: Any) -> Volume:
@@ -123,8 +123,11 @@ def quotas(_zone: ZoneName, body: Any) -> tuple[Quota, ...]:
 def zones(_zone: ZoneName, body: Any) -> tuple[ZoneName, ...]:
     """Read the answer of `list-zones`.
 
-    A name that no id can hold is passed over: no volume of the driver is there, and it would become
-    part of a URL (F18). A list without any zone is no answer.
+    A name that can't be part of an id is left out: no volume of the driver is there, and the name
+    would become part of a URL (F18).
+
+    Raises:
+        ValueError: The list has no zone.
     """
     named = [ZoneName(each["name"]) for each in body["zones"] if is_zone_name(each["name"])]
     if not named:
@@ -135,8 +138,8 @@ def zones(_zone: ZoneName, body: Any) -> tuple[ZoneName, ...]:
 def refusal(body: bytes) -> str:
     """Return the API's own words for a refusal, in one line of bounded length, perhaps empty.
 
-    They are `message`, `error`, or `title`, `detail` and `errors` of RFC 9457; an answer of any
-    other form speaks for itself.
+    They are `message`, `error`, or `title`, `detail` and `errors` of RFC 9457; of an answer that is
+    no JSON it is the text.
     """
     try:
         said = list(_words(json.loads(body)))
@@ -146,7 +149,7 @@ def refusal(body: bytes) -> str:
 
 
 def shorten(text: str, length: int) -> str:
-    """Return the text as one line of at most so many characters."""
+    """Return the text as one line of at most `length` characters."""
     line = " ".join(text.split())
     return line if len(line) <= length else line[: length - 1] + "…"
 
@@ -154,7 +157,7 @@ def shorten(text: str, length: int) -> str:
 def creation(
     *, name: str, labels: Mapping[str, str], size_gib: int | None = None, source: UUID | None = None
 ) -> dict[str, object]:
-    """Write the body of a create of a volume or a snapshot."""
+    """Return the body of a request that creates a volume or a snapshot."""
     body: dict[str, object] = {"name": name, "labels": dict(labels)}
     if size_gib is not None:
         body["size"] = size_gib
@@ -164,30 +167,30 @@ def creation(
 
 
 def labelling(labels: Mapping[str, str], name: str | None = None) -> dict[str, object]:
-    """Write the body of an update: always the whole label map, the name only if it changes."""
+    """Return the body of an update: always all labels, the name only if it changes."""
     return {"labels": dict(labels), **({"name": name} if name else {})}
 
 
 def attaching(instance_id: UUID) -> dict[str, object]:
-    """Write the body of an attach."""
+    """Return the body of an attach."""
     return {"instance": {"id": str(instance_id)}}
 
 
 def resizing(size_gib: int) -> dict[str, object]:
-    """Write the body of a resize."""
+    """Return the body of a resize."""
     return {"size": size_gib}
 
 
 def of_instance(instance_id: UUID) -> dict[str, str]:
-    """Write the query that restricts a list of volumes to an instance."""
+    """Return the query that restricts a list of volumes to an instance."""
     return {"instance-id": str(instance_id)}
 
 
 def _listed(read: Callable[[Any], T], entries: Any) -> Listed[T]:
-    """See that every entry has an id; all else is read when it is needed.
+    """Return a list whose entries are parsed when they are needed; each must have an id now.
 
     Raises:
-        ApiUnavailable: By the list, when it needs an entry that can't be understood.
+        ApiUnavailable: Raised later by the list, when it needs an entry that can't be parsed.
     """
 
     def read_entry(entry: Any) -> T:
@@ -222,13 +225,13 @@ def _understanding() -> Iterator[None]:
 
 
 def _attached_to(zone: ZoneName, instance: Any) -> NodeId | None:
-    """Read which instance has a volume; one that nobody has says null, {} or an empty id."""
+    """Read the instance of a volume; null, {} and an empty id mean that it is detached."""
     id = (instance or {}).get("id")
     return NodeId(zone, UUID(id)) if id else None
 
 
 def _labels(labels: Any) -> dict[str, str]:
-    """Read labels; one without a value is none."""
+    """Read labels; leave out those without a value."""
     return {key: str(value) for key, value in (labels or {}).items() if value is not None}
 
 
@@ -240,7 +243,7 @@ def _moment(text: str | None) -> datetime | None:
 
 
 def _limit(limit: int | None) -> int | None:
-    """Read a quota's limit; -1 is none, and one that is absent can't be proven to be reached."""
+    """Read a quota's limit, `None` if it is -1 (unlimited) or absent (it can't be reached)."""
     return limit if limit is not None and limit >= 0 else None
 
 

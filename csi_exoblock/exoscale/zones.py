@@ -1,7 +1,7 @@
-"""Which zones there are: as the API lists them and the flags name them, each believed so far (S12).
+"""The zones that exist: those that the API has listed, and at first those that flags name (S12).
 
-A list that lacks a zone proves nothing. If it did, everything in that zone would count as gone: its
-volumes would be reported as deleted and detached while they exist.
+A list that lacks a zone does not prove that the zone is gone. If it did, the volumes of that zone
+would be reported as deleted and detached although they exist.
 """
 
 from __future__ import annotations
@@ -18,12 +18,19 @@ from csi_exoblock.model import ZoneName
 
 log = logging.getLogger(__name__)
 
-_SOME_ZONES = (ZoneName("ch-gva-2"), ZoneName("de-fra-1"))  # every zone's endpoint lists them all
+_SOME_ZONES = (ZoneName("ch-gva-2"), ZoneName("de-fra-1"))  # every zone's endpoint lists all zones
 _MOST_ZONES = 100  # more than the cloud will ever have
 
 
 class Zones:
     """The zones of the cloud.
+
+        zones.in_scope(deadline)             # asks ch-gva-2, which does not answer, then de-fra-1
+        zones.in_scope(deadline)             # answers from memory for an hour
+        zones.in_scope(deadline, ["at-vie-3"])  # a zone not known yet: reads the list again
+        zones.require("at-vie-9", deadline)  # reads the list again, then raises ApiUnavailable
+        ...                                  # the API's list lacks de-fra-1, by mistake
+        zones.knows("de-fra-1")              # True: a zone that was listed once stays known
 
     Args:
         list_zones: Asks one zone which zones exist.
@@ -47,19 +54,19 @@ class Zones:
         self._shared_read = SharedCall(self._read, name="list-zones", seconds_between=self._between)
 
     def in_scope(self, deadline: Deadline, asked: Collection[ZoneName] = ()) -> Sequence[ZoneName]:
-        """Return the zones in scope, as of at most `Timing.zones_age` ago.
+        """Return the zones in scope, from a list that is at most `Timing.zones_age` old.
 
-        An older answer serves where no zone gives a newer one. A zone that was listed once counts
-        as existing from then on.
+        If no zone answers now, an older list is used. A zone that was listed once counts as
+        existing from then on.
 
         Args:
-            asked: One of these is needed; if the zones known so far lack them all, they are read
-                again first.
+            asked: Zones of which the caller needs one. If none of them is known yet, the list is
+                read again first.
 
         Raises:
-            ApiDenied: They were never read, and each zone refuses the key now.
-            ApiUnavailable: They were never read and can't be read now; or none of them is listed
-                that a flag names.
+            ApiDenied: The list was never read, and each zone refuses the key now.
+            ApiUnavailable: The list was never read and can't be read now, or a flag names a zone
+                that it lacks.
         """
         is_old = not self._known or time.monotonic() - self._read_at > self._timing.zones_age
         if is_old or self._unlisted() or (asked and not self._knows_one_of(asked)):
@@ -73,17 +80,17 @@ class Zones:
         return self._scope or self._known
 
     def is_bounded(self, zone: ZoneName) -> bool:
-        """Tell whether a zone is one of the few that are known or that flags name."""
+        """Return whether a zone is known or named by a flag; there are few of those."""
         return zone in self._known or zone in self._configured
 
     def knows(self, zone: ZoneName) -> bool:
-        """Tell whether the API has ever listed a zone, in scope or not."""
+        """Return whether the API has ever listed a zone, in scope or not."""
         return zone in self._known
 
     def require(self, zone: ZoneName, deadline: Deadline) -> None:
-        """Raise ApiUnavailable unless a zone exists; nothing is sent to one that an id invents.
+        """Raise ApiUnavailable unless a zone exists, so that no made-up id becomes part of a URL.
 
-        Before the zones could be read, those that flags name count as existing.
+        Until the list has been read once, a zone that a flag names counts as existing.
         """
         if self._only and zone != self._only:
             raise ApiUnavailable(
@@ -115,11 +122,11 @@ class Zones:
         return any(zone in self._known for zone in zones)
 
     def _read(self) -> None:
-        """Ask one zone after the other which zones exist, so that a dead one hides no other (S12).
+        """Ask the zones one by one for the list of zones, until one answers (S12).
 
         Raises:
-            ApiDenied: Each refuses the key, and none ever took it.
-            ApiUnavailable: None answers now, and none ever did.
+            ApiDenied: The list was never read, and each zone refuses the key now.
+            ApiUnavailable: The list was never read, and no zone answers now.
         """
         failures: list[DriverError] = []
         for asked in self._zones_to_ask():
@@ -148,7 +155,7 @@ class Zones:
 
 
 def _give_up(failures: Sequence[DriverError]) -> NoReturn:
-    """Raise what all zones said together: the key is wrong only if each refuses it."""
+    """Raise ApiDenied if every zone refused the key, otherwise ApiUnavailable."""
     last = failures[-1]
     if all(isinstance(each, ApiDenied) for each in failures):
         raise last
