@@ -160,7 +160,7 @@ class Timing:
         60.0, "a search takes a fraction of a second, with thousands of processes longer (D4)"
     )
     memory_look: float = seconds(
-        5.0, "reading a process's memory map takes milliseconds, unless it hangs (S26)"
+        5.0, "a process's memory map or a loop device's file is asked in milliseconds (S26)"
     )
     health_finding_age: float = seconds(
         600.0, "kubelet asks every minute or so; a volume not asked about has left (N7)"

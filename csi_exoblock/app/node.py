@@ -28,8 +28,10 @@ from csi_exoblock.host.jobs import Jobs
 from csi_exoblock.host.liveness import Liveness as MountLiveness
 from csi_exoblock.host.markers import Markers
 from csi_exoblock.host.mounts import Mounts
+from csi_exoblock.host.notes import Notes
 from csi_exoblock.host.processes import Processes
 from csi_exoblock.host.propagation import check_propagation
+from csi_exoblock.host.protections import Protections
 from csi_exoblock.host.repairs import Repairs
 from csi_exoblock.host.thawing import Thawing
 from csi_exoblock.host.twins import Twins
@@ -93,6 +95,12 @@ def build_node(
     )
     holders = Holders(
         workers=Workers(room, patience_seconds=timing.users_search, only_informs=False),
+        loops=Workers(
+            Room(),
+            patience_seconds=timing.memory_look,
+            only_informs=False,
+            perhaps="the file that it shows hangs, so what it is made of can't be seen",
+        ),
         processes=processes,
     )
     mounts = Mounts(commands=commands, holders=holders, timing=timing)
@@ -154,7 +162,13 @@ def build_node(
         mounter=mounter,
         liveness=liveness,
         release=release,
-        repairs=Repairs(folder=plugin_path / "repairing"),
+        repairs=Repairs(notes=Notes(folder=plugin_path / "repairing")),
+    )
+    protections = Protections(
+        notes=Notes(folder=plugin_path / "protected"),
+        devices=devices,
+        mounts=mounts,
+        disk_calls=disk_calls,
     )
     service = Node(
         staging=Staging(
@@ -179,6 +193,7 @@ def build_node(
             release=release,
             repair=repair,
             write_back=write_back,
+            protections=protections,
             territory=territory,
         ),
         publishing=Publishing(
@@ -189,6 +204,7 @@ def build_node(
             repair=repair,
             history=history,
             write_back=write_back,
+            protections=protections,
             territory=territory,
         ),
         growth=Growth(holds=holds, jobs=jobs, devices=devices, mounts=mounts, mounter=mounter),

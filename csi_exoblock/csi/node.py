@@ -7,7 +7,9 @@ import grpc
 from csi_exoblock.csi import node_requests
 from csi_exoblock.csi.health import volume_health
 from csi_exoblock.csi.interceptor import deadline_of
+from csi_exoblock.errors import NotFound
 from csi_exoblock.host.instance import Identity
+from csi_exoblock.model import VolumeId
 from csi_exoblock.node.attach_limit import AttachLimit
 from csi_exoblock.node.growth import Growth
 from csi_exoblock.node.health import Health
@@ -63,6 +65,7 @@ class Node(csi_pb2_grpc.NodeServicer):
     ) -> csi_pb2.NodeStageVolumeResponse:
         """Find the attached disk, format it if it is blank, and mount it."""
         wanted = node_requests.stage_volume(request)
+        self._refuse_other_zone(wanted.volume_id)
         self._staging.stage(
             wanted.volume_id,
             wanted.staging_path,
@@ -85,6 +88,7 @@ class Node(csi_pb2_grpc.NodeServicer):
     ) -> csi_pb2.NodePublishVolumeResponse:
         """Hand the staged volume to a workload."""
         wanted = node_requests.publish_volume(request)
+        self._refuse_other_zone(wanted.volume_id)
         self._publishing.publish(
             wanted.volume_id,
             wanted.staging_path,
@@ -109,6 +113,7 @@ class Node(csi_pb2_grpc.NodeServicer):
     ) -> csi_pb2.NodeExpandVolumeResponse:
         """Let the file system fill its disk."""
         volume_id, path, size = node_requests.expand_volume(request)
+        self._refuse_other_zone(volume_id)
         capacity_bytes = self._growth.grow(volume_id, path, size, deadline_of(context))
         return csi_pb2.NodeExpandVolumeResponse(capacity_bytes=capacity_bytes)
 
@@ -149,6 +154,19 @@ class Node(csi_pb2_grpc.NodeServicer):
                 csi_pb2.NodeServiceCapability(rpc=_RPC(type=each)) for each in _CAPABILITIES
             ]
         )
+
+    def _refuse_other_zone(self, volume_id: VolumeId) -> None:
+        """Raise NotFound for a volume that can't be here: its disk would be another volume's.
+
+        The disk itself tells only the volume's UUID, while locks and notes are the whole id's. What
+        is to leave leaves under any id.
+        """
+        zone = self._identity.zone()
+        if zone is not None and volume_id.zone != zone:
+            raise NotFound(
+                f"volume {volume_id}: this node is in zone {zone}, so the volume can't be attached "
+                "here; correct the zone in the PV's volumeHandle"
+            )
 
 
 def _usage(row: UsageRow) -> csi_pb2.VolumeUsage:

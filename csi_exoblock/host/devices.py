@@ -136,6 +136,22 @@ class Devices:
             HostError: A disk that may be the volume's doesn't answer, so nobody knows.
             WrongState: Two disks claim to be this volume.
         """
+        device, suspects = self.search(volume_uuid)
+        if suspects:
+            raise HostError(
+                f"volume {volume_uuid}: the disk {', '.join(suspects)}, which may be its own, "
+                "doesn't answer; it is asked again"
+            )
+        return device
+
+    def search(self, volume_uuid: UUID) -> tuple[BlockDevice | None, tuple[str, ...]]:
+        """Return the volume's device if it is there now, else the disks that may be it.
+
+        Such a disk doesn't tell its serial, and no link calls it another volume.
+
+        Raises:
+            WrongState: Two disks claim to be this volume.
+        """
         serial = str(volume_uuid)[:_SERIAL_CHARACTERS]
         linked = self._linked(serial)
         serials = self._serials.of_all()
@@ -152,27 +168,23 @@ class Devices:
                     "link absent or wrong, the serial decides",
                     extra={"device": names[0], "linked_device": linked},
                 )
-            return self._describe(names[0])
+            return self._describe(names[0]), ()
         if linked is not None and self._has_no_serial(linked):
-            return self._describe(linked)
-        self._refuse_silent(volume_uuid, linked, serials)
-        return None
-
-    def _refuse_silent(
-        self, volume_uuid: UUID, linked: str | None, serials: Mapping[str, str | None]
-    ) -> None:
-        """Raise HostError if the volume may be a disk that doesn't answer.
-
-        The link by which udev names a disk was made from the serial that the disk told once.
-        """
-        silent = {name for name, serial in serials.items() if serial is None}
-        if silent:
+            return self._describe(linked), ()
+        silent = {name for name, found in serials.items() if found is None}
+        if silent:  # udev made a disk's link from the serial that the disk told once
             silent -= set(self._links().values()) - {linked}
-        if silent:
-            raise HostError(
-                f"volume {volume_uuid}: the disk {', '.join(sorted(silent))}, which may be its "
-                "own, doesn't answer; it is asked again"
-            )
+        return None, tuple(sorted(silent))
+
+    def named(self, name: str) -> BlockDevice:
+        """Return the device that has this name now.
+
+        Raises:
+            HostError: There is none, or it has no size.
+        """
+        if (device := self._describe(name)) is None:
+            raise HostError(f"device {name} is gone, or has no size yet")
+        return device
 
     def refuse_unreadable(self, volume_uuid: UUID) -> None:
         """Raise HostError if the volume's disk may be here and only doesn't say so just now (D4).

@@ -11,7 +11,7 @@ from typing import TypeVar
 from csi_exoblock.concurrency import Deadline
 from csi_exoblock.host.devices import BlockDevice
 from csi_exoblock.host.exclusive import is_in_use, open_device
-from csi_exoblock.host.readonly import is_read_only
+from csi_exoblock.host.readonly import is_read_only, set_read_only
 from csi_exoblock.host.workers import Room, Workers
 
 T = TypeVar("T")
@@ -43,7 +43,7 @@ class DiskCalls:
         """Do what waits for a disk, and return its result or raise what it raised.
 
         Args:
-            work: Only looks at the disk: when it comes to its end, others may be at work there.
+            work: Writes nothing to the disk: it may come to its end after its call has gone.
             deadline: The call's, `None` inside a job.
             too_late: What becomes of a result that nobody waits for any more.
 
@@ -96,3 +96,12 @@ class DiskCalls:
             DeadlineExceeded: The call's time ended first.
         """
         return self.run(device, lambda: is_read_only(device), deadline)
+
+    def set_read_only(self, device: BlockDevice, read_only: bool, deadline: Deadline) -> None:
+        """Make the device refuse writes, or no longer; it holds for all who have it open.
+
+        Raises:
+            HostError: It can't be set, or doesn't answer.
+            DeadlineExceeded: The call's time ended first.
+        """
+        self.run(device, lambda: set_read_only(device, read_only=read_only), deadline)

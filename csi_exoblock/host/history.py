@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 from csi_exoblock.config import Timing
@@ -18,7 +18,9 @@ log = logging.getLogger(__name__)
 class History:
     """A file per volume that was formatted here, mounted for writing or published raw.
 
-    It is written and synced before, and kept for longer than any volume counts as new.
+    It is written and synced before, and says when the cloud made the volume. It is kept until
+    another volume was made so much later that this one can't pass for new any more: the node's own
+    clock may be wrong by days, and right again tomorrow.
 
     Args:
         folder: Where they lie, on a file system that survives the driver; made when needed.
@@ -36,9 +38,14 @@ class History:
         """
         if created_at is None:
             return "nobody says that it is a new volume"
-        age = time.time() - created_at.timestamp()
+        now = max(time.time(), self._latest())
+        age = now - created_at.timestamp()
         if not -self._timing.clocks_apart <= age < self._timing.new_volume_window:
-            return f"the volume was made at {created_at:%Y-%m-%d %H:%M} UTC, so it isn't new"
+            here = datetime.fromtimestamp(now, UTC)
+            return (
+                f"the volume was made at {created_at:%Y-%m-%d %H:%M} UTC, and this node's clock "
+                f"says {here:%Y-%m-%d %H:%M} UTC, so it isn't new"
+            )
         try:
             self._file(volume_id).stat()
         except FileNotFoundError:
@@ -50,31 +57,50 @@ class History:
     def remember(self, volume_id: VolumeId, created_at: datetime | None) -> None:
         """Note, past a power cut, that the volume is about to be used here.
 
-        A volume that is too old to pass for new needs no note.
+        One that is far older than another volume can never pass for new and needs no note.
 
         Raises:
             HostError: It can't be noted, and the volume could pass for new later.
         """
-        window = self._timing.new_volume_window
-        if created_at is not None and time.time() - created_at.timestamp() >= window:
+        latest = self._latest()
+        if created_at is not None and self._is_outlived(created_at.timestamp(), latest):
             return
         try:
-            self._write(self._file(volume_id))
+            self._write(self._file(volume_id), created_at)
         except OSError as error:
-            if created_at is not None:
+            if created_at is not None and self._may_be_new(created_at):
                 raise HostError(
                     f"volume {volume_id}: that it is used can't be noted in {self._folder}: "
                     f"{error.strerror}; retry"
                 ) from error
             log.warning("use of a volume can't be noted", extra={"error": str(error)})
 
-    def _write(self, path: Path) -> None:
+    def _may_be_new(self, created_at: datetime) -> bool:
+        return time.time() - created_at.timestamp() < self._timing.new_volume_window
+
+    def _is_outlived(self, made: float, latest: float) -> bool:
+        """Return whether another volume was made so late that one can't pass for new any more."""
+        return latest - made >= 2 * self._timing.new_volume_window
+
+    def _latest(self) -> float:
+        """Return when the youngest volume that was used here was made, in seconds since 1970."""
+        return max(filter(None, (_made(each) for each in self._notes())), default=0.0)
+
+    def _notes(self) -> list[Path]:
+        try:
+            return list(self._folder.iterdir())
+        except OSError:
+            return []
+
+    def _write(self, path: Path, created_at: datetime | None) -> None:
         is_known = path.exists()
         self._folder.mkdir(parents=True, exist_ok=True)
         for each in (path, self._folder, *(() if is_known else (self._folder.parent,))):
             create = os.O_CREAT | os.O_WRONLY if each is path else os.O_RDONLY
             file = os.open(each, create | os.O_CLOEXEC, 0o600)
             try:
+                if each is path and created_at is not None:
+                    os.pwrite(file, f"{created_at.timestamp():.0f}\n".encode(), 0)
                 os.fsync(file)
             finally:
                 os.close(file)
@@ -82,11 +108,24 @@ class History:
             self._forget_old()
 
     def _forget_old(self) -> None:
-        """Remove the notes of volumes that can't pass for new any more; twice the time is safe."""
-        oldest = time.time() - 2 * self._timing.new_volume_window
-        for path in self._folder.iterdir():
-            if path.stat().st_mtime < oldest:
+        """Remove the notes of volumes that can't pass for new any more.
+
+        A note that doesn't tell when its volume was made goes by its own age.
+        """
+        latest, oldest = self._latest(), time.time() - 2 * self._timing.new_volume_window
+        for path in self._notes():
+            made = _made(path)
+            outlived = path.stat().st_mtime < oldest if made is None else None
+            if outlived or (made is not None and self._is_outlived(made, latest)):
                 path.unlink(missing_ok=True)
 
     def _file(self, volume_id: VolumeId) -> Path:
         return self._folder / f"{volume_id.zone}.{volume_id.uuid}"
+
+
+def _made(note: Path) -> float | None:
+    """Return when the volume was made that a note is about, `None` where it doesn't tell."""
+    try:
+        return float(note.read_bytes())
+    except (OSError, ValueError):
+        return None

@@ -11,10 +11,11 @@ import fcntl
 import os
 import struct
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 
-from csi_exoblock.errors import HostError
+from csi_exoblock.errors import HostError, NoAnswer
 from csi_exoblock.host.devices import DeviceNumber
 from csi_exoblock.host.mountinfo import Line, unescaped
 from csi_exoblock.host.processes import Processes, Sought, look_at, name_of, read
@@ -34,18 +35,22 @@ class Holders:
 
     Args:
         workers: Bounds how long that may take.
+        loops: Bounds how long one loop device is asked: where its content lies on a network or in
+            user space, the kernel asks there first (S26).
     """
 
     def __init__(
         self,
         *,
         workers: Workers[tuple[str, ...]],
+        loops: Workers[tuple[DeviceNumber, ...]],
         processes: Processes,
         proc: Path = Path("/proc"),
         sysfs: Path = Path("/sys"),
         dev: Path = Path("/dev"),
     ) -> None:
         self._workers = workers
+        self._loops = loops
         self._proc = proc
         self._sysfs = sysfs
         self._dev = dev
@@ -59,23 +64,31 @@ class Holders:
         Args:
             numbers: Those of the disk and of its partitions.
             skip_hung: Whether to believe that processes which hang on other disks have not mapped
-                this one and closed it.
+                this one and closed it, and that loop devices which hang are not made of it.
 
         Raises:
             HostError: The search doesn't come to an end, or nobody holds it apart perhaps from a
-                process that hangs.
+                process or a loop device that hangs.
         """
         ways: tuple[Callable[[frozenset[DeviceNumber]], Iterator[str]], ...] = (
             self._mounted,
             self._built_upon,
             self._swapped,
-            self._backing_loops,
         )
         key = ", ".join(map(str, sorted(numbers)))
 
         def search() -> tuple[str, ...]:
-            known = _first(name for way in ways for name in way(numbers))
-            return _first(chain(known, self._opened(numbers, skip_hung or bool(known))))
+            hung: list[NoAnswer] = []
+            known = _first(
+                chain(
+                    (name for way in ways for name in way(numbers)),
+                    self._backing_loops(numbers, hung),
+                )
+            )
+            users = _first(chain(known, self._opened(numbers, skip_hung or bool(known))))
+            if hung and not users and not skip_hung:
+                raise hung[0]
+            return users
 
         return self._workers.run(
             f"the users of device {key}{' that answer' if skip_hung else ''}", search
@@ -113,7 +126,7 @@ class Holders:
         yield from map(name_of, self._processes.using(sought, skip_hung=True))
         yield from self._mounted_below(target)
         yield from self._swapped(numbers)
-        yield from self._backing_loops(numbers)
+        yield from self._backing_loops(numbers, [])
 
     def _mounted(self, numbers: frozenset[DeviceNumber]) -> Iterator[str]:
         """Yield where it is mounted, in any mount namespace that a process is in."""
@@ -142,11 +155,22 @@ class Holders:
             if _is_on(path, numbers):
                 yield f"swap space {path}"
 
-    def _backing_loops(self, numbers: frozenset[DeviceNumber]) -> Iterator[str]:
-        """Yield the loop devices whose content is on it."""
+    def _backing_loops(
+        self, numbers: frozenset[DeviceNumber], hung: list[NoAnswer]
+    ) -> Iterator[str]:
+        """Yield the loop devices whose content is on it.
+
+        Args:
+            hung: Gets an error for each that doesn't answer.
+        """
         for backing in (self._sysfs / "block").glob("loop*/loop/backing_file"):
             name = backing.parent.parent.name
-            if not numbers.isdisjoint(_backs(self._dev / name)):
+            try:
+                backs = self._loops.run(f"loop device {name}", partial(_backs, self._dev / name))
+            except NoAnswer as error:
+                hung.append(error)
+                continue
+            if not numbers.isdisjoint(backs):
                 yield name
 
     def _mounted_below(self, target: Path) -> Iterator[str]:

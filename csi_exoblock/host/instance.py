@@ -14,7 +14,7 @@ from csi_exoblock.host.cdrom import CdRom
 from csi_exoblock.host.metadata import MetadataServer
 from csi_exoblock.host.node_object import NodeObject, Read
 from csi_exoblock.host.workers import Room, Workers
-from csi_exoblock.model import NodeId
+from csi_exoblock.model import NodeId, ZoneName
 
 log = logging.getLogger(__name__)
 
@@ -79,6 +79,10 @@ class Identity:
     def known(self) -> bool:
         """Tell whether a source has answered."""
         return self._answer.done()
+
+    def zone(self) -> ZoneName | None:
+        """Return the zone of this node, `None` until a source has answered."""
+        return self._answer.result().zone if self.known() else None
 
     def get(self, deadline: Deadline) -> NodeId:
         """Wait until a source has answered, and return what it said.

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from csi_exoblock.errors import HostError
 from csi_exoblock.host.devices import DeviceNumber
+from csi_exoblock.host.notes import Notes
 from csi_exoblock.model import VolumeId
 
 
@@ -16,11 +17,11 @@ class Repairs:
     than the driver's end: a reboot takes all mounts away, and kubelet stages anew.
 
     Args:
-        folder: Where they lie; made when needed.
+        notes: Where that is written down.
     """
 
-    def __init__(self, *, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, *, notes: Notes) -> None:
+        self._notes = notes
 
     def begin(self, volume_id: VolumeId, path: Path, device: DeviceNumber) -> None:
         """Remember that the device's file system is about to be unmounted from the path.
@@ -29,25 +30,19 @@ class Repairs:
             HostError: It can't be written down, so the mount must stay.
         """
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            self._file(volume_id).write_text(f"{device} {path}")
+            self._notes.write(volume_id, device, str(path))
         except OSError as error:
             raise HostError(f"volume {volume_id}: its repair can't be noted: {error}") from error
 
     def unfinished(self, volume_id: VolumeId) -> tuple[DeviceNumber, Path] | None:
-        """Return what is to be mounted again and where, `None` if no repair has begun."""
-        try:
-            number, _, path = self._file(volume_id).read_text().partition(" ")
-        except FileNotFoundError:
-            return None
-        # A file that was only half written was so before anything was unmounted.
-        return (DeviceNumber.parse(number), Path(path)) if path else None
+        """Return what is to be mounted again and where, `None` if no repair has begun.
+
+        Raises:
+            HostError: The note can't be read.
+        """
+        noted = self._notes.read(volume_id)
+        return (noted[0], Path(noted[1])) if noted else None
 
     def end(self, volume_id: VolumeId) -> None:
         """Forget the repair: it has ended, or the volume is staged or unstaged anyhow."""
-        file = self._file(volume_id)
-        if file.exists():  # nothing is written, so waited for, where nothing is to be forgotten
-            file.unlink(missing_ok=True)
-
-    def _file(self, volume_id: VolumeId) -> Path:
-        return self._folder / f"{volume_id.zone}.{volume_id.uuid}"
+        self._notes.remove(volume_id)

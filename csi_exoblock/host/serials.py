@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
@@ -25,7 +26,7 @@ class Serials:
 
     A serial that was read counts for as long as the disk is there, so a disk that hangs later is
     still known, and nobody who looks for another disk waits for it. One that hangs from the start
-    holds up those who ask once, and for a moment.
+    holds up those who ask once, and for a moment; so does one that fails, however often.
 
         serials.of("vdb")  # asks the disk and remembers its answer
         ...                # vdb stops answering
@@ -106,21 +107,24 @@ class Serials:
             return None
         with self._lock:
             question = self._questions.get(name)
-            if question is None or question.disk != disk or question.is_to_be_repeated():
-                question = self._begin(name, disk)
+            if question is None or question.disk != disk:
+                return self._begin(name, disk, self._timing.serial_timeout)
+            if question.is_to_be_repeated():
+                return self._begin(name, disk, question.seconds_left())
             return question
 
-    def _begin(self, name: str, disk: _Disk) -> _Question:
+    def _begin(self, name: str, disk: _Disk, patience_seconds: float) -> _Question:
         if self._under_way >= _MOST_ASKED:
             raise HostError(f"disk {name} isn't asked: too many others don't answer")
-        question = _Question(disk, Deadline(self._timing.serial_timeout))
-        begin_thread(partial(self._read, name, question.answer), name=f"serial of {name}")
+        question = _Question(disk, patience_seconds)
+        begin_thread(partial(self._read, name, question), name=f"serial of {name}")
         self._under_way += 1
         self._questions[name] = question
         return question
 
-    def _read(self, name: str, answer: Future[str | None]) -> None:
-        path = f"{self._blocks}/{name}/serial"
+    def _read(self, name: str, question: _Question) -> None:
+        path, answer = f"{self._blocks}/{name}/serial", question.answer
+        answer.add_done_callback(lambda _: question.end())
         try:
             answer.set_result(_text(path))
         except OSError as error:
@@ -142,10 +146,27 @@ class _Disk(NamedTuple):
 
 
 class _Question:
-    def __init__(self, disk: _Disk, patience: Deadline) -> None:
+    """A question to a disk for its serial.
+
+    Args:
+        patience_seconds: How long those who ask wait for it, all together.
+    """
+
+    def __init__(self, disk: _Disk, patience_seconds: float) -> None:
         self.disk = disk
-        self.patience = patience
+        self.patience = Deadline(patience_seconds)
         self.answer: Future[str | None] = Future()
+        self._seconds = patience_seconds
+        self._began = time.monotonic()
+        self._took = 0.0
+
+    def end(self) -> None:
+        """Note how long the disk took."""
+        self._took = time.monotonic() - self._began
+
+    def seconds_left(self) -> float:
+        """Return how long the next question is waited for: a disk gets so much time in all."""
+        return max(0.0, self._seconds - self._took)
 
     def is_to_be_repeated(self) -> bool:
         """Return whether it has ended without a serial: an error reads as an empty one."""

@@ -13,7 +13,7 @@ from csi_exoblock.host.history import History
 from csi_exoblock.host.jobs import Jobs
 from csi_exoblock.host.mountpoints import make_file, make_folder, remove
 from csi_exoblock.host.mounts import Mount, Mounts, real_path
-from csi_exoblock.host.readonly import is_read_only, set_read_only
+from csi_exoblock.host.protections import Protections
 from csi_exoblock.host.writeback import WriteBack
 from csi_exoblock.model import Access, AccessMode, BlockAccess, MountAccess, VolumeId
 from csi_exoblock.node.mounting import wants_read_only
@@ -37,6 +37,7 @@ class Publishing:
         repair: Repair,
         history: History,
         write_back: WriteBack,
+        protections: Protections,
         territory: Territory,
     ) -> None:
         self._holds = holds
@@ -46,6 +47,7 @@ class Publishing:
         self._repair = repair
         self._history = history
         self._write_back = write_back
+        self._protections = protections
         self._territory = territory
 
     def publish(
@@ -111,6 +113,8 @@ class Publishing:
                     self._write_back.sync_device(volume, target_path, layer.device)
             logs.step("unpublish: unmounting")
             self._mounts.unmount(target_path, deadline)
+            if volume_id is not None:
+                self._protections.lift(volume_id, deadline)
             logs.step("unpublish: removing the target")
             remove(target_path)
 
@@ -164,13 +168,15 @@ class Publishing:
         others = [
             each for each in self._mounts.of(device.number) if each.target != real_path(target)
         ]
-        if others and is_read_only(device) != read_only:
+        protected = self._protections.is_set(device, deadline)
+        if others and protected != read_only:
             raise WrongState(
                 f"volume {volume_id}: it is published {'' if read_only else 'read-only '}at "
                 f"{others[0].target}, and its device is read-only as a whole or not at all"
             )
-        if is_read_only(device) != read_only:
-            set_read_only(device, read_only=read_only)
+        if protected != read_only:
+            change = self._protections.set if read_only else self._protections.clear
+            change(volume_id, device, deadline)
         if mount is not None:
             return
         self._refuse_second_writer(

@@ -8,7 +8,7 @@ from pathlib import Path
 from csi_exoblock import logs
 from csi_exoblock.concurrency import Deadline
 from csi_exoblock.config import Timing
-from csi_exoblock.errors import WrongState
+from csi_exoblock.errors import HostError, WrongState
 from csi_exoblock.host.devices import BlockDevice, DeviceNumber, Devices
 from csi_exoblock.host.disk_calls import DiskCalls
 from csi_exoblock.host.holders import Holders, listed
@@ -61,7 +61,7 @@ class Release:
         """
         self._territory.check_mounts(volume_id, path, deadline)
         logs.step("unstage: looking for other mounts")
-        device = self._devices.look(volume_id.uuid)
+        device, suspects = self._devices.search(volume_id.uuid)
         if device is None:
             self._devices.refuse_unreadable(volume_id.uuid)
         layers = self._mounts.at(path)
@@ -79,6 +79,8 @@ class Release:
             self._sync(volume_id, device)
             self._wait_until_free(volume_id, device, deadline, was_mounted=bool(layers))
             self._sync(volume_id, device)
+        for name in suspects:
+            self._refuse_used_suspect(volume_id, self._devices.named(name), deadline)
 
     def recover_frozen(self, volume_id: VolumeId, device: BlockDevice, deadline: Deadline) -> None:
         """Thaw what an earlier driver left frozen on a disk that isn't mounted any more (D13).
@@ -178,6 +180,20 @@ class Release:
                     f"volume {volume_id}: device {device.path} is still in use by {listed(users)}"
                 )
             deadline.wait(min(self._timing.device_poll, patience.remaining()))
+
+    def _refuse_used_suspect(
+        self, volume_id: VolumeId, suspect: BlockDevice, deadline: Deadline
+    ) -> None:
+        """Raise HostError if a disk that may be the volume's is in use; nobody knows whose it is.
+
+        While nobody has it open, nothing of it is cached either.
+        """
+        users = self._holders.of_device(self._devices.numbers(suspect))
+        if users or self._disk_calls.is_in_use(suspect, deadline):
+            raise HostError(
+                f"volume {volume_id}: the disk {suspect.name}, which may be its own, doesn't "
+                f"answer and is in use by {listed(users)}; it is asked again"
+            )
 
     def _thaw(self, volume_id: VolumeId, device: BlockDevice) -> bool:
         """Thaw the file system on a disk or a partition of it; return whether one was frozen."""

@@ -15,6 +15,7 @@ from csi_exoblock.host.history import History
 from csi_exoblock.host.jobs import Jobs
 from csi_exoblock.host.liveness import Liveness
 from csi_exoblock.host.mounts import Mount, Mounts
+from csi_exoblock.host.protections import Protections
 from csi_exoblock.host.writeback import WriteBack
 from csi_exoblock.model import Access, BlockAccess, MountAccess, VolumeId
 from csi_exoblock.node.mounting import (
@@ -48,6 +49,7 @@ class Staging:
         release: Release,
         repair: Repair,
         write_back: WriteBack,
+        protections: Protections,
         territory: Territory,
     ) -> None:
         self._holds = holds
@@ -62,6 +64,7 @@ class Staging:
         self._release = release
         self._repair = repair
         self._write_back = write_back
+        self._protections = protections
         self._territory = territory
 
     def stage(
@@ -124,6 +127,7 @@ class Staging:
             self._jobs.check(volume)
             self._repair.forget(volume_id)
             self._release.release(volume_id, staging_path, deadline)
+            self._protections.lift(volume_id, deadline)
 
     def _stage(
         self,

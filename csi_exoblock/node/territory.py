@@ -76,7 +76,7 @@ class Territory:
     def _is_foreign(self, volume_id: VolumeId | None, mount: Mount, deadline: Deadline) -> bool:
         if mount.is_block:  # only this driver binds device nodes
             return False
-        disk = self._devices.look(volume_id.uuid) if volume_id else None
+        disk, _ = self._devices.search(volume_id.uuid) if volume_id else (None, ())
         if disk is not None and mount.device in self._devices.numbers(disk):
             return False
         if mount.filesystem not in _OURS or self._is_what_it_lies_on(mount):

@@ -301,3 +301,20 @@ def test_a_disk_that_hangs_is_another_volume_if_its_link_says_so(host: Host) -> 
 
     with host.hanging("vdc"):
         assert host.devices.look(MINE) is None
+
+
+def test_a_disk_that_fails_slowly_is_waited_for_once(host: Host, tmp_path: pathlib.Path) -> None:
+    """S26: a second for each call would be minutes, and the test would not end in time."""
+    host.add("vdc", serial=None)
+    serial = tmp_path / "sys" / "class" / "block" / "vdc" / "serial"
+    os.mkfifo(serial)
+
+    for _ in range(150):
+        with pytest.raises(HostError, match=r"vdc.*doesn't answer"):
+            host.devices.look(MINE)
+        serial.open("wb").close()  # who reads it gets nothing
+        wait_until(lambda: "serial of vdc" not in _threads(), "the end of the question")
+
+
+def _threads() -> list[str]:
+    return [each.name for each in threading.enumerate()]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+from collections.abc import Iterator
 
 import pytest
 
@@ -33,6 +34,7 @@ def holders(tmp_path: pathlib.Path) -> Holders:
     (tmp_path / "self").mkdir()
     return Holders(
         workers=Workers(Room(), patience_seconds=5.0, only_informs=False),
+        loops=Workers(Room(), patience_seconds=5.0, only_informs=False),
         processes=processes_in(tmp_path),
         proc=tmp_path,
         sysfs=tmp_path / "sysfs",
@@ -112,6 +114,50 @@ def test_a_search_that_hangs_proves_nothing(tmp_path: pathlib.Path) -> None:
     workers = Workers[tuple[str, ...]](Room(), patience_seconds=0.01, only_informs=False)
 
     with pytest.raises(HostError, match="doesn't answer"):
-        Holders(workers=workers, processes=processes_in(tmp_path), proc=tmp_path).of_device(DEVICES)
+        Holders(
+            workers=workers,
+            loops=Workers(Room(), patience_seconds=5.0, only_informs=False),
+            processes=processes_in(tmp_path),
+            proc=tmp_path,
+        ).of_device(DEVICES)
     with (tmp_path / "self" / "mountinfo").open("w"):
         pass
+
+
+@pytest.fixture
+def beside_a_hung_loop(tmp_path: pathlib.Path) -> Iterator[Holders]:
+    """A host where whoever asks a loop device for its file hangs: that is on a dead network."""
+    (tmp_path / "self").mkdir()
+    backing = tmp_path / "sysfs" / "block" / "loop7" / "loop" / "backing_file"
+    backing.parent.mkdir(parents=True)
+    backing.write_text("/mnt/network/image\n")
+    os.mkfifo(tmp_path / "loop7")
+    yield Holders(
+        workers=Workers(Room(), patience_seconds=60.0, only_informs=False),
+        loops=Workers(Room(), patience_seconds=0.01, only_informs=False),
+        processes=processes_in(tmp_path),
+        proc=tmp_path,
+        sysfs=tmp_path / "sysfs",
+        dev=tmp_path,
+    )
+    (tmp_path / "loop7").open("wb").close()
+
+
+def test_a_loop_device_that_hangs_holds_no_file_system_that_was_unmounted(
+    beside_a_hung_loop: Holders,
+) -> None:  # S26
+    assert beside_a_hung_loop.of_device(DEVICES, skip_hung=True) == ()
+
+
+def test_a_loop_device_that_hangs_may_be_made_of_a_raw_disk(beside_a_hung_loop: Holders) -> None:
+    """D4: nobody can see whether it is."""
+    with pytest.raises(HostError, match="loop device loop7 doesn't answer"):
+        beside_a_hung_loop.of_device(DEVICES)
+
+
+def test_a_loop_device_that_hangs_hides_nobody(
+    beside_a_hung_loop: Holders, tmp_path: pathlib.Path
+) -> None:
+    add_process(tmp_path, 4100, "postgres", ROOT, MOUNTED)
+
+    assert beside_a_hung_loop.of_device(DEVICES) == ("a mount at /data for pid 4100 (postgres)",)

@@ -36,6 +36,7 @@ def mounts(tmp_path: pathlib.Path) -> Callable[..., Mounts]:
             commands=Commands(timing=timing, metrics=Metrics(CollectorRegistry())),
             holders=Holders(
                 workers=Workers(Room(), patience_seconds=1.0, only_informs=True),
+                loops=Workers(Room(), patience_seconds=1.0, only_informs=True),
                 processes=Processes(
                     memory=Workers(Room(), patience_seconds=1.0, only_informs=True)
                 ),

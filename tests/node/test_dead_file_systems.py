@@ -130,3 +130,23 @@ def test_a_pod_that_only_reads_may_have_what_is_read_only(volume: Volume) -> Non
 
     with pytest.raises(OSError, match="Read-only"):
         (target / "file").write_text("no")
+
+
+@pytest.mark.parametrize(
+    "note", [b"nonsense", b"no:number /path", b"253: ", b"\xff\xfe\x00", b"7:0", b""]
+)
+def test_a_damaged_note_of_a_repair_says_nothing(
+    volume: Volume, folder: pathlib.Path, note: bytes
+) -> None:  # D7: it is of a repair that never began, or of one that a reboot has ended
+    volume.stage()
+    notes = folder / "kubelet" / "plugins" / "exoblock.csi.exoscale.com" / "repairing"
+    notes.mkdir(exist_ok=True)
+    path = notes / volume.disk.volume_id.replace("/", ".")
+    path.write_bytes(note)
+
+    target = volume.publish()
+    (target / "file").write_text("works")
+    volume.unpublish()
+    volume.unstage()
+
+    assert not path.exists()

@@ -10,8 +10,9 @@ import grpc
 import pytest
 
 from csi_exoblock.pb import csi_pb2
+from tests.node import requests
 from tests.node.conftest import MakeDisk, Volume, block_capability, mount_capability
-from tests.node.disks import Disk, mounts_of, run
+from tests.node.disks import GIB, Disk, mounts_of, run
 from tests.support.grpc_errors import refused
 
 pytestmark = pytest.mark.root
@@ -238,3 +239,27 @@ def image(folder: pathlib.Path) -> pathlib.Path:
     os.truncate(file, 16 << 20)
     run("mkfs.ext4", "-q", str(file))
     return file
+
+
+def test_an_id_with_another_zone_stages_nothing(volume: Volume) -> None:
+    """D1, D2: the disk tells only the rest of the id; locks and notes would be another volume's."""
+    volume.stage()
+    id_ = f"de-fra-1/{volume.disk.volume_id.partition('/')[2]}"
+    where, node = volume.staging, volume.node
+    volume.target().parent.mkdir()
+
+    for call in (
+        lambda: node.NodeStageVolume(requests.stage(id_, where, mount_capability())),
+        lambda: node.NodePublishVolume(
+            requests.publish(id_, where, volume.target(), mount_capability())
+        ),
+        lambda: node.NodeExpandVolume(
+            requests.expand(id_, where, where, mount_capability(), required=GIB)
+        ),
+    ):
+        with refused(grpc.StatusCode.NOT_FOUND, "this node is in zone ch-gva-2"):
+            call()
+    assert mounts_of(volume.disk.path) == [str(where)]
+    node.NodeUnstageVolume(requests.unstage(id_, where))  # what is there can leave
+
+    assert mounts_of(volume.disk.path) == []

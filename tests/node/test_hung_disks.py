@@ -10,8 +10,9 @@ import grpc
 import pytest
 
 from csi_exoblock.pb import csi_pb2, csi_pb2_grpc
-from tests.node.conftest import Volume, block_capability
+from tests.node.conftest import MakeDisk, Volume, block_capability
 from tests.node.disks import GIB, IN_A_CONTAINER, SERIAL_CHARACTERS, Disk
+from tests.node.requests import unpublish, unstage
 from tests.support.driver_process import DriverProcess
 from tests.support.endpoint import Endpoint
 from tests.support.grpc_errors import outcome, refused
@@ -89,3 +90,60 @@ def test_a_disk_that_never_answers_holds_up_nobody_else(
     assert info.node_id
     assert statuses == {200}
     assert codes == {"UNAVAILABLE"}
+
+
+# A loop device as a disk that has a serial and never tells it.
+WITH_A_SILENT_STRANGER = """
+mount --make-rprivate /sys
+mount -t tmpfs tmpfs $SEEN
+for each in /sys/class/block/*; do
+  ln -s "$(readlink -f "$each")" "$SEEN/${each##*/}"
+done
+real=$(readlink "$SEEN/$STRANGER")
+rm "$SEEN/$STRANGER"
+mkdir -p "$SEEN/$STRANGER/queue"
+cp "$real/dev" "$real/size" "$SEEN/$STRANGER"
+cp "$real/queue/logical_block_size" "$SEEN/$STRANGER/queue"
+mkfifo "$SEEN/$STRANGER/serial"
+mount --bind $SEEN /sys/class/block
+exec "$@"
+"""
+
+
+@pytest.fixture
+def beside_a_stranger(
+    make_disk: MakeDisk, start_node: Callable[..., DriverProcess], tmp_path: pathlib.Path
+) -> tuple[Disk, csi_pb2_grpc.NodeStub]:
+    """A disk that udev could not name, for it never answered, and a driver that sees it so."""
+    stranger = make_disk()
+    stranger.link.unlink()
+    (tmp_path / "seen").mkdir()
+    driver = start_node(
+        wrapper=(*IN_A_CONTAINER, "sh", "-ec", WITH_A_SILENT_STRANGER, "sh"),
+        SEEN=str(tmp_path / "seen"),
+        STRANGER=stranger.path.name,
+    )
+    return stranger, csi_pb2_grpc.NodeStub(driver.channel)
+
+
+def test_a_volume_that_is_gone_leaves_beside_a_stranger_that_hangs(
+    beside_a_stranger: tuple[Disk, csi_pb2_grpc.NodeStub], paths: pathlib.Path
+) -> None:
+    _, node = beside_a_stranger
+    gone = f"ch-gva-2/{uuid.uuid4()}"
+
+    node.NodeUnpublishVolume(unpublish(gone, paths / "pod" / "mount"), timeout=DEADLINE_SECONDS)
+    node.NodeUnstageVolume(unstage(gone, paths / "nothing"), timeout=DEADLINE_SECONDS)
+
+
+def test_a_disk_that_may_be_the_volumes_own_and_is_in_use_keeps_it(
+    beside_a_stranger: tuple[Disk, csi_pb2_grpc.NodeStub], paths: pathlib.Path
+) -> None:  # D4
+    stranger, node = beside_a_stranger
+    gone = f"ch-gva-2/{uuid.uuid4()}"
+
+    with (
+        stranger.path.open("rb"),
+        refused(grpc.StatusCode.UNAVAILABLE, stranger.path.name, "may be its own", "is in use by"),
+    ):
+        node.NodeUnstageVolume(unstage(gone, paths / "nothing"), timeout=DEADLINE_SECONDS)

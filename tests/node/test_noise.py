@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pathlib
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -11,17 +12,32 @@ import grpc
 import pytest
 
 from csi_exoblock.pb import csi_pb2_grpc
-from tests.node.conftest import FORMAT, Tools, Volume, block_capability, mount_capability
+from tests.node.conftest import (
+    FORMAT,
+    MakeDisk,
+    Tools,
+    Volume,
+    block_capability,
+    mount_capability,
+)
 from tests.node.disks import GIB, Disk, mounts_of
 from tests.support.driver_process import DriverProcess
 from tests.support.grpc_errors import outcome, refused
 
 pytestmark = pytest.mark.root
 
+REPOSITORY = pathlib.Path(__file__).parents[2]
 MIB = 1024**2
 FILESYSTEMS = ("ext4", "ext3", "xfs", "btrfs")
 # The tests' time runs five times as fast, and a day of it is hours.
 LONG_AGO = timedelta(days=2)
+# Not the whole process's clock: gRPC takes it for the one of its waits.
+TWO_DAYS_AHEAD = """
+import time
+from types import SimpleNamespace
+from csi_exoblock.host import history
+history.time = SimpleNamespace(time=lambda: time.time() + 2 * 86400)
+"""
 
 
 def made(age: timedelta = timedelta()) -> dict[str, str]:
@@ -125,6 +141,50 @@ def test_what_was_published_raw_is_never_formatted(volume: Volume) -> None:
 
     with refused(grpc.StatusCode.FAILED_PRECONDITION, "this node has used the volume before"):
         stage(volume)
+
+
+@pytest.fixture
+def ahead(start_node: Callable[..., DriverProcess], tmp_path: pathlib.Path) -> DriverProcess:
+    """A driver whose clock is two days ahead, so that a new volume seems to be an old one."""
+    (tmp_path / "sitecustomize.py").write_text(TWO_DAYS_AHEAD)
+    first_imported = os.pathsep.join([str(tmp_path), str(REPOSITORY)])
+    return start_node(PYTHONPATH=first_imported)
+
+
+def test_what_was_used_while_the_clock_was_ahead_is_known_when_it_is_right_again(
+    volume: Volume, ahead: DriverProcess
+) -> None:  # D1
+    too_early = replace(volume, node=csi_pb2_grpc.NodeStub(ahead.channel))
+    attached = made()
+    stage(too_early, publish_context=attached)
+    too_early.unstage()
+    scramble(volume.disk)
+
+    with refused(grpc.StatusCode.FAILED_PRECONDITION, "this node has used the volume before"):
+        stage(volume, publish_context=attached)
+
+
+def test_a_clock_that_is_ahead_makes_nothing_forgotten(
+    volume: Volume,
+    make_disk: MakeDisk,
+    make_volume: Callable[..., Volume],
+    ahead: DriverProcess,
+) -> None:  # D1
+    attached = made()
+    stage(volume, publish_context=attached)
+    volume.unstage()
+    stage(make_volume(make_disk(), ahead))
+    scramble(volume.disk)
+
+    with refused(grpc.StatusCode.FAILED_PRECONDITION, "this node has used the volume before"):
+        stage(volume, publish_context=attached)
+
+
+def test_a_clock_that_is_ahead_is_named(volume: Volume, ahead: DriverProcess) -> None:
+    scramble(volume.disk)
+
+    with refused(grpc.StatusCode.FAILED_PRECONDITION, "isn't new", "this node's clock says"):
+        stage(replace(volume, node=csi_pb2_grpc.NodeStub(ahead.channel)))
 
 
 def test_what_a_driver_has_used_is_known_to_its_successor(

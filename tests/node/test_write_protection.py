@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import grpc
 import pytest
 
-from tests.node.conftest import FORMAT, Tools, Volume, mount_capability
+from csi_exoblock.pb import csi_pb2_grpc
+from tests.node.conftest import FORMAT, Tools, Volume, block_capability, mount_capability
 from tests.node.disks import Disk, mounts_of, run
+from tests.support.driver_process import DriverProcess
 from tests.support.grpc_errors import refused
 
 pytestmark = pytest.mark.root
 
+RAW = block_capability()
 FILESYSTEMS = ("ext4", "ext3", "xfs", "btrfs")
 ALWAYS = {"auto": FORMAT, "never": {**FORMAT, "fsck": "never"}}
 
@@ -113,3 +117,76 @@ def test_what_the_kernel_mounts_for_reading_only_is_no_stage(volume: Volume) -> 
         volume.stage(context={**FORMAT, "fsck": "never"})
 
     assert mounts_of(volume.disk.path) == []
+
+
+def is_protected(disk: Disk) -> bool:
+    return run("blockdev", "--getro", str(disk.path)).strip() == "1"
+
+
+def test_the_protection_of_a_raw_read_only_publish_goes_with_its_last_target(
+    volume: Volume, protected: Disk
+) -> None:  # F15
+    volume.stage_as(RAW)
+    for pod in ("one", "two"):
+        volume.publish(pod, capability=RAW, readonly=True)
+    assert is_protected(protected)
+
+    volume.unpublish("one")
+    while_the_other_has_it = is_protected(protected)
+    volume.unpublish("two")
+
+    assert while_the_other_has_it
+    assert not is_protected(protected)
+    volume.unstage()
+    volume.stage()
+    (volume.staging / "file").write_text("can be written")
+
+
+def test_a_protection_that_somebody_else_has_set_stays(volume: Volume, protected: Disk) -> None:
+    protect(protected)
+    volume.stage_as(RAW)
+    volume.publish(capability=RAW, readonly=True)
+    volume.unpublish()
+    volume.unstage()
+
+    assert is_protected(protected)
+
+
+def test_a_protection_that_an_earlier_driver_has_set_is_lifted(
+    volume: Volume, protected: Disk, start_node: Callable[..., DriverProcess]
+) -> None:
+    volume.stage_as(RAW)
+    volume.publish(capability=RAW, readonly=True)
+    later = replace(volume, node=csi_pb2_grpc.NodeStub(start_node().channel))
+    run("umount", str(volume.target()))  # the earlier one was killed before it could lift it
+
+    later.unpublish()
+
+    assert not is_protected(protected)
+
+
+def test_a_protection_whose_last_target_went_unseen_is_lifted_when_the_volume_leaves(
+    volume: Volume, protected: Disk
+) -> None:
+    volume.stage_as(RAW)
+    volume.publish(capability=RAW, readonly=True)
+    run("umount", str(volume.target()))
+
+    volume.unstage()
+
+    assert not is_protected(protected)
+
+
+def test_a_protection_that_somebody_else_set_after_a_publish_for_writing_stays(
+    volume: Volume, protected: Disk
+) -> None:
+    """The note of the read-only publish before went with the protection that it was about."""
+    volume.stage_as(RAW)
+    volume.publish(capability=RAW, readonly=True)
+    run("umount", str(volume.target()))
+    volume.publish("other", capability=RAW)
+    volume.unpublish("other")
+    protect(protected)
+    volume.unstage()
+
+    assert is_protected(protected)

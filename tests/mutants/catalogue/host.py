@@ -15,7 +15,46 @@ _WORKERS = ("tests/host/test_workers.py",)
 
 _ASKED = "tests/host/test_disk_calls.py"
 
+_HOLDERS = "tests/host/test_holders.py"
+
 BREAKS = (
+    Break(
+        name="hung-loop-is-made-of-no-disk",
+        file="host/holders.py",
+        before="            if hung and not users and not skip_hung:",
+        after="            if hung and not users and skip_hung is None:",
+        rules="D4",
+        tests=(f"{_HOLDERS}::test_a_loop_device_that_hangs_may_be_made_of_a_raw_disk",),
+    ),
+    Break(
+        name="hung-loop-keeps-every-volume",
+        file="host/holders.py",
+        before="            if hung and not users and not skip_hung:",
+        after="            if hung:",
+        rules="S26",
+        tests=(
+            f"{_HOLDERS}::test_a_loop_device_that_hangs_holds_no_file_system_that_was_unmounted",
+        ),
+    ),
+    Break(
+        name="disk-that-fails-slowly-gets-its-time-again",
+        file="host/serials.py",
+        before="return self._begin(name, disk, question.seconds_left())",
+        after="return self._begin(name, disk, self._timing.serial_timeout)",
+        rules="S26",
+        tests=("tests/host/test_devices.py::test_a_disk_that_fails_slowly_is_waited_for_once",),
+    ),
+    Break(
+        name="clock-decides-what-is-forgotten",
+        file="host/history.py",
+        before="        return latest - made >= 2",
+        after="        return max(latest, time.time()) - made >= 2",
+        rules="N19, D1",
+        tests=(
+            f"{_NOISE}::test_a_clock_that_is_ahead_makes_nothing_forgotten",
+            f"{_NOISE}::test_what_was_used_while_the_clock_was_ahead_is_known_when_it_is_right_again",
+        ),
+    ),
     Break(
         name="earlier-answer-of-a-disk-will-do",
         file="host/disk_calls.py",
@@ -192,8 +231,8 @@ BREAKS = (
     Break(
         name="loop-device-holds-nothing",
         file="host/holders.py",
-        before="            self._backing_loops,\n",
-        after="",
+        before="            if not numbers.isdisjoint(backs):\n                yield name",
+        after="            if not numbers:\n                yield name",
         rules="D4",
         tests=(f"{_HELD}::test_a_loop_device_on_a_raw_device_holds_it",),
     ),
@@ -278,8 +317,8 @@ BREAKS = (
     Break(
         name="silent-disk-is-somebody-elses",
         file="host/devices.py",
-        before="        self._refuse_silent(volume_uuid, linked, serials)\n",
-        after="",
+        before="        return None, tuple(sorted(silent))",
+        after="        return None, ()",
         rules="D4, S26",
         tests=(_DEVICES,),
     ),

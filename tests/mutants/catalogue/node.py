@@ -12,7 +12,45 @@ _FLAGS = "tests/node/test_mount_flags.py"
 _NOISE = "tests/node/test_noise.py"
 _WRITTEN = "tests/node/test_written_back.py"
 
+_PROTECTED = "tests/node/test_write_protection.py"
+_HUNG = "tests/node/test_hung_disks.py"
+
 BREAKS = (
+    Break(
+        name="protection-of-others-is-lifted",
+        file="node/publishing.py",
+        before="        if protected != read_only:\n            change",
+        after="        if protected or read_only:\n            change",
+        rules="D7, F15",
+        tests=(f"{_PROTECTED}::test_a_protection_that_somebody_else_has_set_stays",),
+    ),
+    Break(
+        name="protection-stays-after-the-last-pod",
+        file="node/publishing.py",
+        before="                self._protections.lift(volume_id, deadline)\n",
+        after="                pass\n",
+        rules="D7",
+        tests=(
+            f"{_PROTECTED}"
+            "::test_the_protection_of_a_raw_read_only_publish_goes_with_its_last_target",
+        ),
+    ),
+    Break(
+        name="suspect-in-use-is-a-stranger",
+        file="node/release.py",
+        before="        if users or self._disk_calls.is_in_use(suspect, deadline):",
+        after="        if users and self._disk_calls.is_in_use(suspect, deadline):",
+        rules="D4",
+        tests=(f"{_HUNG}::test_a_disk_that_may_be_the_volumes_own_and_is_in_use_keeps_it",),
+    ),
+    Break(
+        name="id-with-another-zone-is-served",
+        file="csi/node.py",
+        before="        if zone is not None and volume_id.zone != zone:",
+        after="        if zone is not None and not volume_id.zone:",
+        rules="D1, D2",
+        tests=("tests/node/test_foreign_paths.py::test_an_id_with_another_zone_stages_nothing",),
+    ),
     Break(
         name="unstage-unmounts-below-a-pod",
         file="node/release.py",
