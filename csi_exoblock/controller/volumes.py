@@ -133,19 +133,23 @@ class Volumes:
         """Return where the volume is to be made.
 
         A refusal comes only once what an earlier call may have made elsewhere is known and has its
-        labels: no later call would get any further, and the claim may be deleted now (C1, C3).
+        labels: no later call would get any further, and the claim may be deleted now (C1, C3). Of a
+        node's zone that no list has ever shown, that is not known.
+
+        Raises:
+            ApiUnavailable: No list has ever shown a zone that the topology names.
         """
         try:
             return self._placement.zone_for(spec, deadline)
         except (InvalidRequest, WrongZone) as error:
             elsewhere = entry.zone or (spec.source and spec.source.zone)
             if elsewhere and (volume := self._take_up_or_find(spec, elsewhere, entry, deadline)):
-                self._adoption.adopt(volume, spec, entry, deadline)
-            unlisted = [zone for zone in spec.zones if not self._cloud.knows(zone)]
-            if unlisted and entry.is_doubtful():
+                adopted = self._adoption.adopt(volume, spec, entry, deadline)
+                require_accessible(adopted.id, spec.zones)
+            if unlisted := [zone for zone in spec.zones if not self._cloud.knows(zone)]:
                 raise ApiUnavailable(
-                    f"{error}; just after a start that says nothing yet: the process before this "
-                    f"one may have made the volume in zone {', '.join(unlisted)}; retry"
+                    f"{error}; the API does not list zone {', '.join(unlisted)}, where a node is, "
+                    "so nothing is known of what an earlier process made there; retry"
                 ) from error
             raise
 

@@ -224,7 +224,15 @@ class Lives:
             if not labels.get(_PROTECT):
                 what = f"{_PROTECT} of {volume_id} is gone, {labels} are left"
                 self._world.story.breach("labels that others write stay", what)
+            self._finish_updates(uuid)
             self._world.cloud.relabel_volume(zone, uuid, {_PROTECT: None})
+
+    def _finish_updates(self, uuid: str) -> None:
+        """End what is still to write the labels that it was sent with, whoever changes them now."""
+        for each in self._world.cloud.operations():
+            is_pending = each["state"] == "pending" and each["kind"] == "update"
+            if is_pending and each["reference"]["id"] == uuid:
+                self._world.cloud.finish_operation(each["zone"], each["id"])
 
     def _end(self, volume: csi_pb2.Volume | None, snapshot: csi_pb2.Snapshot | None) -> None:
         """Delete both at once: one may have to wait for the other."""

@@ -29,7 +29,8 @@ from csi_exoblock.controller.taking import SnapshotTaker
 from csi_exoblock.csi import status
 from csi_exoblock.errors import ApiUnavailable, DeadlineExceeded, NotFound
 from csi_exoblock.exoscale.transport import Request, Transport
-from csi_exoblock.model import NodeId, Snapshot, Volume, VolumeId
+from csi_exoblock.exoscale.zones import Zones
+from csi_exoblock.model import NodeId, Snapshot, Volume, VolumeId, ZoneName
 
 
 def post_is_repeated_blindly() -> None:
@@ -189,6 +190,16 @@ def clone_takes_any_snapshot_of_its_name() -> None:
     Snapshots._find = trusting  # type: ignore[method-assign]
 
 
+def unlisted_zone_is_empty() -> None:
+    """Believe a list of zones that lacks one: all that is in it is gone (S12)."""
+
+    def require(self: Zones, zone: ZoneName, deadline: Deadline) -> None:
+        if zone not in self.in_scope(deadline, (zone,)):
+            raise NotFound(f"zone {zone} does not exist")
+
+    Zones.require = require  # type: ignore[method-assign]
+
+
 MUTANTS: Mapping[str, Callable[[], None]] = {
     each.__name__.replace("_", "-"): each
     for each in (
@@ -202,5 +213,6 @@ MUTANTS: Mapping[str, Callable[[], None]] = {
         labels_are_written_from_an_old_read,
         not_found_is_gone,
         clone_takes_any_snapshot_of_its_name,
+        unlisted_zone_is_empty,
     )
 }

@@ -28,9 +28,6 @@ from tests.chaos.faults import (
 
 ZONES = ("ch-gva-2", "de-fra-1", "at-vie-1")
 
-
-_ZONE_LISTS_HAVE_HOLES = False  # not yet
-
 _DEED_OF: Mapping[str, str] = {
     "ControllerPublishVolume": "attach",
     "ControllerUnpublishVolume": "attach",
@@ -74,7 +71,9 @@ class Plan:
         kills: At which step, by ordinal, each driver that is started dies; 0 is never.
         leader_changes: After which CSI calls, by ordinal, sidecars turn to the other driver.
         cancels: Which CSI calls, by ordinal, are given up, each after a few calls of the API.
-        zone_lists: What the API's list of zones shows from a CSI call on, by ordinal; None: all.
+        zone_lists: What the API's list of zones shows from a CSI call on, by ordinal.
+        dies_by_zone_lists: Whether the drivers die when that changes: only one that starts believes
+            a list that lacks a zone.
         leader_changes_between: Whether another process answers for a snapshot from the second
             time on (S18).
     """
@@ -88,6 +87,7 @@ class Plan:
     cancels: frozenset[int]
     lives: tuple[Life, ...]
     zone_lists: Mapping[int, tuple[str, ...]]
+    dies_by_zone_lists: bool
     leader_changes_between: bool
     extra: Mapping[str, Any] = field(default_factory=dict)
 
@@ -124,7 +124,8 @@ def plan_of(seed: int) -> Plan:
                 random.Random(f"administrators {seed}"),
             )
         ),
-        zone_lists=_zone_lists(random.Random(f"zones {seed}")),
+        zone_lists=_zone_lists(zones, random.Random(f"zones {seed}")),
+        dies_by_zone_lists=random.Random(f"dies by zones {seed}").random() < 0.6,
         leader_changes_between=random.Random(f"between {seed}").random() < 0.3,
     )
 
@@ -140,13 +141,17 @@ def _meanwhile(life: Life, chance: random.Random) -> Life:
     )
 
 
-def _zone_lists(chance: random.Random) -> Mapping[int, tuple[str, ...]]:
-    """Have the list of zones lack some or all of them for a while, in some schedules."""
-    if not _ZONE_LISTS_HAVE_HOLES or chance.random() < 0.6:
+def _zone_lists(zones: tuple[str, ...], chance: random.Random) -> Mapping[int, tuple[str, ...]]:
+    """Have the list of zones lack some of them for a while, in some schedules.
+
+    It always has the default zone: without it no driver is ready that starts.
+    """
+    if zones == ZONES[:1] or chance.random() < 0.4:
         return {}
     begin = chance.choice((0, chance.randint(2, 15)))
-    shown = chance.choice(((), ZONES[1:], ZONES[2:], ZONES[:1]))
-    return {begin: shown, begin + chance.randint(2, 8): ZONES}
+    default, *others = ZONES
+    shown = chance.choice(((default,), *((default, each) for each in others)))
+    return {begin: shown, begin + chance.randint(5, 30): ZONES}
 
 
 def _answers(seed: int) -> Iterator[tuple[str, str]]:

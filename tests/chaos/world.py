@@ -154,7 +154,11 @@ class World:
         """Have the API list the zones that the plan wants from a call on."""
         if (shown := self.plan.zone_lists.get(ordinal)) is not None:
             self.cloud.list_zones_as(*shown)
-            self.story.tell(f"the list of zones shows {', '.join(shown) or 'none'}")
+            self.story.tell(f"the list of zones shows {', '.join(shown)}")
+            if self.plan.dies_by_zone_lists:
+                with self._lock:
+                    for driver in self._drivers.values():
+                        driver.end()
 
     def _add_stranger(self, name: str) -> dict[str, Any]:
         """Make a volume of another cluster that has our volume's name."""

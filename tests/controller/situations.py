@@ -24,7 +24,7 @@ def _from_nothing(stage: Stage) -> Call:
 
 
 def _in_an_unknown_zone(stage: Stage) -> Call:
-    request = csi.create_volume(stage.name(), zones=["zz-top-1"])
+    request = csi.create_volume(stage.name(), zones=(), parameters={"zone": "zz-top-1"})
     return lambda: stage.controller.CreateVolume(request)
 
 

@@ -185,12 +185,12 @@ BREAKS = (
         tests=(_CREATE + "::test_a_driver_that_has_read_no_list_yet_says_nothing_final",),
     ),
     Break(
-        name="zone-that-no-list-names-is-final-just-after-a-start",
+        name="zone-of-a-node-that-no-list-names-is-final",
         file="controller/volumes.py",
-        before="            if unlisted and entry.is_doubtful():",
-        after="            if unlisted and entry.blind is None:",
+        before="if unlisted := [zone for zone in spec.zones if not self._cloud.knows(zone)]:",
+        after="if unlisted := [zone for zone in spec.zones if not zone]:",
         rules="C1, S12",
-        tests=(_ZONES + "::test_a_zone_that_no_list_names_is_no_final_answer_just_after_a_start",),
+        tests=(_ZONES + "::test_a_zone_of_a_node_that_no_list_names_is_no_final_answer",),
     ),
     Break(
         name="predecessors-are-not-doubted",
