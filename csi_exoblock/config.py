@@ -113,6 +113,9 @@ class Timing:
         300.0, "the resizer asks every few minutes; a write each time would be too many (N1)"
     )
 
+    note_removal: float = seconds(
+        5.0, "an update takes less; one that hangs must not hold the attach that comes next (N1)"
+    )
     detach_given_up: float = seconds(
         900.0, "the attacher asks at least every minute; a detach not asked for is over (F7)"
     )

@@ -11,6 +11,12 @@ from csi_exoblock.concurrency import Deadline
 from csi_exoblock.controller.labels import Labels
 from csi_exoblock.controller.ledger import Entry
 from csi_exoblock.controller.placement import is_accessible
+from csi_exoblock.controller.quotas import (
+    GIBIBYTES,
+    above_largest,
+    exceeded,
+    read_quotas,
+)
 from csi_exoblock.controller.reading import VolumeReader
 from csi_exoblock.controller.relabelling import LabelWriter
 from csi_exoblock.controller.specs import CreatedVolume, VolumeChanges, VolumeSpec
@@ -22,7 +28,7 @@ from csi_exoblock.errors import (
     Mismatch,
     NotFound,
 )
-from csi_exoblock.exoscale.client import Cloud
+from csi_exoblock.exoscale.client import Cloud, ZoneClient
 from csi_exoblock.model import SnapshotId, Volume, VolumeId
 from csi_exoblock.states import VolumeState
 
@@ -141,7 +147,10 @@ class Adoption:
                 client.resize_volume(volume.id.uuid, size_gib, deadline)
             resized = client.get_volume(volume.id.uuid, deadline)  # its answer is no proof (C5)
         except DriverError as error:  # the volume exists, so nothing here may be final (C1)
-            raise ApiUnavailable(f"{what}: {error}") from error
+            why = None
+            if isinstance(error, ApiRejected | ApiDenied):
+                why = _quota_in_the_way(client, volume, size_gib, deadline)
+            raise ApiUnavailable(f"{what}: {why or error}") from error
         if resized.size_gib < size_gib:
             raise ApiUnavailable(f"{what}: it has {resized.size_gib} GiB; a retry resizes it again")
         return resized.size_gib
@@ -161,6 +170,17 @@ class Adoption:
                 # The claim is about to be told so, and where it is deleted then, only the labels
                 # tell whose volume it leaves (C3).
                 raise ApiUnavailable(f"volume {volume.id} has no labels yet: {error}") from error
+
+
+def _quota_in_the_way(
+    client: ZoneClient, volume: Volume, size_gib: int, deadline: Deadline
+) -> str | None:
+    """Say which limit keeps the volume from becoming so large, or return `None`."""
+    quotas = read_quotas(client, deadline)
+    more = {GIBIBYTES: size_gib - volume.size_gib}
+    if limit := above_largest(quotas, size_gib) or exceeded(quotas, more):
+        return f"{limit}; have the quota raised, or delete the claim; it is tried again"
+    return None
 
 
 def _unusable(volume: Volume) -> str:

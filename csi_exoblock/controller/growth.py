@@ -99,7 +99,8 @@ class Growth:
     def catch_up(self, volume: Volume, entry: Entry, deadline: Deadline) -> None:
         """Grow a detached volume as an earlier expand asked, before it is attached.
 
-        A failure is logged and hinders nothing: the resizer goes on asking.
+        A failure is logged and hinders nothing: the resizer goes on asking. Nor does a note whose
+        removal hangs: the attach does not wait for it.
         """
         pending, now = self._labels.pending_size(volume.labels), self._cloud.now()
         if pending is None:
@@ -111,7 +112,7 @@ class Growth:
             # If it does, the resizer's next try gives the note the right time.
             log.warning("deferred growth left: its time is in the future", extra={"note": pending})
             return
-        self._forget(volume, entry, deadline)
+        self._forget(volume, entry, deadline.within(self._timing.note_removal))
 
     def _try_to_resize(
         self, volume: Volume, size_gib: int, entry: Entry, deadline: Deadline

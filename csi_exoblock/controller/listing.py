@@ -13,12 +13,20 @@ from typing import Generic, TypeVar
 from csi_exoblock.concurrency import Deadline
 from csi_exoblock.config import Timing
 from csi_exoblock.controller.lookup import Lookup
-from csi_exoblock.errors import InvalidToken, NotFound
+from csi_exoblock.errors import (
+    ApiDenied,
+    ApiRejected,
+    ApiUnavailable,
+    InvalidToken,
+    NotFound,
+)
 from csi_exoblock.exoscale.client import Cloud
-from csi_exoblock.model import Snapshot, SnapshotId, Volume, VolumeId
+from csi_exoblock.exoscale.listed import Listed
+from csi_exoblock.model import Snapshot, SnapshotId, Volume, VolumeId, ZoneName
 from csi_exoblock.states import SnapshotState, VolumeState
 
 T = TypeVar("T")
+Thing = TypeVar("Thing", bound=Volume | Snapshot)
 
 _MOST_LISTS = 8  # lists kept for their next page; the sidecars never page, people do one at a time
 
@@ -111,7 +119,7 @@ class Listing:
         return [
             volume
             for zone in self._cloud.zones(deadline)
-            for volume in self._volumes.look(zone, deadline)
+            for volume in _whole(self._volumes, zone, deadline)
             if volume.state is not VolumeState.DELETED
         ]
 
@@ -130,7 +138,22 @@ class Listing:
             except NotFound:  # there is no such zone
                 return []
         zones = self._cloud.zones(deadline)
-        return [each for zone in zones for each in self._snapshots.look(zone, deadline)]
+        return [each for zone in zones for each in _whole(self._snapshots, zone, deadline)]
+
+
+def _whole(lookup: Lookup[Thing], zone: ZoneName, deadline: Deadline) -> Listed[Thing]:
+    """Return a zone's whole list.
+
+    Raises:
+        ApiUnavailable: It can't be read, for whatever reason. No code of a list may say that the
+            request is wrong: it is one zone of several that refuses (S12).
+    """
+    try:
+        return lookup.look(zone, deadline)
+    except (ApiDenied, ApiRejected) as error:
+        raise ApiUnavailable(
+            f"zone {zone} refuses its list, and a list without it would be short: {error}"
+        ) from error
 
 
 class Pages(Generic[T]):

@@ -17,6 +17,7 @@ from csi_exoblock.controller.specs import VolumeChanges
 from csi_exoblock.errors import (
     ApiDenied,
     ApiRejected,
+    ApiUnavailable,
     OperationPending,
     WrongState,
 )
@@ -59,6 +60,7 @@ class LabelWriter:
         Raises:
             NotFound: The volume does not exist.
             ApiRejected: The API refuses the labels, or any change of them just now.
+            ApiUnavailable: The API took the change, and the volume does not show it.
             OperationFailed: The API took the change, and it failed.
         """
         logs.step("reading the labels to be changed")
@@ -74,6 +76,11 @@ class LabelWriter:
             logs.step("changing name and labels")
             seen = self._update(volume_id, wanted, labels, entry, deadline)
             survivors = removed & _present(seen.labels).keys()
+        if not is_shown(wanted, seen):
+            raise ApiUnavailable(
+                f"volume {volume_id} does not show the name and labels that the API took: others "
+                "write them too, or the API ignores them; retry"
+            )
         return seen
 
     def write_to_snapshot(

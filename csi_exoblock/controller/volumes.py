@@ -146,7 +146,8 @@ class Volumes:
             if elsewhere and (volume := self._take_up_or_find(spec, elsewhere, entry, deadline)):
                 adopted = self._adoption.adopt(volume, spec, entry, deadline)
                 require_accessible(adopted.id, spec.zones)
-            if unlisted := [zone for zone in spec.zones if not self._cloud.knows(zone)]:
+            unlisted = [zone for zone in spec.zones if not self._cloud.knows(zone)]
+            if unlisted and isinstance(error, InvalidRequest):  # a copy is made beside its source
                 raise ApiUnavailable(
                     f"{error}; the API does not list zone {', '.join(unlisted)}, where a node is, "
                     "so nothing is known of what an earlier process made there; retry"

@@ -51,13 +51,6 @@ class Answer:
         date = _moment(self.headers.get("Date", ""))
         return self.came_at - date.timestamp() if date else 0.0
 
-    def is_json_object(self) -> bool:
-        """Return whether the body is a JSON object, as every answer of the API itself is."""
-        try:
-            return isinstance(json.loads(self.body), dict)
-        except (ValueError, RecursionError):
-            return False
-
     def _seconds_until(self, text: str) -> float:
         """Return the seconds until a date by the API's clock if the answer shows that clock."""
         date = _moment(text)

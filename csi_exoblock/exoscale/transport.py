@@ -261,7 +261,7 @@ class Transport:
         text = f"{request}: HTTP {answer.status}: {why}"
         match answer.status:
             case 404 | 410:
-                if answer.is_json_object():
+                if wire.is_refusal(answer.body):
                     return NotFound(f"{request.subject} does not exist ({text})")
                 return UnprovenAbsence(f"{text}; that is no answer of the API itself")
             case 401 | 403:

@@ -148,6 +148,20 @@ def refusal(body: bytes) -> str:
     return shorten(": ".join(said), _WORDS_LENGTH)
 
 
+def is_refusal(body: bytes) -> bool:
+    """Return whether a refusal has one of the two forms in which the API itself says no.
+
+    They are an object with `message`, and one with `title` or `detail` (RFC 9457). A gateway before
+    the API may answer in JSON too, of another form.
+    """
+    try:
+        said = json.loads(body)
+    except UNREADABLE:
+        return False
+    words = [said.get(each) for each in ("message", "title", "detail")] if _is_map(said) else []
+    return any(isinstance(each, str) and each for each in words)
+
+
 def shorten(text: str, length: int) -> str:
     """Return the text as one line of at most `length` characters."""
     line = " ".join(text.split())
@@ -245,6 +259,10 @@ def _moment(text: str | None) -> datetime | None:
 def _limit(limit: int | None) -> int | None:
     """Read a quota's limit, `None` if it is -1 (unlimited) or absent (it can't be reached)."""
     return limit if limit is not None and limit >= 0 else None
+
+
+def _is_map(body: Any) -> bool:
+    return isinstance(body, dict)
 
 
 def _words(body: Any) -> Iterator[str]:

@@ -11,6 +11,7 @@ from tests.chaos.world import World
 
 _DETACH = "detach-block-storage-volume"
 _DELETE = "delete-block-storage-volume"
+_UPDATE = "update-block-storage-volume"
 _MAKING = ("create", "snapshot")
 _MAKING_AND_ENDING = (*_MAKING, "delete", "delete-snapshot")
 
@@ -82,12 +83,24 @@ def _may_be_left(world: World, sidecars: Sidecars, volume: dict[str, Any], twins
     """Tell whether C3 allows it: in another zone, and seen by whoever looks for orphans.
 
     A claim is sent to another zone only once the volume there has its labels. Of twins the user is
-    told by name (D11), and one of them may have lost its maker before that repaired its labels.
+    told by name (D11), and one of them may have lost its maker before that repaired its labels. Nor
+    has it any where the API dropped those of the create and refused to write them.
     """
     name = volume["name"]
     if volume["labels"].get("exoblock/cluster-id") == "chaos":
         return name in sidecars.left_elsewhere | twins
-    return name in twins and world.plan.modes.get("create-labels") == "dropped"
+    if world.plan.modes.get("create-labels") != "dropped":
+        return False
+    return name in twins or (name in sidecars.left_elsewhere and _was_refused_labels(world, volume))
+
+
+def _was_refused_labels(world: World, volume: dict[str, Any]) -> bool:
+    return any(
+        call.operation == _UPDATE
+        and call.resource == volume["id"]
+        and 400 <= (call.status or 0) < 500
+        for call in world.cloud.calls()
+    )
 
 
 def _check_calls(world: World, sidecars: Sidecars, strangers: set[str]) -> None:

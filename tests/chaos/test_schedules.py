@@ -34,6 +34,7 @@ PINNED = {
     "labels-are-written-from-an-old-read": (6, 15, 22, 37, 13),
     "not-found-is-gone": (64, 91, 33, 77, 106),
     "clone-takes-any-snapshot-of-its-name": (29, 8, 51, 12, 26),
+    "unlisted-zone-is-empty": (36, 276, 57, 73),
 }
 
 

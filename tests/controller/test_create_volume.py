@@ -602,6 +602,25 @@ def test_a_restore_is_no_larger_in_the_answer_than_in_truth(
     assert answer.volume.capacity_bytes == volume["size"] * GIB == 3 * GIB
 
 
+def test_a_restore_too_small_whose_resize_a_quota_forbids_names_the_quota(
+    controller: Controller, cloud: SimulatorProcess, name: str
+) -> None:  # F11, S8: it can't be told by the refusal, which is the same for every reason
+    source = controller.CreateVolume(create_volume(f"{name}-source", 1)).volume.volume_id
+    snapshot = controller.CreateSnapshot(create_snapshot(name, source)).snapshot.snapshot_id
+    cloud.set_mode("restore-larger", "ignored")
+    cloud.add_fault(fault="refuse", operation=RESIZE, status=409, count=1)
+    unlimited = cloud.quotas()["block-storage-max-size"]
+    cloud.set_quota("block-storage-max-size", 2)
+    try:
+        with refused(grpc.StatusCode.UNAVAILABLE, "block-storage-max-size allows 2 GiB", "raised"):
+            controller.CreateVolume(create_volume(name, 3, snapshot_id=snapshot))
+    finally:
+        cloud.set_quota("block-storage-max-size", unlimited)
+    answer = controller.CreateVolume(create_volume(name, 3, snapshot_id=snapshot))
+
+    assert answer.volume.capacity_bytes == 3 * GIB
+
+
 def test_a_restore_below_its_source_is_out_of_range(
     controller: Controller, cloud: SimulatorProcess, name: str
 ) -> None:  # C5

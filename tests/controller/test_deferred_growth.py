@@ -263,6 +263,25 @@ def test_a_note_whose_answer_is_lost_comes_before_the_next_call(
     assert truth(cloud, volume)["size"] == 1
 
 
+def test_a_note_whose_removal_hangs_does_not_hold_the_attach(
+    controller: Controller,
+    start_controller: StartController,
+    cloud: SimulatorProcess,
+    volume: str,
+    node: str,
+) -> None:  # N1
+    controller.ControllerPublishVolume(publish(volume, node))
+    with refused(grpc.StatusCode.FAILED_PRECONDITION):
+        controller.ControllerExpandVolume(expand(volume, 3))
+    controller.ControllerUnpublishVolume(unpublish(volume, node))
+    cloud.add_fault(fault="hang", operation=UPDATE)
+    patient = Controller(start_controller("--time-scale", "1").channel)  # follows it for 90 s
+
+    patient.ControllerPublishVolume(publish(volume, node), timeout=60)
+
+    assert truth(cloud, volume)["size"] == 3
+
+
 def test_deferral_can_be_switched_off(
     start_controller: StartController, cloud: SimulatorProcess, volume: str, node: str
 ) -> None:

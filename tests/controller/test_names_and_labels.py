@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from uuid import uuid4
 
 import grpc
 import pytest
@@ -443,6 +445,20 @@ def test_a_change_that_is_refused_but_shows_is_made(
 
     cloud.set_latency("update", 0.05)
     assert truth(cloud, volume)["labels"]["a"] == "1"
+
+
+def test_a_change_that_the_api_takes_and_does_not_make_is_not_made(
+    controller: Controller, cloud: SimulatorProcess, volume: str
+) -> None:  # N10
+    done = {"id": str(uuid4()), "state": "success", "reference": {"id": volume.split("/")[1]}}
+    cloud.add_fault(fault="refuse", operation=UPDATE, status=200, body=json.dumps(done))
+
+    with refused(grpc.StatusCode.UNAVAILABLE, volume, "does not show"):
+        controller.ControllerModifyVolume(modify(volume, labels="tier=gold"))
+    cloud.clear_faults()
+    controller.ControllerModifyVolume(modify(volume, labels="tier=gold"))
+
+    assert truth(cloud, volume)["labels"]["tier"] == "gold"
 
 
 def test_a_lost_answer_of_a_change_is_settled_by_looking(

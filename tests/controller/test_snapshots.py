@@ -82,18 +82,21 @@ def test_the_same_name_of_another_volume_is_refused(
 def test_a_slow_snapshot_is_named_only_once_it_is_ready(
     controller: Controller, cloud: SimulatorProcess, volume: str, name: str
 ) -> None:  # S18: the snapshotter keeps handle, size and time of the first answer for ever
-    cloud.set_latency("snapshot", 30.0)
-    for _ in range(2):
-        with refused(grpc.StatusCode.DEADLINE_EXCEEDED):
-            controller.CreateSnapshot(create_snapshot(name, volume), timeout=2.0)
+    cloud.set_latency("snapshot", 3600.0)
+    request = create_snapshot(name, volume)
+    calls = [controller.CreateSnapshot.future(request)]
+    wait_until_called(cloud, CREATE)
+    calls.append(controller.CreateSnapshot.future(request, timeout=0.5))
+    answered = [call for call in calls[1:] if call.exception() is None]  # waits for it to end
+    calls[0].cancel()
     finish_snapshots(cloud)
-    cloud.set_latency("snapshot", 0.05)
 
     first, second = (
         as_a_sidecar_would(lambda: controller.CreateSnapshot(create_snapshot(name, volume)))
         for _ in range(2)
     )
 
+    assert not answered
     assert first.snapshot.ready_to_use
     assert first == second
     assert cloud.operations_called().count(CREATE) == 1

@@ -101,6 +101,21 @@ def test_a_zone_of_a_node_that_no_list_names_is_no_final_answer(
     assert all(second in text for _, text in outcomes)
 
 
+def test_a_clone_in_an_unlisted_zone_is_sent_to_its_source(
+    start_controller: StartController, cloud: SimulatorProcess, volume: str, name: str
+) -> None:  # S13: nothing can have been made elsewhere
+    first, second = cloud.zones[:2]
+    cloud.list_zones_as(first)
+    fresh = Controller(start_controller().channel)
+    request = create_volume(name, zones=[second])
+    request.volume_content_source.volume.volume_id = volume
+
+    code, _ = outcome(lambda: fresh.CreateVolume(request))
+    cloud.list_zones_as(*cloud.zones)
+
+    assert code == "RESOURCE_EXHAUSTED"
+
+
 def test_a_claim_that_moves_to_an_unlisted_zone_is_sent_to_its_volume(
     start_controller: StartController, cloud: SimulatorProcess, name: str
 ) -> None:  # C3
@@ -174,13 +189,16 @@ def test_a_dead_zone_disturbs_nobody_elsewhere(
     controller.ControllerPublishVolume(publish(created.volume.volume_id, node))
 
 
+@pytest.mark.parametrize("status", [400, 403, 404, 409, 422, 503])
 def test_a_list_that_cannot_be_whole_is_an_error(
-    controller: Controller, cloud: SimulatorProcess
-) -> None:  # a short list reads as "detached"
-    cloud.add_fault(fault="refuse", zone=cloud.zones[1], status=503)
+    controller: Controller, cloud: SimulatorProcess, status: int
+) -> None:  # S12: a short list reads as "detached", a final code as a request that is wrong
+    cloud.add_fault(fault="refuse", zone=cloud.zones[1], status=status)
 
-    with refused(grpc.StatusCode.UNAVAILABLE):
+    with refused(grpc.StatusCode.UNAVAILABLE, cloud.zones[1]):
         controller.ListVolumes(csi_pb2.ListVolumesRequest())
+    with refused(grpc.StatusCode.UNAVAILABLE, cloud.zones[1]):
+        controller.ListSnapshots(csi_pb2.ListSnapshotsRequest())
 
 
 def test_a_claim_that_moved_to_another_zone_is_sent_to_its_volume(

@@ -555,8 +555,20 @@ def test_redirect_is_never_followed_and_cookies_are_not_kept(
     assert all("Cookie" not in each.headers for each in server.received)
 
 
+_NOT_OF_THE_API = [
+    b"<html>404</html>",
+    b"",
+    b'"not found"',
+    b"404 page not found",
+    b"{}",
+    b'{"error": "no healthy upstream"}',
+    b'{"fault": {"faultstring": "Unable to identify proxy for host"}}',
+    b'{"message": null}',
+]
+
+
 @pytest.mark.parametrize("method", ["GET", "DELETE"])
-@pytest.mark.parametrize("body", [b"<html>404</html>", b"", b'"not found"', b"404 page not found"])
+@pytest.mark.parametrize("body", _NOT_OF_THE_API)
 def test_404_that_the_api_did_not_write_proves_nothing(
     server: ScriptedServer, transport: Transport, method: str, body: bytes
 ) -> None:  # section 7
@@ -779,7 +791,8 @@ def test_compressed_answer_is_read(server: ScriptedServer, transport: Transport)
 def test_connection_is_kept_for_the_next_request(
     server: ScriptedServer, transport: Transport
 ) -> None:  # S20
-    server.script += [Answer(body=b'{"id": "it"}'), Answer(404), Answer(body=b'{"id": "it"}')]
+    missing = Answer(404, body=b'{"message": "Not Found"}')
+    server.script += [Answer(body=b'{"id": "it"}'), missing, Answer(body=b'{"id": "it"}')]
 
     transport.send(request(server), read_id, Deadline(LONG_SECONDS))
     with pytest.raises(NotFound):

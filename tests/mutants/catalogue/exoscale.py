@@ -55,7 +55,7 @@ BREAKS = (
     Break(
         name="page-of-a-load-balancer-proves-absence",
         file="exoscale/transport.py",
-        before="                if answer.is_json_object():",
+        before="                if wire.is_refusal(answer.body):",
         after="                if answer.body is not None:",
         rules="F18, S12",
         tests=(_TRANSPORT + "::test_404_that_the_api_did_not_write_proves_nothing",),
