@@ -31,7 +31,7 @@ _CONTROLLER_WORKERS = 200
 _NODE_WORKERS = 32
 
 # Commands that look at the cloud and cluster of the driver in whose container they run.
-_TOOLS = ("orphans",)
+_TOOLS = ("orphans", "status")
 
 _FAILED = 1
 _WRONG_USAGE = 2
@@ -187,6 +187,30 @@ def orphans(**given: Any) -> int:
         case _:
             click.echo(tool.as_text(found, now))
     return _FAILED if found.found or found.unread else 0
+
+
+@command.command()
+@options.tool("text", "json")
+@options.watch()
+@options.kubernetes()
+@options.api()
+@options.ownership()
+@options.timing({})
+def status(**given: Any) -> int:
+    """Show each claim with its volume, and what it waits for."""
+    from csi_exoblock.tools import facts, status
+
+    reach = _reach(given)
+    while True:
+        seen = facts.gather(reach)
+        rows = status.rows(seen)
+        show = status.as_json if given["output"] == "json" else status.as_text
+        if given["watch"] and sys.stdout.isatty():
+            click.clear()
+        click.echo(show(rows, seen))
+        if not given["watch"]:
+            return _FAILED if seen.unread or any(row.is_wrong for row in rows) else 0
+        reach.rest()
 
 
 @command.command()

@@ -128,6 +128,10 @@ class Timing:
     orphans_timeout: float = seconds(
         120.0, "a search lists every zone, and PersistentVolumes by the thousand (C4)"
     )
+    status_timeout: float = seconds(
+        120.0, "it lists every zone, and claims and PersistentVolumes by the thousand (N20)"
+    )
+    status_interval: float = seconds(5.0, "what --watch shows costs a list of every zone (N20)")
     orphan_age: float = seconds(
         600.0, "a volume is made before its PersistentVolume, and deleted before it too (C4)"
     )

@@ -86,6 +86,11 @@ def tool(*outputs: str) -> _Decorator:
     )
 
 
+def watch() -> _Decorator:
+    """Add the flag that repeats what a command shows."""
+    return click.option("--watch", is_flag=True, help="Look again every few seconds, until Ctrl-C.")
+
+
 def timing(flags: Mapping[str, TimingFlag]) -> _Decorator:
     """Add flags for fields of `Timing`, and for the scale of all of them."""
     usual = Timing()

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from urllib.parse import quote
 
 from csi_exoblock.concurrency import Deadline
-from csi_exoblock.errors import KubernetesExpired, KubernetesUnavailable
+from csi_exoblock.errors import KubernetesUnavailable
 from csi_exoblock.kubernetes.objects import (
     CsiNode,
     Json,
@@ -14,10 +13,9 @@ from csi_exoblock.kubernetes.objects import (
     PersistentVolume,
     SnapshotContent,
     VolumeAttachment,
-    continuation_of,
-    items_of,
     uid_of,
 )
+from csi_exoblock.kubernetes.pages import list_all
 from csi_exoblock.kubernetes.source import Source
 
 _NODES = "/api/v1/nodes"
@@ -28,10 +26,6 @@ _CONTENTS = "/apis/snapshot.storage.k8s.io/v1/volumesnapshotcontents"
 
 _CLUSTER = "/api/v1/namespaces/kube-system"
 """The namespace that every cluster has, so that its UID is the cluster's."""
-
-_PAGE = "250"
-# A list that expires between two pages begins again; so often, and something else is wrong.
-_BEGINNINGS = 3
 
 
 class Kubernetes:
@@ -106,21 +100,7 @@ class Kubernetes:
         return [SnapshotContent.parse(each) for each in self._list(_CONTENTS, deadline)]
 
     def _list(self, path: str, deadline: Deadline) -> list[Json]:
-        for _ in range(_BEGINNINGS - 1):
-            try:
-                return list(self._pages(path, deadline))
-            except KubernetesExpired:
-                continue
-        return list(self._pages(path, deadline))
-
-    def _pages(self, path: str, deadline: Deadline) -> Iterator[Json]:
-        query = {"limit": _PAGE}
-        while True:
-            page = self._server.get(path, deadline, query=query)
-            yield from items_of(page)
-            if not (token := continuation_of(page)):
-                return
-            query = {"limit": _PAGE, "continue": token}
+        return list_all(self._server, path, deadline)
 
 
 def _path(collection: str, name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from csi_exoblock.controller.labels import Labels
 from csi_exoblock.errors import KubernetesUnavailable
 from csi_exoblock.exoscale.client import Cloud
 from csi_exoblock.kubernetes.client import Kubernetes
+from csi_exoblock.kubernetes.inventory import Inventory
 from csi_exoblock.kubernetes.server import ApiServer
 from csi_exoblock.kubernetes.source import Source
 from csi_exoblock.tools.kubectl import Kubectl
@@ -51,9 +53,11 @@ class Reach:
         Raises:
             KubernetesUnavailable: This is no pod, and there is no kubectl.
         """
-        if self.source is None:
-            raise KubernetesUnavailable("this is no pod of Kubernetes, and there is no kubectl")
-        return Kubernetes(self.source)
+        return Kubernetes(self._asked())
+
+    def inventory(self) -> Inventory:
+        """Return more of the cluster, for tables; raises as `kubernetes`."""
+        return Inventory(self._asked())
 
     def labels(self, deadline: Deadline) -> Labels:
         """Return what tells this cluster's volumes from others, its id read if no flag says it.
@@ -65,6 +69,15 @@ class Reach:
         if cluster_id is None:
             cluster_id = self.kubernetes().get_cluster_uid(deadline)
         return Labels(self._ownership, cluster=lambda: cluster_id or None)
+
+    def rest(self) -> None:
+        """Wait until it is time to look again."""
+        threading.Event().wait(self.timing.status_interval)
+
+    def _asked(self) -> Source:
+        if self.source is None:
+            raise KubernetesUnavailable("this is no pod of Kubernetes, and there is no kubectl")
+        return self.source
 
 
 def _source(wanted: Wanted) -> Source | None:

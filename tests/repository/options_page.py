@@ -35,13 +35,13 @@ _SECTIONS: Mapping[str, str] = {
     "node": "The node plugin: it needs root, no API key and no API.",
     "pre-stop": "The hook of the node's container, `preStop: exec`. Beside these flags it takes "
     "`--driver-name`, `--node-name` and `--service-account-path`.",
-    "commands that look": "`orphans`. They take the controller's flags that lead to cloud and "
+    "commands that look": "`orphans`, `status`. They take the controller's flags for cloud and "
     "Kubernetes as well. In the driver's container they know its flags already.",
     "simulator": "The cloud to develop and test against; needs `csi-exoblock[simulator]`.",
     "demo": "Simulator and driver together; needs `csi-exoblock[demo]`.",
 }
 
-TOOLS = ("orphans",)
+TOOLS = ("orphans", "status")
 """Commands that look at cloud and cluster."""
 
 # When a user changes a flag; by the flag's name.
@@ -84,6 +84,7 @@ WHEN: Mapping[str, str] = {
     "--output": "A program reads it: `json`.",
     "--kubeconfig": "The cluster is in another kubeconfig than kubectl's own choice.",
     "--context": "The cluster is another context's.",
+    "--watch": "You want to see how things get on.",
     "--min-age": "You want to see what was made just now too: `0s`.",
     "--service-account-path": "The pod's token is projected to another path.",
     "--node-name": "In a pod: `spec.nodeName`, by the downward API.",

@@ -21,12 +21,17 @@ from csi_exoblock.credentials import Credentials
 from csi_exoblock.model import ZoneName
 from tests.apiserver.server import ApiServer
 from tests.support.simulator_process import SimulatorProcess
+from tests.tools.objects import DRIVER, storage_class
 
-DRIVER = "exoblock.csi.exoscale.com"
 UID = "0b7a4a4e-6f0e-4f0c-9c39-3fb0dd1d8a51"
 CLUSTER = "/api/v1/namespaces/kube-system"
 VOLUMES = "/api/v1/persistentvolumes"
 CONTENTS = "/apis/snapshot.storage.k8s.io/v1/volumesnapshotcontents"
+CLAIMS = "/api/v1/persistentvolumeclaims"
+NODES = "/api/v1/nodes"
+ATTACHMENTS = "/apis/storage.k8s.io/v1/volumeattachments"
+CSI_NODES = "/apis/storage.k8s.io/v1/csinodes"
+CLASSES = "/apis/storage.k8s.io/v1/storageclasses"
 LIMIT_SECONDS = 60
 
 
@@ -68,6 +73,11 @@ def cluster(tmp_path: pathlib.Path) -> Iterator[ApiServer]:
         running.objects[CLUSTER] = {"metadata": {"name": "kube-system", "uid": UID}}
         running.lists[VOLUMES] = []
         running.lists[CONTENTS] = []
+        running.lists[CLAIMS] = []
+        running.lists[ATTACHMENTS] = []
+        running.lists[NODES] = []
+        running.lists[CSI_NODES] = []
+        running.lists[CLASSES] = [storage_class()]
         yield running
 
 
@@ -132,15 +142,6 @@ def label_snapshot(cloud: SimulatorProcess, zone: str, id: str, **labels: str) -
         labels={f"exoblock/{key.replace('_', '-')}": value for key, value in wanted.items()},
         deadline=Deadline(LIMIT_SECONDS),
     )
-
-
-def persistent_volume(name: str, handle: str, driver: str = DRIVER) -> dict[str, Any]:
-    """Return a PersistentVolume as the API server has it."""
-    return {
-        "metadata": {"name": name},
-        "spec": {"csi": {"driver": driver, "volumeHandle": handle}},
-        "status": {"phase": "Bound"},
-    }
 
 
 @pytest.fixture

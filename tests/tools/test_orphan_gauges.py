@@ -9,7 +9,8 @@ from tests.support.driver_process import DriverProcess
 from tests.support.endpoint import Endpoint
 from tests.support.simulator_process import SimulatorProcess
 from tests.support.waiting import wait_until
-from tests.tools.conftest import VOLUMES, make_volume, persistent_volume
+from tests.tools.conftest import VOLUMES, make_volume
+from tests.tools.objects import persistent_volume
 
 COUNT = "csi_exoblock_orphans"
 OLDEST = "csi_exoblock_orphan_oldest_seconds"

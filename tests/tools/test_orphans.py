@@ -15,9 +15,9 @@ from tests.tools.conftest import (
     Run,
     label_snapshot,
     make_volume,
-    persistent_volume,
     run_tool,
 )
+from tests.tools.objects import persistent_volume
 
 NOW = "--min-age=0s"
 

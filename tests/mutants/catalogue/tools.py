@@ -6,7 +6,25 @@ from tests.mutants.breaks import Break
 
 _ORPHANS = "tests/tools/test_orphans.py"
 
+_STATUS = "tests/tools/test_status.py"
+
 BREAKS = (
+    Break(
+        name="unread-zones-volumes-are-gone",
+        file="tools/status.py",
+        before='        if volume.handle.partition("/")[0] not in facts.unread:\n',
+        after="        if True:\n",
+        rules="N20",
+        tests=(f"{_STATUS}::test_zone_that_can_not_be_read_is_told_and_its_volumes_are_not_gone",),
+    ),
+    Break(
+        name="two-places-of-a-volume-are-not-compared",
+        file="tools/status.py",
+        before="    elif instance and nodes and node not in nodes:",
+        after="    elif False:",
+        rules="N20",
+        tests=(f"{_STATUS}::test_cloud_and_kubernetes_disagree_where_it_is",),
+    ),
     Break(
         name="another-clusters-volumes-are-orphans",
         file="controller/orphans.py",

@@ -1,0 +1,239 @@
+"""`csi-exoblock status`: each claim with its volume, and what it waits for (N20)."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+
+from csi_exoblock.kubernetes.inventory_objects import AttachmentStatus, Claim, VolumeStatus
+from csi_exoblock.model import BYTES_PER_GIB, Volume
+from csi_exoblock.states import VolumeState
+from csi_exoblock.tools.facts import Facts
+from csi_exoblock.tools.tables import span, table
+
+_ERROR_CHARACTERS = 300
+_UNDER_WAY = (
+    VolumeState.CREATING,
+    VolumeState.ATTACHING,
+    VolumeState.DETACHING,
+    VolumeState.SNAPSHOTTING,
+    VolumeState.DELETING,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Note:
+    """Something that a volume waits for, or that does not fit together.
+
+    Attributes:
+        seconds: For how long, `None` where nobody tells.
+        is_wrong: Whether somebody has to do something, or look at least.
+    """
+
+    text: str
+    seconds: float | None = None
+    is_wrong: bool = False
+
+    def __str__(self) -> str:
+        return self.text if self.seconds is None else f"{self.text}, for {span(self.seconds)}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One claim or PersistentVolume.
+
+    Attributes:
+        asked_gib: What the claim asks for now.
+        cloud_gib: What the volume has in the cloud.
+        known_gib: What Kubernetes last learnt that the claim has, the file system included.
+        state: In the cloud; empty where there is no volume.
+        instance: The UUID of the instance that has it in the cloud; empty for none.
+        node: That instance's Node.
+    """
+
+    claim: str
+    persistent_volume: str
+    volume: str
+    asked_gib: int | None
+    cloud_gib: int | None
+    known_gib: int | None
+    filesystem: str
+    state: str
+    instance: str
+    node: str
+    notes: tuple[Note, ...]
+
+    @property
+    def is_wrong(self) -> bool:
+        """Whether something does not fit together."""
+        return any(each.is_wrong for each in self.notes)
+
+
+def rows(facts: Facts) -> tuple[Row, ...]:
+    """Return a row for each PersistentVolume, and for each claim that waits for one."""
+    bound = [_of_volume(each, facts) for each in facts.volumes]
+    waiting = [
+        _of_claim(claim, facts)
+        for claim in facts.claims.values()
+        if not claim.volume_name and claim.class_name in facts.classes
+    ]
+    return tuple(sorted([*bound, *waiting], key=lambda row: (row.claim, row.persistent_volume)))
+
+
+def as_text(found: tuple[Row, ...], facts: Facts) -> str:
+    """Return a table for people; what is wrong begins with `!`."""
+    lines = [
+        (
+            row.claim,
+            row.volume,
+            "/".join("?" if each is None else str(each) for each in _sizes(row)),
+            row.filesystem,
+            row.state,
+            row.node or row.instance,
+            "; ".join(f"! {each}" if each.is_wrong else str(each) for each in row.notes),
+        )
+        for row in found
+    ]
+    head = ("CLAIM", "VOLUME", "GIB ASKED/CLOUD/KNOWN", "TYPE", "STATE", "NODE", "WAITS FOR")
+    unread = (f"! zone {zone} was not read: {why}" for zone, why in facts.unread.items())
+    return "\n".join((table(head, lines) if lines else "no volumes", *unread))
+
+
+def as_json(found: tuple[Row, ...], facts: Facts) -> str:
+    """Return the same for programs."""
+    content = {"volumes": [asdict(row) for row in found], "unread": dict(facts.unread)}
+    return json.dumps(content, indent=2)
+
+
+def _sizes(row: Row) -> tuple[int | None, ...]:
+    return row.asked_gib, row.cloud_gib, row.known_gib
+
+
+def _of_claim(claim: Claim, facts: Facts) -> Row:
+    since = None if claim.created_at is None else facts.now - claim.created_at.timestamp()
+    waits_for_pod = facts.classes[claim.class_name].waits_for_pod and not claim.has_node
+    what = "a pod that uses it" if waits_for_pod else "its volume; see the claim's events"
+    return Row(
+        claim=f"{claim.namespace}/{claim.name}",
+        persistent_volume="",
+        volume="",
+        asked_gib=_gib(claim.asked_bytes),
+        cloud_gib=None,
+        known_gib=None,
+        filesystem="",
+        state="",
+        instance="",
+        node="",
+        notes=(Note(text=what, seconds=since),),
+    )
+
+
+def _of_volume(volume: VolumeStatus, facts: Facts) -> Row:
+    claim = facts.claims.get(volume.claim) if volume.claim else None
+    seen = facts.cloud.get(volume.handle)
+    instance = str(seen.attached_to.uuid) if seen and seen.attached_to else ""
+    return Row(
+        claim="/".join(volume.claim or ()),
+        persistent_volume=volume.name,
+        volume=volume.handle,
+        asked_gib=_gib(claim.asked_bytes) if claim else None,
+        cloud_gib=seen.size_gib if seen else None,
+        known_gib=_gib(claim.has_bytes) if claim else None,
+        filesystem="block" if volume.volume_mode == "Block" else volume.filesystem,
+        state=seen.state.value if seen else "",
+        instance=instance,
+        node=facts.nodes.get(instance, ""),
+        notes=tuple(_notes(volume, claim, seen, facts)),
+    )
+
+
+def _notes(
+    volume: VolumeStatus, claim: Claim | None, seen: Volume | None, facts: Facts
+) -> Iterator[Note]:
+    attachments = facts.attachments.get(volume.name, ())
+    if seen is None:
+        if volume.handle.partition("/")[0] not in facts.unread:
+            yield Note(text="the volume does not exist", is_wrong=True)
+    else:
+        yield from _of_cloud(volume, claim, seen, facts)
+        yield from _of_places(seen, attachments, facts)
+    for attachment in attachments:
+        yield from _of_attachment(attachment, facts.now)
+    for snapshot in facts.snapshots.get(volume.handle, ()):
+        taken = None if snapshot.created_at is None else facts.now - snapshot.created_at.timestamp()
+        name, error = "/".join(snapshot.snapshot), _after(snapshot.error)
+        yield Note(text=f"snapshot {name}{error}", seconds=taken, is_wrong=bool(error))
+    if volume.deleted_at is not None:
+        seconds = facts.now - volume.deleted_at.timestamp()
+        yield Note(text="being deleted; see the PersistentVolume's events", seconds=seconds)
+    if volume.phase == "Failed":
+        yield Note(text="its deletion failed; see the PersistentVolume's events", is_wrong=True)
+
+
+def _of_cloud(
+    volume: VolumeStatus, claim: Claim | None, seen: Volume, facts: Facts
+) -> Iterator[Note]:
+    if seen.state is VolumeState.ERROR:
+        yield Note(text="the volume is in state error; ask Exoscale's support", is_wrong=True)
+    elif seen.state in _UNDER_WAY:
+        yield Note(text=f"the cloud, which is {seen.state.value} it")
+    asked = _gib(claim.asked_bytes) if claim else None
+    if volume.handle in facts.pending_gib:
+        size_gib = facts.pending_gib[volume.handle]
+        yield Note(text=f"its pod to be replaced: then it grows to {size_gib} GiB")
+    elif asked is not None and asked > seen.size_gib:
+        yield Note(text=f"growth to {asked} GiB; see the claim's events", is_wrong=True)
+    elif claim and claim.has_bytes and (_gib(claim.has_bytes) or 0) < seen.size_gib:
+        yield Note(text="its file system to grow, when its pod is replaced")
+
+
+def _of_places(
+    seen: Volume, attachments: tuple[AttachmentStatus, ...], facts: Facts
+) -> Iterator[Note]:
+    """Compare where cloud and Kubernetes say that the volume is."""
+    nodes = {each.node_name for each in attachments if each.is_attached}
+    instance = str(seen.attached_to.uuid) if seen.attached_to else ""
+    node = facts.nodes.get(instance, "")
+    if seen.state in _UNDER_WAY:
+        return
+    if instance and not attachments:
+        where = f"node {node}" if node else f"instance {instance}, which is no node"
+        yield Note(text=f"attached to {where}, without VolumeAttachment", is_wrong=True)
+    elif instance and nodes and node not in nodes:
+        where = node or instance
+        yield Note(
+            text=f"Kubernetes has it at {', '.join(sorted(nodes))}, the cloud at {where}",
+            is_wrong=True,
+        )
+    elif nodes and not instance:
+        yield Note(
+            text=f"Kubernetes has it at {', '.join(sorted(nodes))}, the cloud nowhere",
+            is_wrong=True,
+        )
+
+
+def _of_attachment(attachment: AttachmentStatus, now: float) -> Iterator[Note]:
+    error = _after(attachment.error)
+    if attachment.deleted_at is not None:
+        yield Note(
+            text=f"detach from {attachment.node_name}{error}",
+            seconds=now - attachment.deleted_at.timestamp(),
+            is_wrong=bool(error),
+        )
+    elif not attachment.is_attached:
+        since = attachment.created_at
+        yield Note(
+            text=f"attach to {attachment.node_name}{error}",
+            seconds=None if since is None else now - since.timestamp(),
+            is_wrong=bool(error),
+        )
+
+
+def _after(error: str) -> str:
+    return f" ({' '.join(error.split())[:_ERROR_CHARACTERS]})" if error else ""
+
+
+def _gib(size_bytes: int) -> int | None:
+    return math.ceil(size_bytes / BYTES_PER_GIB) if size_bytes else None

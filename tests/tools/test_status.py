@@ -1,0 +1,196 @@
+"""`status` joins cloud and cluster, and marks what does not fit together (N20)."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+
+from tests.apiserver.server import ApiServer
+from tests.support.simulator_process import SimulatorProcess
+from tests.tools.conftest import (
+    ATTACHMENTS,
+    CLAIMS,
+    CONTENTS,
+    NODES,
+    VOLUMES,
+    Run,
+    make_volume,
+)
+from tests.tools.objects import (
+    attachment,
+    claim,
+    node,
+    persistent_volume,
+    snapshot_content,
+)
+
+INSTANCE = "5e0f6d1c-93f4-4f0e-8d0b-0c8f6b5d2a10"
+
+
+@pytest.fixture
+def volume(cloud: SimulatorProcess, cluster: ApiServer) -> dict[str, Any]:
+    """A volume of 1 GiB that is the claim `data`'s, and in order."""
+    made = make_volume(cloud, "pv")
+    cluster.lists[VOLUMES] = [persistent_volume("pv", made["handle"], claim="data")]
+    cluster.lists[CLAIMS] = [claim("data", volume="pv")]
+    return made
+
+
+@pytest.fixture
+def there(cloud: SimulatorProcess, cluster: ApiServer, volume: dict[str, Any]) -> str:
+    """An instance that has the volume, in the cloud and in Kubernetes."""
+    instance = cloud.add_instance(cloud.zones[0])
+    cluster.lists[NODES] = [node("n1", instance), node("n2", INSTANCE)]
+    cluster.lists[ATTACHMENTS] = [attachment("pv", "n1")]
+    cloud.set_volume_state(cloud.zones[0], volume["id"], "attached", instance=instance)
+    return instance
+
+
+def notes(run: Run) -> list[tuple[bool, str]]:
+    """Return of each note whether something is wrong, and what."""
+    ended = run("status", "--output=json")
+    found = [each for row in ended.json["volumes"] for each in row["notes"]]
+    assert ended.code == int(any(each["is_wrong"] for each in found))
+    return [(each["is_wrong"], each["text"]) for each in found]
+
+
+def test_what_is_in_order_is_one_row_without_a_note(
+    run: Run, volume: dict[str, Any], there: str
+) -> None:  # N20
+    ended = run("status")
+
+    assert ended.code == 0, ended.errors
+    (row,) = ended.output.splitlines()[1:]
+    assert row.split()[:-1] == ["shop/data", volume["handle"], "1/1/1", "ext4", "attached", "n1"]
+    assert row.split()[-1] == "-"
+
+
+def test_claim_waits_for_a_pod(run: Run, cluster: ApiServer) -> None:  # N20
+    cluster.lists[CLAIMS] = [claim("data")]
+
+    assert notes(run) == [(False, "a pod that uses it")]
+
+
+def test_claim_waits_for_its_volume(run: Run, cluster: ApiServer) -> None:  # N20
+    cluster.lists[CLAIMS] = [claim("data", **{"volume.kubernetes.io/selected-node": "n1"})]
+
+    assert notes(run) == [(False, "its volume; see the claim's events")]
+
+
+def test_growth_waits_for_the_pod(
+    run: Run, cloud: SimulatorProcess, cluster: ApiServer, volume: dict[str, Any], there: str
+) -> None:  # N20, N1
+    cluster.lists[CLAIMS] = [claim("data", volume="pv", asked="3Gi")]
+    note = f"3-{int(time.time())}"
+    cloud.relabel_volume(cloud.zones[0], volume["id"], {"exoblock/pending-size": note})
+
+    assert notes(run) == [(False, "its pod to be replaced: then it grows to 3 GiB")]
+
+
+def test_growth_that_nobody_noted_is_wrong(
+    run: Run, cluster: ApiServer, volume: dict[str, Any]
+) -> None:  # N20
+    cluster.lists[CLAIMS] = [claim("data", volume="pv", asked="3Gi")]
+
+    assert notes(run) == [(True, "growth to 3 GiB; see the claim's events")]
+
+
+def test_volume_that_is_gone_is_wrong(
+    run: Run, cluster: ApiServer, cloud: SimulatorProcess
+) -> None:  # N20
+    gone = f"{cloud.zones[0]}/{INSTANCE}"
+    cluster.lists[VOLUMES] = [persistent_volume("pv", gone, claim="data")]
+
+    assert notes(run) == [(True, "the volume does not exist")]
+
+
+def test_volume_in_error_is_wrong(
+    run: Run, cloud: SimulatorProcess, volume: dict[str, Any]
+) -> None:  # N20
+    cloud.set_volume_state(cloud.zones[0], volume["id"], "error")
+
+    ((wrong, text),) = notes(run)
+
+    assert wrong
+    assert "state error" in text
+
+
+def test_detach_that_does_not_end_says_why(
+    run: Run, cluster: ApiServer, volume: dict[str, Any], there: str
+) -> None:  # N20
+    cluster.lists[ATTACHMENTS] = [attachment("pv", "n1", leaving=True, error="it is busy")]
+
+    assert notes(run) == [(True, "detach from n1 (it is busy)")]
+
+
+def test_attach_under_way_is_a_wait(
+    run: Run, cluster: ApiServer, volume: dict[str, Any]
+) -> None:  # N20
+    cluster.lists[ATTACHMENTS] = [attachment("pv", "n1", attached=False)]
+
+    assert notes(run) == [(False, "attach to n1")]
+
+
+def test_cloud_and_kubernetes_disagree_where_it_is(
+    run: Run, cluster: ApiServer, cloud: SimulatorProcess, volume: dict[str, Any], there: str
+) -> None:  # N20
+    cluster.lists[ATTACHMENTS] = [attachment("pv", "n2")]
+
+    assert notes(run) == [(True, "Kubernetes has it at n2, the cloud at n1")]
+
+
+def test_attached_in_kubernetes_alone_is_wrong(
+    run: Run, cluster: ApiServer, volume: dict[str, Any]
+) -> None:  # N20
+    cluster.lists[ATTACHMENTS] = [attachment("pv", "n1")]
+
+    assert notes(run) == [(True, "Kubernetes has it at n1, the cloud nowhere")]
+
+
+def test_attached_in_the_cloud_alone_is_wrong(
+    run: Run, cluster: ApiServer, volume: dict[str, Any], there: str
+) -> None:  # N20
+    cluster.lists[ATTACHMENTS], cluster.lists[NODES] = [], []
+
+    assert notes(run) == [
+        (True, f"attached to instance {there}, which is no node, without VolumeAttachment")
+    ]
+
+
+def test_snapshot_that_is_not_ready_is_shown(
+    run: Run, cluster: ApiServer, volume: dict[str, Any]
+) -> None:  # N20
+    cluster.lists[CONTENTS] = [snapshot_content("s1", volume["handle"], error="quota")]
+
+    assert notes(run) == [(True, "snapshot shop/s1 (quota)")]
+
+
+def test_age_of_a_wait_is_told(run: Run, cluster: ApiServer) -> None:  # N20
+    cluster.lists[CLAIMS] = [claim("data")]
+
+    (row,) = run("status").output.splitlines()[1:]
+
+    assert row.endswith("d")
+    assert "a pod that uses it, for " in row
+
+
+def test_other_drivers_are_not_shown(run: Run, cluster: ApiServer) -> None:  # N20
+    cluster.lists[VOLUMES] = [persistent_volume("pv", "a/b", driver="other", claim="data")]
+
+    assert run("status").output == "no volumes\n"
+
+
+def test_zone_that_can_not_be_read_is_told_and_its_volumes_are_not_gone(
+    run: Run, cloud: SimulatorProcess, volume: dict[str, Any]
+) -> None:  # N20, S12
+    cloud.add_fault(
+        fault="refuse", status=400, operation="list-block-storage-volumes", zone=cloud.zones[0]
+    )
+
+    ended = run("status")
+
+    assert ended.code == 1
+    assert f"! zone {cloud.zones[0]} was not read" in ended.output
+    assert "does not exist" not in ended.output.partition("! zone")[0]
