@@ -63,7 +63,7 @@ def build_controller(
     ledger = Ledger(waiter=waiter, timing=timing)
     cluster = _cluster(settings, kubernetes, timing)
     labels = Labels(settings, cluster=cluster.id)
-    writer = LabelWriter(cloud=cloud, ledger=ledger)
+    writer = LabelWriter(cloud=cloud, ledger=ledger, timing=timing)
     reader = VolumeReader(cloud=cloud, ledger=ledger, timing=timing)
     volume_lookup = Lookup(
         lambda zone, deadline: cloud.zone(zone).list_volumes(deadline),

@@ -28,6 +28,7 @@ from csi_exoblock.errors import (
     ApiUnavailable,
     DriverError,
     NotFound,
+    OperationFailed,
     OperationPending,
     SizeOutOfRange,
     WrongState,
@@ -183,6 +184,8 @@ class Growth:
             self._writer.write(volume.id, self._labels.without_pending_size(), entry, deadline)
         except NOT_FINAL:
             raise
+        except OperationFailed as error:  # no refusal: it can succeed the next time
+            raise ApiUnavailable(f"{error}; a retry removes the note of the growth") from error
         except DriverError as error:
             log.warning("note of a growth not removed", extra={"error": str(error)})
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from functools import partial
 
 from csi_exoblock import logs
-from csi_exoblock.concurrency import Deadline
+from csi_exoblock.concurrency import Deadline, pauses
 from csi_exoblock.config import Timing
 from csi_exoblock.controller.labels import Labels
 from csi_exoblock.controller.ledger import Entry, Ledger
@@ -25,6 +26,7 @@ from csi_exoblock.exoscale.client import Cloud
 from csi_exoblock.model import Snapshot, Volume, VolumeId
 from csi_exoblock.states import OperationState, VolumeState
 
+_GROWTH = 1.2  # labels are seen at latest a fifth of an update's duration after they changed
 _BUSY = (
     VolumeState.CREATING,
     VolumeState.ATTACHING,
@@ -43,9 +45,10 @@ class LabelWriter:
     showed and the change removes. What they overwrote of the change is written once more.
     """
 
-    def __init__(self, *, cloud: Cloud, ledger: Ledger) -> None:
+    def __init__(self, *, cloud: Cloud, ledger: Ledger, timing: Timing) -> None:
         self._cloud = cloud
         self._ledger = ledger
+        self._timing = timing
 
     def write(
         self, volume_id: VolumeId, changes: VolumeChanges, entry: Entry, deadline: Deadline
@@ -121,8 +124,21 @@ class LabelWriter:
         shown_by = partial(is_shown, wanted)
         ended = self._ledger.send(entry, update, deadline, shown_by=shown_by)
         seen = client.get_volume(volume_id.uuid, deadline)
-        if ended.state is not OperationState.SUCCESS and not shown_by(seen):
+        if ended.state is OperationState.SUCCESS or shown_by(seen):
+            return seen
+        if ended.state is OperationState.FAILURE:
             raise failed(f"volume {volume_id} was not relabelled", ended)
+        return self._once_settled(seen, wanted, deadline)
+
+    def _once_settled(self, seen: Volume, wanted: VolumeChanges, deadline: Deadline) -> Volume:
+        """Return the volume once it shows changes whose operation nobody could follow, or won't."""
+        end = time.monotonic() + self._timing.settle
+        for pause in pauses(self._timing.poll_initial, self._timing.poll_max, growth=_GROWTH):
+            if is_shown(wanted, seen) or time.monotonic() >= end:
+                break
+            logs.step("waiting until the volume shows its labels")
+            deadline.wait(pause)
+            seen = self._cloud.zone(seen.id.zone).get_volume(seen.id.uuid, deadline)
         return seen
 
 

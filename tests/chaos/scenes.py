@@ -212,6 +212,12 @@ SCENES: Mapping[str, Scene] = {
         only=("asking why no snapshot was taken",),
         faults=(_refused_for_good("create-block-storage-snapshot"),),
     ),
+    "modify without operations": Scene(
+        (_create, _modify),
+        only=("waiting until the volume shows its labels",),
+        modes={"operations": "denied"},
+        latencies={"update": 30.0},
+    ),
     "snapshot lost": Scene(
         (_create, _take),
         only=("waiting for the snapshot to be ready",),

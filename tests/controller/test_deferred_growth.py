@@ -218,6 +218,38 @@ def test_a_lowered_request_is_granted_only_once_the_older_one_is_forgotten(
     assert truth(cloud, volume)["size"] == 2
 
 
+def test_a_lowered_request_is_granted_only_once_the_removal_of_the_older_one_succeeds(
+    controller: Controller, cloud: SimulatorProcess, volume: str, node: str
+) -> None:  # N1
+    controller.ControllerPublishVolume(publish(volume, node))
+    with refused(grpc.StatusCode.FAILED_PRECONDITION):
+        controller.ControllerExpandVolume(expand(volume, 7))
+    controller.ControllerUnpublishVolume(unpublish(volume, node))
+    cloud.add_fault(fault="fail", operation=UPDATE, reason="fault", count=1)
+
+    with refused(grpc.StatusCode.UNAVAILABLE):
+        controller.ControllerExpandVolume(expand(volume, 2))
+    controller.ControllerExpandVolume(expand(volume, 2))
+    controller.ControllerPublishVolume(publish(volume, node))
+
+    assert truth(cloud, volume)["size"] == 2
+
+
+@pytest.mark.usefixtures("merging")
+def test_a_note_is_removed_although_operations_cannot_be_read(
+    controller: Controller, cloud: SimulatorProcess, volume: str, node: str
+) -> None:  # N1, S3: where labels are merged, a key goes only by an empty value
+    controller.ControllerPublishVolume(publish(volume, node))
+    with refused(grpc.StatusCode.FAILED_PRECONDITION):
+        controller.ControllerExpandVolume(expand(volume, 7))
+    controller.ControllerUnpublishVolume(unpublish(volume, node))
+    cloud.set_mode("operations", "denied")
+
+    controller.ControllerExpandVolume(expand(volume, 2))
+
+    assert not truth(cloud, volume)["labels"].get(LABEL)
+
+
 def test_a_failed_resize_does_not_hinder_the_attach(
     controller: Controller, cloud: SimulatorProcess, volume: str, node: str
 ) -> None:
