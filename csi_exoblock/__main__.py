@@ -148,13 +148,15 @@ def both(**given: Any) -> None:
 @options.kubernetes()
 @options.own_node()
 @options.timing(PRE_STOP_TIMING)
-def pre_stop(**given: Any) -> None:
+def before_stop(**given: Any) -> None:
     """Wait until the volumes of a drained node are detached."""
-    from csi_exoblock.tools.pre_stop import wait_for_detach
+    from csi_exoblock.tools import pre_stop
 
-    wait_for_detach(
+    pre_stop.run(
         settings.kubernetes_settings(given, environment=os.environ),
         driver_name=given["driver_name"],
+        daemon_set=given["daemon_set"],
+        registration_path=given["registration_path"],
         timing=settings.timing_of(given),
         say=lambda line: click.echo(printable(line), err=True),
     )

@@ -13,6 +13,7 @@ from csi_exoblock.concurrency import Deadline
 from csi_exoblock.config import Timing
 from csi_exoblock.csi.server import is_served, listen, new_server, require_place
 from csi_exoblock.errors import DriverError
+from csi_exoblock.host.farewell import Farewell
 from csi_exoblock.pb import pluginregistration_pb2, pluginregistration_pb2_grpc
 from csi_exoblock.pool import Pool
 
@@ -31,7 +32,8 @@ class Registration(pluginregistration_pb2_grpc.RegistrationServicer):
 
     Kubelet acts on sockets that appear. So this one appears only once the node knows what it is: a
     registration that then fails would remove the driver from CSINode. If the socket vanishes, if
-    its folder comes late or something else is at its place, it is tried again for ever.
+    its folder comes late or something else is at its place, it is tried again for ever; unless the
+    hook before the end of a plugin that is uninstalled has taken it away (S22).
 
     Args:
         path: The socket in kubelet's folder, as this process sees it.
@@ -57,6 +59,8 @@ class Registration(pluginregistration_pb2_grpc.RegistrationServicer):
         self._pool = Pool(_WORKERS, name="registration")
         self._server: grpc.Server | None = None
         self._complaint = ""
+        self._farewell = Farewell(path)
+        self._farewell.forget()
 
     def stop(self) -> None:
         """Wait no more for the node's identity.
@@ -75,6 +79,8 @@ class Registration(pluginregistration_pb2_grpc.RegistrationServicer):
         except DriverError:
             self._waiting = Deadline(math.inf)  # which is a day
             return 0.0
+        if self._farewell.was_said():
+            return self._timing.registration_check
         try:
             if self._server is None or not is_served(self._path):
                 self._appear()

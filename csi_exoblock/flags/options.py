@@ -64,7 +64,17 @@ def server(*, workers: int) -> _Decorator:
 
 def pre_stop() -> _Decorator:
     """Add the flags of the hook that runs before a node's container is stopped."""
-    return _all(_driver_name())
+    return _all(
+        _driver_name(),
+        _registration_path(),
+        _option(
+            "--daemon-set",
+            Read("name", types.namespaced_name),
+            "",
+            "<namespace>/<name> of the plugin's DaemonSet: once it is deleted, kubelet is made to "
+            "forget the driver.",
+        ),
+    )
 
 
 def tool(*outputs: str) -> _Decorator:
@@ -266,7 +276,7 @@ def node() -> _Decorator:
             "Kept free for volumes that are not the driver's.",
         ),
         _option("--kubelet-path", _PATH, usual.kubelet_path, "Kubelet's folder on the host."),
-        _option("--registration-path", _PATH, None, "Socket in kubelet's plugins_registry."),
+        _registration_path(),
         _option("--device-dir", _PATH, usual.device_dir, "Where udev links the disks."),
         _option(
             "--require-zeroed-device",
@@ -297,6 +307,10 @@ def _driver_name() -> _Decorator:
         DEFAULT_DRIVER_NAME,
         "Name of the driver.",
     )
+
+
+def _registration_path() -> _Decorator:
+    return _option("--registration-path", _PATH, None, "Socket in kubelet's plugins_registry.")
 
 
 def key_of(flag: str) -> str:

@@ -185,6 +185,15 @@ def context(text: str) -> str:
     return text
 
 
+def namespaced_name(text: str) -> tuple[str, str] | None:
+    """Read `<namespace>/<name>`; nothing means none."""
+    part = r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?"
+    if text and not re.fullmatch(f"{part}/{part}", text, re.ASCII):
+        raise ValueError(f"{text[:100]!r} is no <namespace>/<name>")
+    namespace, _, name = text.partition("/")
+    return (namespace, name) if text else None
+
+
 def driver_name(text: str) -> str:
     """Read a name as CSI allows one: a domain of at most 63 characters."""
     if len(text) > 63 or not re.fullmatch(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?", text, re.ASCII):

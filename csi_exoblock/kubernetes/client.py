@@ -5,7 +5,7 @@ from __future__ import annotations
 from urllib.parse import quote
 
 from csi_exoblock.concurrency import Deadline
-from csi_exoblock.errors import KubernetesUnavailable
+from csi_exoblock.errors import KubernetesUnavailable, NotFound
 from csi_exoblock.kubernetes.objects import (
     CsiNode,
     Json,
@@ -13,6 +13,7 @@ from csi_exoblock.kubernetes.objects import (
     PersistentVolume,
     SnapshotContent,
     VolumeAttachment,
+    is_being_deleted,
     uid_of,
 )
 from csi_exoblock.kubernetes.pages import list_all
@@ -72,6 +73,14 @@ class Kubernetes:
         ]
         self._server.patch(_path(_NODES, node_name), changes, deadline)
         return True
+
+    def is_daemon_set_wanted(self, namespace: str, name: str, deadline: Deadline) -> bool:
+        """Tell whether a DaemonSet exists and is to stay."""
+        path = f"/apis/apps/v1/namespaces/{quote(namespace, safe='')}/daemonsets"
+        try:
+            return not is_being_deleted(self._server.get(_path(path, name), deadline))
+        except NotFound:
+            return False
 
     def get_cluster_uid(self, deadline: Deadline) -> str:
         """Return what tells this cluster from every other one: the UID of kube-system.

@@ -71,6 +71,8 @@ def exchange(
         body = response.read(most_bytes + 1)
     except http.client.HTTPException as error:
         raise OSError(f"the answer is no HTTP, or not whole: {error!r:.200}") from error
+    except OSError:  # of certificates too, whose errors are values as well
+        raise
     except ValueError as error:  # a chunk whose length is no number; a header that can't be sent
         raise OSError(f"the request or its answer is no HTTP: {error!s:.200}") from error
     finally:

@@ -58,7 +58,7 @@ class Node:
             labels=_texts(metadata, "labels"),
             taints=tuple(_objects(spec, "taints")),
             is_leaving=spec.get("unschedulable") is True
-            or bool(_text(metadata, "deletionTimestamp"))
+            or is_being_deleted(found)
             or any(_text(each, "key") in _LEAVING for each in _objects(spec, "taints"))
             or _is_shutting_down(status),
             volumes=frozenset(
@@ -178,6 +178,11 @@ class SnapshotContent:
             handle=_text(_object(found, "status"), "snapshotHandle") or given,
             snapshot=(_text(reference, "namespace"), _text(reference, "name")),
         )
+
+
+def is_being_deleted(found: Json) -> bool:
+    """Tell whether an object is on its way out."""
+    return bool(_text(_object(found, "metadata"), "deletionTimestamp"))
 
 
 def uid_of(found: Json) -> str:

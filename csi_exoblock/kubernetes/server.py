@@ -109,7 +109,7 @@ class ApiServer:
         said = message_of(found or {})[:_SHOWN] or "no word why"
         error = f"{what}: status {answer.status}: {said}"
         match answer.status:
-            case HTTPStatus.NOT_FOUND if found is not None:
+            case HTTPStatus.NOT_FOUND:  # plain text where the whole kind is unknown
                 raise NotFound(error)
             case HTTPStatus.UNAUTHORIZED | HTTPStatus.FORBIDDEN:
                 self._complain(what, error)

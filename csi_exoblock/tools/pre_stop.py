@@ -6,11 +6,13 @@ Kubelet runs it as a hook, so it starts at once: nothing here may import gRPC.
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 from csi_exoblock.concurrency import Deadline, pauses
 from csi_exoblock.config import KubernetesSettings, Timing
 from csi_exoblock.errors import DeadlineExceeded, DriverError, KubernetesDenied, NotFound
+from csi_exoblock.host.farewell import Farewell
 from csi_exoblock.kubernetes.client import Kubernetes
 from csi_exoblock.kubernetes.server import ApiServer
 
@@ -19,10 +21,12 @@ T = TypeVar("T")
 _NAMED = 5
 
 
-def wait_for_detach(
+def run(
     cluster: KubernetesSettings | None,
     *,
     driver_name: str,
+    daemon_set: tuple[str, str] | None,
+    registration_path: Path | None,
     timing: Timing,
     say: Callable[[str], object],
 ) -> None:
@@ -30,6 +34,8 @@ def wait_for_detach(
 
     Args:
         cluster: The cluster in whose pod this runs, `None` outside of one.
+        daemon_set: Namespace and name of the plugin's DaemonSet, `None` if nobody says.
+        registration_path: The plugin's socket for kubelet.
         say: Takes a line for whoever reads the output.
 
     Raises:
@@ -38,13 +44,38 @@ def wait_for_detach(
     if cluster is None or cluster.node_name is None:
         say("nothing to wait for: no pod of Kubernetes, or no --node-name")
         return
+    kubernetes = Kubernetes(ApiServer(cluster, timing=timing))
+    if daemon_set and registration_path and _is_uninstalled(kubernetes, daemon_set, timing, say):
+        say("the DaemonSet is gone: kubelet forgets the driver")
+        Farewell(registration_path).say()
+        return
     PreStop(
-        Kubernetes(ApiServer(cluster, timing=timing)),
+        kubernetes,
         node_name=cluster.node_name,
         driver_name=driver_name,
         timing=timing,
         say=say,
     ).run()
+
+
+def _is_uninstalled(
+    kubernetes: Kubernetes,
+    daemon_set: tuple[str, str],
+    timing: Timing,
+    say: Callable[[str], object],
+) -> bool:
+    """Tell whether the plugin is to go from here for good.
+
+    Whoever uninstalls it takes its rights in the same moment, so to be refused means the same.
+    """
+    try:
+        deadline = Deadline(timing.pre_stop_patience)
+        return not kubernetes.is_daemon_set_wanted(*daemon_set, deadline)
+    except KubernetesDenied:
+        return True
+    except DriverError as error:
+        say(str(error))
+        return False
 
 
 class PreStop:

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import os
+import pathlib
 import re
 import subprocess
 import sys
+import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
-from tests.apiserver.conftest import NODE, NODE_NAME
-from tests.apiserver.server import ApiServer, Drip, Hang, Object, Status, Step
+from tests.apiserver.conftest import NODE, NODE_NAME, StartNode
+from tests.apiserver.server import TOKEN, ApiServer, Drip, Hang, Object, Status, Step
 from tests.support.children import die_with_parent
 from tests.support.waiting import wait_until
 
 DRIVER = "exoblock.csi.exoscale.com"
 ATTACHMENTS = "/apis/storage.k8s.io/v1/volumeattachments"
+DAEMON_SET = "/apis/apps/v1/namespaces/kube-system/daemonsets/exoblock-node"
 PATIENCE_SECONDS = 60.0
+# The plugin looks for its socket every half second here.
+CHECKS_SECONDS = 1.5
 
 CORDONED = {"spec": {"unschedulable": True}}
 LEAVING = [
@@ -232,6 +238,61 @@ def test_outside_of_a_cluster_there_is_nothing_to_wait_for(
         assert hook.end() == 0
 
     assert server.received == []
+
+
+def with_daemon_set(socket: pathlib.Path) -> tuple[str, ...]:
+    return ("--daemon-set", "kube-system/exoblock-node", "--registration-path", str(socket))
+
+
+@pytest.fixture
+def socket() -> Iterator[pathlib.Path]:
+    """Where kubelet finds the plugin; pytest's own path may be too long for the name of one."""
+    with tempfile.TemporaryDirectory(prefix="kubelet-") as folder:
+        yield pathlib.Path(folder) / "driver-reg.sock"
+
+
+@pytest.mark.parametrize("sign", ["gone", "being deleted", "403", "401"])
+def test_a_plugin_that_is_uninstalled_leaves_no_socket_until_it_is_installed_again(
+    server: ApiServer, start_node: StartNode, socket: pathlib.Path, sign: str
+) -> None:  # S22: CSINode would go on listing the driver
+    server.objects[DAEMON_SET] = {"metadata": {"name": "exoblock-node"}}
+    plugin = start_node("--registration-path", str(socket))
+    wait_until(socket.is_socket)
+    if sign == "gone":
+        del server.objects[DAEMON_SET]
+    elif sign == "being deleted":
+        server.objects[DAEMON_SET]["metadata"]["deletionTimestamp"] = "2026-11-28T10:00:00Z"
+    elif sign == "403":
+        server.denied = {("GET", DAEMON_SET), ("GET", NODE), ("GET", ATTACHMENTS)}
+    else:
+        server.tokens = set()
+
+    with running(server, *with_daemon_set(socket)) as hook:
+        assert hook.end() == 0
+
+    assert "kubelet forgets the driver" in hook.said
+    threading.Event().wait(CHECKS_SECONDS)
+    assert not socket.exists()
+    plugin.stop()
+    assert not socket.exists()
+    server.tokens, server.denied = {TOKEN}, set()
+    start_node("--registration-path", str(socket))
+    wait_until(socket.is_socket)
+
+
+@pytest.mark.parametrize("step", [None, Status(503)], ids=["there", "503"])
+def test_a_plugin_that_is_replaced_keeps_its_socket(
+    server: ApiServer, socket: pathlib.Path, step: Step | None
+) -> None:  # S15, S22: nor does an API server that is away uninstall anything
+    socket.touch()
+    server.objects[DAEMON_SET] = {"metadata": {"name": "exoblock-node"}}
+    server.always(DAEMON_SET, step)
+
+    with running(server, *with_daemon_set(socket)) as hook:
+        assert hook.end() == 0
+
+    assert socket.exists()
+    assert "stays: nothing to wait for" in hook.said
 
 
 def test_it_imports_nothing_that_takes_long(server: ApiServer) -> None:  # S22: under a second

@@ -34,7 +34,7 @@ _SECTIONS: Mapping[str, str] = {
     "controller": "The controller: it needs the API key and no host access.",
     "node": "The node plugin: it needs root, no API key and no API.",
     "pre-stop": "The hook of the node's container, `preStop: exec`. Beside these flags it takes "
-    "`--driver-name`, `--node-name` and `--service-account-path`.",
+    "`--driver-name`, `--node-name`, `--registration-path` and `--service-account-path`.",
     "commands that look": "`orphans`, `status`. They take the controller's flags for cloud and "
     "Kubernetes as well. In the driver's container they know its flags already.",
     "simulator": "The cloud to develop and test against; needs `csi-exoblock[simulator]`.",
@@ -98,6 +98,7 @@ WHEN: Mapping[str, str] = {
     "--device-dir": "udev links disks elsewhere, or you run the simulator.",
     "--require-zeroed-device": "Never, unless new volumes are known not to read as zeros.",
     "--new-volume-window": "New volumes wait for longer; `0s`: only zeros count as blank.",
+    "--daemon-set": "In a pod: without it, CSINode lists the driver after it was uninstalled.",
     "--pre-stop-timeout": "You changed the pod's grace period; keep this below.",
     "--taint-removal": "The node plugin has no right to change Nodes: `false`.",
     "--max-concurrent-format": "Nodes with much memory that start with many new volumes at once.",

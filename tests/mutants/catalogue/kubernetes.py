@@ -8,6 +8,7 @@ _IDENTITY = "tests/apiserver/test_identity.py"
 _CLUSTER = "tests/apiserver/test_cluster_id.py"
 _TAINT = "tests/apiserver/test_startup_taint.py"
 _PRE_STOP = "tests/apiserver/test_pre_stop.py"
+_UNINSTALLED = "test_a_plugin_that_is_uninstalled_leaves_no_socket_until_it_is_installed_again"
 _LIMIT = "tests/node/test_attach_limit.py"
 _CLIENT = "tests/apiserver/test_client.py"
 _ODD = f"{_IDENTITY}::test_an_answer_that_makes_no_sense_is_no_end"
@@ -127,6 +128,22 @@ BREAKS = (
         after="deadline",
         rules="S22",
         tests=(f"{_PRE_STOP}::test_an_api_server_that_is_away_does_not_hold_up_the_end_for_long",),
+    ),
+    Break(
+        name="plugin-that-was-uninstalled-comes-back",
+        file="csi/registration.py",
+        before="        if self._farewell.was_said():",
+        after="        if self._farewell is None:",
+        rules="S22",
+        tests=(f"{_PRE_STOP}::{_UNINSTALLED}",),
+    ),
+    Break(
+        name="plugin-that-is-installed-again-stays-away",
+        file="csi/registration.py",
+        before="        self._farewell.forget()\n",
+        after="",
+        rules="S22",
+        tests=(f"{_PRE_STOP}::{_UNINSTALLED}",),
     ),
     Break(
         name="list-that-expired-is-an-error",
