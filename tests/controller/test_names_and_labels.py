@@ -497,6 +497,18 @@ def test_labels_of_snapshots_that_the_api_drops_are_written_again(
     assert seen["labels"]["exoblock/name"] == name
 
 
+def test_what_is_made_bears_its_labels_from_the_start(
+    controller: Controller, cloud: SimulatorProcess, name: str
+) -> None:  # C4, C6: a driver may die before it writes any
+    made = controller.CreateVolume(create_volume(name)).volume.volume_id
+    controller.CreateSnapshot(create_snapshot(name, made))
+
+    (snapshot,) = (each for each in cloud.snapshots() if each["name"] == name)
+    assert truth(cloud, made)["labels"]["exoblock/name"] == name
+    assert snapshot["labels"]["exoblock/name"] == name
+    assert not [each for each in cloud.operations_called() if each.startswith("update-")]
+
+
 def test_whether_labels_are_kept_is_asked_once(
     start_controller: StartController, cloud: SimulatorProcess, name: str
 ) -> None:  # S20

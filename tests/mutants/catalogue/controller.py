@@ -584,6 +584,14 @@ BREAKS = (
         before="                    labels=self._labels.of_snapshot(spec),",
         after="                    labels=spec.labels,",
         rules="C6, C4",
-        tests=(_NAMES + "::test_templates_name_and_label_a_snapshot",),
+        tests=(_NAMES + "::test_what_is_made_bears_its_labels_from_the_start",),
+    ),
+    Break(
+        name="volume-does-not-say-whose-it-is",
+        file="controller/making.py",
+        before="self._labels.of_volume(spec)",
+        after="dict(spec.labels)",
+        rules="C4, D11",
+        tests=(_NAMES + "::test_what_is_made_bears_its_labels_from_the_start",),
     ),
 )
