@@ -45,6 +45,9 @@ test-small-sectors: setup ## the node's tests once more, on disks of 512-byte se
 test-kubernetes: setup ## every flow on a real Kubernetes, in 9 minutes; the first time builds it, in 15
 	$(BIN)/python -m tests.kubernetes test
 
+test-install: setup ## the image built, the chart installed by Helm, its flows; as root, in 10 minutes
+	$(BIN)/python -m tests.install
+
 test-vm: setup ## the node service in a virtual machine, as root and without KVM
 	$(BIN)/pytest tests/vm
 
@@ -70,10 +73,12 @@ bench: setup ## figures, as docs/benchmarks.md, in 15 minutes; ONLY=lifecycle,no
 kubernetes: setup ## a cluster with simulator and driver to play with, until Ctrl-C
 	$(BIN)/python -m tests.kubernetes play
 
-docs: setup ## write what is made from code: docs/options.md, pictures, the dashboard
+docs: setup ## write what is made from code: docs/options.md, pictures, the dashboard, the chart's pages
 	$(BIN)/python -m tests.repository.options_page
 	$(BIN)/python -m tests.repository.pictures
 	$(BIN)/python -m tests.monitoring.dashboard
+	$(BIN)/python -m tests.repository.chart_pages
+	$(BIN)/python -m tests.chart.rendered
 
 site: setup ## the pages of docs/ as a site, in build/site
 	$(BIN)/mkdocs build --strict --quiet
@@ -84,4 +89,4 @@ demo: setup ## one volume through its whole life, on an embedded cloud
 clean: ## remove all that is not in the repository, .venv included
 	git clean --quiet -d --force -X
 
-.PHONY: help setup lint check test kill-points schedules test-small-sectors test-kubernetes test-vm chaos chaos-node chaos-prove mutants image bench kubernetes docs site demo clean
+.PHONY: help setup lint check test kill-points schedules test-small-sectors test-kubernetes test-install test-vm chaos chaos-node chaos-prove mutants image bench kubernetes docs site demo clean

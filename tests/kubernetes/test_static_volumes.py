@@ -16,7 +16,7 @@ _NOWHERE = f"{ZONE}/00000000-0000-4000-8000-000000000000"
 def test_data_of_a_retained_volume_is_there_in_a_new_claim(
     namespace: Namespace, cloud: Cloud
 ) -> None:
-    retained = Claim.create(namespace, "retained", storage_class="exoscale-sbs-retain")
+    retained = Claim.create(namespace, "retained", storage_class="exoblock-retain")
     writer = Pod.create(namespace, "writer", mounts={"/data": retained}).wait_running()
     writer.run("echo canary > /data/file && sync -f /data")
     bound = retained.wait_bound()

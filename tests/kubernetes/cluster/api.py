@@ -40,6 +40,8 @@ CAPACITY: Final = Kind(_CSI_GROUP, "CSIStorageCapacity", "csistoragecapacities")
 CLAIM: Final = Kind("api/v1", "PersistentVolumeClaim", "persistentvolumeclaims")
 CSI_DRIVER: Final = Kind(_CSI_GROUP, "CSIDriver", "csidrivers", namespaced=False)
 CSI_NODE: Final = Kind(_CSI_GROUP, "CSINode", "csinodes", namespaced=False)
+DAEMON_SET: Final = Kind("apis/apps/v1", "DaemonSet", "daemonsets")
+DEPLOYMENT: Final = Kind("apis/apps/v1", "Deployment", "deployments")
 EVENT: Final = Kind("api/v1", "Event", "events")
 LEASE: Final = Kind("apis/coordination.k8s.io/v1", "Lease", "leases")
 NAMESPACE: Final = Kind("api/v1", "Namespace", "namespaces", namespaced=False)
@@ -81,14 +83,16 @@ class Api:
         except requests.ConnectionError:
             return False
 
-    def create(self, kind: Kind, manifest: Json, namespace: str = "") -> Document:
-        """Create an object.
+    def create(
+        self, kind: Kind, manifest: Json, namespace: str = "", *, dry_run: bool = False
+    ) -> Document:
+        """Create an object; in a dry run the API server only says whether it would.
 
         Raises:
             requests.HTTPError: Refused; the text has the API server's reason.
         """
         typed = {"apiVersion": kind.api_version, "kind": kind.name, **manifest}
-        return self._send("POST", kind.path(namespace), typed)
+        return self._send("POST", kind.path(namespace) + ("?dryRun=All" if dry_run else ""), typed)
 
     def find(self, kind: Kind, name: str, namespace: str = "") -> Document | None:
         """Return an object, or None when there is none of that name."""

@@ -13,7 +13,7 @@ from tests.kubernetes.cluster.api import CLAIM, VOLUME
 from tests.kubernetes.cluster.namespace import Namespace
 from tests.kubernetes.cluster.places import STAGING
 
-DEFAULT_CLASS = "exoscale-sbs"
+DEFAULT_CLASS = "exoblock"
 
 
 @dataclass(frozen=True, slots=True)

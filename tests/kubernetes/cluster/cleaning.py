@@ -11,6 +11,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.kubernetes.cluster import ways
 from tests.kubernetes.cluster.daemons import stop_recorded
 from tests.kubernetes.cluster.places import CONTAINERD, CONTAINERD_SOCKET, PROCESSES, STATE
 from tests.support.waiting import eventually
@@ -41,6 +42,7 @@ def clean() -> None:
     _detach_loop_devices()
     _remove_strays()
     _remove_cgroups()
+    ways.remove_address()
     left = mounts_below(STATE)
     if left:
         raise RuntimeError(f"still mounted, so {STATE} is kept: {', '.join(map(str, left))}")

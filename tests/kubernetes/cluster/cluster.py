@@ -35,6 +35,7 @@ class Cluster:
         STATE.mkdir(parents=True)
         credentials.make_credentials()
         machine.prepare_machine()
+        control_plane.write_audit_policy()
         for daemon in (self._containerd, *self._control_plane):
             daemon.start()
         with ThreadPoolExecutor() as threads:

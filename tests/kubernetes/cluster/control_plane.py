@@ -2,20 +2,41 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from tests.kubernetes.cluster import credentials
 from tests.kubernetes.cluster.daemons import Daemon
 from tests.kubernetes.cluster.places import (
     API_SERVER_PORT,
+    AUDIT_LOG,
     ETCD,
     ETCD_PEER_PORT,
     ETCD_PORT,
+    STATE,
     VOLUME_HEALTH,
 )
 
 _ETCD_URL = f"http://127.0.0.1:{ETCD_PORT}"
 _ETCD_PEER_URL = f"http://127.0.0.1:{ETCD_PEER_PORT}"
+
+
+_AUDIT_POLICY = STATE / "audit-policy.json"
+# Service accounts that the chart makes in kube-system; all others are left out.
+_AUDITED = [
+    f"system:serviceaccount:kube-system:csi-exoblock-{who}" for who in ("controller", "node")
+]
+
+
+def write_audit_policy() -> None:
+    """Write which requests the API server records: those of the driver's accounts (S23)."""
+    policy = {
+        "apiVersion": "audit.k8s.io/v1",
+        "kind": "Policy",
+        "omitStages": ["RequestReceived"],
+        "rules": [{"level": "Metadata", "users": _AUDITED}, {"level": "None"}],
+    }
+    _AUDIT_POLICY.write_text(json.dumps(policy))
 
 
 def control_plane(programs: Path) -> tuple[Daemon, ...]:
@@ -57,6 +78,8 @@ def _api_server(programs: Path) -> Daemon:
             "--service-cluster-ip-range=10.96.0.0/16",
             "--allow-privileged=true",
             f"--feature-gates={VOLUME_HEALTH}=true",
+            f"--audit-policy-file={_AUDIT_POLICY}",
+            f"--audit-log-path={AUDIT_LOG}",
             # It would publish the address it serves on as an endpoint, and refuses a loopback one.
             "--endpoint-reconciler-type=none",
             # For logs and exec it calls the kubelet, which listens on loopback only.

@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 from typing import Final
 
-from tests.kubernetes.cluster.places import API_SERVER, KUBECONFIG, NODE_NAME, PKI
+from tests.kubernetes.cluster.places import API_SERVER, KUBECONFIG, NODE_NAME, PKI, SERVICE_ADDRESS
 
 CERTIFICATE: Final = PKI / "cluster.crt"
 """One self-signed certificate, both authority and server: every program trusts exactly it."""
@@ -29,7 +29,7 @@ def make_credentials() -> None:
     PKI.mkdir(parents=True, exist_ok=True)
     _openssl(
         "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30", "-subj", "/CN=cluster",
-        "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost",
+        "-addext", f"subjectAltName=IP:127.0.0.1,DNS:localhost,IP:{SERVICE_ADDRESS}",
         "-keyout", KEY, "-out", CERTIFICATE,
     )  # fmt: skip
     _openssl("genrsa", "-out", SERVICE_ACCOUNT_KEY, "2048")

@@ -45,18 +45,41 @@ class Image:
     Attributes:
         programs: Where each program goes, and what it is.
         links: Names in /bin that lead to the first program.
+        takes_arguments: Whether a pod's arguments are the command's, instead of replacing it.
     """
 
     name: str
     command: str
     programs: Mapping[str, bytes]
     links: Iterable[str] = ()
+    takes_arguments: bool = False
 
 
 def write_images(folder: Path) -> tuple[Path, ...]:
     """Write every image as a tar that `ctr image import` reads, and return the tars."""
     folder.mkdir(parents=True, exist_ok=True)
-    return tuple(_write(image, folder) for image in (_pause(folder), _busybox()))
+    return tuple(write_image(image, folder) for image in (_pause(folder), _busybox()))
+
+
+def write_image(image: Image, folder: Path) -> Path:
+    """Write an image as a tar and return the tar."""
+    layer = _layer(image)
+    config = {
+        "architecture": "amd64",
+        "os": "linux",
+        "config": {
+            "Entrypoint" if image.takes_arguments else "Cmd": [image.command],
+            "Env": ["PATH=/bin"],
+        },
+        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(layer).hexdigest()}"]},
+    }
+    manifest = [{"Config": "config.json", "RepoTags": [image.name], "Layers": ["layer.tar"]}]
+    path = folder / f"{image.name.rpartition('/')[2].replace(':', '-')}.tar"
+    with tarfile.open(path, "w") as archive:
+        _add(archive, "layer.tar", layer)
+        _add(archive, "config.json", json.dumps(config).encode())
+        _add(archive, "manifest.json", json.dumps(manifest).encode())
+    return path
 
 
 def _pause(folder: Path) -> Image:
@@ -71,23 +94,6 @@ def _busybox() -> Image:
     names = set(listing.stdout.decode().split()) - {"busybox"}
     programs = {"bin/busybox": _BUSYBOX_PROGRAM.read_bytes()}
     return Image(name=BUSYBOX, command="/bin/sh", programs=programs, links=sorted(names))
-
-
-def _write(image: Image, folder: Path) -> Path:
-    layer = _layer(image)
-    config = {
-        "architecture": "amd64",
-        "os": "linux",
-        "config": {"Cmd": [image.command], "Env": ["PATH=/bin"]},
-        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(layer).hexdigest()}"]},
-    }
-    manifest = [{"Config": "config.json", "RepoTags": [image.name], "Layers": ["layer.tar"]}]
-    path = folder / f"{image.name.rpartition('/')[2].replace(':', '-')}.tar"
-    with tarfile.open(path, "w") as archive:
-        _add(archive, "layer.tar", layer)
-        _add(archive, "config.json", json.dumps(config).encode())
-        _add(archive, "manifest.json", json.dumps(manifest).encode())
-    return path
 
 
 def _layer(image: Image) -> bytes:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+
+import yaml
 
 from tests.kubernetes.cluster.api import CAPACITY, CSI_DRIVER, CSI_NODE, LEASE
 from tests.kubernetes.cluster.cloud import Cloud
@@ -18,14 +21,16 @@ from tests.kubernetes.cluster.driver import (
     controller_pod,
     node_plugin,
 )
-from tests.kubernetes.cluster.places import CSI, DRIVER_NAME, NODE_NAME, REQUESTS
+from tests.kubernetes.cluster.places import CSI, DRIVER_NAME, NODE_NAME, REQUESTS, STATE
 from tests.kubernetes.cluster.programs import build_programs, snapshot_definitions
 from tests.kubernetes.cluster.sidecars import NAMESPACE, snapshot_controller
 from tests.support.waiting import wait_until
 
 _SUPERVISION_SECONDS = 0.5
 _REGISTERED = "registered with kubelet"
-_MANIFESTS = Path(__file__).parents[3] / "deploy"
+_MANIFESTS = Path(__file__).parents[3] / "deploy" / "kubernetes" / "csi-exoblock.yaml"
+# What tells Kubernetes of the driver; its pods are processes here.
+_KINDS = ("CSIDriver", "StorageClass", "VolumeSnapshotClass")
 
 
 class Installation:
@@ -150,13 +155,21 @@ class Installation:
         self.cluster.api.patch(CSI_DRIVER, DRIVER_NAME, {"spec": {"storageCapacity": use}})
 
     def _install_objects(self) -> None:
-        for definition in sorted(snapshot_definitions().glob("*snapshot.storage.k8s.io_*.yaml")):
-            self.cluster.kubectl("create", f"--filename={definition}")
-        self.cluster.kubectl("wait", "crd", "--all", "--for=condition=Established")
-        for manifest in sorted(_MANIFESTS.glob("*.yaml")):
-            self.cluster.kubectl("apply", f"--filename={manifest}")
+        install_snapshot_definitions(self.cluster)
+        rendered = yaml.safe_load_all(_MANIFESTS.read_text())
+        objects = [each for each in rendered if each["kind"] in _KINDS]
+        listed = STATE / "objects.json"
+        listed.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
+        self.cluster.kubectl("apply", f"--filename={listed}")
 
     def _all_lead(self) -> bool:
         leases = self.cluster.api.list(LEASE, NAMESPACE)
         held = [lease for lease in leases if lease.text("spec", "holderIdentity")]
         return len(held) >= len(self.controller_pod.sidecars)
+
+
+def install_snapshot_definitions(cluster: Cluster) -> None:
+    """Make the snapshot CRDs known, which clusters bring themselves."""
+    for definition in sorted(snapshot_definitions().glob("*snapshot.storage.k8s.io_*.yaml")):
+        cluster.kubectl("create", f"--filename={definition}")
+    cluster.kubectl("wait", "crd", "--all", "--for=condition=Established")

@@ -17,6 +17,8 @@ from tests.kubernetes.cluster.places import (
     KUBELET_HEALTH_PORT,
     KUBELET_PORT,
     NODE_NAME,
+    POD_LOGS,
+    SERVICE_ADDRESS,
     STATE,
     VOLUME_HEALTH,
     ZONE,
@@ -67,6 +69,13 @@ def import_images(tars: tuple[Path, ...]) -> None:
         subprocess.run(command, check=True, capture_output=True)
 
 
+def tag_image(name: str, other: str) -> None:
+    """Give an image that containerd has another name as well."""
+    into_containerd = ("ctr", f"--address={CONTAINERD_SOCKET}", "--namespace=k8s.io")
+    command = [*into_containerd, "image", "tag", name, other]
+    subprocess.run(command, check=True, capture_output=True)
+
+
 def _containerd_config() -> str:
     return f"""
 version = 2
@@ -99,6 +108,7 @@ def _pod_network() -> dict[str, object]:
         "type": "host-local",
         "ranges": [[{"subnet": "10.213.0.0/16"}]],
         "dataDir": str(CNI / "addresses"),
+        "routes": [{"dst": f"{SERVICE_ADDRESS}/32"}],
     }
     return {"cniVersion": "0.4.0", "name": STATE.name, "type": "ptp", "ipam": addresses}
 
@@ -117,7 +127,7 @@ def _kubelet_config() -> dict[str, object]:
         },
         "authorization": {"mode": "AlwaysAllow"},
         "containerRuntimeEndpoint": f"unix://{CONTAINERD_SOCKET}",
-        "podLogsDir": str(STATE / "pod-logs"),
+        "podLogsDir": str(POD_LOGS),
         "volumePluginDir": str(KUBELET / "flexvolume"),
         "cgroupDriver": "cgroupfs",
         "cgroupsPerQOS": False,

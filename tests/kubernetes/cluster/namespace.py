@@ -17,7 +17,7 @@ from tests.kubernetes.cluster.api import (
 )
 from tests.kubernetes.cluster.cluster import Cluster
 from tests.kubernetes.cluster.documents import Document, Json
-from tests.kubernetes.cluster.places import LOGS
+from tests.kubernetes.cluster.places import LOGS, POD_LOGS
 from tests.support.waiting import WAIT_SECONDS, wait_until
 
 T = TypeVar("T")
@@ -131,6 +131,6 @@ class Namespace:
         ]
         logs = [
             f"--- {log.name}\n" + "\n".join(log.read_text().splitlines()[-_LOG_LINES:])
-            for log in sorted(LOGS.glob("driver-*.log"))
+            for log in sorted([*LOGS.glob("driver-*.log"), *POD_LOGS.glob("*/csi-exoblock/*.log")])
         ]
         return "\n".join([*objects, *sorted(events), *logs])

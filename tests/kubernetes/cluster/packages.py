@@ -13,6 +13,7 @@ PACKAGES: Final = {
     "iptables": "iptables",
     "conntrack": "conntrack",
     "socat": "socat",
+    "ip": "iproute2",
     "busybox": "busybox-static",
     "openssl": "openssl",
     "gcc": "gcc",

@@ -54,3 +54,12 @@ VOLUME_HEALTH: Final = "CSIVolumeHealth"
 """The feature gate by which a pod's status says how its volumes are; off by default (N7)."""
 
 API_SERVER: Final = f"https://127.0.0.1:{API_SERVER_PORT}"
+
+SERVICE_ADDRESS: Final = "10.96.0.1"
+"""Where pods find the Kubernetes API, as Kubernetes tells them; see `ways.py`."""
+
+SERVICE_PORT: Final = 443
+
+POD_LOGS: Final = STATE / "pod-logs"
+AUDIT_LOG: Final = LOGS / "audit.log"
+"""What the driver's service accounts asked of the Kubernetes API: one JSON document a line."""

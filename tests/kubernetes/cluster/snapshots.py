@@ -11,7 +11,7 @@ from tests.kubernetes.cluster.documents import Json
 from tests.kubernetes.cluster.namespace import Namespace
 from tests.kubernetes.cluster.places import DRIVER_NAME
 
-_CLASS = "exoscale-snapshot"
+_CLASS = "exoblock"
 
 
 @dataclass(frozen=True, slots=True)

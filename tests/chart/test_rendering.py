@@ -1,0 +1,326 @@
+"""What Helm makes of the chart's values."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.chart.helm import CHART, Manifest, helm, kubeconform, render, render_text
+from tests.chart.rendered import PAGE, rendered
+from tests.chart.schemas.kinds import releases, write_schemas
+from tests.repository.chart_pages import values
+
+_ROOT = Path(__file__).parents[2]
+_CLUSTER = ("v1/Pod",)
+_SNAPSHOTS = (*_CLUSTER, "snapshot.storage.k8s.io/v1/VolumeSnapshotContent")
+_K0S = "/var/lib/k0s/kubelet"
+_MIRROR = "mirror.example.com/copies"
+
+# A value that differs from the default, for those that are no switch, number or word.
+_OTHERS: dict[str, Any] = {
+    "controller.envFrom": [{"secretRef": {"name": "more"}}],
+    "controller.initContainers": [{"name": "first", "image": "first"}],
+    "controller.affinity": {"podAntiAffinity": {}},
+    "controller.dnsConfig": {"nameservers": ["10.0.0.1"]},
+    "controller.env": [{"name": "A", "value": "b"}],
+    "controller.podDisruptionBudget.maxUnavailable": "50%",
+    "controller.volumes": [{"name": "more", "emptyDir": {}}],
+    "controller.volumeMounts": [{"name": "more", "mountPath": "/more"}],
+    "credentials.apiKey": "EXO",
+    "credentials.apiSecret": "secret",
+    "imagePullSecrets": [{"name": "pull"}],
+    "networkPolicy.additionalEgress": [{"ports": [{"port": 3128}]}],
+    "networkPolicy.apiServerPorts": [8443],
+    "node.additionalDaemonSets": {"large": {"volumeAttachLimit": 9}},
+    "node.affinity": {"nodeAffinity": {}},
+    "node.podSecurityContext": {"fsGroup": 1},
+    "node.tolerations": [{"key": "a", "operator": "Exists"}],
+    "csiDriver.fsGroupPolicy": "None",
+    "csiDriver.preventPodSchedulingIfMissing": True,
+    "storageClasses": [{"name": "other", "default": True, "mountOptions": ["noatime"]}],
+    "volumeSnapshotClasses": [{"name": "other", "deletionPolicy": "Retain"}],
+    "volumeAttributesClasses": [{"name": "gold", "parameters": {"labels": "tier=gold"}}],
+}
+# What must be set with a value before it shows.
+_WITH: dict[str, dict[str, Any]] = {
+    "credentials.apiKey": {"credentials": {"apiKey": "other", "apiSecret": "other"}},
+    "credentials.apiSecret": {"credentials": {"apiKey": "other", "apiSecret": "other"}},
+    "credentials.existingSecret.keyKey": {"credentials": {"mountAsFile": False}},
+    "proxy.noProxy": {"proxy": {"httpsProxy": "http://proxy:3128"}},
+    "serviceMonitor.enabled": {"metrics": {"enabled": True}},
+    "serviceMonitor.labels": {"metrics": {"enabled": True}, "serviceMonitor": {"enabled": True}},
+    "serviceMonitor.interval": {"metrics": {"enabled": True}, "serviceMonitor": {"enabled": True}},
+    "networkPolicy.apiServerPorts": {"networkPolicy": {"enabled": True}},
+    "networkPolicy.additionalEgress": {"networkPolicy": {"enabled": True}},
+    "node.tolerations": {"node": {"tolerateAllTaints": False}},
+    "csiDriver.create": {},
+}
+_CHOICES = {
+    "pullPolicy": "Always",
+    "logFormat": "text",
+    "logLevel": "debug",
+    "driverName": "csi.exoscale.com",
+    "priorityClassName": "",
+}
+
+
+@pytest.fixture(scope="module")
+def defaults() -> list[Manifest]:
+    """The chart as it is without any value."""
+    return render()
+
+
+def test_chart_passes_helms_own_lint() -> None:
+    subprocess.run([helm(), "lint", "--strict", "--quiet", CHART], check=True)
+
+
+def test_manifests_for_people_without_helm_are_current() -> None:
+    assert PAGE.read_text() == rendered(), "run `make docs`"
+
+
+@pytest.mark.parametrize("release", releases())
+def test_manifests_fit_kubernetes(release: str, tmp_path: Path) -> None:
+    location = write_schemas(release, tmp_path)
+    examples = "---\n".join(each.read_text() for each in (_ROOT / "deploy/examples").glob("*.yaml"))
+    full = render_text(*_everything(tmp_path))
+
+    for text in (render_text(), full, examples):
+        checked = subprocess.run(
+            [kubeconform(), "-strict", f"-schema-location={location}", *_foreign(), "-"],
+            input=text,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def test_manifest_that_does_not_fit_is_found(tmp_path: Path) -> None:
+    location = write_schemas(releases()[-1], tmp_path)
+    wrong = render_text().replace("serviceAccountName:", "serviceAcountName:")
+
+    checked = subprocess.run(
+        [kubeconform(), "-strict", f"-schema-location={location}", *_foreign(), "-"],
+        input=wrong,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert "serviceAcountName" in checked.stdout
+
+
+@pytest.mark.parametrize(
+    "value", [each for each in values() if not each.is_group], ids=lambda each: each.path
+)
+def test_every_value_has_an_effect(value: Any, tmp_path: Path, defaults: list[Manifest]) -> None:
+    path = value.path
+    needed = _WITH.get(path, {})
+    usual = render(*_options(tmp_path, needed)) if needed else defaults
+
+    changed = render(*_options(tmp_path, _merged(needed, _nested(path, _other(path, value)))))
+
+    assert changed != usual
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "--set=nod.selinux=true",
+        "--set=node.selinuks=true",
+        "--set=controller.replicaCount=two",
+        "--set=sidecars.attacher.image.tagg=v1",
+        "--set=storageClasses[0].name=a,storageClasses[0].reclaim=Keep",
+    ],
+)
+def test_unknown_values_are_refused(wrong: str) -> None:
+    with pytest.raises(subprocess.CalledProcessError) as refused:
+        render_text(wrong)
+
+    assert "values don't meet the specifications of the schema" in refused.value.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        (("--set=credentials.apiKey=EXO",), "credentials.apiSecret"),
+        (("--set=serviceMonitor.enabled=true",), "metrics.enabled"),
+    ],
+)
+def test_values_that_need_another_say_which(options: tuple[str, ...], word: str) -> None:
+    with pytest.raises(subprocess.CalledProcessError) as refused:
+        render_text(*options)
+
+    assert word in refused.value.stderr
+
+
+def test_registry_prefix_leaves_no_image_outside() -> None:  # F3
+    manifests = render(f"--set=imageRegistry={_MIRROR}", "--set=node.additionalDaemonSets.a.env=")
+
+    images = [container["image"] for container in _containers(manifests)]
+
+    assert len(images) == 7
+    assert [image for image in images if not image.startswith(f"{_MIRROR}/")] == []
+    assert f"{_MIRROR}/sig-storage/csi-attacher:v4.13.0" in images
+
+
+def test_no_image_changes_behind_its_name(defaults: list[Manifest]) -> None:  # F3
+    for container in _containers(defaults):
+        assert container["imagePullPolicy"] != "Always"
+        assert not re.search(r":latest$|/[^:]*$", container["image"])
+
+
+def test_image_can_be_pinned_by_digest() -> None:  # N13
+    digest = f"sha256:{64 * 'a'}"
+
+    manifests = render(f"--set=image.digest={digest}")
+
+    pinned = [each["image"] for each in _containers(manifests) if each["name"] == "csi-exoblock"]
+    assert pinned == 2 * [f"ghcr.io/csi-exoblock/csi-exoblock:0.1.0@{digest}"]
+
+
+def test_other_kubelet_path_leaves_no_default_path() -> None:  # F4
+    assert "/var/lib/kubelet" not in render_text(f"--set=node.kubeletPath={_K0S}")
+
+
+@pytest.mark.parametrize(
+    ("enabled", "kinds", "expected"),
+    [
+        ("auto", (), True),
+        ("auto", _CLUSTER, False),
+        ("auto", _SNAPSHOTS, True),
+        ("true", _CLUSTER, True),
+        ("false", _SNAPSHOTS, False),
+    ],
+)
+def test_snapshotter_is_where_the_snapshot_crds_are(
+    enabled: str, kinds: tuple[str, ...], expected: bool
+) -> None:  # F6
+    manifests = render(f"--set=sidecars.snapshotter.enabled={enabled}", kinds=kinds)
+
+    assert ("csi-snapshotter" in {each["name"] for each in _containers(manifests)}) is expected
+    assert ("VolumeSnapshotClass" in {each["kind"] for each in manifests}) is expected
+    assert "CustomResourceDefinition" not in {each["kind"] for each in manifests}
+
+
+def test_takeover_brings_the_vendors_classes_and_nothing_else_does(
+    defaults: list[Manifest],
+) -> None:  # F8
+    vendors = render("--set=driverName=csi.exoscale.com")
+
+    assert {"exoscale-sbs", "exoscale-sbs-retain", "exoscale-snapshot"} < _names(vendors)
+    assert [name for name in _names(defaults) if name.startswith("exoscale")] == []
+
+
+def test_names_do_not_depend_on_the_release() -> None:
+    command = [str(helm()), "template", "another", str(CHART), "--namespace=kube-system"]
+    text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+    manifests = [each for each in yaml.safe_load_all(text) if each]
+
+    assert {(each["kind"], each["metadata"]["name"]) for each in manifests} == {
+        (each["kind"], each["metadata"]["name"]) for each in render()
+    }
+    for each in manifests:
+        selector = each.get("spec", {}).get("selector", {})
+        assert "another" not in str(selector)
+
+
+def test_chart_has_no_hooks_and_looks_nothing_up() -> None:
+    for template in (CHART / "templates").iterdir():
+        assert "helm.sh/hook" not in template.read_text()
+        assert "lookup" not in template.read_text()
+
+
+def test_workers_of_the_driver_exceed_those_of_the_sidecars() -> None:  # S21
+    (driver, *_) = (
+        each
+        for each in _containers(render("--set=sidecars.provisioner.workers=300"))
+        if "controller" in each["args"]
+    )
+
+    assert "--grpc-workers=400" in driver["args"]
+
+
+def _containers(manifests: list[Manifest]) -> Iterator[dict[str, Any]]:
+    for each in manifests:
+        if each["kind"] in ("Deployment", "DaemonSet"):
+            yield from each["spec"]["template"]["spec"]["containers"]
+
+
+def _names(manifests: list[Manifest]) -> set[str]:
+    return {each["metadata"]["name"] for each in manifests}
+
+
+def _foreign() -> list[str]:
+    """Skip custom resources, whose schemas are not Kubernetes' own."""
+    return ["-skip=ServiceMonitor,VolumeSnapshot,VolumeSnapshotClass,VolumeSnapshotContent"]
+
+
+def _everything(folder: Path) -> list[str]:
+    """Turn on all that is off by default."""
+    chosen: dict[str, Any] = {}
+    for value in values():
+        chosen_here = value.default is False or value.path in _OTHERS
+        if chosen_here and value.path != "nodeComponentOnly":
+            chosen = _merged(chosen, _nested(value.path, _other(value.path, value)))
+    chosen["credentials"] = {"apiKey": "EXO", "apiSecret": "secret"}
+    # A field that came with Kubernetes 1.36.
+    chosen["csiDriver"].pop("preventPodSchedulingIfMissing")
+    return _options(folder, chosen)
+
+
+def _options(folder: Path, chosen: dict[str, Any]) -> list[str]:
+    path = folder / "values.yaml"
+    path.write_text(yaml.safe_dump(chosen))
+    return [f"--values={path}"]
+
+
+def _other(path: str, value: Any) -> Any:
+    name = path.rpartition(".")[2]
+    if path in _OTHERS:
+        return _OTHERS[path]
+    if path.startswith("node.") and path.replace("node.", "controller.") in _OTHERS:
+        return _OTHERS[path.replace("node.", "controller.")]
+    if name in _CHOICES and isinstance(value.default, str):
+        return _CHOICES[name]
+    match value.default:
+        case bool():
+            return not value.default
+        case int():
+            return value.default + 1
+        case list():
+            return ["--more=true"] if name == "additionalArgs" else []
+        case dict() if name == "resources":
+            return {"limits": {"cpu": "1"}}
+        case dict() if name in ("securityContext", "containerSecurityContext"):
+            return {"runAsUser": 1}
+        case dict() if name == "updateStrategy":
+            return {"rollingUpdate": {"maxUnavailable": 3}}
+        case dict() if name == "podSecurityContext":
+            return {"fsGroup": 2}
+        case dict():
+            return {"example.com/a": "b"}
+        case _:
+            return "false" if path == "sidecars.snapshotter.enabled" else "other"
+
+
+def _nested(path: str, value: Any) -> dict[str, Any]:
+    for key in reversed(path.split(".")):
+        value = {key: value}
+    nested: dict[str, Any] = value
+    return nested
+
+
+def _merged(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(first)
+    for key, value in second.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _merged(merged[key], value) if both else value
+    return merged

@@ -1,0 +1,113 @@
+"""Build the driver's image from the Dockerfile, on a machine that no base image can be pulled to.
+
+The base is made from Debian's packages, as the public one is. buildah keeps its images and layers
+in a folder of the tests' own.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Final
+
+from tests.support.debian_packages import install_packages
+from tests.support.golang import cache_folder
+
+PACKAGES: Final = {"buildah": "buildah", "debootstrap": "debootstrap"}
+IMAGE: Final = "localhost/csi-exoblock:test"
+
+_ROOT = Path(__file__).parents[2]
+_BASE = "localhost/debian:bookworm-slim"
+_MIRROR = "http://deb.debian.org/debian"
+_SOURCES = f"""\
+deb {_MIRROR} bookworm main
+deb {_MIRROR} bookworm-updates main
+deb http://deb.debian.org/debian-security bookworm-security main
+"""
+# What makes the slim variant: pages that nobody reads in a container.
+_LEFT_OUT = ("man", "info", "locale", "doc", "lintian")
+_AUTHORITIES = Path("/etc/ssl/certs/ca-certificates.crt")
+
+
+def build_image() -> None:
+    """Build it, from layers that an earlier build left where nothing in them changed.
+
+    Raises:
+        subprocess.CalledProcessError: The build failed; its output stands above.
+    """
+    install_packages(PACKAGES)
+    _build_base()
+    command = [str(_ROOT / "deploy" / "image" / "build"), IMAGE, "--quiet", "--layers"]
+    command += ["--network=host", f"--build-arg=BASE={_BASE}"]
+    if _AUTHORITIES.exists():
+        command.append(f"--secret=id=certificates,src={_AUTHORITIES}")
+    # Whatever else builds images here, this folder of images is buildah's.
+    path = f"{_only_buildah()}:{os.environ['PATH']}"
+    subprocess.run(command, env=_environment() | {"PATH": path}, check=True)
+
+
+def save_image(name: str, archive: Path) -> None:
+    """Write the image under a name as a tar that `ctr image import` reads."""
+    archive.unlink(missing_ok=True)
+    buildah("push", "--quiet", IMAGE, f"docker-archive:{archive}:{name}")
+
+
+def buildah(*arguments: str) -> str:
+    """Run buildah on the tests' images and return what it printed."""
+    completed = subprocess.run(
+        ["buildah", *arguments], env=_environment(), check=True, stdout=subprocess.PIPE, text=True
+    )
+    return completed.stdout.strip()
+
+
+def _build_base() -> None:
+    if _BASE in buildah("images", "--format={{.Name}}:{{.Tag}}").splitlines():
+        return
+    root = _folder() / "base"
+    shutil.rmtree(root, ignore_errors=True)
+    bootstrap = ["debootstrap", "--variant=minbase", "bookworm", str(root), _MIRROR]
+    subprocess.run(bootstrap, check=True, stdout=subprocess.DEVNULL)
+    (root / "etc/apt/sources.list").write_text(_SOURCES)
+    lines = [f"path-exclude /usr/share/{folder}/*\n" for folder in _LEFT_OUT]
+    (root / "etc/dpkg/dpkg.cfg.d/docker").write_text("".join(lines))
+    for folder in (*(root / "usr/share" / name for name in _LEFT_OUT), root / "var/log"):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+    for folder in (root / "var/cache/apt", root / "var/lib/apt/lists"):
+        shutil.rmtree(folder)
+        folder.mkdir()
+    container = buildah("from", "scratch")
+    buildah("copy", "--quiet", container, str(root), "/")
+    buildah("commit", "--quiet", "--rm", container, _BASE)
+    shutil.rmtree(root)
+
+
+def _folder() -> Path:
+    return cache_folder() / "images"
+
+
+def _only_buildah() -> Path:
+    """Return a folder in which docker and podman are commands that fail."""
+    folder = _folder() / "bin"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("docker", "podman"):
+        link = folder / name
+        link.unlink(missing_ok=True)
+        link.symlink_to("/bin/false")
+    return folder
+
+
+def _environment() -> dict[str, str]:
+    folder = _folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    settings = folder / "storage.conf"
+    settings.write_text(
+        "[storage]\n"
+        'driver = "vfs"\n'
+        f'graphroot = "{folder / "graph"}"\n'
+        f'runroot = "{folder / "run"}"\n'
+    )
+    own = {"CONTAINERS_STORAGE_CONF": str(settings), "BUILDAH_ISOLATION": "chroot"}
+    return os.environ | own
