@@ -164,7 +164,7 @@ def before_stop(**given: Any) -> None:
 
 @command.command("iam-role")
 def iam_role() -> None:
-    """Print the least role of the API key, as JSON."""
+    """Print the smallest IAM role for the API key, as JSON."""
     from csi_exoblock.tools.iam_role import as_json
 
     click.echo(as_json())
@@ -177,7 +177,7 @@ def iam_role() -> None:
 @options.ownership()
 @options.timing(ORPHANS_TIMING)
 def orphans(**given: Any) -> int:
-    """List what Kubernetes doesn't know in the cloud, and the reverse."""
+    """List volumes and snapshots that only the cloud or only Kubernetes knows."""
     from csi_exoblock.tools import orphans as tool
 
     found, now = tool.find(_reach(given))

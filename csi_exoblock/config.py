@@ -123,7 +123,7 @@ class Timing:
         300.0, "quotas and pending growth change slowly; reading them takes two calls (N3)"
     )
     orphans_interval: float = seconds(
-        900.0, "what is left alone is left for days; a search lists everything (C4)"
+        900.0, "an orphan stays for days, and a search lists everything (C4)"
     )
     orphans_timeout: float = seconds(
         120.0, "a search lists every zone, and PersistentVolumes by the thousand (C4)"
@@ -133,7 +133,7 @@ class Timing:
     )
     status_interval: float = seconds(5.0, "what --watch shows costs a list of every zone (N20)")
     orphan_age: float = seconds(
-        600.0, "a volume is made before its PersistentVolume, and deleted before it too (C4)"
+        600.0, "a volume is created and deleted before its PersistentVolume is (C4)"
     )
     sweep_interval: float = seconds(3600.0, "temporary snapshots cost little in an hour (N6)")
     clone_snapshot_age: float = seconds(

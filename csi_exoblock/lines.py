@@ -1,4 +1,4 @@
-"""Write log lines in a thread of their own, so that a reader who stops reading stops nobody."""
+"""Write log lines in a separate thread, so that a reader that stops reading blocks no call."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ import threading
 from collections.abc import Callable
 from typing import TextIO
 
-# What may wait to be written: some thousand lines, a few MiB of memory at most.
+# The most characters that wait to be written: some thousand lines, a few MiB of memory.
 _WAITING_CHARACTERS = 2 * 1024 * 1024
 
 
 class LineWriter(logging.Handler):
-    """Hands lines to a thread that writes them, in their order.
+    """Hands lines to a thread, which writes them in their order.
 
-    Who logs waits until the line is written, so that a process that is killed has said what it
-    answered. But if the reader of a pipe stops, a write never returns: then nobody waits any more,
-    lines are kept as long as there is room, and what comes after that is dropped and counted.
+    A caller waits until its line is written, so that the log of a killed process is complete. But
+    if the reader of a pipe stops, a write never returns. Then callers no longer wait, lines are
+    kept as long as there is room, and further lines are dropped and counted.
 
         log.info("…")  # returns once the line is written
         log.info("…")  # nobody reads: returns after `patience_seconds`
-        log.info("…")  # returns at once; some thousand lines are kept, then they are dropped
-        ...            # somebody reads again: what was kept, "log lines dropped", and as before
+        log.info("…")  # returns at once; some thousand lines are kept, further lines dropped
+        ...            # somebody reads again: the kept lines, "log lines dropped", and as before
 
     Args:
-        patience_seconds: How long a line is waited for before the reader counts as stuck.
+        patience_seconds: How long a caller waits for its line before the reader counts as stuck.
     """
 
     def __init__(self, stream: TextIO, *, patience_seconds: float) -> None:
@@ -41,11 +41,11 @@ class LineWriter(logging.Handler):
         threading.Thread(target=self._run, name="log", daemon=True).start()
 
     def createLock(self) -> None:
-        """Have none: who waits for a line to be written must not hold up the others."""
+        """Make no lock: a caller that waits for its line must not block the others."""
         self.lock = None
 
     def count_drops(self, count: Callable[[], object]) -> None:
-        """Call something for each line that is dropped from now on."""
+        """Call a function for each line that is dropped from now on."""
         self._count_drop = count
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -64,14 +64,14 @@ class LineWriter(logging.Handler):
             self._is_stuck = True
 
     def flush(self) -> None:
-        """Wait until all lines are written, but not for a reader who is stuck."""
+        """Wait until all lines are written, but not for a stuck reader."""
         with self._changed:
             self._changed.wait_for(lambda: not self._characters, self._patience_seconds)
 
     def _text(self, record: logging.LogRecord) -> str:
         try:
             return self.format(record) + "\n"
-        except Exception as error:  # whatever was to be logged, the call goes on
+        except Exception as error:  # a line that can't be formatted must not fail its call
             failure = logging.makeLogRecord({"levelno": logging.ERROR, "levelname": "ERROR"})
             failure.name, failure.msg = __name__, f"a line can't be formatted: {error!r}"
             return self.format(failure) + "\n"

@@ -1,4 +1,4 @@
-"""Log lines, as text or JSON, and the fields and the step of the call that writes them."""
+"""Log lines as text or JSON, with the fields and the step of the call that logs them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _PLAIN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "ta
 
 
 class Call:
-    """One call under way: what its log lines carry, and what others who wait for it are told."""
+    """One call under way: the fields of its log lines, and its step for messages to other calls."""
 
     def __init__(self, name: str, fields: Mapping[str, object]) -> None:
         self.name = name
@@ -30,7 +30,7 @@ class Call:
         self._began = time.monotonic()
 
     def seconds(self) -> float:
-        """Return how long the call has been running."""
+        """Return for how many seconds the call has been running."""
         return time.monotonic() - self._began
 
 
@@ -39,7 +39,7 @@ _current: ContextVar[Call | None] = ContextVar("call", default=None)
 
 @contextmanager
 def call(name: str, **fields: object) -> Iterator[Call]:
-    """Bind a call to everything that this thread logs inside the block."""
+    """Add a call's fields to every line that this thread logs inside the block."""
     entered = Call(name, fields)
     token = _current.set(entered)
     try:
@@ -49,7 +49,7 @@ def call(name: str, **fields: object) -> Iterator[Call]:
 
 
 def current() -> Call | None:
-    """Return the call that this thread is working on, if any."""
+    """Return the call that this thread is working on, `None` if there is none."""
     return _current.get()
 
 
@@ -60,9 +60,9 @@ def bind(**fields: object) -> None:
 
 
 def step(name: str) -> None:
-    """Say what the current call does next, such as `attach: waiting`.
+    """Note what the current call does next, such as `attach: waiting`.
 
-    The name stands in log lines and in the message that a call gets which finds the volume taken.
+    The name appears in log lines, and in the error of another call that finds the volume held.
     """
     if (entered := _current.get()) is not None:
         entered.step = name
@@ -72,11 +72,13 @@ def step(name: str) -> None:
 def configure(
     *, json_lines: bool, level: str, stream: TextIO, patience_seconds: float
 ) -> LineWriter:
-    """Send all that the process has to say to the stream; in text a trace has lines of its own.
+    """Send the log of the whole process to a stream, as JSON or as text.
+
+    In text a trace follows its line on further lines; in JSON it is a field.
 
     Args:
         level: Name of a level of `logging`, in any case.
-        patience_seconds: How long a line is waited for before the stream counts as stuck.
+        patience_seconds: How long a caller waits for its line before the stream counts as stuck.
     """
     handler = LineWriter(stream, patience_seconds=patience_seconds)
     handler.setFormatter(_JsonLines() if json_lines else _TextLines())

@@ -1,6 +1,6 @@
 """Every metric of the driver, declared once on the registry that is passed in.
 
-Labels come from small closed sets, never a volume id (F7).
+Labels come from small closed sets and never hold a volume's id (F7).
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-# kubernetes-csi's own buckets, so that its dashboards fit (component-base's csi_operations_seconds)
+# The buckets of component-base's csi_operations_seconds, so that kubernetes-csi's dashboards fit.
 _RPC_BUCKETS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 25, 50, 120, 300, 600)
 _API_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15)
 _COMMAND_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 15, 60, 300)
@@ -24,7 +24,7 @@ class Metrics:
         self._oldest_holds: list[Callable[[], float]] = []
         self.rpc_seconds = Histogram(
             "csi_plugin_operations_seconds",
-            "Time that a CSI call took.",
+            "Duration of a CSI call.",
             ("driver_name", "method_name", "grpc_status_code"),
             buckets=_RPC_BUCKETS,
             registry=registry,
@@ -37,13 +37,13 @@ class Metrics:
         )
         self.background_errors = Counter(
             "csi_exoblock_background_errors_total",
-            "Exceptions of background work, which starts again; each is logged with its trace.",
+            "Exceptions in background work, which then restarts; each is logged with its trace.",
             ("task",),
             registry=registry,
         )
         self.api_request_seconds = Histogram(
             "csi_exoblock_api_request_seconds",
-            "Time that a request to the cloud's API took.",
+            "Duration of a request to the cloud's API.",
             ("operation", "zone", "status"),
             buckets=_API_BUCKETS,
             registry=registry,
@@ -62,27 +62,27 @@ class Metrics:
         )
         self.api_up = Gauge(
             "csi_exoblock_api_up",
-            "Whether the API answered the last request, and not with a failure of its own.",
+            "1 if the API answered the last request without a server error, otherwise 0.",
             ("zone",),
             registry=registry,
         )
         self.operation_wait_seconds = Histogram(
             "csi_exoblock_operation_wait_seconds",
-            "Time from an operation's answer to its end, as we learnt of it.",
+            "Time from the answer that began an operation to the poll that saw its end.",
             ("operation", "outcome"),
             buckets=_RPC_BUCKETS,
             registry=registry,
         )
         self.host_command_seconds = Histogram(
             "csi_exoblock_host_command_seconds",
-            "Time that a command on the host took.",
+            "Duration of a command on the host.",
             ("command", "outcome"),
             buckets=_COMMAND_BUCKETS,
             registry=registry,
         )
         self.format_refused = Counter(
             "csi_exoblock_format_refused_total",
-            "Disks that were not formatted because they may hold data.",
+            "Disks that were not formatted because they might hold data.",
             ("reason",),
             registry=registry,
         )
@@ -98,7 +98,7 @@ class Metrics:
         )
         self.unhealthy_volumes = Gauge(
             "csi_exoblock_unhealthy_volumes",
-            "Volumes that the cloud, or this node when it was last asked, found unwell.",
+            "Volumes with a fault, in the cloud or when this node was last asked.",
             ("status", "reason"),
             registry=registry,
         )
@@ -114,18 +114,18 @@ class Metrics:
         )
         self.resize_pending_oldest = Gauge(
             "csi_exoblock_resize_pending_oldest_seconds",
-            "How long the oldest of them has been seen to wait, 0 while there is none.",
+            "How long the oldest pending growth has been seen to wait, 0 while there is none.",
             registry=None,
         )
         self.quota_limit = Gauge(
             "csi_exoblock_quota_limit",
-            "What the organisation may have of a resource; +Inf is unlimited.",
+            "The organisation's limit of a resource; +Inf is unlimited.",
             ("resource",),
             registry=registry,
         )
         self.quota_usage = Gauge(
             "csi_exoblock_quota_usage",
-            "What the organisation has of a resource.",
+            "How much of a resource the organisation has.",
             ("resource",),
             registry=registry,
         )
@@ -137,7 +137,7 @@ class Metrics:
         )
         self.orphan_oldest = Gauge(
             "csi_exoblock_orphan_oldest_seconds",
-            "Age of the oldest of them, 0 while there is none.",
+            "Age of the oldest orphan, 0 while there is none.",
             ("kind",),
             registry=registry,
         )
@@ -148,17 +148,17 @@ class Metrics:
         )
         self.attached_volumes = Gauge(
             "csi_exoblock_attached_volumes",
-            "Volumes that are attached here, whoever attached them.",
+            "Volumes that are attached here, by the driver or by others.",
             registry=None,
         )
         self.foreign_attachments = Gauge(
             "csi_exoblock_foreign_attachments",
-            "Those of them that others attached; without Kubernetes, that nothing uses.",
+            "Attached volumes that others attached; without Kubernetes, those that nothing uses.",
             registry=None,
         )
         self.log_lines_dropped = Counter(
             "csi_exoblock_log_lines_dropped_total",
-            "Lines of the log that nobody read in time.",
+            "Log lines that were dropped because nobody read them in time.",
             registry=registry,
         )
         self.build_info = Gauge(
@@ -169,36 +169,40 @@ class Metrics:
         )
 
     def watch_holds(self, oldest_seconds: Callable[[], float]) -> None:
-        """Show the age of the oldest hold, of all that are watched in this process."""
+        """Add holds to the metric that shows the age of this process's oldest hold.
+
+        Args:
+            oldest_seconds: Returns the age of the oldest of these holds, in seconds.
+        """
         self._oldest_holds.append(oldest_seconds)
         if len(self._oldest_holds) == 1:
             self.show(self.lock_oldest, lambda: max(age() for age in self._oldest_holds))
 
     def show(self, metric: Gauge | Counter, read: Callable[[], float] | None = None) -> None:
-        """Show a metric without labels from now on, for not every process has something to say.
+        """Show a metric without labels from now on; a process shows only those it has values for.
 
         Args:
-            read: Tells a gauge's value whenever somebody looks; that must not take long.
+            read: Returns a gauge's value at each scrape; it must be fast.
         """
         if isinstance(metric, Gauge) and read is not None:
             metric.set_function(read)
         self._registry.register(metric)
 
     def update_by(self, update: Callable[[], None]) -> None:
-        """Have something done before anything is read; it must not take long."""
+        """Call a function before each scrape; it must be fast."""
         self._updates.append(update)
 
     def text(self) -> str:
-        """Return what Prometheus reads now."""
+        """Return all metrics in Prometheus' text format."""
         for update in self._updates:
             update()
         return generate_latest(self._registry).decode()
 
 
 class Tally:
-    """A gauge that is counted anew each time, so that what is no more falls to 0.
+    """A gauge whose values are counted again each time; a value that is not counted becomes 0.
 
-    Those who count for the same gauge leave each other's figures alone: their labels differ.
+    Two tallies can share a gauge if their labels differ: each changes only its own values.
     """
 
     def __init__(self, gauge: Gauge) -> None:
@@ -206,7 +210,7 @@ class Tally:
         self._known: set[tuple[str, ...]] = set()
 
     def show(self, counts: Mapping[tuple[str, ...], int]) -> None:
-        """Show how many there are by their labels; all that is not named is 0."""
+        """Set the gauge to these counts, by labels; labels that are missing get 0."""
         self._known |= counts.keys()
         for labels in self._known:
             self._gauge.labels(*labels).set(counts.get(labels, 0))

@@ -1,6 +1,6 @@
-"""What the driver talks about: ids, volumes, snapshots, operations, instances, quotas.
+"""The values that the driver works with: ids, volumes, snapshots, operations, instances, quotas.
 
-Values only: nothing here calls the API, reads the host or knows how JSON or protobuf spell a thing.
+Nothing here calls the API, reads the host, or knows JSON or protobuf.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _ID = re.compile(rf"({_ZONE})/([0-9a-f]{{8}}(?:-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12
 
 
 def is_zone_name(text: str) -> bool:
-    """Tell whether a text can be a zone's name, which becomes part of ids and of URLs (F18)."""
+    """Return whether a text can be a zone's name, which becomes part of ids and of URLs (F18)."""
     return re.fullmatch(_ZONE, text, re.ASCII) is not None
 
 
@@ -60,7 +60,7 @@ class ResourceId:
 
     @classmethod
     def noun(cls) -> str:
-        """Return what messages call the thing."""
+        """Return the word for the resource in messages, such as `volume`."""
         return cls.__name__.removesuffix("Id").lower()
 
     def __str__(self) -> str:
@@ -80,7 +80,7 @@ class SnapshotId(ResourceId):
 
 
 class NodeId(ResourceId):
-    """The id of the instance that a node is."""
+    """The id of a node's instance."""
 
     __slots__ = ()
 
@@ -90,7 +90,7 @@ class Volume:
     """A block storage volume as the API last reported it.
 
     Attributes:
-        created_at: `None` where the API does not tell.
+        created_at: `None` if the API does not report it.
     """
 
     id: VolumeId
@@ -108,9 +108,9 @@ class Snapshot:
     """A snapshot as the API last reported it.
 
     Attributes:
-        volume_id: The volume it was taken of, which may be gone.
-        volume_size_gib: The size that volume had; a restore is at least as large.
-        created_at: `None` where the API does not tell.
+        volume_id: The volume of which it was taken; that volume might be deleted.
+        volume_size_gib: The size of that volume in GiB; a restore is at least as large.
+        created_at: `None` if the API does not report it.
     """
 
     id: SnapshotId
@@ -123,7 +123,7 @@ class Snapshot:
 
     @property
     def is_ready(self) -> bool:
-        """Whether a volume can be made from it; one that is being made already hinders no other."""
+        """Whether a volume can be created from it, also while another one is being created."""
         return self.state in (SnapshotState.CREATED, SnapshotState.PROMOTING)
 
     @property
@@ -134,17 +134,17 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
-    """The API's asynchronous job: what every write but resize answers with.
+    """The API's asynchronous job, with which it answers every write except a resize.
 
     Attributes:
         kind: Id of the API operation that began it, such as `create-block-storage-volume`; empty
-            where it was read back, which does not tell.
-        reference: The resource that the operation works on or makes, where the API names it.
+            if the operation was read back, as the API does not report it then.
+        reference: The resource that it changes or creates, `None` if the API does not name it.
         reason: Why it failed; `None` unless the state is `failure`.
         message: The API's own words, perhaps empty.
-        about: The volume or snapshot that it is to make or change, `None` where nobody said.
-        instance: What an attach attaches to, `None` of every other kind.
-        begun_at: When we learnt that it began, in seconds of the monotonic clock.
+        about: The volume or snapshot that it creates or changes, `None` if that is not known.
+        instance: The instance of an attach, `None` for every other kind.
+        begun_at: When the driver learnt that it began, in seconds of the monotonic clock.
     """
 
     id: UUID
@@ -161,10 +161,10 @@ class Operation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Instance:
-    """A compute instance: what the orchestrator calls a node.
+    """A compute instance, which the orchestrator calls a node.
 
     Attributes:
-        type_id: Stands for its size, `None` where the API does not say.
+        type_id: The id of its instance type, `None` if the API does not report it.
     """
 
     id: NodeId
@@ -218,7 +218,7 @@ class MountAccess:
     """The workload sees a mounted file system.
 
     Attributes:
-        mount_flags: Options as the orchestrator handed them over, checked, never split.
+        mount_flags: The orchestrator's mount options, checked, never split.
     """
 
     mode: AccessMode
@@ -227,17 +227,17 @@ class MountAccess:
 
 
 Access = BlockAccess | MountAccess
-"""What a volume capability asks for."""
+"""The access that a volume capability requests."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ailment:
-    """What is wrong with a volume (N7).
+    """A fault of a volume (N7).
 
     Attributes:
-        reason: One CamelCase word, stable, for programs.
+        reason: One stable word in CamelCase, for programs.
         message: Cause and remedy, for people.
-        usable: Whether the volume still serves its pods meanwhile.
+        usable: Whether the volume still serves its pods.
     """
 
     reason: str
@@ -246,5 +246,5 @@ class Ailment:
 
     @property
     def status(self) -> str:
-        """What it makes of the volume, in CSI's word."""
+        """The volume's status with this fault, in CSI's words."""
         return "DEGRADED" if self.usable else "INACCESSIBLE"

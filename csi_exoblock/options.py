@@ -1,7 +1,7 @@
-"""What a class may ask of mkfs and mount, checked at the edge and again on the host (F13).
+"""The mkfs and mount options of a class, checked by the controller and again by the node (F13).
 
-Nothing here is handed on that could name a path or another device, force an overwrite, or fail only
-on the node, where it would strand the pod.
+Refused are options that could name a path or another device, force an overwrite, or fail only on
+the node, where the pod would hang.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from csi_exoblock.allowlists import (
 from csi_exoblock.errors import InvalidRequest
 from csi_exoblock.model import Filesystem
 
-# Who wrote the PV: the provisioner always leaves this attribute, a person who writes one does not.
+# Tells the author of a PV: the provisioner always sets this attribute, a person does not.
 _PROVISIONER_ATTRIBUTE = "storage.kubernetes.io/csiprovisioneridentity"
 
 _EXT = frozenset({Filesystem.EXT4, Filesystem.EXT3})
@@ -45,7 +45,7 @@ class FsckPolicy(StrEnum):
 
 
 class XfsCompat(StrEnum):
-    """The kernel that must be able to mount a new xfs: names of mkfs.xfs's own profiles (S17)."""
+    """The oldest kernel that must be able to mount a new xfs: a profile of mkfs.xfs (S17)."""
 
     LTS_4_19 = "lts_4.19"
     LTS_5_4 = "lts_5.4"
@@ -56,11 +56,11 @@ class XfsCompat(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FormatOptions:
-    """How mkfs makes a file system: checked choices, `None` where mkfs's own default is best.
+    """How mkfs makes a file system; `None` leaves the choice to mkfs.
 
     Attributes:
         mkfs_arguments: Option and value, each option once, such as `("-O", "quota,^dir_index")`.
-            mke2fs heeds only the last `-O` and the last `-E`, so a profile's own values must be
+            mke2fs uses only the last `-O` and the last `-E`, so a profile's own values must be
             joined with these by a comma.
     """
 
@@ -74,13 +74,13 @@ class FormatOptions:
 
     @classmethod
     def parse(cls, parameters: Mapping[str, str]) -> Self:
-        """Read the choices among parameters or attributes, whose other keys mean nothing here.
+        """Read the options from a class's parameters or a PV's attributes; ignore other keys.
 
         Args:
             parameters: Keys in lower case.
 
         Raises:
-            InvalidRequest: A value is malformed, whatever the file system.
+            InvalidRequest: A value is malformed for every file system.
         """
         given = _with_alias(parameters)
         return cls(
@@ -94,7 +94,7 @@ class FormatOptions:
         )
 
     def check(self, filesystem: Filesystem) -> None:
-        """Return if this file system can be made so.
+        """Raise InvalidRequest unless this file system can be made with these options.
 
         Raises:
             InvalidRequest: An option isn't allowed for it, or would make its mkfs fail.
@@ -110,7 +110,7 @@ class FormatOptions:
         check_mkfs_arguments(filesystem, self.mkfs_arguments)
 
     def check_page_size(self) -> None:
-        """Return if a kernel like the one here can mount what is made so (N9).
+        """Raise InvalidRequest unless a kernel like this host's can mount the file system (N9).
 
         Raises:
             InvalidRequest: The blocks are larger than a page of memory.
@@ -137,7 +137,7 @@ class FormatOptions:
             )
 
     def to_mapping(self) -> dict[str, str]:
-        """Return the choices that differ from the defaults, as `parse` reads them."""
+        """Return the options that differ from the defaults, as `parse` reads them."""
         default = type(self)()
         chosen = {
             "blockSize": (self.block_size_bytes, default.block_size_bytes),
@@ -156,11 +156,12 @@ class FormatOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VolumeContext:
-    """What the node must know of a volume beside its id: the attributes of its PV.
+    """The attributes of a PV, which the node needs beside the volume's id.
 
     Attributes:
-        partition: Number of the partition to mount; such a volume is never formatted nor grown.
-        created_at: When the cloud made the volume, as the publish context says; only N19 needs it.
+        partition: Number of the partition to mount, `None` for the whole disk; a volume with a
+            partition is never formatted nor grown.
+        created_at: When the cloud created the volume, from the publish context; only N19 needs it.
     """
 
     format: FormatPolicy
@@ -171,10 +172,10 @@ class VolumeContext:
 
     @classmethod
     def parse(cls, attributes: Mapping[str, str]) -> Self:
-        """Read a PV's attributes; keys are case-insensitive, those of others mean nothing here.
+        """Read a PV's attributes; keys are case-insensitive, unknown keys are ignored.
 
-        A PV without `format` was made by the provisioner and is blank at first, or it was written
-        by a person and is never formatted (F9).
+        A PV without `format` is formatted if blank if the provisioner made it, and never formatted
+        if a person wrote it (F9).
 
         Raises:
             InvalidRequest: A value is malformed or contradicts another.
@@ -195,7 +196,7 @@ class VolumeContext:
         )
 
     def to_mapping(self) -> dict[str, str]:
-        """Return the attributes that `parse` reads back as this."""
+        """Return the attributes from which `parse` reads this again."""
         attributes = {"format": str(self.format), **self.options.to_mapping()}
         if self.partition is not None:
             attributes["partition"] = str(self.partition)
@@ -207,13 +208,13 @@ class VolumeContext:
 def mount_flags(
     flags: tuple[str, ...], filesystem: Filesystem, *, read_only: bool
 ) -> tuple[str, ...]:
-    """Return the flags merged in their order, each once and never split (S24, S28).
+    """Return the flags in their order, each once and never split (S24, S28).
 
-    Of several equal flags the last one stays, since of two that contradict each other the last one
-    counts. `rw` is dropped, and `ro` stays only where the file system ends up read-only.
+    Of equal flags the last one stays, because of two contradicting flags the last one counts. `rw`
+    is dropped; `ro` stays, at the end, only if the file system is mounted read-only.
 
     Args:
-        read_only: Whether the file system is mounted read-only whatever the flags say.
+        read_only: Whether the file system is mounted read-only even if no flag says so.
 
     Raises:
         InvalidRequest: A flag isn't allowed for this file system, or not beside the others.
@@ -241,10 +242,9 @@ def boolean(parameters: Mapping[str, str], name: str) -> bool:
 
 
 def refuse_encryption(parameters: Mapping[str, str]) -> None:
-    """Return if no encryption is asked for; a plain volume must never pass for an encrypted one.
+    """Raise InvalidRequest unless no encryption is requested.
 
-    Raises:
-        InvalidRequest: `encrypted` is true.
+    Otherwise a plain volume would pass for an encrypted one.
     """
     if boolean(parameters, "encrypted"):
         raise InvalidRequest("encrypted: not supported by this version; leave it out or say false")

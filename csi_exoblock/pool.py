@@ -1,4 +1,4 @@
-"""The threads that answer calls; a host that has none left for more of them is survived (S26)."""
+"""The threads that answer calls; the pool goes on with fewer if the host has no more (S26)."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
-# Begun at once, so that a limit on processes which comes later leaves some that answer.
+# Threads begun at once, so that some exist even if a limit on processes comes later.
 _FIRST = 4
 
 
 class Pool(Executor):
     """Runs calls in threads that are begun when they are needed, and then kept.
 
-    `ThreadPoolExecutor` raises from `submit` when no thread can be begun, which ends gRPC's only
-    serving thread: nothing is ever answered again. Here the call waits for a thread that is free.
+    `ThreadPoolExecutor` raises from `submit` when no thread can be begun. That ends gRPC's only
+    serving thread, so that nothing is ever answered again. Here the call waits for a free thread.
 
         pool = Pool(32, name="rpc")
         pool.submit(call)  # runs in one of the first threads
@@ -33,7 +33,7 @@ class Pool(Executor):
         pool.submit(call)  # waits until a thread is free, or another call finds the limit lifted
 
     Args:
-        most: How many threads there are at most.
+        most: The most threads.
     """
 
     def __init__(self, most: int, *, name: str) -> None:
@@ -50,14 +50,14 @@ class Pool(Executor):
         """Begin the first threads.
 
         Raises:
-            HostError: The host has none left.
+            HostError: The host has no thread left.
         """
         with self._lock:
             for _ in range(min(_FIRST, self._most)):
                 self._begin_thread()
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
-        """Run something as soon as there is a thread for it."""
+        """Run a function as soon as a thread is free for it."""
         result: Future[T] = Future()
         with self._lock:
             self._unfinished += 1
@@ -71,7 +71,7 @@ class Pool(Executor):
         return result
 
     def wait_until_idle(self, deadline: Deadline) -> None:
-        """Return when nothing runs or waits any more, or when the deadline has come."""
+        """Wait until nothing runs or waits any more, at most until the deadline."""
         while not self._idle.is_set() and (seconds := deadline.remaining()):
             deadline.pause(self._idle, seconds)
 

@@ -1,4 +1,4 @@
-"""What the HTTP endpoint shows: /livez, /readyz and the metrics (N14, F7)."""
+"""The paths of the HTTP endpoint: /livez, /readyz and the metrics (N14, F7)."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from csi_exoblock.web import Answer
 log = logging.getLogger(__name__)
 
 _MISSES = 3
-"""So many in a row, and the process counts as stuck."""
+"""After this many misses in a row the process counts as stuck."""
 
 
 class Liveness:
-    """Asks again and again whether the process still answers, so that /livez need not wait.
+    """Checks regularly whether the process still answers, so that /livez need not wait.
 
     Args:
-        probe: Tells whether the driver answered; takes at most `Timing.livez_timeout`.
+        probe: Returns whether the driver answered; takes at most `Timing.livez_timeout`.
     """
 
     def __init__(self, *, probe: Callable[[], bool], timing: Timing) -> None:
@@ -31,11 +31,11 @@ class Liveness:
         self._misses = 0
 
     def is_alive(self) -> bool:
-        """Tell whether one of the last three answers came."""
+        """Return whether one of the last three checks was answered."""
         return self._misses < _MISSES
 
     def ask(self) -> float:
-        """Ask once; return the seconds until the next time."""
+        """Check once; return the seconds until the next check."""
         self._misses = 0 if self._probe() else self._misses + 1
         if self._misses:
             log.warning("the driver did not answer itself", extra={"misses": self._misses})
@@ -43,10 +43,11 @@ class Liveness:
 
 
 class Probes:
-    """What kubelet's probes and Prometheus are shown.
+    """Answers kubelet's probes and Prometheus.
 
     Args:
-        metrics_path: Where the metrics are.
+        ready: Returns whether the process is ready.
+        metrics_path: The path of the metrics.
     """
 
     def __init__(
@@ -63,7 +64,7 @@ class Probes:
         self._metrics_path = metrics_path
 
     def answer(self, path: str) -> Answer:
-        """Return what a path shows."""
+        """Return the answer for a path."""
         if path == "/livez":
             return _health(self._liveness.is_alive())
         if path == "/readyz":

@@ -1,4 +1,4 @@
-"""The words in which the API tells a state or a reason, each with an `unknown` for new ones."""
+"""The API's words for states and reasons; a new word reads as `unknown`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Self
 
 
 class _OpenEnum(StrEnum):
-    """Words that the API may add to: an unlisted one reads as `unknown`, the last member."""
+    """An enumeration that the API can extend: an unlisted word reads as `unknown`."""
 
     @classmethod
     def _missing_(cls, value: object) -> Self | None:

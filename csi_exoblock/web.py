@@ -1,4 +1,4 @@
-"""The HTTP endpoint: answers GET, perhaps over TLS, however many clients are slow or hostile."""
+"""The HTTP endpoint: answers GET, optionally over TLS, even with many slow or hostile clients."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 _MOST_CONNECTIONS = 16
 _HEAD_BYTES = 16 * 1024
-# Of what a client sends beyond that.
+# How much more of a request that is too long is read, so that the client can read the answer.
 _REST_BYTES = 1024 * 1024
 _CHUNK_BYTES = 4096
 _ENDS = (b"\r\n\r\n", b"\n\n")
@@ -29,7 +29,7 @@ _TOO_LONG = (HTTPStatus.REQUEST_URI_TOO_LONG, HTTPStatus.REQUEST_HEADER_FIELDS_T
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What a path shows."""
+    """An answer over HTTP."""
 
     status: HTTPStatus = HTTPStatus.OK
     body: bytes
@@ -37,15 +37,19 @@ class Answer:
 
 
 class WebServer:
-    """Serves on one address: few connections at once, each with little time for all of it (F18).
+    """Serves one address with few connections at once and a short time limit for each (F18).
 
-    When all places are taken, the oldest connection is ended: kubelet's probes, which say at once
-    what they want and take the answer, always find a place, however many others dawdle.
+    When all places are taken, the oldest connection is ended. So kubelet's probes, which send their
+    request at once and read the answer, always find a place beside any number of slow clients.
+
+        ...  # 16 clients connect and send nothing: all places are taken
+        ...  # kubelet connects: the oldest client is ended, and kubelet gets its place
+        ...  # 5 seconds later the others have used up their time, and are ended too
 
     Args:
         address: Host and port; an empty host means every address of this machine.
-        answer: Tells what a path shows, without the query.
-        identity: Files with certificate and key, for TLS.
+        answer: Returns the answer for a path, which comes without its query.
+        identity: Files with certificate and key for TLS, `None` for plain HTTP.
     """
 
     def __init__(
@@ -66,10 +70,10 @@ class WebServer:
         self._open: dict[_Client, None] = {}  # the oldest first
 
     def start(self) -> None:
-        """Listen, until the process ends.
+        """Listen until the process ends.
 
         Raises:
-            OSError: The address can't be had.
+            OSError: The address can't be bound.
             HostError: The host has no threads left.
         """
         listener = _listening(self._address)
@@ -90,7 +94,7 @@ class WebServer:
                 self._take(_Client(connection, Deadline(self._timing.http_patience)))
 
     def _take(self, client: _Client) -> None:
-        """Give a client a place, if need be that of another one, and begin to serve it."""
+        """Give a client a free place, or the place of the oldest client, and begin to serve it."""
         while not self._places.acquire(blocking=False):
             self._end_oldest()
             if self._places.acquire(timeout=self._timing.http_pause):
@@ -110,7 +114,7 @@ class WebServer:
             if self._identity is not None:
                 client.secure(*self._identity)
             client.send(self._answer_to(client.read_head()))
-        except OSError as error:  # a client that leaves or dawdles is no error
+        except OSError as error:  # a client that leaves or is slow is no error of the driver
             log.debug("client left without an answer", extra={"error": str(error)})
         except Exception:  # the top of a thread's work
             log.exception("request not answered")
@@ -135,7 +139,7 @@ class WebServer:
 
 
 class _Client:
-    """A connection and the little time that is left for it."""
+    """A connection and its deadline."""
 
     def __init__(self, connection: socket.socket, deadline: Deadline) -> None:
         self._socket = connection
@@ -143,7 +147,9 @@ class _Client:
 
     def secure(self, certificate: Path, key: Path) -> None:
         """Speak TLS from now on."""
-        import ssl  # not before it is needed, and with the certificate that is there now
+        import ssl  # only if needed, to save memory
+
+        # The files are read for each connection, so that a renewed certificate takes effect.
 
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.load_cert_chain(certificate, key)
@@ -153,7 +159,7 @@ class _Client:
         secured.do_handshake()
 
     def read_head(self) -> bytes:
-        """Return the request's first line and headers, as far as they go within the limit.
+        """Return the request's first line and headers, cut at the limit.
 
         Raises:
             OSError: The client has gone, or took too long.
@@ -167,7 +173,7 @@ class _Client:
         return head[:_HEAD_BYTES]
 
     def send(self, answer: Answer) -> None:
-        """Send an answer, and let the client read it although it may have sent more.
+        """Send an answer; make sure that the client can read it even if its request goes on.
 
         Raises:
             OSError: The client has gone, or took too long.
@@ -184,7 +190,7 @@ class _Client:
             self._read_on()
 
     def _read_on(self) -> None:
-        """Take the rest of a request that is too long: the answer is lost if it is left unread."""
+        """Read the rest of a request that is too long; unread, it would reset the connection."""
         socket.socket.shutdown(self._socket, socket.SHUT_WR)
         for _ in range(_REST_BYTES // _CHUNK_BYTES):
             self._socket.settimeout(self._seconds_left())
@@ -192,7 +198,7 @@ class _Client:
                 return
 
     def end(self) -> None:
-        """Have whoever reads or writes find the connection at its end."""
+        """Shut the connection down, so that a thread that reads or writes on it returns."""
         with contextlib.suppress(OSError):  # it has gone already
             socket.socket.shutdown(self._socket, socket.SHUT_RDWR)  # not TLS's, which would talk
 

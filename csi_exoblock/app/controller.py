@@ -1,4 +1,4 @@
-"""The controller service, put together."""
+"""Build the controller service."""
 
 from __future__ import annotations
 
@@ -128,12 +128,12 @@ def build_controller(
             sweeper.sweep,
             timing=timing,
             metrics=metrics,
-            first_seconds=timing.sweep_interval,  # others may have swept just now
+            first_seconds=timing.sweep_interval,  # another replica might have swept just now
         ),
     ]
     if not cluster.is_known():
         work.append(background("cluster", cluster.ask, timing=timing, metrics=metrics))
-    if server.http_address:  # else nobody would see it
+    if server.http_address:  # otherwise nobody reads these metrics
         work.append(background("survey", survey.look, timing=timing, metrics=metrics))
         if kubernetes is not None:
             known = known_to(

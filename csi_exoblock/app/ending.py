@@ -1,4 +1,4 @@
-"""Wait for the signal, or the failure, that ends the process, and miss none."""
+"""Wait for the signal or the failure that ends the process."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ _FAILED = b"\0"  # no signal has this number
 
 
 class Ending:
-    """SIGTERM and SIGINT, noted from the moment that this is made, in the main thread.
+    """Notes SIGTERM and SIGINT from its creation on; to be created in the main thread.
 
-    Not by an event that a handler sets: Python runs handlers between two steps of the main thread,
-    so a signal that comes just as that falls asleep would be seen when it wakes up: never.
-    The kernel's side of the handler writes to a pipe at once.
+    A handler that sets an event would not do. Python runs handlers between two instructions of the
+    main thread, so a signal that comes just before the thread falls asleep would never be seen.
+    Here Python's C-level handler writes to a pipe at once.
     """
 
     def __init__(self) -> None:
@@ -25,13 +25,13 @@ class Ending:
             signal.signal(number, _note)
 
     def fail(self) -> None:
-        """End the process because it can't do its work any more."""
+        """Let `wait` return, because the process can't do its work any more."""
         os.write(self._writer, _FAILED)
 
     def wait(self) -> bool:
-        """Wait for the end; return whether a signal asked for it, not a failure."""
+        """Wait for a signal or a failure; return whether it was a signal."""
         return os.read(self._reader, 1) != _FAILED
 
 
 def _note(number: int, frame: FrameType | None) -> None:
-    """Do nothing: the pipe has it."""
+    """Do nothing: the signal is in the pipe."""

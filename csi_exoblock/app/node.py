@@ -1,4 +1,4 @@
-"""The node service, put together."""
+"""Build the node service."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def build_node(
         cluster: The cluster in whose pod it runs, `None` outside of one.
 
     Raises:
-        WrongState: What it mounts would never be seen by kubelet (S15).
+        WrongState: Kubelet would not see the driver's mounts (S15).
     """
     timing = server.timing
     plugin_path = settings.kubelet_path / "plugins" / server.driver_name
@@ -85,7 +85,7 @@ def build_node(
     filesystems = Filesystems(commands=commands, disk_calls=disk_calls)
     room = Room()
     processes = Processes(
-        # In a room of its own: what hangs is a pod's process, and its disk is often another one.
+        # In a separate room: here a pod's process hangs, and often its disk is not the driver's.
         memory=Workers(
             Room(),
             patience_seconds=timing.memory_look,
@@ -271,10 +271,10 @@ def _part(
 
 
 def _host_path(server: ServerSettings, settings: NodeSettings) -> Path:
-    """Return the CSI socket as kubelet sees it.
+    """Return the path of the CSI socket on the host, as kubelet sees it.
 
-    A container sees kubelet's folder under kubelet's own path, but perhaps its plugin's folder
-    under another one, such as `/csi`.
+    A container sees kubelet's folder under the same path as the host, but its plugin folder can be
+    mounted elsewhere, such as at `/csi`.
     """
     if server.socket_path.is_relative_to(settings.kubelet_path):
         return server.socket_path

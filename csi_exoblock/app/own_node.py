@@ -1,4 +1,4 @@
-"""What the node service gets to know of Kubernetes, as callables: it knows no API server itself."""
+"""The questions of the node service to Kubernetes, which it gets as callables."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class OwnNode:
     """The Node on which this process runs.
 
     Args:
-        cluster: `None` outside of a cluster, where every question is an error.
+        cluster: `None` outside of a cluster; every question then raises HostError.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class OwnNode:
         return self._kubernetes is not None and self._name is not None
 
     def is_registered(self) -> bool:
-        """Tell whether kubelet knows the driver, and how many volumes it may have attached.
+        """Return whether kubelet knows the driver and its limit of attached volumes.
 
         Raises: As `read`, but for NotFound.
         """
@@ -58,7 +58,7 @@ class OwnNode:
         return found.limits.get(self._driver_name) is not None
 
     def volumes(self) -> frozenset[str]:
-        """Return the ids of the driver's volumes that Kubernetes has, or wants, on the Node.
+        """Return the ids of the driver's volumes that are attached to the Node, or are to be.
 
         Raises: As `read`.
         """

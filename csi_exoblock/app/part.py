@@ -1,4 +1,4 @@
-"""What a service brings with it when a process is put together."""
+"""A service together with its readiness, its background work and its shutdown."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ Service = TypeVar("Service")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part(Generic[Service]):
-    """One of the two services with what belongs to it.
+    """One of the two services, controller or node, and what a process needs to run it.
 
     Attributes:
-        is_ready: Tells whether it has once been able to work (N14).
-        background: Its work in the background, which begins once the CSI socket answers.
-        end: Ends what `background` may be waiting in.
-        drain: Waits for work that should not be cut short, at most until the deadline.
+        is_ready: Returns whether the service has once been able to work (N14).
+        background: Its background work, which begins once the CSI socket answers.
+        end: Ends the waits of the background work.
+        drain: Waits, at most until the deadline, for work that should not be interrupted.
     """
 
     service: Service
@@ -32,12 +32,12 @@ class Part(Generic[Service]):
     drain: Callable[[Deadline], None] = field(default=lambda deadline: None)
 
     def start(self) -> None:
-        """Begin the work in the background."""
+        """Begin the background work."""
         for each in self.background:
             each.start()
 
     def stop(self, deadline: Deadline) -> None:
-        """End that work, and wait until the deadline for what no call waits for any more."""
+        """End the background work, and wait until the deadline for work that no call waits for."""
         for each in self.background:
             each.stop()
         self.end()
@@ -52,7 +52,7 @@ def background(
     metrics: Metrics,
     first_seconds: float = 0.0,
 ) -> Background:
-    """Return a task of a service as background work whose exceptions are counted (S27)."""
+    """Return a service's task as background work whose exceptions are counted (S27)."""
     return Background(
         task,
         name=name,

@@ -1,4 +1,4 @@
-"""One process: its parts built once, started, and stopped gracefully."""
+"""Build the parts of a process, start them, and stop them gracefully."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 
 
 def version() -> str:
-    """Return what is installed, in one line."""
+    """Return the versions of driver and CSI, and the commit, in one line."""
     return f"csi-exoblock {__version__}, commit {COMMIT}, CSI {CSI_VERSION}"
 
 
@@ -58,10 +58,10 @@ def run(
         controller: Settings of the controller service, `None` to leave it out.
         node: Settings of the node service, `None` to leave it out.
         cluster: The cluster in whose pod this process runs, `None` outside of one.
-        lines: What writes the log.
+        lines: The writer of the log.
 
     Raises:
-        OSError: The socket or the port can't be had.
+        OSError: The socket can't be made, or the port is taken.
         HostError: The host has no threads left.
     """
     ending = Ending()
@@ -71,7 +71,7 @@ def run(
     lines.count_drops(metrics.log_lines_dropped.inc)
     control: Part[Controller] | None = None
     host: Part[Node] | None = None
-    # Imported when needed, for the node must not pay for the cloud's client with memory.
+    # Imported only when needed: the cloud's client would cost the node's process memory.
     if api and controller:
         from csi_exoblock.app.controller import build_controller
 
@@ -120,7 +120,7 @@ def _show(
     is_ready: Callable[[], bool],
     metrics: Metrics,
 ) -> None:
-    """Serve probes and metrics until the process ends, so also while running calls finish."""
+    """Serve probes and metrics until the process ends, also while running calls finish."""
     timing = settings.timing
     probe = SelfProbe(socket_path=settings.socket_path, timeout_seconds=timing.livez_timeout)
     liveness = Liveness(probe=probe, timing=timing)

@@ -1,4 +1,4 @@
-"""Volume capabilities: what a workload wants to do with a volume, if it can be had (F15)."""
+"""Volume capabilities: parse them, and refuse those that the driver does not support (F15)."""
 
 from __future__ import annotations
 
@@ -15,11 +15,7 @@ _SUPPORTED_MODES = ", ".join(AccessMode)
 
 
 def require_complete(capability: csi_pb2.VolumeCapability, field: str) -> None:
-    """Return if the capability says how and by whom the volume is used.
-
-    Raises:
-        InvalidRequest: One of the two is missing.
-    """
+    """Raise InvalidRequest unless the capability has both an access type and an access mode."""
     if capability.WhichOneof("access_type") is None:
         raise InvalidRequest(f"{field}: access_type is required, either block or mount")
     if capability.access_mode.mode == csi_pb2.VolumeCapability.AccessMode.UNKNOWN:
@@ -30,7 +26,7 @@ def parse_access(capability: csi_pb2.VolumeCapability, field: str) -> Access:
     """Read one capability.
 
     Raises:
-        InvalidRequest: It is incomplete, or asks for what a volume can't do.
+        InvalidRequest: It is incomplete or not supported.
     """
     require_complete(capability, field)
     mode = _parse_mode(capability.access_mode.mode, field)
@@ -40,10 +36,10 @@ def parse_access(capability: csi_pb2.VolumeCapability, field: str) -> Access:
 
 
 def parse_accesses(capabilities: Iterable[csi_pb2.VolumeCapability]) -> tuple[Access, ...]:
-    """Read all capabilities of one volume, which must be used in one way.
+    """Read all capabilities of one volume, which must be all block or all mount.
 
     Raises:
-        InvalidRequest: One of them is unusable, or some are block and some are mount.
+        InvalidRequest: One of them is incomplete or not supported, or they mix block and mount.
     """
     accesses = tuple(parse_access(each, "volume_capabilities") for each in capabilities)
     if len({type(access) for access in accesses}) > 1:

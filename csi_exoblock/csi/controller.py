@@ -1,4 +1,4 @@
-"""The controller service: parse, call, answer."""
+"""The controller service over gRPC: parse each request, call the domain, build the response."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class Controller(csi_pb2_grpc.ControllerServicer):
     def DeleteVolume(
         self, request: csi_pb2.DeleteVolumeRequest, context: grpc.ServicerContext
     ) -> csi_pb2.DeleteVolumeResponse:
-        """Delete a volume that nobody uses."""
+        """Delete a volume that is not attached."""
         volume_id = self._requests.delete_volume(request)
         if volume_id is not None:
             self._volumes.delete(volume_id, deadline_of(context))
@@ -105,7 +105,7 @@ class Controller(csi_pb2_grpc.ControllerServicer):
     def ControllerUnpublishVolume(
         self, request: csi_pb2.ControllerUnpublishVolumeRequest, context: grpc.ServicerContext
     ) -> csi_pb2.ControllerUnpublishVolumeResponse:
-        """Detach a volume from a node, or from wherever it is."""
+        """Detach a volume from a node, or from any node if the request names none."""
         wanted = self._requests.unpublish_volume(request)
         if wanted is not None:
             self._attachments.detach(*wanted, deadline_of(context))
@@ -114,7 +114,7 @@ class Controller(csi_pb2_grpc.ControllerServicer):
     def ValidateVolumeCapabilities(
         self, request: csi_pb2.ValidateVolumeCapabilitiesRequest, context: grpc.ServicerContext
     ) -> csi_pb2.ValidateVolumeCapabilitiesResponse:
-        """Confirm what a volume can be used for, or say what is in the way."""
+        """Confirm that a volume supports the capabilities, or return why it does not."""
         volume_id = self._requests.validate_capabilities(request)
         self._listing.volume(volume_id, deadline_of(context))
         try:
@@ -126,7 +126,7 @@ class Controller(csi_pb2_grpc.ControllerServicer):
     def ListVolumes(
         self, request: csi_pb2.ListVolumesRequest, context: grpc.ServicerContext
     ) -> csi_pb2.ListVolumesResponse:
-        """List all volumes, a page at a time, and where each is attached."""
+        """List one page of all volumes, each with the node it is attached to."""
         wanted = self._requests.list_volumes(request)
         page = self._listing.volumes(wanted.max_entries, wanted.token, deadline_of(context))
         return csi_pb2.ListVolumesResponse(
@@ -137,7 +137,7 @@ class Controller(csi_pb2_grpc.ControllerServicer):
     def ControllerGetVolume(
         self, request: csi_pb2.ControllerGetVolumeRequest, context: grpc.ServicerContext
     ) -> csi_pb2.ControllerGetVolumeResponse:
-        """Describe one volume and where it is attached."""
+        """Describe one volume and the node it is attached to."""
         volume_id = self._requests.get_volume(request)
         volume = self._listing.volume(volume_id, deadline_of(context))
         return self._responses.found_volume(volume)
@@ -145,7 +145,7 @@ class Controller(csi_pb2_grpc.ControllerServicer):
     def ControllerGetVolumeHealth(
         self, request: csi_pb2.ControllerGetVolumeHealthRequest, context: grpc.ServicerContext
     ) -> csi_pb2.ControllerGetVolumeHealthResponse:
-        """Tell what is wrong with a volume in the cloud."""
+        """Report the faults of a volume in the cloud."""
         volume_id = self._requests.get_volume(request)
         volume = self._listing.volume(volume_id, deadline_of(context))
         return csi_pb2.ControllerGetVolumeHealthResponse(
@@ -155,7 +155,7 @@ class Controller(csi_pb2_grpc.ControllerServicer):
     def ControllerListVolumeHealth(
         self, request: csi_pb2.ControllerListVolumeHealthRequest, context: grpc.ServicerContext
     ) -> csi_pb2.ControllerListVolumeHealthResponse:
-        """Tell what is wrong with every volume, a page at a time."""
+        """Report the faults of one page of all volumes."""
         wanted = self._requests.list_volumes(request)
         page = self._listing.volumes(wanted.max_entries, wanted.token, deadline_of(context))
         return csi_pb2.ControllerListVolumeHealthResponse(
@@ -166,9 +166,9 @@ class Controller(csi_pb2_grpc.ControllerServicer):
     def GetCapacity(
         self, request: csi_pb2.GetCapacityRequest, context: grpc.ServicerContext
     ) -> csi_pb2.GetCapacityResponse:
-        """Tell how much more the organisation's quota allows.
+        """Report how much more the organisation's quota allows.
 
-        Not how large a volume can be at all: the scheduler would heed that instead.
+        The largest volume size is left out, because the scheduler would use it instead.
         """
         zone = self._requests.get_capacity(request)
         room = self._availability.room_in(zone, deadline_of(context))
@@ -180,7 +180,7 @@ class Controller(csi_pb2_grpc.ControllerServicer):
     def ControllerExpandVolume(
         self, request: csi_pb2.ControllerExpandVolumeRequest, context: grpc.ServicerContext
     ) -> csi_pb2.ControllerExpandVolumeResponse:
-        """Make a volume larger; its file system follows on the node."""
+        """Make a volume larger; the node then grows its file system."""
         wanted = self._requests.expand_volume(request)
         size_gib = self._growth.expand(wanted.volume_id, wanted.size, deadline_of(context))
         return csi_pb2.ControllerExpandVolumeResponse(
@@ -223,7 +223,7 @@ class Controller(csi_pb2_grpc.ControllerServicer):
     def ListSnapshots(
         self, request: csi_pb2.ListSnapshotsRequest, context: grpc.ServicerContext
     ) -> csi_pb2.ListSnapshotsResponse:
-        """List snapshots, a page at a time: all, those of a volume, or the one of an id."""
+        """List one page of snapshots: all of them, those of a volume, or the one with an id."""
         wanted = self._requests.list_snapshots(request)
         if wanted is None:
             return csi_pb2.ListSnapshotsResponse()
@@ -245,7 +245,7 @@ class Controller(csi_pb2_grpc.ControllerServicer):
     def ControllerGetCapabilities(
         self, request: csi_pb2.ControllerGetCapabilitiesRequest, context: grpc.ServicerContext
     ) -> csi_pb2.ControllerGetCapabilitiesResponse:
-        """List what this service can do."""
+        """List the capabilities of this service."""
         return csi_pb2.ControllerGetCapabilitiesResponse(
             capabilities=[
                 csi_pb2.ControllerServiceCapability(rpc=_RPC(type=each))

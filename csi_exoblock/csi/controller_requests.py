@@ -1,4 +1,4 @@
-"""Requests to the controller service: proto to specs, and all that can be wrong with them."""
+"""Requests to the controller service: parse them into specs, or refuse them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from csi_exoblock.pb import csi_pb2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreateVolume:
-    """A volume to create, and what the node will be told of it."""
+    """A volume to create, and the volume context that the node will get."""
 
     spec: VolumeSpec
     context: VolumeContext
@@ -31,7 +31,7 @@ class CreateVolume:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExpandVolume:
-    """A volume to expand; a raw block device needs nothing on the node."""
+    """A volume to expand; a raw block device needs no step on the node."""
 
     volume_id: VolumeId
     size: CapacityRange
@@ -40,7 +40,7 @@ class ExpandVolume:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListVolumes:
-    """A page of volumes; 0 entries mean no limit."""
+    """A requested page of volumes; 0 entries mean no limit."""
 
     max_entries: int
     token: str
@@ -48,7 +48,7 @@ class ListVolumes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListSnapshots:
-    """A page of snapshots; 0 entries mean no limit, `None` no filter."""
+    """A requested page of snapshots; 0 entries mean no limit, `None` means no filter."""
 
     max_entries: int
     token: str
@@ -57,12 +57,12 @@ class ListSnapshots:
 
 
 class ControllerRequests:
-    """Reads requests; every method raises `InvalidRequest` for what can never succeed.
+    """Reads requests; every method raises `InvalidRequest` for a request that can never succeed.
 
     Args:
-        topology_key: The one key of a topology segment that means anything here (S12).
-        labelling: What holds for the names and labels that classes ask for.
-        may_clone: Whether a volume may be made from another one (N6).
+        topology_key: The only key of a topology segment that the driver reads (S12).
+        labelling: The rules for names and labels in classes.
+        may_clone: Whether a volume may be created from another volume (N6).
     """
 
     def __init__(self, *, topology_key: str, labelling: Labelling, may_clone: bool) -> None:
@@ -74,7 +74,7 @@ class ControllerRequests:
         """Read a request for a volume.
 
         Raises:
-            NotFound: The id of the snapshot or volume to start from means nothing.
+            NotFound: The id of the source snapshot or volume is no id.
         """
         fields.check(request, "name", "volume_capabilities")
         accesses = parse_accesses(request.volume_capabilities)
@@ -98,17 +98,17 @@ class ControllerRequests:
         return CreateVolume(spec=spec, context=wishes.context)
 
     def delete_volume(self, request: csi_pb2.DeleteVolumeRequest) -> VolumeId | None:
-        """Read which volume is to go; `None` if there can't be such a volume."""
+        """Read the id of the volume to delete; `None` if it is no id."""
         fields.check(request, "volume_id")
         return fields.id_or_none(VolumeId, request.volume_id)
 
     def publish_volume(
         self, request: csi_pb2.ControllerPublishVolumeRequest
     ) -> tuple[VolumeId, NodeId]:
-        """Read what is to be attached where.
+        """Read the volume to attach and the node to attach it to.
 
         Raises:
-            NotFound: One of the ids means nothing.
+            NotFound: One of the ids is no id.
         """
         fields.check(request, "volume_id", "node_id", "volume_capability")
         parse_access(request.volume_capability, "volume_capability")
@@ -119,9 +119,9 @@ class ControllerRequests:
     def unpublish_volume(
         self, request: csi_pb2.ControllerUnpublishVolumeRequest
     ) -> tuple[VolumeId, NodeId | None] | None:
-        """Read what is to be detached, from wherever it is if no node is named.
+        """Read the volume to detach and its node, which is `None` for any node.
 
-        `None` means that an id is none, so nothing can be attached (S2).
+        Return `None` if one of the ids is no id, because then nothing can be attached (S2).
         """
         fields.check(request, "volume_id")
         volume_id = fields.id_or_none(VolumeId, request.volume_id)
@@ -133,10 +133,10 @@ class ControllerRequests:
         return None if node_id is None else (volume_id, node_id)
 
     def validate_capabilities(self, request: csi_pb2.ValidateVolumeCapabilitiesRequest) -> VolumeId:
-        """Read which volume is asked about.
+        """Read the id of the volume whose capabilities are asked for.
 
         Raises:
-            NotFound: The id means nothing.
+            NotFound: The id is no id.
         """
         fields.check(request, "volume_id", "volume_capabilities")
         for capability in request.volume_capabilities:
@@ -144,7 +144,7 @@ class ControllerRequests:
         return VolumeId.parse(request.volume_id)
 
     def require_supported(self, request: csi_pb2.ValidateVolumeCapabilitiesRequest) -> None:
-        """Return if everything that the request names would be accepted (F9)."""
+        """Raise InvalidRequest unless everything in the request would be accepted (F9)."""
         accesses = parse_accesses(request.volume_capabilities)
         wishes = StorageClass.parse(request.parameters, self._labelling, class_alone=True)
         wishes.check(accesses)
@@ -152,10 +152,10 @@ class ControllerRequests:
         volume_changes(request.mutable_parameters, self._labelling, class_alone=True)
 
     def expand_volume(self, request: csi_pb2.ControllerExpandVolumeRequest) -> ExpandVolume:
-        """Read how large which volume is to become.
+        """Read the volume to expand and its new size.
 
         Raises:
-            NotFound: The id means nothing.
+            NotFound: The id is no id.
         """
         fields.check(request, "volume_id", "capacity_range")
         size = fields.capacity_range(request.capacity_range)
@@ -171,10 +171,10 @@ class ControllerRequests:
     def modify_volume(
         self, request: csi_pb2.ControllerModifyVolumeRequest
     ) -> tuple[VolumeId, VolumeChanges]:
-        """Read which volume is to get which name and labels.
+        """Read the volume to change and its new name and labels.
 
         Raises:
-            NotFound: The id means nothing.
+            NotFound: The id is no id.
         """
         fields.check(request, "volume_id", "mutable_parameters")
         changes = volume_changes(request.mutable_parameters, self._labelling)
@@ -183,7 +183,7 @@ class ControllerRequests:
     def list_volumes(
         self, request: csi_pb2.ListVolumesRequest | csi_pb2.ControllerListVolumeHealthRequest
     ) -> ListVolumes:
-        """Read which page is wanted."""
+        """Read the requested page."""
         return ListVolumes(
             max_entries=_max_entries(request.max_entries), token=request.starting_token
         )
@@ -191,10 +191,10 @@ class ControllerRequests:
     def get_volume(
         self, request: csi_pb2.ControllerGetVolumeRequest | csi_pb2.ControllerGetVolumeHealthRequest
     ) -> VolumeId:
-        """Read which volume is wanted.
+        """Read the id of the requested volume.
 
         Raises:
-            NotFound: The id means nothing.
+            NotFound: The id is no id.
         """
         fields.check(request, "volume_id")
         return VolumeId.parse(request.volume_id)
@@ -203,7 +203,7 @@ class ControllerRequests:
         """Read a request for a snapshot.
 
         Raises:
-            NotFound: The volume's id means nothing.
+            NotFound: The volume's id is no id.
         """
         fields.check(request, "source_volume_id", "name")
         wishes = SnapshotClass.parse(request.parameters, self._labelling)
@@ -217,21 +217,21 @@ class ControllerRequests:
         )
 
     def delete_snapshot(self, request: csi_pb2.DeleteSnapshotRequest) -> SnapshotId | None:
-        """Read which snapshot is to go; `None` if there can't be such a snapshot."""
+        """Read the id of the snapshot to delete; `None` if it is no id."""
         fields.check(request, "snapshot_id")
         return fields.id_or_none(SnapshotId, request.snapshot_id)
 
     def get_snapshot(self, request: csi_pb2.GetSnapshotRequest) -> SnapshotId:
-        """Read which snapshot is wanted.
+        """Read the id of the requested snapshot.
 
         Raises:
-            NotFound: The id means nothing.
+            NotFound: The id is no id.
         """
         fields.check(request, "snapshot_id")
         return SnapshotId.parse(request.snapshot_id)
 
     def list_snapshots(self, request: csi_pb2.ListSnapshotsRequest) -> ListSnapshots | None:
-        """Read which snapshots are wanted; `None` if a filter lets nothing through (S18)."""
+        """Read the page and filters; `None` if a filter's id is no id, so nothing matches (S18)."""
         max_entries = _max_entries(request.max_entries)
         volume_id = fields.id_or_none(VolumeId, request.source_volume_id)
         snapshot_id = fields.id_or_none(SnapshotId, request.snapshot_id)
@@ -247,7 +247,7 @@ class ControllerRequests:
         )
 
     def get_capacity(self, request: csi_pb2.GetCapacityRequest) -> ZoneName | None:
-        """Read of which zone the capacity is asked; `None` stands for the default one."""
+        """Read the zone whose capacity is asked for; `None` means the default zone."""
         fields.check(request)
         parse_accesses(request.volume_capabilities)
         StorageClass.parse(request.parameters, self._labelling, class_alone=True)
@@ -265,7 +265,7 @@ class ControllerRequests:
         raise InvalidRequest("volume_content_source: snapshot_id or volume_id is required")
 
     def _zones(self, requirement: csi_pb2.TopologyRequirement) -> tuple[ZoneName, ...]:
-        """Return the zones of our key, the preferred ones first (S12)."""
+        """Return the zones under the driver's topology key, the preferred ones first (S12)."""
         terms: Iterable[csi_pb2.Topology] = (*requirement.preferred, *requirement.requisite)
         named = [term.segments.get(self._topology_key) for term in terms]
         return tuple(dict.fromkeys(ZoneName(zone) for zone in named if zone))

@@ -1,4 +1,4 @@
-"""What holds for the fields of every request: presence, size, paths, ids that mean nothing."""
+"""The checks of fields that all requests share: presence, size, paths, ids."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from csi_exoblock.errors import InvalidRequest, NotFound
 from csi_exoblock.model import ResourceId
 from csi_exoblock.pb import csi_pb2
 
-# CSI 1.13, Size Limits: what a field may hold unless its own description says otherwise.
+# CSI 1.13, Size Limits: the limits of a field unless its own description says otherwise.
 STRING_BYTES = 128
 MAP_BYTES = 4096
-# Linux, PATH_MAX: with the zero at its end.
+# Linux, PATH_MAX: 4096 bytes with the zero at the end.
 _PATH_BYTES = 4095
 
-# An id that is too long does not parse, so nothing exists under it; a token that is too long is
-# unknown. Neither is malformed.
+# These have no size limit here. An id that is too long does not parse, so the call answers that it
+# does not exist; a token that is too long is unknown. Neither makes the request invalid.
 _OWN_RULE = frozenset({"volume_id", "source_volume_id", "snapshot_id", "node_id", "starting_token"})
 _PATHS = frozenset({"staging_target_path", "target_path", "volume_path", "volume_publish_path"})
 
-# In the publish context: when the cloud made a volume that was made blank (N19).
+# Key in the publish context: when the cloud created a volume that was blank at first (N19).
 CREATED_AT = "created-at"
 
 # CSI 1.13, CreateVolumeRequest.name.
@@ -35,10 +35,11 @@ Id = TypeVar("Id", bound=ResourceId)
 
 
 def check(request: Message, *required: str) -> None:
-    """Return if the required fields are there and none is too large or holds control characters.
+    """Raise InvalidRequest unless the required fields are set and all fields are well-formed.
 
     Raises:
-        InvalidRequest: A field isn't as it must be; the message names it.
+        InvalidRequest: A required field is missing, or a field is too large or has control
+            characters; the message names it.
     """
     for name in required:
         if not _is_present(request, name):
@@ -51,11 +52,7 @@ def check(request: Message, *required: str) -> None:
 
 
 def check_map(name: str, entries: Mapping[str, str]) -> None:
-    """Return if a map is no larger than CSI allows.
-
-    Raises:
-        InvalidRequest: It is larger.
-    """
+    """Raise InvalidRequest unless a map is no larger than CSI allows."""
     size_bytes = sum(len(key.encode()) + len(value.encode()) for key, value in entries.items())
     if size_bytes > MAP_BYTES:
         raise InvalidRequest(f"{name} has {size_bytes} bytes; at most {MAP_BYTES} are allowed")
@@ -65,7 +62,7 @@ def absolute_path(name: str, text: str) -> Path:
     """Return a path of the host.
 
     Raises:
-        InvalidRequest: It is relative, or climbs.
+        InvalidRequest: The path is relative or contains `..`.
     """
     path = Path(text)
     if not path.is_absolute() or ".." in path.parts:
@@ -74,10 +71,10 @@ def absolute_path(name: str, text: str) -> Path:
 
 
 def volume_path(text: str) -> Path:
-    """Return the path under which a volume is to be found.
+    """Return the path of a volume.
 
     Raises:
-        NotFound: It is relative, so no volume is there: both are one to the caller (S16).
+        NotFound: The path is relative, so no volume is there; the caller expects this code (S16).
     """
     path = Path(text)
     if not path.is_absolute():
@@ -86,7 +83,7 @@ def volume_path(text: str) -> Path:
 
 
 def capacity_range(size: csi_pb2.CapacityRange) -> CapacityRange:
-    """Return how large a volume must and may be.
+    """Return the smallest and the largest size that a request allows.
 
     Raises:
         InvalidRequest: The numbers are negative or contradict each other.
@@ -102,7 +99,7 @@ def capacity_range(size: csi_pb2.CapacityRange) -> CapacityRange:
 
 
 def id_or_none(kind: type[Id], text: str) -> Id | None:
-    """Return the id, or `None` if nothing can exist under that text."""
+    """Return the id, or `None` if the text is no id, so that nothing exists under it."""
     try:
         return kind.parse(text)
     except NotFound:

@@ -1,4 +1,4 @@
-"""Volume health as proto, the same from the cloud's side and from the node's (N7)."""
+"""Volume health as a CSI message, for the controller and the node (N7)."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ _MESSAGE_CHARACTERS = 1024
 
 
 def volume_health(volume_id: VolumeId, ailments: tuple[Ailment, ...]) -> csi_pb2.VolumeHealth:
-    """Describe what is wrong with a volume: no entries mean that nothing is.
+    """Return the faults of a volume as a message; no entries mean that it has no fault.
 
-    A message is cut where kubelet would refuse the whole status of the pod.
+    A text is cut to the length that kubelet accepts; it would refuse the pod's whole status.
     """
     return csi_pb2.VolumeHealth(
         volume_id=str(volume_id),

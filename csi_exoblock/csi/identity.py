@@ -1,4 +1,4 @@
-"""The identity service: who the driver is, what it can do, whether it is ready."""
+"""The identity service over gRPC: the driver's name, capabilities and readiness."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ CSI_VERSION = "1.13.0"
 
 _Service = csi_pb2.PluginCapability.Service
 
-# Both processes answer alike: the capabilities are those of the plugin as a whole (CSI 1.13,
-# GetPluginCapabilities).
+# Controller and node give the same answer, because these are the capabilities of the plugin as a
+# whole (CSI 1.13, GetPluginCapabilities).
 _SERVICES = (
     _Service.CONTROLLER_SERVICE,
     _Service.VOLUME_ACCESSIBILITY_CONSTRAINTS,
@@ -25,10 +25,10 @@ _SERVICES = (
 
 
 class Identity(csi_pb2_grpc.IdentityServicer):
-    """Served by the controller and by every node.
+    """The identity service of the controller and of every node.
 
     Args:
-        ready: Tells whether the process has once been able to work (N14).
+        ready: Returns whether the process has once been able to work (N14).
     """
 
     def __init__(self, *, driver_name: str, ready: Callable[[], bool]) -> None:
@@ -38,7 +38,7 @@ class Identity(csi_pb2_grpc.IdentityServicer):
     def GetPluginInfo(
         self, request: csi_pb2.GetPluginInfoRequest, context: grpc.ServicerContext
     ) -> csi_pb2.GetPluginInfoResponse:
-        """Name the driver, its version and what it was built from."""
+        """Return the driver's name, version and commit."""
         return csi_pb2.GetPluginInfoResponse(
             name=self._driver_name,
             vendor_version=__version__,
@@ -48,7 +48,7 @@ class Identity(csi_pb2_grpc.IdentityServicer):
     def GetPluginCapabilities(
         self, request: csi_pb2.GetPluginCapabilitiesRequest, context: grpc.ServicerContext
     ) -> csi_pb2.GetPluginCapabilitiesResponse:
-        """List the services and constraints; volumes grow while they are detached."""
+        """List the services and constraints; expansion is offline."""
         expansion = csi_pb2.PluginCapability.VolumeExpansion(
             type=csi_pb2.PluginCapability.VolumeExpansion.OFFLINE
         )
@@ -62,5 +62,5 @@ class Identity(csi_pb2_grpc.IdentityServicer):
     def Probe(
         self, request: csi_pb2.ProbeRequest, context: grpc.ServicerContext
     ) -> csi_pb2.ProbeResponse:
-        """Tell whether the driver can work; an error would end the sidecars."""
+        """Report whether the driver is ready; never an error, which would end the sidecars."""
         return csi_pb2.ProbeResponse(ready=BoolValue(value=self._ready()))

@@ -1,4 +1,4 @@
-"""One wrapper around every call: log fields, time, metrics, and errors made into a status."""
+"""The wrapper around every call: it logs, measures, and turns errors into a gRPC status."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from csi_exoblock.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
-# Fields of requests that say what a call is about, and what they are called in a log line.
+# Fields of requests that name the call's volume, snapshot or node, and their names in log lines.
 _BOUND = {
     "volume_id": "volume_id",
     "source_volume_id": "volume_id",
@@ -34,8 +34,8 @@ _BOUND_LENGTH = 256
 _IDENTITY = "/csi.v1.Identity/"
 _MOST_SPARE_WORKERS = 10  # they answer within milliseconds
 
-# Reads that sidecars and kubelet repeat every minute or more often, for each volume, as long as the
-# driver lives. Their failures are logged like all others.
+# Reads that sidecars and kubelet repeat at least every minute, some for each volume. They are
+# logged at level debug, but their failures like all others.
 _QUIET = frozenset({"Probe", "NodeGetCapabilities", "NodeGetVolumeStats", "NodeGetVolumeHealth"})
 
 Handler = Callable[[Message, grpc.ServicerContext], Message]
@@ -44,7 +44,7 @@ _Response = TypeVar("_Response")
 
 
 def deadline_of(context: grpc.ServicerContext) -> Deadline:
-    """Return the time that a call has; it is cancelled with the call."""
+    """Return a call's deadline, which is cancelled when the call is."""
     deadline = Deadline(context.time_remaining())
     if not context.add_callback(deadline.cancel):
         deadline.cancel()  # the call ended already
@@ -55,8 +55,8 @@ class Interceptor(grpc.ServerInterceptor):
     """Gives every call of every service its log line, its metrics and its status.
 
     Args:
-        workers: How many threads serve calls. A tenth of them, up to ten, serve only what is asked
-            about the driver itself, so that Probe never waits for calls that wait (N14).
+        workers: How many threads serve calls. A tenth of them, up to ten, are kept for the identity
+            service, so that Probe never waits behind long calls (N14).
     """
 
     def __init__(self, *, driver_name: str, metrics: Metrics, workers: int) -> None:
@@ -72,7 +72,7 @@ class Interceptor(grpc.ServerInterceptor):
         ],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> grpc.RpcMethodHandler[_Request, _Response] | None:
-        """Wrap the handler of one call; a call that no service knows has none."""
+        """Wrap the handler of one call; a call of an unknown method has no handler."""
         handler = continuation(handler_call_details)
         if handler is None or handler.unary_unary is None:
             return handler
@@ -115,7 +115,7 @@ class Interceptor(grpc.ServerInterceptor):
         """Serve a call in the block, unless that would leave no thread for Probe.
 
         Raises:
-            DriverError: So many calls are being served that this one has to come again.
+            DriverError: No thread is free for this call; the caller should retry.
         """
         if method.startswith(_IDENTITY):
             yield
@@ -152,7 +152,7 @@ class Interceptor(grpc.ServerInterceptor):
 
 
 class _Unreadable:
-    """What came instead of a request: gRPC itself would call it an internal error."""
+    """Stands for a request that can't be parsed; gRPC itself would answer with INTERNAL."""
 
     def __init__(self, why: str) -> None:
         self.why = why
@@ -164,7 +164,7 @@ def _lenient(
     if deserialize is None:
         return None
 
-    def read(data: bytes) -> Any:  # a request, or what says why there is none
+    def read(data: bytes) -> Any:  # a request or _Unreadable
         try:
             return deserialize(data)
         except DecodeError as error:

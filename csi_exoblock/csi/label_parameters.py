@@ -1,4 +1,4 @@
-"""Labels as classes write them: `labels`, `labelSpecification_N`, `labelDeletion_N` (N10)."""
+"""Label parameters of classes: `labels`, `labelSpecification_N`, `labelDeletion_N` (N10)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LABEL_KEY = re.compile(r"[A-Za-z0-9./-]{1,255}", re.ASCII)
 
 
 def pattern_of(key: str) -> str:
-    """Return the listed key that a key in lower case is one of, itself if it has no number."""
+    """Return a key in lower case with its number replaced by `n`, as the lists of keys have it."""
     numbered = _NUMBERED.fullmatch(key)
     return f"{numbered[1]}_n" if numbered else key
 
@@ -24,11 +24,11 @@ def pattern_of(key: str) -> str:
 def labels_in(
     given: Mapping[str, str], templates: Templates, *, reserved_prefix: str
 ) -> dict[str, str]:
-    """Return the labels that are asked for.
+    """Return the labels that a class sets.
 
     Args:
         given: Parameters, keys in lower case.
-        reserved_prefix: What the labels that only the driver may set begin with.
+        reserved_prefix: The prefix of labels that only the driver may set.
 
     Raises:
         InvalidRequest: One of them is malformed, reserved or given twice.
@@ -45,7 +45,7 @@ def labels_in(
 
 
 def deletions_in(given: Mapping[str, str], *, reserved_prefix: str) -> frozenset[str]:
-    """Return the keys of the labels that are to go.
+    """Return the keys of the labels that a class removes.
 
     Raises:
         InvalidRequest: One of them is malformed or reserved.

@@ -1,4 +1,4 @@
-"""The driver's own Probe, asked through its own socket (N14)."""
+"""A Probe that the driver sends to itself through its own socket (N14)."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import grpc
 
 from csi_exoblock.pb import csi_pb2, csi_pb2_grpc
 
-# Connections are shared by all channels of a process unless each keeps its own.
+# Without this all channels of a process share a connection, which can outlive the socket.
 _OWN_CONNECTION = (("grpc.use_local_subchannel_pool", 1),)
 
 
 class SelfProbe:
-    """Asks the way a sidecar that has just started does.
+    """Sends a Probe over a new connection, as a sidecar does that has just started.
 
-    So a pool whose threads are all stuck is noticed, and so is a socket that was removed: those who
-    are connected to it don't notice, but nobody new can reach the driver.
+    So it notices when all threads of the pool are stuck, and when the socket was removed: clients
+    that are connected notice nothing then, but no new client can reach the driver.
     """
 
     def __init__(self, *, socket_path: Path, timeout_seconds: float) -> None:
@@ -24,7 +24,7 @@ class SelfProbe:
         self._timeout_seconds = timeout_seconds
 
     def __call__(self) -> bool:
-        """Tell whether an answer came in time; `ready=false` is an answer too."""
+        """Return whether an answer came in time; `ready=false` is an answer too."""
         try:
             with grpc.insecure_channel(self._target, options=_OWN_CONNECTION) as channel:
                 csi_pb2_grpc.IdentityStub(channel).Probe(

@@ -1,4 +1,4 @@
-"""The node service: parse, call, answer."""
+"""The node service over gRPC: parse each request, call the domain, build the response."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Node(csi_pb2_grpc.NodeServicer):
 
     Args:
         attach_limit: How many volumes the orchestrator may attach here (S9).
-        topology_key: The key under which the zone is named (S12).
+        topology_key: The key of the zone in a topology segment (S12).
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Node(csi_pb2_grpc.NodeServicer):
     def NodeUnstageVolume(
         self, request: csi_pb2.NodeUnstageVolumeRequest, context: grpc.ServicerContext
     ) -> csi_pb2.NodeUnstageVolumeResponse:
-        """Unmount the disk, and prove that nothing holds it."""
+        """Unmount the disk, and prove that nothing uses it any more."""
         wanted = node_requests.unstage_volume(request)
         self._staging.unstage(wanted.volume_id, wanted.path, deadline_of(context))
         return csi_pb2.NodeUnstageVolumeResponse()
@@ -86,7 +86,7 @@ class Node(csi_pb2_grpc.NodeServicer):
     def NodePublishVolume(
         self, request: csi_pb2.NodePublishVolumeRequest, context: grpc.ServicerContext
     ) -> csi_pb2.NodePublishVolumeResponse:
-        """Hand the staged volume to a workload."""
+        """Mount the staged volume at a workload's path."""
         wanted = node_requests.publish_volume(request)
         self._refuse_other_zone(wanted.volume_id)
         self._publishing.publish(
@@ -103,7 +103,7 @@ class Node(csi_pb2_grpc.NodeServicer):
     def NodeUnpublishVolume(
         self, request: csi_pb2.NodeUnpublishVolumeRequest, context: grpc.ServicerContext
     ) -> csi_pb2.NodeUnpublishVolumeResponse:
-        """Take the volume from a workload and remove its path."""
+        """Unmount the volume from a workload's path, and remove the path."""
         wanted = node_requests.unpublish_volume(request)
         self._publishing.unpublish(wanted.volume_id, wanted.path, deadline_of(context))
         return csi_pb2.NodeUnpublishVolumeResponse()
@@ -111,7 +111,7 @@ class Node(csi_pb2_grpc.NodeServicer):
     def NodeExpandVolume(
         self, request: csi_pb2.NodeExpandVolumeRequest, context: grpc.ServicerContext
     ) -> csi_pb2.NodeExpandVolumeResponse:
-        """Let the file system fill its disk."""
+        """Grow the file system to the size of its disk."""
         volume_id, path, size = node_requests.expand_volume(request)
         self._refuse_other_zone(volume_id)
         capacity_bytes = self._growth.grow(volume_id, path, size, deadline_of(context))
@@ -120,7 +120,7 @@ class Node(csi_pb2_grpc.NodeServicer):
     def NodeGetVolumeStats(
         self, request: csi_pb2.NodeGetVolumeStatsRequest, context: grpc.ServicerContext
     ) -> csi_pb2.NodeGetVolumeStatsResponse:
-        """Tell how full the volume is."""
+        """Report the used and free space of the volume."""
         volume_id, path = node_requests.volume_stats(request)
         rows = self._usage.statistics(volume_id, path, deadline_of(context))
         return csi_pb2.NodeGetVolumeStatsResponse(usage=[_usage(row) for row in rows])
@@ -128,7 +128,7 @@ class Node(csi_pb2_grpc.NodeServicer):
     def NodeGetVolumeHealth(
         self, request: csi_pb2.NodeGetVolumeHealthRequest, context: grpc.ServicerContext
     ) -> csi_pb2.NodeGetVolumeHealthResponse:
-        """Tell what is wrong with the volume here."""
+        """Report the faults of the volume on this host."""
         volume_id, paths = node_requests.volume_health(request)
         ailments = self._health.ailments(volume_id, paths, deadline_of(context))
         return csi_pb2.NodeGetVolumeHealthResponse(volume_health=volume_health(volume_id, ailments))
@@ -136,7 +136,7 @@ class Node(csi_pb2_grpc.NodeServicer):
     def NodeGetInfo(
         self, request: csi_pb2.NodeGetInfoRequest, context: grpc.ServicerContext
     ) -> csi_pb2.NodeGetInfoResponse:
-        """Tell which instance this is, where, and how many volumes it takes."""
+        """Return the instance's id, its zone, and how many volumes can be attached to it."""
         deadline = deadline_of(context)
         node_id = self._identity.get(deadline)
         return csi_pb2.NodeGetInfoResponse(
@@ -148,7 +148,7 @@ class Node(csi_pb2_grpc.NodeServicer):
     def NodeGetCapabilities(
         self, request: csi_pb2.NodeGetCapabilitiesRequest, context: grpc.ServicerContext
     ) -> csi_pb2.NodeGetCapabilitiesResponse:
-        """List what this service can do."""
+        """List the capabilities of this service."""
         return csi_pb2.NodeGetCapabilitiesResponse(
             capabilities=[
                 csi_pb2.NodeServiceCapability(rpc=_RPC(type=each)) for each in _CAPABILITIES
@@ -170,7 +170,7 @@ class Node(csi_pb2_grpc.NodeServicer):
 
 
 def _usage(row: UsageRow) -> csi_pb2.VolumeUsage:
-    """Describe one row; what a raw block device can't tell stays 0."""
+    """Return one row of the usage; a value that a raw block device does not have is 0."""
     return csi_pb2.VolumeUsage(
         unit=_UNITS[row.unit], total=row.total, used=row.used or 0, available=row.available or 0
     )

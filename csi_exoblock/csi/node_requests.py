@@ -1,4 +1,4 @@
-"""Requests to the node service: proto to values, and all that can be wrong with them."""
+"""Requests to the node service: parse them into values, or refuse them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from csi_exoblock.pb import csi_pb2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageVolume:
-    """A volume to make usable on this host."""
+    """A volume to stage."""
 
     volume_id: VolumeId
     staging_path: Path
@@ -26,7 +26,7 @@ class StageVolume:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishVolume:
-    """A staged volume to hand to a workload."""
+    """A staged volume to publish to a workload."""
 
     volume_id: VolumeId
     staging_path: Path
@@ -38,18 +38,18 @@ class PublishVolume:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VolumeAt:
-    """A volume and where it is or was; the id is `None` if there can't be such a volume."""
+    """A volume and its path; the id is `None` if the request's text is no id."""
 
     volume_id: VolumeId | None
     path: Path
 
 
 def stage_volume(request: csi_pb2.NodeStageVolumeRequest) -> StageVolume:
-    """Read what is to be staged; the options are checked here a second time (F13).
+    """Read the volume to stage; check its options a second time (F13).
 
     Raises:
         InvalidRequest: The request can never succeed.
-        NotFound: The id means nothing.
+        NotFound: The id is no id.
     """
     fields.check(request, "volume_id", "staging_target_path", "volume_capability")
     access = parse_access(request.volume_capability, "volume_capability")
@@ -66,7 +66,7 @@ def stage_volume(request: csi_pb2.NodeStageVolumeRequest) -> StageVolume:
 
 
 def unstage_volume(request: csi_pb2.NodeUnstageVolumeRequest) -> VolumeAt:
-    """Read what is to be unstaged.
+    """Read the volume to unstage.
 
     Raises:
         InvalidRequest: The request can never succeed.
@@ -79,11 +79,11 @@ def unstage_volume(request: csi_pb2.NodeUnstageVolumeRequest) -> VolumeAt:
 
 
 def publish_volume(request: csi_pb2.NodePublishVolumeRequest) -> PublishVolume:
-    """Read what is to be published where.
+    """Read the volume to publish and its paths.
 
     Raises:
         InvalidRequest: The request can never succeed.
-        NotFound: The id means nothing.
+        NotFound: The id is no id.
     """
     fields.check(request, "volume_id", "target_path", "volume_capability", "staging_target_path")
     staging_path = fields.absolute_path("staging_target_path", request.staging_target_path)
@@ -99,7 +99,7 @@ def publish_volume(request: csi_pb2.NodePublishVolumeRequest) -> PublishVolume:
 
 
 def unpublish_volume(request: csi_pb2.NodeUnpublishVolumeRequest) -> VolumeAt:
-    """Read what is to be unpublished.
+    """Read the volume to unpublish and its path.
 
     Raises:
         InvalidRequest: The request can never succeed.
@@ -112,11 +112,11 @@ def unpublish_volume(request: csi_pb2.NodeUnpublishVolumeRequest) -> VolumeAt:
 
 
 def volume_stats(request: csi_pb2.NodeGetVolumeStatsRequest) -> tuple[VolumeId, Path]:
-    """Read which volume is asked about, and where it is.
+    """Read the id and the path of the volume whose usage is asked for.
 
     Raises:
         InvalidRequest: A field is missing or too large.
-        NotFound: The id means nothing, or no volume can be at that path.
+        NotFound: The id is no id, or the path is relative.
     """
     fields.check(request, "volume_id", "volume_path")
     return VolumeId.parse(request.volume_id), fields.volume_path(request.volume_path)
@@ -125,11 +125,11 @@ def volume_stats(request: csi_pb2.NodeGetVolumeStatsRequest) -> tuple[VolumeId, 
 def volume_health(
     request: csi_pb2.NodeGetVolumeHealthRequest,
 ) -> tuple[VolumeId, tuple[Path, ...]]:
-    """Read which volume is asked about, and where it is, as far as the caller says.
+    """Read the id of the volume whose health is asked for, and those of its paths that are given.
 
     Raises:
         InvalidRequest: A field is missing or too large.
-        NotFound: The id means nothing, or no volume can be at that path.
+        NotFound: The id is no id, or a path is relative.
     """
     fields.check(request, "volume_id")
     paths = (request.volume_publish_path, request.staging_target_path)
@@ -141,12 +141,12 @@ def volume_health(
 def expand_volume(
     request: csi_pb2.NodeExpandVolumeRequest,
 ) -> tuple[VolumeId, Path, CapacityRange]:
-    """Read which volume is to fill its device, where it is, and how large it must be by now.
+    """Read the volume to grow, its path, and the size that its disk must have by now.
 
     Raises:
-        InvalidRequest: A field is missing, too large or contradictory, or the capability is
-            unusable.
-        NotFound: The id means nothing, or no volume can be at that path.
+        InvalidRequest: A field is missing, too large or contradictory, or the capability is not
+            supported.
+        NotFound: The id is no id, or the path is relative.
     """
     fields.check(request, "volume_id", "volume_path")
     size = fields.capacity_range(request.capacity_range)
@@ -158,9 +158,9 @@ def expand_volume(
 def _context(
     request: csi_pb2.NodeStageVolumeRequest | csi_pb2.NodePublishVolumeRequest,
 ) -> VolumeContext:
-    """Read the PV's attributes, and what ControllerPublish has handed over about the volume.
+    """Read the volume context, and the creation time from the publish context.
 
-    Nothing needs the latter (S15): a moment that can't be read counts as absent.
+    Nothing requires the publish context (S15): a time that can't be read counts as absent.
     """
     context = VolumeContext.parse(request.volume_context)
     try:

@@ -1,4 +1,4 @@
-"""Parameters of the three classes of Kubernetes: known keys only, and their values."""
+"""Parameters of the three Kubernetes classes: parse them, and refuse unknown keys."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _CLASS_KEYS = (*SETTING_KEYS, "volumeNameTemplate", "zone", *_CONTEXT_KEYS, "enc
 _SNAPSHOT_KEYS = (*SETTING_KEYS, "snapshotNameTemplate")
 _ATTRIBUTE_KEYS = (*SETTING_KEYS, *DELETION_KEYS, "name")
 
-# What the sidecars add with --extra-create-metadata, and the label that says it (C4).
+# Parameters that sidecars add with --extra-create-metadata, and the label for each (C4).
 _ABOUT = {
     "csi.storage.k8s.io/pv/name": "pv",
     "csi.storage.k8s.io/pvc/name": "pvc",
@@ -50,12 +50,12 @@ _ABOUT = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Labelling:
-    """What the driver's settings say of the labels and names that classes ask for.
+    """The driver's settings for the labels and names in classes.
 
     Attributes:
-        reserved_prefix: What the labels that only the driver may set begin with.
-        cluster: Returns the value of the variable `cluster`, where there is one; raises
-            KubernetesUnavailable while it isn't known.
+        reserved_prefix: The prefix of labels that only the driver may set.
+        cluster: Returns the value of the variable `cluster`, `None` if there is none; raises
+            KubernetesUnavailable while it is not known yet.
     """
 
     reserved_prefix: str
@@ -64,12 +64,14 @@ class Labelling:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StorageClass:
-    """What a StorageClass asks of a volume.
+    """The parameters of a StorageClass.
 
     Attributes:
-        visible_name: How people see it in the cloud, `None` for the name that CSI gave.
-        about: What the sidecar says of the claim, under the names of our labels.
-        context: How its file system is made and kept.
+        visible_name: The volume's name in the cloud, `None` for the name from CSI.
+        labels: The labels that the class sets.
+        about: The sidecar's metadata about the claim, by the names of the driver's labels.
+        zone: The zone for a request without topology, `None` if the class names none.
+        context: The options of the file system.
     """
 
     visible_name: str | None
@@ -90,8 +92,9 @@ class StorageClass:
         """Read a class's parameters; keys are case-insensitive.
 
         Args:
-            restored: Whether the volume starts with content and so is never formatted (D1).
-            class_alone: Whether they are of no volume yet, so that variables have no value.
+            restored: Whether the volume starts with content, so that it is never formatted (D1).
+            class_alone: Whether the class is checked without a volume, so that variables have no
+                value.
 
         Raises:
             InvalidRequest: A key is unknown or a value malformed.
@@ -110,11 +113,7 @@ class StorageClass:
         )
 
     def check(self, accesses: Iterable[Access]) -> None:
-        """Return if the file systems that are asked for can be made so.
-
-        Raises:
-            InvalidRequest: An option isn't for that file system.
-        """
+        """Raise InvalidRequest unless the options fit the requested file systems."""
         for access in accesses:
             if isinstance(access, MountAccess):
                 self.context.options.check(access.filesystem)
@@ -122,7 +121,7 @@ class StorageClass:
                 self._check_project_quota(access)
 
     def _check_project_quota(self, access: MountAccess) -> None:
-        """Raise InvalidRequest unless a new ext4 has the feature that its mount option needs."""
+        """Raise InvalidRequest unless a new ext4 with prjquota has the feature `project`."""
         new_ext4 = (access.filesystem, self.context.format) == (
             Filesystem.EXT4,
             FormatPolicy.IF_BLANK,
@@ -137,11 +136,12 @@ class StorageClass:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SnapshotClass:
-    """What a VolumeSnapshotClass asks of a snapshot.
+    """The parameters of a VolumeSnapshotClass.
 
     Attributes:
-        visible_name: How people see it in the cloud, `None` for the name that CSI gave.
-        about: What the sidecar says of the VolumeSnapshot, under the names of our labels.
+        visible_name: The snapshot's name in the cloud, `None` for the name from CSI.
+        labels: The labels that the class sets.
+        about: The sidecar's metadata about the VolumeSnapshot, by the names of the driver's labels.
     """
 
     visible_name: str | None
@@ -174,9 +174,10 @@ def volume_changes(
     """Read a VolumeAttributesClass's parameters; keys are case-insensitive.
 
     Args:
-        about: Where the sidecar says of which volume they are, if not beside them: csi-resizer puts
-            it there, csi-provisioner only into the parameters of the StorageClass.
-        class_alone: Whether they are of no volume yet, so that variables have no value.
+        about: Parameters with the sidecar's metadata about the volume, if those are not among
+            `parameters`: csi-resizer puts them there, csi-provisioner only into the parameters of
+            the StorageClass.
+        class_alone: Whether the class is checked without a volume, so that variables have no value.
 
     Raises:
         InvalidRequest: A key is unknown or a value malformed.

@@ -1,4 +1,4 @@
-"""Messages for logs, without what the interface marks as secret (F12)."""
+"""Messages for logs, without the fields that CSI marks as secret (F12)."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from csi_exoblock.pb import csi_pb2
 
 
 def loggable(message: Message) -> dict[str, object]:
-    """Return the fields that are set, at any depth, but those marked `csi_secret`."""
-    from google.protobuf.json_format import MessageToDict  # only who logs requests pays for it
+    """Return the fields that are set, at any depth, except those marked `csi_secret`."""
+    from google.protobuf.json_format import MessageToDict  # only at level debug, to save memory
 
     copy = type(message)()
     copy.CopyFrom(message)

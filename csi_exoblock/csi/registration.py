@@ -1,4 +1,4 @@
-"""Kubelet's plugin registration, v1: the node plugin makes itself known without a sidecar (N18)."""
+"""Kubelet's plugin registration, v1: the node plugin registers itself, without a sidecar (N18)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from csi_exoblock.pool import Pool
 log = logging.getLogger(__name__)
 
 _TYPE = "CSIPlugin"
-# The version of CSI's major interface that kubelet compares, not that of the specification.
+# The version that kubelet compares; it names CSI's major version, not the specification's.
 _SUPPORTED_VERSIONS = ("1.0.0",)
 
 # Kubelet asks one question at a time.
@@ -28,17 +28,18 @@ _WORKERS = 2
 
 
 class Registration(pluginregistration_pb2_grpc.RegistrationServicer):
-    """Serves kubelet's questions on a socket in its folder of plugins.
+    """Answers kubelet's questions on a socket in kubelet's folder of plugins.
 
-    Kubelet acts on sockets that appear. So this one appears only once the node knows what it is: a
-    registration that then fails would remove the driver from CSINode. If the socket vanishes, if
-    its folder comes late or something else is at its place, it is tried again for ever; unless the
-    hook before the end of a plugin that is uninstalled has taken it away (S22).
+    Kubelet acts on sockets that appear. So this socket appears only once the node's identity is
+    known: before that NodeGetInfo fails, and a failed registration removes the driver from CSINode.
+    If the socket vanishes, its folder does not exist yet, or another file is in its place, the
+    driver tries again for ever; unless the pre-stop hook of an uninstalled plugin has removed the
+    socket (S22).
 
     Args:
         path: The socket in kubelet's folder, as this process sees it.
         csi_path: The CSI socket, as kubelet sees it.
-        wait_until_known: Returns once the node knows what it is; raises at the deadline.
+        wait_until_known: Returns once the node's identity is known; raises at the deadline.
     """
 
     def __init__(
@@ -63,21 +64,21 @@ class Registration(pluginregistration_pb2_grpc.RegistrationServicer):
         self._farewell.forget()
 
     def stop(self) -> None:
-        """Wait no more for the node's identity.
+        """End the wait for the node's identity.
 
-        The socket stays: without it kubelet would forget the driver (S22).
+        The socket stays, because without it kubelet would forget the driver (S22).
         """
         self._waiting.cancel()
 
     def register(self) -> float:
-        """Show kubelet a socket once the node's identity is known, and again whenever it vanishes.
+        """Make the socket once the node's identity is known, and again whenever it vanishes.
 
-        The CSI socket must answer already. Return the seconds until the next look.
+        The CSI socket must answer already. Return the seconds until the next check.
         """
         try:
             self._wait_until_known(self._waiting)
         except DriverError:
-            self._waiting = Deadline(math.inf)  # which is a day
+            self._waiting = Deadline(math.inf)  # Deadline limits this to a day
             return 0.0
         if self._farewell.was_said():
             return self._timing.registration_check
@@ -93,7 +94,7 @@ class Registration(pluginregistration_pb2_grpc.RegistrationServicer):
     def GetInfo(
         self, request: pluginregistration_pb2.InfoRequest, context: grpc.ServicerContext
     ) -> pluginregistration_pb2.PluginInfo:
-        """Tell kubelet whom it found and where to call."""
+        """Return the driver's name and the path of its CSI socket."""
         return pluginregistration_pb2.PluginInfo(
             type=_TYPE,
             name=self._driver_name,
@@ -104,7 +105,7 @@ class Registration(pluginregistration_pb2_grpc.RegistrationServicer):
     def NotifyRegistrationStatus(
         self, request: pluginregistration_pb2.RegistrationStatus, context: grpc.ServicerContext
     ) -> pluginregistration_pb2.RegistrationStatusResponse:
-        """Learn what became of the registration; kubelet itself repeats one that failed."""
+        """Log the result of the registration; kubelet itself repeats one that failed."""
         if request.plugin_registered:
             log.info("registered with kubelet")
         else:
@@ -112,12 +113,13 @@ class Registration(pluginregistration_pb2_grpc.RegistrationServicer):
         return pluginregistration_pb2.RegistrationStatusResponse()
 
     def _appear(self) -> None:
-        """Show kubelet a socket that answers already: it ignores files that begin with a dot.
+        """Make a socket that answers from the moment kubelet sees it.
 
-        gRPC unlinks the name that it bound when it stops, so the other one stays.
+        It is bound under a name with a dot, which kubelet ignores, and then renamed. When gRPC
+        stops it unlinks the name that it bound, so the renamed socket stays.
 
         Raises:
-            OSError: The socket can't be made, or what is at its place is none.
+            OSError: The socket can't be made, or a file that is no socket is in its place.
         """
         hidden = self._path.with_name(f".{self._path.name}")
         require_place(self._path)
@@ -127,11 +129,11 @@ class Registration(pluginregistration_pb2_grpc.RegistrationServicer):
         listen(server, hidden)
         before, self._server = self._server, server
         if before is not None:
-            before.stop(0)  # without waiting: nobody finds it any more
+            before.stop(0)  # without waiting: no client can find its socket any more
         hidden.rename(self._path)
         log.info("waiting for kubelet", extra={"path": str(self._path)})
 
     def _complain(self, complaint: str) -> None:
-        if complaint != self._complaint:  # it is tried again every few seconds
+        if complaint != self._complaint:  # only once, although the driver tries every few seconds
             log.error("can't register with kubelet, still trying", extra={"error": complaint})
         self._complaint = complaint

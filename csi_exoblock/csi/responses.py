@@ -1,4 +1,4 @@
-"""Answers: the driver's own values as proto."""
+"""Responses: turn the driver's own values into CSI messages."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from csi_exoblock.pb import csi_pb2
 
 
 class ControllerResponses:
-    """Writes what the controller service answers.
+    """Builds the responses of the controller service.
 
     Args:
-        topology_key: The key under which a zone is named (S12).
+        topology_key: The key of the zone in a topology segment (S12).
     """
 
     def __init__(self, *, topology_key: str) -> None:
@@ -35,7 +35,7 @@ class ControllerResponses:
         context: Mapping[str, str],
         source: SnapshotId | VolumeId | None,
     ) -> csi_pb2.CreateVolumeResponse:
-        """Describe a new volume; without its source the provisioner would delete it (C1)."""
+        """Describe a new volume; without the source the provisioner would delete it (C1)."""
         described = csi_pb2.Volume(
             volume_id=str(volume.id),
             capacity_bytes=volume.size_gib * BYTES_PER_GIB,
@@ -49,12 +49,12 @@ class ControllerResponses:
         return csi_pb2.CreateVolumeResponse(volume=described)
 
     def listed_volume(self, volume: Volume) -> csi_pb2.ListVolumesResponse.Entry:
-        """Describe a volume and where it is attached."""
+        """Describe a volume and the node it is attached to."""
         status = csi_pb2.ListVolumesResponse.VolumeStatus(published_node_ids=_nodes(volume))
         return csi_pb2.ListVolumesResponse.Entry(volume=self._volume(volume), status=status)
 
     def found_volume(self, volume: Volume) -> csi_pb2.ControllerGetVolumeResponse:
-        """Describe the one volume that was asked for."""
+        """Describe the requested volume."""
         return csi_pb2.ControllerGetVolumeResponse(
             volume=self._volume(volume),
             status=csi_pb2.ControllerGetVolumeResponse.VolumeStatus(
@@ -63,7 +63,7 @@ class ControllerResponses:
         )
 
     def snapshot(self, snapshot: Snapshot) -> csi_pb2.Snapshot:
-        """Describe a snapshot: its size is that of a restore, not what is stored (S18)."""
+        """Describe a snapshot; its size is the least size of a restore (S18)."""
         described = csi_pb2.Snapshot(
             snapshot_id=str(snapshot.id),
             source_volume_id=str(snapshot.volume_id or ""),
@@ -76,7 +76,7 @@ class ControllerResponses:
         return described
 
     def health(self, volume: Volume) -> csi_pb2.VolumeHealth:
-        """Describe what is wrong with a volume: no entries mean that nothing is (N7)."""
+        """Return the faults of a volume as a message; no entries mean that it has no fault (N7)."""
         return volume_health(volume.id, ailments_of(volume))
 
     def _volume(self, volume: Volume) -> csi_pb2.Volume:
@@ -93,7 +93,7 @@ class ControllerResponses:
 def confirmed(
     request: csi_pb2.ValidateVolumeCapabilitiesRequest,
 ) -> csi_pb2.ValidateVolumeCapabilitiesResponse:
-    """Confirm all that was asked about."""
+    """Confirm everything in the request."""
     return csi_pb2.ValidateVolumeCapabilitiesResponse(
         confirmed=csi_pb2.ValidateVolumeCapabilitiesResponse.Confirmed(
             volume_context=request.volume_context,

@@ -1,4 +1,4 @@
-"""The gRPC server on its unix socket: claimed when it starts, drained when it stops."""
+"""The gRPC server on its unix socket: it takes over a dead socket, and stops gracefully."""
 
 from __future__ import annotations
 
@@ -23,25 +23,28 @@ from csi_exoblock.pool import Pool
 
 log = logging.getLogger(__name__)
 
-# Sidecars ping idle connections, and there is no limit to a connection's age: they exit when it
-# ends.
+# Allow the sidecars' pings on idle connections, and set no maximum age of a connection: sidecars
+# exit when their connection ends.
 _OPTIONS = (
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_ping_strikes", 0),
 )
 
-# For the sidecars of the same pod, which may run as another user of the same group.
+# Owner and group can connect: a sidecar of the same pod can run as another user of the same group.
 _UMASK = 0o117
 
-# Linux, sockaddr_un: 108 bytes with the zero at its end.
+# Linux, sockaddr_un: 108 bytes with the zero at the end.
 _PATH_BYTES = 107
 
 
 class Server:
-    """Serves what it is given on one socket.
+    """Serves the given services on one socket.
 
     Args:
-        timing: How long calls that are cancelled at the end may take to notice.
+        workers: How many threads serve calls.
+        controller: The controller service, `None` to leave it out.
+        node: The node service, `None` to leave it out.
+        timing: `shutdown_cancel` limits the wait for cancelled calls.
     """
 
     def __init__(
@@ -68,11 +71,11 @@ class Server:
             csi_pb2_grpc.add_NodeServicer_to_server(node, self._server)
 
     def start(self, *, on_death: Callable[[], None]) -> None:
-        """Listen; a socket that nobody serves any more is replaced.
+        """Listen on the socket; replace one that a dead process left.
 
         Args:
-            on_death: Called if gRPC's serving thread ends by itself: nothing is answered then, and
-                nothing but a new process helps.
+            on_death: Called if gRPC's serving thread ends by itself: then nothing is answered any
+                more, and only a new process helps.
 
         Raises:
             OSError: Another process serves the socket, or it can't be made.
@@ -93,15 +96,15 @@ class Server:
         begin_thread(watch, name="serving")
 
     def stop(self, grace_seconds: float) -> None:
-        """Take no more calls, let those that run finish, and cancel what is left at the end.
+        """Take no more calls, let running calls finish, and cancel those that remain at the end.
 
-        Does not wait for calls that hang in the kernel, nor for a server that has died.
+        Do not wait for calls that hang in the kernel, nor for a server that has died.
         """
         self._stopping.set()
         is_dead = self._dead.is_set()
         try:
             stopped = self._server.stop(grace_seconds)
-        except RuntimeError:  # no thread for gRPC to wait in; it takes no more calls all the same
+        except RuntimeError:  # gRPC got no thread for the wait, but it takes no more calls
             is_dead = True
         if is_dead:
             self._pool.wait_until_idle(Deadline(grace_seconds))
@@ -110,8 +113,8 @@ class Server:
 
 
 def new_server(pool: Pool, **rest: Any) -> grpc.Server:
-    """Return a server whose calls run in a pool."""
-    return grpc.server(pool, **rest)  # type: ignore[arg-type] # it only ever submits
+    """Return a gRPC server whose calls run in a pool."""
+    return grpc.server(pool, **rest)  # type: ignore[arg-type] # gRPC only calls submit
 
 
 def listen(server: grpc.Server, path: Path) -> list[threading.Thread]:
@@ -135,10 +138,10 @@ def listen(server: grpc.Server, path: Path) -> list[threading.Thread]:
 
 
 def claim(path: Path) -> None:
-    """Remove a socket that a dead process left.
+    """Remove the socket of a dead process from a path.
 
     Raises:
-        OSError: A living process serves it, or it is no socket, or its folder is missing.
+        OSError: A running process serves it, it is no socket, or its folder is missing.
     """
     require_place(path)
     if not path.is_socket():
@@ -149,7 +152,10 @@ def claim(path: Path) -> None:
 
 
 def require_place(path: Path) -> None:
-    """Raise OSError unless a socket can be made at a path: there is one, or nothing in a folder."""
+    """Raise OSError unless a socket can be made at a path.
+
+    The folder must exist, and at the path there must be nothing or a socket.
+    """
     path.parent.stat()
     try:
         mode = path.stat(follow_symlinks=False).st_mode
@@ -163,7 +169,7 @@ def is_served(path: Path) -> bool:
     """Return whether a process accepts connections at a path.
 
     Raises:
-        OSError: It can't be found out.
+        OSError: The attempt to connect failed for another reason.
     """
     with socket.socket(socket.AF_UNIX) as client:
         try:

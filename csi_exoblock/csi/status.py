@@ -1,4 +1,4 @@
-"""The one table from errors to gRPC codes, and how a status reads (S4, F11)."""
+"""The only table from errors to gRPC codes, and the text of a status (S4, F11)."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from grpc import StatusCode
 from csi_exoblock import errors
 from csi_exoblock.escaping import printable
 
-# A text longer than 1024 bytes does not fit into a VolumeAttachment and is lost whole.
+# A VolumeAttachment holds at most 1024 bytes of a message; a longer one would be lost completely.
 _MESSAGE_BYTES = 999
 
 CODES: Mapping[type[Exception], StatusCode] = {
-    # What has no row says nothing of the outcome. Never UNKNOWN: the provisioner takes it for the
-    # end, and may leak a volume.
+    # An unexpected error does not tell the outcome. Never UNKNOWN: the provisioner takes that as
+    # final and could leak a volume.
     Exception: StatusCode.UNAVAILABLE,
     NotImplementedError: StatusCode.UNIMPLEMENTED,  # how the generated services decline a call
     errors.DriverError: StatusCode.UNAVAILABLE,
@@ -32,12 +32,12 @@ CODES: Mapping[type[Exception], StatusCode] = {
     errors.ApiError: StatusCode.UNAVAILABLE,
     errors.ApiUnavailable: StatusCode.UNAVAILABLE,
     errors.ApiDenied: StatusCode.PERMISSION_DENIED,
-    # controller/ explains what it can by looking; what is left was refused for good.
+    # controller/ translates the refusals that it understands; the others are final.
     errors.ApiRejected: StatusCode.INTERNAL,
     errors.OperationFailed: StatusCode.INTERNAL,
     errors.KubernetesError: StatusCode.UNAVAILABLE,
     errors.KubernetesUnavailable: StatusCode.UNAVAILABLE,
-    errors.KubernetesDenied: StatusCode.UNAVAILABLE,  # rights come back, and nothing was done yet
+    errors.KubernetesDenied: StatusCode.UNAVAILABLE,  # rights can be granted, so a retry can help
     errors.KubernetesConflict: StatusCode.UNAVAILABLE,
     errors.KubernetesExpired: StatusCode.UNAVAILABLE,
     errors.HostError: StatusCode.UNAVAILABLE,
@@ -60,14 +60,14 @@ _REJECTIONS: Mapping[int, StatusCode] = {
 
 
 def code_of(error: Exception) -> StatusCode:
-    """Return the code for an error: its class's row, or that of the nearest class above."""
+    """Return the code for an error: the row of its class or of its nearest base class."""
     if isinstance(error, errors.ApiRejected):
         return _REJECTIONS.get(error.http_status, CODES[errors.ApiRejected])
     return next(CODES[kind] for kind in type(error).__mro__ if kind in CODES)
 
 
 def explain(error: Exception) -> str:
-    """Return what happened and what happens next (F11)."""
+    """Return the text of a status: what happened, and what happens next (F11)."""
     text = str(error)
     if code_of(error) in _TRIED_AGAIN and not _SAYS_SO.search(text):
         text += "; it is tried again"
@@ -75,7 +75,7 @@ def explain(error: Exception) -> str:
 
 
 def message_of(text: str) -> str:
-    """Return the text, safe to show, and shortened to what every sidecar can store."""
+    """Return the text, escaped and cut to the length that every sidecar can store."""
     text = printable(text)
     encoded = text.encode()
     if len(encoded) <= _MESSAGE_BYTES:

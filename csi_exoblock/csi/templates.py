@@ -1,4 +1,4 @@
-"""Templates in the names and labels that a class asks for: `{{variable}}` (N10)."""
+"""Templates in the names and labels of a class: `{{variable}}` (N10)."""
 
 from __future__ import annotations
 
@@ -28,12 +28,13 @@ _OF_SNAPSHOTS = {
 
 
 class Templates:
-    """Fills in templates with what a sidecar says of the object behind a request.
+    """Fills in templates with a sidecar's metadata about the Kubernetes object of a request.
 
     Args:
-        values: The variables; an empty one is known, but nobody said its value.
-        unique: The variable that tells each name from all others.
-        may_lack_values: Whether a variable without a value is left as it stands.
+        values: The variables; one that is known but has no value is empty.
+        unique: The variable that must occur in a name, to make it unique.
+        may_lack_values: Whether a variable without a value is left in the text; otherwise it is an
+            error.
     """
 
     def __init__(
@@ -44,7 +45,7 @@ class Templates:
         self._may_lack_values = may_lack_values
 
     def of_no_request(self) -> Templates:
-        """Return the same for a class alone: no sidecar has said for which object it is."""
+        """Return these templates for the check of a class alone, without a sidecar's metadata."""
         return Templates(self._values, unique=self._unique, may_lack_values=True)
 
     @classmethod
@@ -58,10 +59,10 @@ class Templates:
         return cls(_values(_OF_SNAPSHOTS, parameters, cluster), unique="content.name")
 
     def fill(self, template: str, *, field: str) -> str:
-        """Return the template with every variable's value in its place.
+        """Return the template with every variable replaced by its value.
 
         Args:
-            field: What it is the template of, for messages.
+            field: The parameter or label of the template, for messages.
 
         Raises:
             InvalidRequest: A variable is unknown, has no value, or the braces don't match.
@@ -72,10 +73,11 @@ class Templates:
         return _VARIABLE.sub(lambda match: self._value(match[1], field), template)
 
     def name(self, template: str, *, field: str) -> str:
-        """Return the name that a template gives to this volume or snapshot and to no other.
+        """Return the unique name that a template gives to this volume or snapshot.
 
         Raises:
-            InvalidRequest: As `fill`; or others could get the same name, or it is too long.
+            InvalidRequest: As `fill`; or the template lacks the unique variable, or the name is too
+                long.
         """
         if self._unique not in _VARIABLE.findall(template):
             raise InvalidRequest(

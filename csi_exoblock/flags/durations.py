@@ -1,4 +1,4 @@
-"""The durations that a user may set, each with its flag."""
+"""The durations that a user can set, each with its flag."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimingFlag:
-    """The flag of a duration that a user may set; the rest of `Timing` is the driver's own.
+    """The flag of a duration that a user can set; most fields of `Timing` have none.
 
     Attributes:
-        may_be_zero: Whether not to wait at all makes sense.
+        text: The help text.
+        may_be_zero: Whether zero is allowed, which means not to wait at all.
     """
 
     flag: str
@@ -23,51 +24,57 @@ class TimingFlag:
 SERVER_TIMING: Mapping[str, TimingFlag] = {
     "shutdown_timeout": TimingFlag(
         flag="--shutdown-timeout",
-        text="How long running calls may take to finish after SIGTERM.",
+        text="How long to wait after SIGTERM for running calls to finish.",
         may_be_zero=True,
     )
 }
 CLOUD_TIMING: Mapping[str, TimingFlag] = {
-    "api_timeout": TimingFlag(flag="--api-timeout", text="Longest wait for an answer of the API."),
-    "create_timeout": TimingFlag(
-        flag="--create-timeout", text="Longest call that creates, deletes or expands."
+    "api_timeout": TimingFlag(
+        flag="--api-timeout", text="How long to wait for the answer to one API request."
     ),
-    "attach_timeout": TimingFlag(flag="--attach-timeout", text="Longest call that attaches."),
-    "detach_timeout": TimingFlag(flag="--detach-timeout", text="Longest call that detaches."),
+    "create_timeout": TimingFlag(
+        flag="--create-timeout", text="How long a call that creates, deletes or expands can take."
+    ),
+    "attach_timeout": TimingFlag(
+        flag="--attach-timeout", text="How long a call that attaches can take."
+    ),
+    "detach_timeout": TimingFlag(
+        flag="--detach-timeout", text="How long a call that detaches can take."
+    ),
     "pending_growth_ttl": TimingFlag(
         flag="--deferred-expansion-ttl",
-        text="Age at which an expansion that waits for the next attach is given up; must exceed "
-        "the resizer's --retry-interval-max.",
+        text="Age at which a pending expansion is given up; must exceed csi-resizer's "
+        "--retry-interval-max.",
     ),
 }
 PRE_STOP_TIMING: Mapping[str, TimingFlag] = {
     "pre_stop_timeout": TimingFlag(
         flag="--pre-stop-timeout",
-        text="How long the volumes of a node that is drained are waited for.",
+        text="How long to wait for the volumes of a drained node to be detached.",
         may_be_zero=True,
     )
 }
 ORPHANS_TIMING: Mapping[str, TimingFlag] = {
     "orphan_age": TimingFlag(
         flag="--min-age",
-        text="What is younger may be in the making, and is not shown.",
+        text="Minimum age of the volumes and snapshots shown; younger ones can be unfinished.",
         may_be_zero=True,
     )
 }
 NODE_TIMING: Mapping[str, TimingFlag] = {
     "device_wait": TimingFlag(
         flag="--device-wait-timeout",
-        text="How long a disk is waited for that is not there yet.",
+        text="How long to wait for the disk of an attached volume to appear.",
         may_be_zero=True,
     ),
     "new_volume_window": TimingFlag(
         flag="--new-volume-window",
-        text="Age up to which a volume that reads as noise may be new, and be formatted.",
+        text="Maximum age of a volume that is formatted although it reads as random data.",
         may_be_zero=True,
     ),
     "device_in_use": TimingFlag(
         flag="--device-in-use-timeout",
-        text="How long is waited for whoever still uses what is unmounted.",
+        text="How long to wait for processes using a mount before unmount fails.",
         may_be_zero=True,
     ),
 }

@@ -1,4 +1,4 @@
-"""The flags of the services, each with its environment variable; the flag wins."""
+"""The flags of the services, each with its environment variable; a flag overrides its variable."""
 
 from __future__ import annotations
 
@@ -44,21 +44,31 @@ def server(*, workers: int) -> _Decorator:
             "--http-endpoint",
             Read("address", types.address),
             None,
-            "Address of probes and metrics, such as :8080.",
+            "Address for probes and metrics, such as :8080; by default none.",
         ),
         _option(
-            "--metrics-path", Read("path", types.http_path), "/metrics", "Where the metrics are."
+            "--metrics-path", Read("path", types.http_path), "/metrics", "HTTP path of the metrics."
         ),
         _option(
             "--metrics-cert-file",
             _PATH,
             None,
-            "Certificate of that address, which then speaks TLS, to kubelet's probes too.",
+            "Certificate for --http-endpoint; probes and metrics are then served over TLS.",
         ),
-        _option("--metrics-key-file", _PATH, None, "Its key; goes with --metrics-cert-file."),
-        _option("--grpc-workers", click.IntRange(2, 10_000), workers, "Calls served at once."),
-        _option("--log-format", click.Choice(["json", "text"]), "json", "Form of log lines."),
-        _option("--log-level", click.Choice(_LEVELS), "info", "The least level that is logged."),
+        _option(
+            "--metrics-key-file",
+            _PATH,
+            None,
+            "Private key of --metrics-cert-file; both are required together.",
+        ),
+        _option(
+            "--grpc-workers",
+            click.IntRange(2, 10_000),
+            workers,
+            "Maximum number of calls served at once.",
+        ),
+        _option("--log-format", click.Choice(["json", "text"]), "json", "Format of log lines."),
+        _option("--log-level", click.Choice(_LEVELS), "info", "Lowest level that is logged."),
     )
 
 
@@ -78,21 +88,21 @@ def pre_stop() -> _Decorator:
 
 
 def tool(*outputs: str) -> _Decorator:
-    """Add the flags of a command that looks at cloud and cluster, and prints what it finds.
+    """Add the flags of a command that compares cloud and cluster and prints the differences.
 
     Args:
-        outputs: In which forms, the usual one first.
+        outputs: The formats of its output, the default first.
     """
     return _all(
         _driver_name(),
-        _option("--output", click.Choice(outputs), outputs[0], "In which form to print it."),
+        _option("--output", click.Choice(outputs), outputs[0], "Output format."),
         _option(
             "--kubeconfig",
             _PATH,
             None,
-            "For kubectl, which is asked outside of a pod; else its own choice.",
+            "Kubeconfig for kubectl, which is used outside of a pod; by default kubectl's own.",
         ),
-        _option("--context", Read("name", types.context), "", "Context of the kubeconfig."),
+        _option("--context", Read("name", types.context), "", "Context in the kubeconfig."),
     )
 
 
@@ -114,91 +124,101 @@ def timing(flags: Mapping[str, TimingFlag]) -> _Decorator:
             )
             for name, each in flags.items()
         ),
-        _option("--time-scale", Read("factor", types.scale), "1", "Multiplies every wait."),
+        _option(
+            "--time-scale",
+            Read("factor", types.scale),
+            "1",
+            "Factor for every duration of the driver, for tests.",
+        ),
     )
 
 
 def kubernetes() -> _Decorator:
-    """Add the flags of whoever may run in a pod."""
+    """Add the flags of a command that can run in a pod."""
     return _all(
         _option(
             "--service-account-path",
             _PATH,
             "/var/run/secrets/kubernetes.io/serviceaccount",
-            "Folder with token and ca.crt, for the API server of the cluster whose pod this is.",
+            "Folder with the service account's token and ca.crt, for the Kubernetes API server.",
         ),
     )
 
 
 def own_node() -> _Decorator:
-    """Add the flags of whoever asks Kubernetes for the node that it is on."""
+    """Add the flags of a command that asks Kubernetes about the Node that it runs on."""
     return _all(
         _option(
             "--node-name",
             Read("name", types.node_name),
             "",
-            "The Node that this is.",
+            "Name of the Node object of this host.",
             older="KUBE_NODE_NAME",
         ),
     )
 
 
 def api() -> _Decorator:
-    """Add the flags that lead to the API."""
+    """Add the flags of a command that calls the cloud's API."""
     return _all(
         _option(
             "--api-endpoint",
             Read("url", types.url),
             "https://api-{zone}.exoscale.com/v2",
-            "URL of the API; without {zone} it serves one zone and needs --default-zone.",
+            "URL of the API; a URL without {zone} serves one zone and requires --default-zone.",
             older="EXOSCALE_API_ENDPOINT",
         ),
         _option(
             "--allow-plain-http",
             click.BOOL,
             "false",
-            "Accept http:// for the API beyond this host: others can then read and change it all.",
+            "Allow http:// to another host; others on the network can read and change everything.",
         ),
         _option(
             "--credentials-file",
             _PATH,
             None,
-            "JSON with api_key and api_secret, or a folder with files named like the variables; "
-            "read again when it changes.",
+            "JSON file with api_key and api_secret, or folder with files named EXOSCALE_API_KEY "
+            "and EXOSCALE_API_SECRET; read again when it changes.",
             older="EXOSCALE_API_CREDENTIALS_FILE",
         ),
         _option(
             "--ca-file",
             _PATH,
             None,
-            "Certificates that alone vouch for the API; the system's if none.",
+            "Certificates of the authorities to trust for the API; by default the system's.",
         ),
-        _option("--zones", Read("zones", types.zones), "", "Zones in scope; all if empty."),
-        _option("--default-zone", _ZONE, None, "For requests and classes that name no zone."),
+        _option(
+            "--zones",
+            Read("zones", types.zones),
+            "",
+            "Zones to work in, separated by commas; by default all.",
+        ),
+        _option("--default-zone", _ZONE, None, "Zone for requests and classes that name no zone."),
         _option(
             "--user-agent-extra",
             Read("text", types.user_agent),
             "",
-            "Added to the User-Agent of requests.",
+            "Text added to the User-Agent of API requests.",
         ),
         _option(
             "--api-max-qps",
             Read("rate", types.rate),
             None,
-            "Requests a second that no zone gets more of; the pace is learnt.",
+            "Maximum requests per second to one zone; by default the driver learns the rate.",
         ),
     )
 
 
 def ownership() -> _Decorator:
-    """Add the flags that tell this cluster's volumes from those of others."""
+    """Add the flags that mark this cluster's volumes."""
     return _all(
         _option(
             "--cluster-id",
             Read("id", types.cluster_id),
             None,
-            "Tells this cluster's volumes from those of others; `none` for none. By default, in a "
-            "pod, the UID of the namespace kube-system.",
+            "Id that marks this cluster's volumes; `none` for no id. Default in a pod: the UID of "
+            "the namespace kube-system.",
         ),
         _option(
             "--inherited-cluster-ids",
@@ -210,14 +230,19 @@ def ownership() -> _Decorator:
             "--label-prefix",
             Read("prefix", types.label_prefix),
             "exoblock/",
-            "What the driver's own labels begin with.",
+            "Prefix of the driver's own labels.",
         ),
-        _option("--label-max-length", click.IntRange(32, 255), 255, "Longer values are hashed."),
+        _option(
+            "--label-max-length",
+            click.IntRange(32, 255),
+            255,
+            "Maximum length of a label's value; longer values are hashed.",
+        ),
     )
 
 
 def cloud() -> _Decorator:
-    """Add the flags of whoever calls the API to make and change volumes."""
+    """Add the flags of a command that creates and changes volumes."""
     least, most = DEFAULT_SIZE_LIMITS.min_gib, DEFAULT_SIZE_LIMITS.max_gib
     return _all(
         api(),
@@ -226,76 +251,83 @@ def cloud() -> _Decorator:
             "--extra-labels",
             Read("labels", types.labels),
             "",
-            "key=value,... for every volume and snapshot.",
+            "Labels for every new volume and snapshot: key=value,...",
         ),
-        _option("--min-volume-size-gib", _GIB, str(least), "Smallest volume."),
-        _option("--max-volume-size-gib", _GIB, str(most), "Largest volume."),
+        _option("--min-volume-size-gib", _GIB, str(least), "Smallest volume size, in GiB."),
+        _option("--max-volume-size-gib", _GIB, str(most), "Largest volume size, in GiB."),
         _option(
             "--deferred-expansion",
             click.BOOL,
             "true",
-            "Grow a volume in use before it is attached the next time.",
+            "Expand a volume in use when it is attached the next time.",
         ),
         _option(
             "--clone-by-snapshot",
             click.BOOL,
             "true",
-            "Clone a volume by a temporary snapshot.",
+            "Allow clones of a volume, made through a temporary snapshot.",
         ),
         _option(
             "--capacity-from-quota",
             click.BOOL,
             "false",
-            "Report as capacity what the organisation's quota leaves.",
+            "Report the rest of the organisation's quota as the capacity.",
         ),
     )
 
 
 def node() -> _Decorator:
-    """Add the flags of whoever works on a host."""
+    """Add the flags of a command that works on a host."""
     usual = NodeSettings()
     return _all(
-        _option("--instance-id", click.UUID, None, "This instance, if not to be asked for."),
-        _option("--zone", _ZONE, None, "Its zone; goes with --instance-id."),
+        _option(
+            "--instance-id",
+            click.UUID,
+            None,
+            "Id of this instance; by default read from --metadata-sources.",
+        ),
+        _option(
+            "--zone", _ZONE, None, "Zone of this instance; required together with --instance-id."
+        ),
         _option(
             "--metadata-sources",
             Read("sources", types.sources),
             ",".join(usual.metadata_sources),
-            "Where else the instance's identity comes from, in order.",
+            "Sources of the instance's id and zone, in the order in which they are asked.",
         ),
         _option(
             "--volume-attach-limit",
             click.IntRange(1),
             usual.attach_limit,
-            "Volumes that this instance may have.",
+            "Maximum number of volumes attached to this instance.",
         ),
         _option(
             "--reserved-volume-attachments",
             click.IntRange(0),
             usual.reserved_attachments,
-            "Kept free for volumes that are not the driver's.",
+            "Attachments kept free for volumes of others.",
         ),
-        _option("--kubelet-path", _PATH, usual.kubelet_path, "Kubelet's folder on the host."),
+        _option("--kubelet-path", _PATH, usual.kubelet_path, "Kubelet's root folder on the host."),
         _registration_path(),
-        _option("--device-dir", _PATH, usual.device_dir, "Where udev links the disks."),
+        _option("--device-dir", _PATH, usual.device_dir, "Folder where udev links the disks."),
         _option(
             "--require-zeroed-device",
             click.BOOL,
             str(usual.require_zeroed_device).lower(),
-            "Format a disk only if it reads as zeros.",
+            "Format only a disk that reads as zeros.",
         ),
         _option(
             "--taint-removal",
             click.BOOL,
             str(usual.taint_removal).lower(),
-            "Take the taint <driver name>/agent-not-ready from the Node once kubelet knows the "
+            "Remove the taint <driver name>/agent-not-ready from the Node once kubelet knows the "
             "driver.",
         ),
         _option(
             "--max-concurrent-format",
             click.IntRange(1),
             usual.max_concurrent_format,
-            "Runs of mkfs and fsck at once.",
+            "Maximum number of mkfs and fsck runs at once.",
         ),
     )
 
@@ -310,11 +342,16 @@ def _driver_name() -> _Decorator:
 
 
 def _registration_path() -> _Decorator:
-    return _option("--registration-path", _PATH, None, "Socket in kubelet's plugins_registry.")
+    return _option(
+        "--registration-path",
+        _PATH,
+        None,
+        "Socket to create in kubelet's plugins_registry; by default none.",
+    )
 
 
 def key_of(flag: str) -> str:
-    """Return the name under which a flag's value arrives."""
+    """Return the name of the parameter in which click passes a flag's value."""
     return flag.removeprefix("--").replace("-", "_")
 
 

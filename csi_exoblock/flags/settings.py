@@ -1,4 +1,4 @@
-"""Settings from flags: what click read becomes typed here, and contradictions end with one line."""
+"""Turn flags and environment into settings; raise UsageError if they contradict each other."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ from csi_exoblock.flags.options import key_of
 from csi_exoblock.model import NodeId
 
 Given = Mapping[str, Any]
-"""What click read, by the flags' names."""
+"""The flags' values, by the names of click's parameters."""
 
 
 def timing_of(given: Given) -> Timing:
-    """Return how long everything takes."""
+    """Return the durations that flags set, and the defaults of all others."""
     flags = {**SERVER_TIMING, **CLOUD_TIMING, **NODE_TIMING, **PRE_STOP_TIMING, **ORPHANS_TIMING}
     keys = {name: key_of(each.flag) for name, each in flags.items()}
     chosen = {name: given[key] for name, key in keys.items() if key in given}
@@ -51,10 +51,10 @@ def timing_of(given: Given) -> Timing:
 
 
 def server_settings(given: Given) -> ServerSettings:
-    """Return what every service needs.
+    """Return the settings of every service.
 
     Raises:
-        click.UsageError: Certificate and key of the HTTP endpoint don't make a pair.
+        click.UsageError: Certificate and key of the HTTP endpoint don't belong together.
     """
     return ServerSettings(
         driver_name=given["driver_name"],
@@ -73,10 +73,10 @@ def kubernetes_settings(
     """Return how to reach Kubernetes, `None` outside of a cluster.
 
     Args:
-        environment: Names the API server, as kubelet does for every container.
+        environment: Holds the API server's address, which kubelet sets in every container.
 
     Raises:
-        click.UsageError: The API server's port makes no sense.
+        click.UsageError: The API server's port is no port.
     """
     host = environment.get("KUBERNETES_SERVICE_HOST", "").strip("[]")
     port = environment.get("KUBERNETES_SERVICE_PORT", "")
@@ -95,15 +95,15 @@ def kubernetes_settings(
 def api_settings(given: Given, *, environment: Mapping[str, str], user_agent: str) -> ApiSettings:
     """Return how to reach the cloud.
 
-    The key is never a flag, for argv is no secret.
+    There is no flag for the key, because other users can read a process's arguments.
 
     Args:
-        environment: Names the key, unless a file does, and the proxy.
+        environment: Holds the proxy, and the key unless a file does.
 
     Raises:
-        click.UsageError: There is no key, a file can't be used, the proxy makes no sense, or the
-            endpoint serves one zone and no flag says which; the endpoint is not encrypted; or the
-            default zone isn't in scope.
+        click.UsageError: There is no key, a file can't be used, the proxy's URL is malformed, the
+            endpoint serves one zone and no flag names it, the endpoint is not encrypted, or the
+            default zone is not one of the zones.
     """
     _require_private(given["api_endpoint"], allow_plain_http=given["allow_plain_http"])
     if "{zone}" not in given["api_endpoint"] and given["default_zone"] is None:
@@ -125,11 +125,11 @@ def api_settings(given: Given, *, environment: Mapping[str, str], user_agent: st
 
 
 def controller_settings(given: Given) -> ControllerSettings:
-    """Return what the controller may decide by itself.
+    """Return the settings of the controller service.
 
     Raises:
-        click.UsageError: The smallest volume would be larger than the largest, or a label that the
-            driver sets itself is given.
+        click.UsageError: The smallest size exceeds the largest, or an extra label has the prefix of
+            the driver's own labels.
     """
     limits = SizeLimits(min_gib=given["min_volume_size_gib"], max_gib=given["max_volume_size_gib"])
     if limits.min_gib > limits.max_gib:
@@ -163,10 +163,11 @@ def ownership_settings(given: Given) -> ControllerSettings:
 
 
 def node_settings(given: Given) -> NodeSettings:
-    """Return how the node finds itself and its disks.
+    """Return the settings of the node service.
 
     Raises:
-        click.UsageError: Only half of the identity is given, or every attachment is reserved.
+        click.UsageError: Only one of instance id and zone is given, or every attachment is
+            reserved.
     """
     if (given["instance_id"] is None) != (given["zone"] is None):
         raise click.UsageError("--instance-id and --zone go together")
@@ -221,14 +222,14 @@ def _credentials(file: Path | None, environment: Mapping[str, str]) -> Credentia
 
 
 def _variable(name: str, environment: Mapping[str, str]) -> str:
-    """Return a variable that by convention may be written small, and then counts first."""
+    """Return a variable; by convention its name in lower case counts first."""
     return environment.get(name.lower()) or environment.get(name, "")
 
 
 def _proxy(text: str) -> ProxySettings | None:
-    """Read the proxy's URL, whose scheme may be missing; it may hold a user and a password.
+    """Read the proxy's URL, with or without a scheme, and with or without user and password.
 
-    Either may have any character in it, percent-encoded or not: the last `@` ends them.
+    User and password can contain any character, percent-encoded or not: the last `@` ends them.
     """
     if not text:
         return None

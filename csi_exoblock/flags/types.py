@@ -1,4 +1,4 @@
-"""How the text of a flag becomes a value; each reader's ValueError says what is expected."""
+"""The readers that turn a flag's text into a value; their ValueErrors say what is expected."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _LABEL_PART = re.compile(r"[A-Za-z0-9./-]{1,255}", re.ASCII)
 
 
 class Read(click.ParamType[_Value], Generic[_Value]):
-    """A type of flags, read by a function."""
+    """A click type whose values a function reads."""
 
     def __init__(self, name: str, read: Callable[[str], _Value]) -> None:
         self.name = name
@@ -34,9 +34,9 @@ class Read(click.ParamType[_Value], Generic[_Value]):
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> _Value:
-        """Read the value, unless it is a default, which is read already."""
+        """Read the value, unless it is a default that has its final type already."""
         if not isinstance(value, str):
-            return value  # type: ignore[no-any-return]  # click hands a default through
+            return value  # type: ignore[no-any-return]  # click passes a default on as it is
         try:
             return self._read(value)
         except ValueError as error:
@@ -69,7 +69,7 @@ def scale(text: str) -> float:
 
 
 def rate(text: str) -> float:
-    """Read how many a second, above zero."""
+    """Read a rate per second, above zero."""
     number = float(text) if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text, re.ASCII) else 0.0
     if not number:
         raise ValueError(f"{text!r} is no number a second, such as 20 or 0.5")
@@ -92,7 +92,7 @@ def socket_path(text: str) -> Path:
 
 
 def absolute_path(text: str) -> Path:
-    """Read a path that means the same wherever the process runs."""
+    """Read an absolute path, which does not depend on the working directory."""
     path = Path(text)
     if not path.is_absolute():
         raise ValueError(f"{text!r} is no absolute path")
@@ -100,7 +100,7 @@ def absolute_path(text: str) -> Path:
 
 
 def http_path(text: str) -> str:
-    """Read a path of the HTTP endpoint that is not taken."""
+    """Read a path of the HTTP endpoint other than those of the probes."""
     if not re.fullmatch(r"/[A-Za-z0-9._~/-]+", text, re.ASCII) or text in ("/livez", "/readyz"):
         raise ValueError(f"{text!r} is no free path such as /metrics")
     return text
@@ -115,7 +115,7 @@ def address(text: str) -> tuple[str, int]:
 
 
 def url(text: str) -> str:
-    """Read an HTTP URL in which `{zone}` may stand.
+    """Read an HTTP URL, with or without `{zone}` in it.
 
     It has no user, for a password would show in messages, and no query or fragment, for paths are
     added to it.
@@ -133,7 +133,7 @@ def url(text: str) -> str:
 
 
 def is_private(url: str) -> bool:
-    """Tell whether nobody else can read what goes to a URL: it is encrypted, or of this host."""
+    """Return whether nobody else can read requests to a URL: by TLS, or on this host."""
     parts = urlsplit(url.replace("{zone}", "zone"))
     if parts.scheme == "https":
         return True
@@ -144,7 +144,7 @@ def is_private(url: str) -> bool:
 
 
 def proxy(text: str) -> ProxySettings:
-    """Read a proxy's URL; the error quotes nothing, for there may be a password in it."""
+    """Read a proxy's URL; the error quotes nothing of it, because it can contain a password."""
     scheme, there, rest = text.strip().partition("://")
     if not there:
         scheme, rest = "http", scheme
@@ -165,14 +165,14 @@ def proxy(text: str) -> ProxySettings:
 
 
 def user_agent(text: str) -> str:
-    """Read what may stand in a User-Agent."""
+    """Read a text that is allowed in a User-Agent header."""
     if not re.fullmatch(r"[ -~]{0,255}", text, re.ASCII):
         raise ValueError(f"{text[:100]!r}: ASCII without control characters, at most 255")
     return text.strip()
 
 
 def node_name(text: str) -> str | None:
-    """Read the name of a Node, as Kubernetes allows one; nothing means that none is known."""
+    """Read the name of a Node by the rules of Kubernetes; empty means that it is not known."""
     if len(text) > 253 or not re.fullmatch(r"([a-z0-9]([a-z0-9.-]*[a-z0-9])?)?", text, re.ASCII):
         raise ValueError(f"{text[:100]!r} is no name of a Node")
     return text or None
@@ -195,7 +195,7 @@ def namespaced_name(text: str) -> tuple[str, str] | None:
 
 
 def driver_name(text: str) -> str:
-    """Read a name as CSI allows one: a domain of at most 63 characters."""
+    """Read a driver name by the rules of CSI: a domain name of at most 63 characters."""
     if len(text) > 63 or not re.fullmatch(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?", text, re.ASCII):
         raise ValueError(f"{text!r} is no driver name: lower-case domain, at most 63 characters")
     return text
@@ -214,7 +214,7 @@ def zones(text: str) -> tuple[ZoneName, ...]:
 
 
 def cluster_id(text: str) -> str:
-    """Read the cluster's id; `none`, or nothing, means that there is none, which is empty."""
+    """Read the cluster's id; `none` and an empty text both mean that there is no id."""
     return "" if text in ("", "none") else _cluster_id(text)
 
 
@@ -224,7 +224,7 @@ def cluster_ids(text: str) -> tuple[str, ...]:
 
 
 def label_prefix(text: str) -> str:
-    """Read what the driver's own labels begin with."""
+    """Read the prefix of the driver's own labels."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9./-]{0,62}", text, re.ASCII):
         raise ValueError(f"{text!r}: letters, digits, dash, dot and slash, at most 63, are allowed")
     return text
@@ -245,7 +245,7 @@ def labels(text: str) -> dict[str, str]:
 
 
 def sources(text: str) -> tuple[str, ...]:
-    """Read where the node's identity may come from, in order."""
+    """Read the sources of the node's identity, in order."""
     named = tuple(each.strip() for each in text.split(",") if each.strip())
     known = {"kubernetes", "cdrom", "server"}
     if not named or set(named) - known or len(set(named)) < len(named):

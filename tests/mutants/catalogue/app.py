@@ -83,7 +83,7 @@ BREAKS = (
     Break(
         name="nobody-sees-the-metrics-of-the-survey-and-it-reads-on",
         file="app/controller.py",
-        before="    if server.http_address:  # else nobody would see it\n",
+        before="    if server.http_address:  # otherwise nobody reads these metrics\n",
         after="    if True:\n",
         rules="S20",
         tests=(
