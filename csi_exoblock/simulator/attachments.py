@@ -27,7 +27,7 @@ _GOING = (InstanceState.DESTROYING, InstanceState.DESTROYED, InstanceState.EXPUN
 
 
 class Attachments:
-    """What is attached to what in a cloud, and the rules for it."""
+    """The attachments of a cloud, and the rules for them."""
 
     def __init__(self, cloud: Cloud) -> None:
         self._cloud = cloud
@@ -51,7 +51,7 @@ class Attachments:
         return self._cloud.begin(zone, Kind.ATTACH, id)
 
     def detach(self, zone: Zone, id: UUID) -> Operation:
-        """Begin to detach a volume from the instance that has it, whichever it is."""
+        """Begin to detach a volume from its instance; the caller does not name the instance."""
         volume = zone.volume(id)
         if not self._is_stuck(volume):
             require_settled(volume)
@@ -83,7 +83,7 @@ class Attachments:
         return volumes
 
     def _is_stuck(self, volume: Volume) -> bool:
-        """Say whether a volume is on its way with nothing that brings it there: a detach helps."""
+        """Return whether a volume is stuck in attaching or detaching; only a detach helps then."""
         on_the_way = volume.state in (VolumeState.ATTACHING, VolumeState.DETACHING)
         return on_the_way and not self._cloud.is_under_way(volume.id)
 

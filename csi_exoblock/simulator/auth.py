@@ -56,7 +56,7 @@ class Credentials:
             self.put(key, secret)
 
     def put(self, key: str, secret: str, role: Iterable[str] | None = None) -> None:
-        """Let a key in, from now on.
+        """Accept a key from now on.
 
         Args:
             role: The operations that it may call; None is all.
@@ -64,18 +64,18 @@ class Credentials:
         self._keys[key] = _Key(secret.encode(), None if role is None else frozenset(role))
 
     def revoke(self, key: str) -> None:
-        """Let a key in no longer."""
+        """Refuse a key from now on."""
         self._keys.pop(key, None)
 
     def require_permission(self, request: SignedRequest, operation: str, now: float) -> None:
-        """Refuse a request that is not signed with a known key whose role has the operation.
+        """Raise Refusal unless a request is signed with a known key whose role has the operation.
 
         Args:
             now: Seconds since the epoch.
 
         Raises:
-            Refusal: The key or the signature is not good, or the operation is not in the key's
-                role.
+            Refusal: The key is unknown, the signature is wrong, or the key's role lacks the
+                operation.
         """
         fields = _parse(request.authorization)
         key = self._keys.get(fields["credential"])
@@ -93,7 +93,7 @@ class Credentials:
 
 
 def _parse(header: str | None) -> dict[str, str]:
-    """Read the fields of the header, and see that none is missing."""
+    """Read the fields of the header; refuse it if one is missing."""
     if header is None or not header.startswith(_SCHEME):
         raise _bad("the request is not signed with EXO2-HMAC-SHA256")
     pairs = (part.partition("=") for part in header.removeprefix(_SCHEME).split(","))
@@ -106,7 +106,7 @@ def _parse(header: str | None) -> dict[str, str]:
 
 
 def _bad(why: str) -> Refusal:
-    """Refuse a request as the API does, which never says why, and tell it to the log instead."""
+    """Refuse a request without a reason, as the API does, and log the reason."""
     log.info("refused: %s", why)
     return refusals.bad_signature()
 
@@ -115,7 +115,7 @@ def _text_to_sign(request: SignedRequest, signed_names: str, expires: str) -> by
     arguments = parse_qs(request.query)
     if signed_names != ";".join(sorted(arguments)):
         raise _bad("the signature does not cover the query")
-    # Repeated arguments are named but not signed: so does the vendor's own client.
+    # Repeated arguments are named but not signed, as the vendor's own client does it.
     values = (arguments[name] for name in sorted(arguments))
     signed_values = "".join(value[0] for value in values if len(value) == 1)
     parts = (

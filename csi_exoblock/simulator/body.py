@@ -17,8 +17,7 @@ class Body:
     """The JSON object of a request; an empty body is an empty object.
 
     Raises:
-        Refusal: The body is no JSON object; from the methods, a field has a value that it cannot
-            have.
+        Refusal: The body is no JSON object; the methods raise it for a field with a bad value.
     """
 
     def __init__(self, raw: bytes) -> None:
@@ -45,7 +44,7 @@ class Body:
         return size_gib
 
     def require_size_gib(self) -> int:
-        """Return `size`, which must be there."""
+        """Return `size`, which is required."""
         size_gib = self.size_gib()
         if size_gib is None:
             raise refusals.invalid("size is required")
@@ -59,7 +58,7 @@ class Body:
         return labels
 
     def change(self) -> Change:
-        """Return what an update asks for: a field that is absent or null stays; no other counts."""
+        """Return the changes of an update; a field that is absent or null stays as it is."""
         is_given = self._fields.get("labels") is not None
         return Change(name=self.name(), labels=self.labels() if is_given else None)
 

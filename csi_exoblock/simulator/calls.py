@@ -1,4 +1,4 @@
-"""Remember every call of the API, for those who count them."""
+"""Remember every call of the API, so that tests can count them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Call:
         at: When it came, in seconds since the epoch.
         seconds: How long it took to be answered; None while it is not.
         status: The HTTP status; None while there is none, and when the connection was dropped.
-        fault: The kind of the fault that befell it.
+        fault: The kind of the fault that was injected into it.
         resource: The id in its path.
         instance: The id of the instance that had the volume of its path when it came.
     """
@@ -72,11 +72,11 @@ class CallLog:
         return call
 
     async def further(self, count: int) -> None:
-        """Return when so many more calls have come."""
+        """Wait until `count` more calls have come."""
         await self._awaited.setdefault(self._count + count, asyncio.Event()).wait()
 
     def clear(self) -> None:
-        """Forget all calls; numbers go on."""
+        """Forget all calls; their numbering goes on."""
         self._calls.clear()
 
     def as_json(self, after: int = 0) -> list[dict[str, Any]]:

@@ -1,7 +1,7 @@
-"""Hold the state of the simulated cloud: its zones, what is in them, and the operations on it.
+"""Hold the state of the simulated cloud: its zones, their resources, and the operations on them.
 
-Nothing here waits, knows HTTP or touches a disk. What may be done in which state is said in
-`volumes`, `attachments` and `snapshots`, and what becomes of it in `settlement`.
+Nothing here waits, knows HTTP or touches a disk. The rules for requests are in `volumes`,
+`attachments` and `snapshots`; the effects of operations are in `settlement`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from csi_exoblock.simulator.resources import (
 )
 
 LabelChanges = Mapping[str, str | None]
-"""Labels to be added or replaced, and with None those to be removed."""
+"""Labels to add or replace; the value None removes a label."""
 
 _HALFWAY = (
     *(VolumeState.CREATING, VolumeState.DELETING),
@@ -43,7 +43,7 @@ _USAGE_LAG_SECONDS = 120.0  # the real one takes minutes
 
 @dataclass(slots=True)
 class Zone:
-    """One zone and what is in it, oldest first."""
+    """One zone with its volumes, snapshots and instances, oldest first."""
 
     name: str
     volumes: dict[UUID, Volume] = field(default_factory=dict)
@@ -87,8 +87,8 @@ class Cloud:
     """Every zone, and what they share: quotas, modes, latencies, operations, ids and time.
 
     Args:
-        random: Where ids come from: the same seed and the same calls give the same ids.
-        clock: Seconds since the epoch.
+        random: The source of ids: the same seed and the same calls give the same ids.
+        clock: Returns the time in seconds since the epoch.
     """
 
     def __init__(
@@ -107,14 +107,14 @@ class Cloud:
         self.clock = clock
         self.operations: dict[UUID, Operation] = {}
         self.listed_zones: tuple[str, ...] = tuple(self.zones)
-        """What the list of zones shows, which may lack some of them."""
+        """The zones that the API's list shows; a test can hide some."""
         self._labels_to_come: dict[UUID, LabelChanges] = {}
         self._deleted: deque[tuple[float, Volume | Snapshot]] = deque()
         self.random = random
         self._settings_at_start = copy.deepcopy((latencies, modes))
 
     def clear(self) -> None:
-        """Become as at the start: empty but for the local instances; ids go on."""
+        """Return to the state of the start: only the local instances; ids do not repeat."""
         self.operations.clear()
         self.listed_zones = tuple(self.zones)
         self._labels_to_come.clear()
@@ -138,12 +138,12 @@ class Cloud:
         return self.zones[name]
 
     def is_under_way(self, target: UUID) -> bool:
-        """Say whether an operation on a volume or snapshot has not ended."""
+        """Return whether an operation on a volume or snapshot has not ended."""
         operations = self.operations.values()
         return any(each.target == target and each.finished_at is None for each in operations)
 
     def may_go_halfway(self, thing: Volume | Snapshot) -> bool:
-        """Say whether a volume or snapshot may be deleted that a failed operation left half way."""
+        """Return whether a volume or snapshot may be deleted after an operation failed halfway."""
         is_halfway = thing.state in _HALFWAY and not self.is_under_way(thing.id)
         return is_halfway and self.modes.has(Question.DELETE_HALFWAY, "accepted")
 
@@ -153,26 +153,26 @@ class Cloud:
             yield from zone.volumes.values()
 
     def relabel(self, zone: Zone, id: UUID, changes: LabelChanges) -> None:
-        """Change labels of a volume at once, whatever the modes say about labels."""
+        """Change labels of a volume at once, in every mode."""
         volume = zone.volume(id)
         labels = {**volume.labels, **changes}
         zone.put(replace(volume, labels={key: value for key, value in labels.items() if value}))
 
     def relabel_after_get(self, id: UUID, changes: LabelChanges) -> None:
-        """Have labels of a volume changed as soon as a get has shown it as it was."""
+        """Change labels of a volume right after the next get of it has read the old ones."""
         self._labels_to_come[id] = changes
 
     def was_shown(self, zone: Zone, id: UUID) -> None:
-        """Take note that a get has just shown a volume."""
+        """Note that a get has just read a volume."""
         if changes := self._labels_to_come.pop(id, None):
             self.relabel(zone, id, changes)
 
     def remember_deleted(self, resource: Volume | Snapshot) -> None:
-        """Remember that something was deleted just now."""
+        """Remember a deletion, because quotas count it for a while."""
         self._deleted.append((self.clock(), resource))
 
     def deleted_lately(self) -> list[Volume | Snapshot]:
-        """Return what was deleted, but is still counted as used."""
+        """Return the deleted resources that quotas still count as used."""
         oldest = self.clock() - self.latencies.scaled(_USAGE_LAG_SECONDS)
         while self._deleted and self._deleted[0][0] < oldest:
             self._deleted.popleft()
@@ -180,7 +180,7 @@ class Cloud:
         return [resource for _, resource in self._deleted] if lags else []
 
     def instance_having(self, zone: str, volume_id: str) -> str | None:
-        """Return the id of the instance that has a volume, None where it is free or no volume."""
+        """Return the id of a volume's instance, None if it is detached or no volume."""
         try:
             instance = self.zones[zone].volumes[UUID(volume_id)].instance
         except (KeyError, ValueError):
@@ -198,7 +198,7 @@ class Cloud:
     def begin(
         self, zone: Zone, kind: Kind, target: UUID, change: Change | None = None
     ) -> Operation:
-        """Begin an operation; it ends when `settlement` is told so."""
+        """Begin an operation; `settlement` ends it."""
         now = self.clock()
         operation = Operation(
             id=self.new_id(),
@@ -213,7 +213,7 @@ class Cloud:
         return operation
 
     def keep(self, operation: Operation) -> None:
-        """Remember an operation as it now is; very old ones are forgotten."""
+        """Replace an operation by its present state; forget very old ones."""
         self.operations[operation.id] = operation
         if len(self.operations) > _OPERATIONS_KEPT:
             del self.operations[next(iter(self.operations))]

@@ -1,4 +1,4 @@
-"""Turn values into JSON and back, by their types; what does not fit is refused."""
+"""Turn values into JSON and back by their types; raise ValueError for JSON that does not fit."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _Value = TypeVar("_Value")
 
 
 def encode(value: object) -> str:
-    """Return the JSON of dataclasses, ids and what JSON knows, however nested."""
+    """Return a value as JSON; it can nest dataclasses, ids and JSON's own types."""
     return json.dumps(value, default=_plain, separators=(",", ":"))
 
 

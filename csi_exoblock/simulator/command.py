@@ -1,4 +1,4 @@
-"""Offer the simulator as a command."""
+"""The command `simulator`."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def _print_modes(context: click.Context, _: click.Parameter, asked: bool) -> Non
 
 @click.command()
 @_option("--listen", default="127.0.0.1:18080", help="Address of the API; port 0 picks one.")
-@_option("--sim-zones", default="ch-gva-2,de-fra-1", help="Zones to play.")
+@_option("--sim-zones", default="ch-gva-2,de-fra-1", help="Zones of the simulated cloud.")
 @_option(
     "--latency",
     help="create=1s,attach=2s,... or one duration for all.  [default: 0.2s to 2s, by kind]",
@@ -67,7 +67,7 @@ def _print_modes(context: click.Context, _: click.Parameter, asked: bool) -> Non
 @_option("--api-key", envvar="EXOSCALE_API_KEY", default=DEMO_KEY, help="The key to accept.")
 @_option("--api-secret", envvar="EXOSCALE_API_SECRET", default=DEMO_SECRET, help="Its secret.")
 def simulator(**flags: Any) -> None:
-    """Play Exoscale's API over HTTP, to develop and test against."""
+    """Simulate Exoscale's API over HTTP, for development and tests."""
     try:
         settings = _read_settings(**flags)
         logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
@@ -77,13 +77,13 @@ def simulator(**flags: Any) -> None:
 
 
 class _Failure(click.ClickException):
-    """The command cannot run as it was called; click prints one line."""
+    """The flags are wrong; click prints the reason in one line."""
 
     exit_code = 2
 
 
 def _run(settings: Settings) -> None:
-    """Run the server, whose aiohttp not every installation has."""
+    """Run the server; aiohttp, which it needs, is an optional dependency."""
     try:
         from csi_exoblock.simulator import server
     except ModuleNotFoundError as error:

@@ -1,4 +1,4 @@
-"""Say what can happen to the content of volumes, and do without any."""
+"""The interface for the content of volumes, and an implementation without content."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from uuid import UUID
 
 
 class Disks(Protocol):
-    """What happens to the content of volumes; every call may block."""
+    """Keeps the content of volumes; every call can block."""
 
     def take_snapshot(self, volume: UUID, snapshot: UUID) -> None:
         """Keep the volume's present content."""
@@ -16,16 +16,16 @@ class Disks(Protocol):
         """Give a new volume the content of a snapshot."""
 
     def recycle(self, volume: UUID, size_gib: int) -> None:
-        """Give a new volume what its last owner left on the disk."""
+        """Give a new volume old data, as if a former owner had left it on the disk."""
 
     def scramble(self, volume: UUID, size_gib: int) -> None:
-        """Have a new volume read as noise, as a disk does that is encrypted below."""
+        """Make a new volume read as random data, like a disk whose host encrypts it."""
 
     def connect(self, volume: UUID, size_gib: int) -> None:
         """Make the volume a block device of this host."""
 
     def disconnect(self, volume: UUID) -> None:
-        """Take the block device away, if there is one."""
+        """Remove the block device, if there is one."""
 
     def resize(self, volume: UUID, size_gib: int) -> None:
         """Grow the volume."""
@@ -40,10 +40,10 @@ class Disks(Protocol):
         """Return the path of the block device of each connected volume."""
 
     def is_in_use(self, volume: UUID) -> bool:
-        """Say whether something on this host uses the volume's block device."""
+        """Return whether something on this host uses the volume's block device."""
 
     def pulled(self) -> tuple[UUID, ...]:
-        """Return the volumes whose device was taken away while something still used it."""
+        """Return the volumes whose device was removed while something still used it."""
 
     def clear(self) -> None:
         """Take every block device away and forget all content."""
@@ -53,7 +53,7 @@ class Disks(Protocol):
 
 
 class NoDisks:
-    """Volumes without content and without devices: all that is possible without root."""
+    """Volumes without content and devices, for a process without root."""
 
     def take_snapshot(self, volume: UUID, snapshot: UUID) -> None:
         """Do nothing."""

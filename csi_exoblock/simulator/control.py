@@ -1,4 +1,4 @@
-"""Let tests and people look behind the API and change what happens there, under `/_simulator/`."""
+"""Serve `/_simulator/`, where tests and people can inspect the simulator and control it."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Control:
         ]
 
     async def _clear(self, request: web.Request) -> None:
-        """Become as at the start, with the modes and latencies of the flags, no rules, no limit."""
+        """Return to the state of the start: the flags' modes and latencies, no rules, no limit."""
         await self.runner.clear()
         self.cloud.clear()
         self.faults.clear()
@@ -85,27 +85,27 @@ class Control:
         self.calls.clear()
 
     async def _get_faults(self, request: web.Request) -> list[dict[str, Any]]:
-        """List the rules in force, with how many calls each was about (seen) and befell (fired)."""
+        """List the active rules, with how many calls each matched (seen) and changed (fired)."""
         return self.faults.as_json()
 
     async def _add_fault(self, request: web.Request) -> dict[str, int]:
-        """Put a rule in force: {"fault": "drop", "operation": "...", "when": "after", ...}."""
+        """Add a rule: {"fault": "drop", "operation": "...", "when": "after", ...}."""
         return {"id": self.faults.add(decode(Rule, await request.json()))}
 
     async def _clear_faults(self, request: web.Request) -> None:
-        """Lift all rules."""
+        """Remove all rules."""
         self.faults.clear()
 
     async def _remove_fault(self, request: web.Request) -> None:
-        """Lift a rule by its id."""
+        """Remove a rule by its id."""
         self.faults.remove(int(request.match_info["number"]))
 
     async def _get_modes(self, request: web.Request) -> dict[str, str]:
-        """Return the answer in force to each question about the real API."""
+        """Return the chosen answer to each question about the real API."""
         return self.cloud.modes.as_json()
 
     async def _set_modes(self, request: web.Request) -> None:
-        """Put answers in force: {"names-unique": "yes"}."""
+        """Choose answers: {"names-unique": "yes"}."""
         modes = deepcopy(self.cloud.modes)  # all of them, or none
         for label, answer in (await request.json()).items():
             modes.set(label, answer)
@@ -113,20 +113,20 @@ class Control:
         await self.runner.show_boot_disk()
 
     async def _put_key(self, request: web.Request) -> None:
-        """Let an API key in: {"secret": "...", "role": ["list-zones", ...]}; no role: all."""
+        """Accept an API key: {"secret": "...", "role": ["list-zones", ...]}; no role: all."""
         body = await request.json()
         self.credentials.put(request.match_info["key"], body["secret"], body.get("role"))
 
     async def _revoke_key(self, request: web.Request) -> None:
-        """Let an API key in no longer."""
+        """Refuse an API key from now on."""
         self.credentials.revoke(request.match_info["key"])
 
     async def _get_throttle(self, request: web.Request) -> dict[str, float | None]:
-        """Return how many calls a second each zone takes; null is no limit."""
+        """Return how many calls per second each zone accepts; null is no limit."""
         return {"per-second": self.throttle.per_second}
 
     async def _set_throttle(self, request: web.Request) -> None:
-        """Limit how many calls a second each zone takes: {"per-second": 20}, null for no limit."""
+        """Limit the calls per second that each zone accepts: {"per-second": 20}, null: no limit."""
         per_second = (await request.json())["per-second"]
         if per_second is not None and not per_second > 0:
             raise ValueError("per-second must be above 0")
@@ -144,11 +144,11 @@ class Control:
         self.cloud.quotas = quotas
 
     async def _get_zones(self, request: web.Request) -> dict[str, list[str]]:
-        """Return the zones there are, and which of them the API's list of zones shows."""
+        """Return all zones, and which of them the API's list of zones shows."""
         return {"zones": list(self.cloud.zones), "listed": list(self.cloud.listed_zones)}
 
     async def _set_zones(self, request: web.Request) -> None:
-        """Have the list of zones show these alone, perhaps none: {"listed": ["ch-gva-2"]}."""
+        """Let the API's list of zones show only these: {"listed": ["ch-gva-2"]}."""
         listed = (await request.json())["listed"]
         if not isinstance(listed, list):
             raise ValueError("listed must be a list of zones")

@@ -1,4 +1,4 @@
-"""Say where the API is to a client that asks at a path where nothing is."""
+"""Answer requests to unknown paths with a hint where the API is."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def directions(cloud: Cloud) -> Middleware:
-    """Return what answers, in place of aiohttp, at paths and to methods that are not served."""
+    """Return a middleware that answers, in place of aiohttp, for unknown paths and methods."""
 
     @web.middleware
     async def direct(request: web.Request, handler: _Handler) -> web.StreamResponse:

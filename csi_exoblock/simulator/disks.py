@@ -1,10 +1,10 @@
-"""Keep what is on the volumes: sparse files, which are loop devices while attached to this host.
+"""Keep the content of volumes in sparse files, which are loop devices while attached to this host.
 
-A file is made only when it is needed: a volume that was never attached to this host has none, and
+A file is made only when it is needed: a volume that was never attached to this host has no file and
 reads as zeros.
 
-Source: the platform's volumes have 4096-byte logical sectors and show up as
-`/dev/disk/by-id/virtio-<first 20 of the volume id>`.
+Source: the platform's volumes have 4096-byte logical sectors and appear as
+`/dev/disk/by-id/virtio-<first 20 characters of the volume id>`.
 """
 
 from __future__ import annotations
@@ -27,12 +27,13 @@ _SERIAL_LENGTH: Final = 20
 _OLD_DATA_AT: Final = 1024**2  # in bytes; no prober looks there
 _NOISE_BYTES: Final = 4 * 1024**2  # more than is read of a disk to see whether it is blank
 _COMMAND_SECONDS: Final = 600.0  # a copy of a full 10 GiB disk takes well under a minute
-# Programs that look at all disks open each for a moment; whoever uses one stays longer.
+# Programs that scan all disks open each for a moment only; a real user keeps it open longer.
 _GONE_LOOKS: Final = 25
 _GONE_PAUSE_SECONDS: Final = 0.02
 
 _SECTORS: Final = ("--sector-size", "4096")
-# Of two that find the same free device, one would claim it for a moment while the other uses it.
+# One at a time: of two processes that find the same free device, one could claim it while the
+# other uses it.
 _TURN: Final = ("flock", "/dev/loop-control")
 
 log = logging.getLogger(__name__)
@@ -63,7 +64,7 @@ class LoopDisks:
             self._remove_files()
 
     def take_snapshot(self, volume: UUID, snapshot: UUID) -> None:
-        """Copy the volume's file, if it has one, as it is at one moment."""
+        """Copy the volume's file, if it has one, as of one moment."""
         device = self._devices.get(volume)
         with frozen(device) if device else nullcontext():
             _copy(_image(self._volumes, volume), _image(self._snapshots, snapshot))
@@ -73,7 +74,7 @@ class LoopDisks:
         _copy(_image(self._snapshots, snapshot), _image(self._volumes, volume))
 
     def recycle(self, volume: UUID, size_gib: int) -> None:
-        """Make the volume's file with something on it that is no file system."""
+        """Make the volume's file with data in it that is no file system."""
         image = _image(self._volumes, volume)
         _grow(image, size_gib)
         with image.open("r+b") as file:
@@ -81,9 +82,9 @@ class LoopDisks:
             file.write(b"what somebody else left here\n")
 
     def scramble(self, volume: UUID, size_gib: int) -> None:
-        """Make the volume's file with noise at both ends, also at those to which it grows.
+        """Make the volume's file with random data at both ends, and at each end to which it grows.
 
-        Nobody reads what is between before it was written.
+        The middle stays empty, because nothing reads it before it is written.
         """
         image = _image(self._volumes, volume)
         with self._lock:
@@ -97,7 +98,7 @@ class LoopDisks:
         image = _image(self._volumes, volume)
         _grow(image, size_gib)
         link = self._link(volume)
-        link.unlink(missing_ok=True)  # first of all, for it fails where no link can be made
+        link.unlink(missing_ok=True)  # first, because it fails in a folder that can't be written
         with self._lock:
             device = _run(*_TURN, "losetup", "--find", "--show", *_SECTORS, str(image)).strip()
             self._devices[volume] = device
@@ -142,7 +143,7 @@ class LoopDisks:
         return dict(self._devices)
 
     def is_in_use(self, volume: UUID) -> bool:
-        """Say whether the volume's loop device is mounted or held otherwise."""
+        """Return whether the volume's loop device is mounted or held otherwise."""
         device = self._devices.get(volume)
         if device is None:
             return False
@@ -188,14 +189,14 @@ class LoopDisks:
 
 
 def _list_loop_devices() -> Iterator[tuple[str, str]]:
-    """Yield each loop device with its file; `losetup --list` would open them, which is a use."""
+    """Yield each loop device with its file; `losetup --list` would open each."""
     for path in Path("/sys/block").glob("loop*/loop/backing_file"):
         with suppress(OSError):  # it has gone meanwhile
             yield f"/dev/{path.parts[3]}", path.read_text().strip()
 
 
 def _is_gone(device: str) -> bool:
-    """Say whether a detached loop device is gone, or will be as soon as nothing uses it."""
+    """Return whether a detached loop device is gone, or will be as soon as nothing uses it."""
     file = Path("/sys/block", Path(device).name, "loop", "backing_file")
     pause = threading.Event()
     for _ in range(_GONE_LOOKS):

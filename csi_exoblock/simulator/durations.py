@@ -1,4 +1,4 @@
-"""Read durations, and say how long each kind of operation takes in this cloud."""
+"""Read durations, and hold how long each kind of operation takes in this cloud."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Final
 from csi_exoblock.simulator.resources import Kind
 
 RESIZE: Final = "resize"
-"""The one write without an operation: its latency is the delay of its answer."""
+"""The only write without an operation; its latency delays its answer."""
 
 # Guesses of the real cloud's magnitude; no figure has been published.
 _DEFAULT_SECONDS: Final[Mapping[str, float]] = {
@@ -44,7 +44,7 @@ class Latencies:
     """How long each kind of operation takes, in seconds.
 
     Args:
-        scale: Multiplies every one of them.
+        scale: Factor for every duration.
     """
 
     def __init__(self, scale: float = 1.0) -> None:

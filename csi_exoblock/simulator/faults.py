@@ -1,7 +1,7 @@
-"""Decide which call goes wrong, and how.
+"""Choose the faults of calls by rules.
 
-A rule names calls and what befalls them. Chance comes from a seed, so that the same rules and the
-same calls give the same faults.
+A rule names calls and their fault. Chance comes from a seed, so that the same rules and the same
+calls give the same faults.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from csi_exoblock.simulator.resources import Ending, Leaves, OperationState, Rea
 
 
 class Fault(StrEnum):
-    """What can befall a call, or the operation that it begins."""
+    """The kinds of faults of a call, or of the operation that it begins."""
 
     REFUSE = "refuse"
     DROP = "drop"
@@ -43,29 +43,29 @@ _ON_OPERATION = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """Which calls go wrong, and how.
+    """A rule: which calls get a fault, and which fault.
 
     Attributes:
         fault: `refuse` answers with `status`, `drop` cuts the connection, `delay` waits `seconds`,
-            `garbage` answers with what is no JSON, `page` with `status` and a load balancer's HTML;
-            `fail`, `time-out` and `hang` befall the operation that the call begins.
+            `garbage` answers with text that is no JSON, `page` with `status` and a load balancer's
+            HTML; `fail`, `time-out` and `hang` concern the operation that the call begins.
         operation: The API's operation id; `*` is any.
         zone: The zone's name; `*` is any.
-        skip: How many matching calls are spared first.
-        count: How many calls it befalls at most; None is no limit.
-        probability: The chance that it befalls a matching call.
-        when: For all that befalls the call itself: before it has its effect, or after.
-        status: Of `refuse` and `page`.
-        body: Of `refuse` and `garbage`; None is a message of ours.
-        retry_after: Seconds for the header of that name.
-        seconds: Of `delay`.
-        reason: Of `fail` and `time-out`.
-        message: Of `fail` and `time-out`.
-        calls: After how many further calls of the API the operation ends: of `hang`, well, and
-            None is never; of `fail` and `time-out` instead of at its time.
-        leaves: What `fail` and `time-out` leave: `nothing`, the effect `done` all the same, the
-            resource in state `error`, or `halfway` in the state that it had meanwhile, for good.
-        reference: Of `fail` and `time-out`: whether the operation names its resource.
+        skip: How many matching calls pass without a fault first.
+        count: The most calls that get the fault; None is no limit.
+        probability: The chance that a matching call gets the fault.
+        when: For faults of the call itself: before the call has its effect, or after.
+        status: For `refuse` and `page`: the HTTP status.
+        body: For `refuse` and `garbage`: the body; None is the simulator's own message.
+        retry_after: Seconds for the header `Retry-After`.
+        seconds: For `delay`: the seconds to wait.
+        reason: For `fail` and `time-out`: the operation's reason.
+        message: For `fail` and `time-out`: the operation's message.
+        calls: The operation ends after this many further calls of the API. For `hang` it then
+            succeeds, and None means never; for `fail` and `time-out` it replaces the latency.
+        leaves: The state after `fail` and `time-out`: `nothing` changed, the effect `done` all the
+            same, the resource in state `error`, or `halfway` in its intermediate state for ever.
+        reference: For `fail` and `time-out`: whether the operation names its resource.
     """
 
     fault: Fault
@@ -86,7 +86,7 @@ class Rule:
     reference: bool = True
 
     def __post_init__(self) -> None:
-        """Raise ValueError for a number that makes no sense."""
+        """Raise ValueError unless all numbers are in range."""
         if not 0.0 <= self.probability <= 1.0:
             raise ValueError(f"probability must be from 0 to 1, not {self.probability}")
         if not 200 <= self.status <= 599:
@@ -98,7 +98,7 @@ class Rule:
 
     @property
     def ending(self) -> Ending:
-        """How the operation ends that a call begins which this befalls."""
+        """The ending of the operation that a call with this fault begins."""
         if self.fault not in _ON_OPERATION:
             return Ending()
         return Ending(
@@ -111,7 +111,7 @@ class Rule:
         )
 
     def matches(self, operation: str, zone: str, *, begins_operation: bool) -> bool:
-        """Say whether it is about such a call."""
+        """Return whether the rule matches a call."""
         if self.fault in _ON_OPERATION and not begins_operation:
             return False
         return self.operation in ("*", operation) and self.zone in ("*", zone)
@@ -119,7 +119,7 @@ class Rule:
 
 @dataclass(slots=True)
 class _Armed:
-    """A rule that is in force, and what it has seen."""
+    """An active rule and its counters."""
 
     id: int
     rule: Rule
@@ -137,7 +137,7 @@ class _Armed:
 
 
 class Faults:
-    """The rules in force, in the order in which they were given."""
+    """The active rules, in the order in which they were added."""
 
     def __init__(self, chance: random.Random) -> None:
         self._chance = chance
@@ -145,21 +145,21 @@ class Faults:
         self._count = 0
 
     def add(self, rule: Rule) -> int:
-        """Put a rule in force, and return its id."""
+        """Add a rule and return its id."""
         self._count += 1
         self._armed.append(_Armed(self._count, rule))
         return self._count
 
     def remove(self, id: int) -> None:
-        """Lift a rule."""
+        """Remove a rule."""
         self._armed = [armed for armed in self._armed if armed.id != id]
 
     def clear(self) -> None:
-        """Lift all rules."""
+        """Remove all rules."""
         self._armed.clear()
 
     def choose(self, operation: str, zone: str, *, begins_operation: bool) -> Rule | None:
-        """Return the first rule that befalls this call; every rule about it counts it."""
+        """Return the first rule whose fault this call gets; every matching rule counts the call."""
         chosen = None
         for armed in self._armed:
             if not armed.rule.matches(operation, zone, begins_operation=begins_operation):
@@ -171,7 +171,7 @@ class Faults:
         return chosen
 
     def as_json(self) -> list[dict[str, Any]]:
-        """Return the rules with their ids, how many calls each was about and how many it befell."""
+        """Return the rules with their ids, and how many calls each matched and changed."""
         return [
             {"id": armed.id, "seen": armed.seen, "fired": armed.fired, **asdict(armed.rule)}
             for armed in self._armed

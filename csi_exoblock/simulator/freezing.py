@@ -1,8 +1,8 @@
 """Hold a file system still while its disk is copied.
 
-Copying a file that is being written gives a mixture of moments, which no disk ever held: 1 of 20
-copies of a busy ext4 was damaged (2026-11-24). A real cloud copies one moment; holding the file
-system still is how a copy of ours is of one, too.
+A copy of a file that is being written mixes several moments, a content that the disk never had: 1
+of 20 copies of a busy ext4 was damaged (2026-11-24). A real cloud copies one moment. Freezing the
+file system gives the simulator's copy the same property.
 """
 
 from __future__ import annotations
@@ -22,10 +22,9 @@ _FITHAW: Final = 0xC0045878
 
 @contextmanager
 def frozen(device: str) -> Iterator[None]:
-    """Let nothing be written to a block device by the file system on it.
+    """Freeze the file system on a block device, so that it writes nothing during the block.
 
-    A file system that is mounted where this process cannot see it, or that cannot be frozen, is
-    left alone.
+    Do nothing if this process cannot see the mount, or if the file system cannot be frozen.
     """
     with ExitStack() as stack:
         mount_point = _find_mount_point(device)
@@ -39,7 +38,7 @@ def _find_mount_point(device: str) -> str | None:
     wanted = f"{os.major(number)}:{os.minor(number)}"
     for line in os.fsdecode(Path("/proc/self/mountinfo").read_bytes()).split("\n"):
         fields = line.split(" ")
-        if wanted in fields[2:3]:  # others' file systems break lines, so that some are short
+        if wanted in fields[2:3]:  # a slice, as foreign mounts can break a line into short ones
             return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), fields[4])
     return None
 

@@ -1,4 +1,4 @@
-"""Let calls of the API in: log them, let faults befall them, check them, answer them."""
+"""Receive the calls of the API: record them, inject faults, check them, answer them."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ _SYNCHRONOUS: Final = "resize-block-storage-volume"  # the one write that begins
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiRequest:
-    """A call that was let in.
+    """A call that passed the checks.
 
     Attributes:
         path_id: The id in the path, as sent.
         instance: The instance in the query, by which a list is filtered.
-        ending: How the operation ends that the call begins.
-        base_url: Where this server is reached.
+        ending: The ending of the operation that the call begins.
+        base_url: The URL of this server.
     """
 
     zone: Zone
@@ -55,10 +55,10 @@ Handler = Callable[[ApiRequest], Awaitable[bytes]]
 
 
 class Gateway:
-    """What stands between the network and the handlers.
+    """Receives every call before its handler.
 
     Args:
-        time_scale: Multiplies the delays of faults.
+        time_scale: Factor for the delays of faults.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class Gateway:
     def serve(
         self, operation: str, handler: Handler
     ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-        """Make a route's handler of an operation's."""
+        """Return the route's handler for an operation's handler."""
 
         async def serve(request: web.Request) -> web.StreamResponse:
             zone = request.match_info.get("zone", next(iter(self._cloud.zones)))
@@ -95,7 +95,7 @@ class Gateway:
             )
             try:
                 response = await self._respond(request, call, handler)
-            except ConnectionResetError:  # whoever called has died in the middle of it
+            except ConnectionResetError:  # the client has died during the call
                 response = web.Response()
             finally:
                 call.seconds = self._cloud.clock() - call.at
@@ -108,7 +108,7 @@ class Gateway:
     async def _respond(
         self, request: web.Request, call: Call, handler: Handler
     ) -> web.StreamResponse:
-        """Answer a call, with whatever fault befalls it."""
+        """Answer a call, with its fault if it gets one."""
         if (seconds := self._throttle.seconds_to_wait(call.zone)) > 0.0:
             return self._too_many(seconds)
         writes = request.method != "GET" and call.operation != _SYNCHRONOUS
@@ -124,7 +124,7 @@ class Gateway:
         return await after_effect(rule, request, self._time_scale) or response
 
     async def _read(self, request: web.Request, call: Call, rule: Rule | None) -> ApiRequest:
-        """Check a request, and take out of it what the handlers need."""
+        """Check a request, and return the parts that handlers need."""
         raw = await request.read()
         zone = self._cloud.zone(call.zone)
         if call.operation != _PUBLIC or "Authorization" in request.headers:

@@ -1,4 +1,4 @@
-"""List the sizes of instances, and say which of them can have volumes.
+"""List the sizes of instances, and which of them can have volumes.
 
 Source: the vendor's documentation of instance types and of block storage.
 """

@@ -18,14 +18,14 @@ _PAGE: Final = "<html>\n<head><title>{0}</title></head>\n<body><h1>{0}</h1></bod
 async def before_effect(
     rule: Rule | None, request: web.Request, time_scale: float
 ) -> web.Response | None:
-    """Break a call before it has any effect; None lets it go on."""
+    """Break a call before it has any effect; return None if it goes on."""
     return await _interfere(rule, request, When.BEFORE, time_scale)
 
 
 async def after_effect(
     rule: Rule | None, request: web.Request, time_scale: float
 ) -> web.Response | None:
-    """Break a call that has had its effect; None lets its answer go out."""
+    """Break a call after it has had its effect; return None if its answer is sent."""
     return await _interfere(rule, request, When.AFTER, time_scale)
 
 
@@ -59,13 +59,13 @@ def _refusal(rule: Rule) -> web.Response:
 
 
 def _page(status: int) -> web.Response:
-    """Answer as a load balancer does that finds nobody behind it."""
+    """Answer like a load balancer without a backend."""
     title = f"{status} {HTTPStatus(status).phrase}"
     return web.Response(text=_PAGE.format(title), status=status, content_type="text/html")
 
 
 def _drop(request: web.Request) -> web.Response:
-    """Reset the connection; the response returned here reaches nobody."""
+    """Reset the connection; the response returned here is never received."""
     if request.transport is not None:
         request.transport.abort()
     return web.Response(status=500)

@@ -1,4 +1,4 @@
-"""Let tests and people see what the cloud really holds, and change it from behind."""
+"""Show tests and people the true state of the cloud, and let them change it without the API."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ class Inventory:
             zone.put(volume)
 
     async def _set_volume_state(self, request: web.Request) -> None:
-        """Put a volume into a state, as if it came to that by itself.
+        """Put a volume into a state, as if that had happened by itself.
 
         {"state": "error"}, or {"state": "attaching", "instance": "..."}; null: no instance.
         """
@@ -147,7 +147,7 @@ class Inventory:
     async def _relabel_volume(self, request: web.Request) -> None:
         """Add labels, and remove those that are null: {"labels": {"a": "b"}}.
 
-        With "after-get": true as soon as a get has shown the volume, before its answer goes out.
+        With "after-get": true right after the next get of the volume, before its answer is sent.
         """
         zone, body, id = self._zone(request), await request.json(), _id(request)
         if body.get("after-get"):
@@ -181,7 +181,7 @@ class Inventory:
         ]
 
     async def _set_snapshot_state(self, request: web.Request) -> None:
-        """Put a snapshot into a state, as if it came to that by itself: {"state": "error"}."""
+        """Put a snapshot into a state, as if that had happened by itself: {"state": "error"}."""
         zone = self._zone(request)
         state = SnapshotState((await request.json())["state"])
         zone.put(replace(zone.snapshot(_id(request)), state=state))
@@ -201,7 +201,7 @@ class Inventory:
         ]
 
     async def _finish_operation(self, request: web.Request) -> None:
-        """End an operation that hangs: well, or {"state": "failure", "leaves": "error", ...}."""
+        """End an operation that hangs: with success, or {"state": "failure", "leaves": "error"}."""
         ending = decode(Ending, await request.json()) if request.can_read_body else Ending()
         operation = self.cloud.operation(self._zone(request), _id(request))
         await self.runner.finish_now(operation, ending)

@@ -1,4 +1,4 @@
-"""Say which labels the API accepts, which nobody has documented (requirements, section 8)."""
+"""The rules for labels; those of the real API are not documented (requirements, section 8)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _STRICT: Final = re.compile(r"[A-Za-z0-9./-]{0,63}")
 
 
 def require_good(labels: Mapping[str, str], modes: Modes) -> None:
-    """Refuse labels that this cloud does not accept."""
+    """Raise Refusal unless this cloud accepts the labels."""
     if modes.has(Question.LABEL_RULES, "any"):
         return
     for text in (*labels.keys(), *labels.values()):
@@ -22,6 +22,6 @@ def require_good(labels: Mapping[str, str], modes: Modes) -> None:
 
 
 def at_creation(labels: Mapping[str, str], modes: Modes) -> Mapping[str, str]:
-    """Return the labels that a new thing gets of those that its creation asked for."""
+    """Return the labels that a new resource keeps of those in its create call."""
     require_good(labels, modes)
     return labels if modes.has(Question.CREATE_LABELS, "kept") else {}

@@ -1,8 +1,8 @@
-"""List what is not known about the real API, and choose how this cloud answers.
+"""List the open questions about the real API, and choose how this cloud answers them.
 
-Each question has answers of which the first is the default: what was seen of the real API, or else
-what the vendor documents or what is most likely. A driver must be correct under all of them
-(requirements, section 8): what was seen once, of one account, may be different for another.
+The first answer to each question is the default: it was seen on the real API, or is documented by
+the vendor, or is the most likely one. A driver must be correct under all answers (requirements,
+section 8), because an answer that was seen on one account can differ on another.
 """
 
 from __future__ import annotations
@@ -155,17 +155,17 @@ ANSWERED = frozenset(
         Question.SNAPSHOT_SIZE,
     }
 )
-"""Whose first answer was seen of the real API, or stated by the vendor; all others are open."""
+"""Questions whose first answer was seen on the real API or stated by the vendor."""
 
 
 class Modes:
-    """The answer that is in force for each question."""
+    """The chosen answer to each question."""
 
     def __init__(self) -> None:
         self._answers = {question: question.answers[0] for question in Question}
 
     def has(self, question: Question, answer: str) -> bool:
-        """Say whether that answer is in force.
+        """Return whether an answer is the chosen one.
 
         Raises:
             ValueError: The question has no such answer.
@@ -174,11 +174,11 @@ class Modes:
         return self._answers[question] == answer
 
     def answer(self, question: Question) -> str:
-        """Return the answer in force."""
+        """Return the chosen answer."""
         return self._answers[question]
 
     def set(self, label: str, answer: str) -> None:
-        """Put an answer in force.
+        """Choose an answer.
 
         Raises:
             ValueError: There is no such question, or it has no such answer.
@@ -199,7 +199,7 @@ class Modes:
         self.set(label, answer)
 
     def as_json(self) -> dict[str, str]:
-        """Return the answers in force, by question."""
+        """Return the chosen answers, by question."""
         return {question.label: answer for question, answer in self._answers.items()}
 
 

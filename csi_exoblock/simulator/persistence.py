@@ -14,8 +14,8 @@ from csi_exoblock.simulator.codec import decode, encode
 from csi_exoblock.simulator.refusals import Refusal
 from csi_exoblock.simulator.resources import Instance, Operation, Snapshot, Volume
 
-_SAVE_SECONDS: Final = 1.0  # what a kill may lose
-_FINISHED_KEPT: Final = 1000  # a client may still be polling the latest operations
+_SAVE_SECONDS: Final = 1.0  # a kill loses at most the changes of this time
+_FINISHED_KEPT: Final = 1000  # clients might still poll the latest operations
 _RANDOM_VERSION: Final = 3  # of `random.Random.getstate`, since Python 3.2
 
 
@@ -43,10 +43,10 @@ class StateFile:
         self._saved: _CloudState | None = None
 
     def load(self, cloud: Cloud) -> None:
-        """Put into a fresh cloud what was saved; zones that it does not play are left out.
+        """Load the saved state into a new cloud; leave out zones that this cloud does not have.
 
         Raises:
-            ValueError: The file is not one of ours.
+            ValueError: The file was not written by this simulator.
         """
         if not self._path.exists():
             return
@@ -56,7 +56,7 @@ class StateFile:
             raise ValueError(f"{self._path}: {error}") from error
 
     def save(self, cloud: Cloud) -> None:
-        """Write the state, if it has changed, at once or not at all."""
+        """Write the state if it has changed; the file is replaced in one step."""
         state = _read(cloud)
         if state == self._saved:
             return

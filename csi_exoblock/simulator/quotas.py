@@ -1,4 +1,4 @@
-"""Count what an organisation uses and hold it against its limits.
+"""Count the organisation's use of resources, and refuse what exceeds its limits.
 
 Source: get-quota and list-quotas; the names are those of the vendor's own command line, save
 `block-storage-snapshot`, which is a guess. The defaults are the vendor's documented ones.
@@ -17,7 +17,7 @@ UNLIMITED = -1
 
 
 class Resource(StrEnum):
-    """What is limited."""
+    """The limited resources."""
 
     SIZE_GIB = "block-storage"
     VOLUMES = "block-storage-volume"
@@ -27,7 +27,7 @@ class Resource(StrEnum):
 
 
 class Quotas:
-    """The limits of the organisation; -1 is unlimited. They hold over all zones together."""
+    """The limits of the organisation for all zones together; -1 is unlimited."""
 
     def __init__(self) -> None:
         self._limits: dict[str, int] = {
@@ -61,10 +61,10 @@ class Quotas:
         self._limits[resource] = limit
 
     def require(self, resource: Resource, wanted: int) -> None:
-        """Refuse what is beyond the limit.
+        """Raise Refusal unless the use stays within the limit.
 
         Args:
-            wanted: The use as it would be afterwards.
+            wanted: The use after the change.
 
         Raises:
             Refusal: It exceeds the limit.
@@ -87,6 +87,6 @@ def used_gib(volumes: Iterable[Volume]) -> int:
 
 
 def most_attached(volumes: Iterable[Volume]) -> int:
-    """Return how many volumes the instance that has most of them has."""
+    """Return the largest number of volumes that one instance has."""
     counts = Counter(volume.instance for volume in volumes if volume.instance)
     return max(counts.values(), default=0)

@@ -1,8 +1,8 @@
-"""Describe what the simulated cloud holds: volumes, snapshots, instances and operations.
+"""The resources of the simulated cloud: volumes, snapshots, instances and operations.
 
-Values never change; the cloud replaces them. That is what lets a zone of 10,000 volumes be listed
-quickly: the JSON of a value is made once (`csi_exoblock.simulator.wire`). They compare by identity,
-and times are seconds since the epoch.
+Values never change; the cloud replaces them. So the JSON of a value is made only once
+(`csi_exoblock.simulator.wire`), and a zone of 10,000 volumes is listed quickly. Values compare by
+identity. Times are seconds since the epoch.
 """
 
 from __future__ import annotations
@@ -104,9 +104,9 @@ class Volume:
     """A volume.
 
     Attributes:
-        instance: Where it is attached, or being attached to or detached from.
+        instance: The instance to which it is attached, or is being attached or detached.
         snapshots: Its snapshots, oldest first.
-        source: The snapshot it was made from; the API never tells.
+        source: The snapshot from which it was created; the API never reports it.
     """
 
     id: UUID
@@ -121,18 +121,18 @@ class Volume:
 
     @property
     def settled_state(self) -> VolumeState:
-        """The state in which it is when nothing is being done to it."""
+        """The volume's state while no operation works on it."""
         return VolumeState.ATTACHED if self.instance else VolumeState.DETACHED
 
     @property
     def is_settled(self) -> bool:
-        """Whether nothing is being done to it and nothing is wrong with it."""
+        """Whether no operation works on it and it has no error."""
         return self.state in (VolumeState.ATTACHED, VolumeState.DETACHED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, weakref_slot=True)
 class Snapshot:
-    """A snapshot; it may outlive its volume.
+    """A snapshot; it can outlive its volume.
 
     Attributes:
         volume_size_gib: The volume's size when it was taken.
@@ -149,11 +149,11 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Instance:
-    """A machine to which volumes can be attached.
+    """An instance, to which volumes can be attached.
 
     Attributes:
-        is_local: Whether it is this host: what is attached to it becomes a block device here.
-        is_locked: Whether it is protected against every change, its volumes included.
+        is_local: Whether it is this host; its volumes become block devices here.
+        is_locked: Whether every change of it and of its volumes is refused.
     """
 
     id: UUID
@@ -167,14 +167,14 @@ class Instance:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """What an update asks for; None leaves a thing as it is."""
+    """The changes of an update; None changes nothing."""
 
     name: str | None = None
     labels: Mapping[str, str] | None = None
 
 
 class Leaves(StrEnum):
-    """What an operation leaves behind when it ends."""
+    """The state that an operation leaves behind when it ends."""
 
     DONE = "done"
     NOTHING = "nothing"
@@ -184,14 +184,14 @@ class Leaves(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ending:
-    """How an operation is going to end.
+    """How an operation will end.
 
     Attributes:
-        state: Pending means that it hangs.
-        calls: After how many further calls of the API it ends: a hanging one well, any other
-            instead of at its time; None means never for a hanging one.
-        leaves: Whether the effect takes place, or all is as before, or the resource is left in
-            state error, or for good in the state that it had meanwhile.
+        state: The final state; pending means that the operation hangs.
+        calls: The operation ends after this many further calls of the API. A hanging operation then
+            succeeds, and None means never; for the others this replaces the latency.
+        leaves: Whether the effect takes place, nothing changes, the resource gets the state error,
+            or it keeps its intermediate state for ever.
         reference: Whether the operation names its resource.
     """
 
@@ -208,7 +208,7 @@ class Operation:
     """An asynchronous job on one volume or snapshot.
 
     Attributes:
-        target: The volume or snapshot that it is about.
+        target: The volume or snapshot that it creates or changes.
         due_at: When it ends.
         change: For an update, what to change; for a creation, the name.
     """

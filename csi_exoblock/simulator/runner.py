@@ -1,4 +1,4 @@
-"""Run operations: do their work on the disks, wait for their time, end them."""
+"""Run operations: do their work on the disks, wait for their latency, end them."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from csi_exoblock.simulator.resources import (
 from csi_exoblock.simulator.settlement import settle
 
 BOOT_DISK = UUID("b007d15c-0000-4000-8000-000000000000")
-"""Under this id the host's own disk is shown where its serial looks like a volume's."""
+"""The id under which the host's own disk appears if its serial looks like a volume's."""
 
-_PAUSE_SECONDS = 0.05  # between two looks whether a disk is still in use
-_RESIZE_LAG_SECONDS = 2.0  # where a resize answers before it is done
+_PAUSE_SECONDS = 0.05  # between two checks whether a disk is still in use
+_RESIZE_LAG_SECONDS = 2.0  # how long a resize goes on after its answer, if the mode says so
 
 log = logging.getLogger(__name__)
 
 
 class Runner:
-    """Run every operation as a task of its own."""
+    """Runs each operation in a separate task."""
 
     def __init__(self, cloud: Cloud, calls: CallLog, disks: Disks) -> None:
         self._cloud = cloud
@@ -43,14 +43,14 @@ class Runner:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def start(self, operation: Operation, ending: Ending) -> Operation:
-        """Run an operation towards its ending, and return it as it is now."""
+        """Begin to run an operation towards its ending, and return it as it is now."""
         operation = replace(operation, ending=ending)
         self._cloud.keep(operation)
         self._go(operation)
         return operation
 
     def resume(self) -> None:
-        """Go on where an earlier process stopped: with its devices and its pending operations."""
+        """Resume after a restart: with the devices and pending operations of the last process."""
         for zone in self._cloud.zones.values():
             for volume in zone.volumes.values():
                 instance = zone.instances.get(volume.instance) if volume.instance else None
@@ -67,12 +67,12 @@ class Runner:
             await self._end(replace(operation, ending=ending))
 
     async def disconnect(self, volumes: list[Volume]) -> None:
-        """Take away the devices of volumes that lost their instance."""
+        """Remove the devices of volumes that lost their instance."""
         for volume in volumes:
             await asyncio.to_thread(self._disks.disconnect, volume.id)
 
     async def resize(self, zone: Zone, larger: Volume) -> None:
-        """Make a volume as large as given, or say so before it is."""
+        """Replace a volume by its larger self, at once or after the answer, as the mode says."""
         if self._cloud.modes.has(Question.RESIZE_FINAL, "yes"):
             await self._grow(zone, larger)
         else:
@@ -87,13 +87,13 @@ class Runner:
             await asyncio.to_thread(self._disks.disconnect, BOOT_DISK)
 
     async def stop(self) -> None:
-        """Abandon all that runs."""
+        """Abandon all running operations."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def clear(self) -> None:
-        """Abandon all that runs, and take away all disks."""
+        """Abandon all running operations, and remove all disks."""
         await self.stop()
         await asyncio.to_thread(self._disks.clear)
 
@@ -143,7 +143,7 @@ class Runner:
         settle(self._cloud, operation)
 
     async def _work(self, operation: Operation, work: Callable[[], None]) -> Operation:
-        """Work on the disks; an operation whose work fails is going to fail."""
+        """Do an operation's work on the disks; if that fails, the operation will fail."""
         try:
             await asyncio.to_thread(work)
         except OSError as error:
@@ -158,7 +158,7 @@ class Runner:
         return operation
 
     def _work_at_begin(self, operation: Operation) -> Callable[[], None] | None:
-        """Choose what is copied at once, so that a snapshot has the content of its moment."""
+        """Return the work at the begin: a snapshot is copied at once, as of that moment."""
         zone = self._cloud.zones[operation.zone]
         if operation.kind is Kind.SNAPSHOT and operation.target in zone.snapshots:
             snapshot = zone.snapshots[operation.target]
@@ -174,7 +174,7 @@ class Runner:
         return None
 
     def _work_at_end(self, operation: Operation) -> Callable[[], None] | None:
-        """Choose what is done to the disks when the operation has its effect, or is undone."""
+        """Return the work on the disks when the operation takes effect or is undone."""
         target = operation.target
         is_done = operation.ending.leaves is Leaves.DONE
         match operation.kind:
@@ -203,5 +203,5 @@ class Runner:
 
 
 def _in_the_end(ending: Ending) -> Ending:
-    """Return how an operation ends that waits for calls: one that would hang, well."""
+    """Return the ending of an operation that waits for calls: one that hangs then succeeds."""
     return Ending() if ending.state is OperationState.PENDING else ending

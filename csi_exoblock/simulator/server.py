@@ -34,17 +34,17 @@ from csi_exoblock.simulator.throttle import Throttle
 log = logging.getLogger(__name__)
 
 _ENDING = (signal.SIGTERM, signal.SIGINT)
-_STOPPING_SECONDS = 0.1  # what a rule delays is not waited for; to aiohttp, 0 would mean for ever
+_STOPPING_SECONDS = 0.1  # delayed answers are cut off; to aiohttp 0 would mean to wait for ever
 
 
 def run(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT, and leave no device, link or temporary file behind.
+    """Serve until SIGTERM or SIGINT, then remove all devices, links and temporary files.
 
     Raises:
         OSError: The address cannot be listened on, or the state directory cannot be used.
-        ValueError: The state that was kept cannot be read.
+        ValueError: The saved state cannot be read.
     """
-    for number in _ENDING:  # until the loop takes them over: what is opened first must be closed
+    for number in _ENDING:  # until the loop handles them, so that early signals clean up too
         signal.signal(number, signal.default_int_handler)
     with ExitStack() as stack:
         state_dir = _open_state_dir(settings, stack)
@@ -54,7 +54,7 @@ def run(settings: Settings) -> None:
 
 
 def _open_state_dir(settings: Settings, stack: ExitStack) -> Path:
-    """Make the state directory, and hold it against other simulators."""
+    """Make the state directory, and lock it against other simulators."""
     if settings.state_dir is None:
         temporary = tempfile.TemporaryDirectory(prefix="csi-exoblock-simulator-")
         return Path(stack.enter_context(temporary))
@@ -118,7 +118,7 @@ def _build_cloud(settings: Settings, state_file: StateFile) -> Cloud:
 
 
 def _add_local_instance(cloud: Cloud, local: LocalInstance) -> None:
-    """Add an instance, unless it was kept from an earlier process."""
+    """Add an instance, unless the saved state has it."""
     zone = cloud.zone(local.zone)
     kept = (each.id for each in zone.instances.values() if each.is_local)
     if local.id not in zone.instances and not (local.id is None and any(kept)):
@@ -128,7 +128,7 @@ def _add_local_instance(cloud: Cloud, local: LocalInstance) -> None:
 def _build_app(
     settings: Settings, cloud: Cloud, calls: CallLog, runner: Runner, disks: Disks
 ) -> web.Application:
-    # A stream of its own: faults do not change the ids that a seed gives.
+    # A separate random stream, so that faults do not change the ids that a seed gives.
     faults = Faults(random.Random(settings.seed))  # noqa: S311 - chance, not secrets
     for rule in settings.rules:
         faults.add(rule)
@@ -157,7 +157,7 @@ def _build_app(
 
 
 def _announcement(web_runner: web.AppRunner, cloud: Cloud) -> str:
-    """Say in one line, for programs too, where the cloud is and which instances are this host."""
+    """Return one line with the cloud's address and local instances, for people and programs."""
     host, port = web_runner.addresses[0][:2]
     host = f"[{host}]" if ":" in host else host
     instances = ",".join(

@@ -1,4 +1,4 @@
-"""Hold the simulator's settings."""
+"""The simulator's settings."""
 
 from __future__ import annotations
 
@@ -22,18 +22,19 @@ class LocalInstance:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """How the simulator is to run.
+    """The settings of the simulator.
 
     Attributes:
         port: 0 picks a free one.
         zones: At least one.
-        local_instances: Empty: no volume becomes a device; an id of None is made from the seed.
-        device_dir: Where the links to devices are put.
-        state_dir: Where disks and state are kept; None is a temporary directory.
-        persist: Whether what is in it outlives the process.
-        seed: Of ids and of chance in faults; None is a random one.
+        local_instances: The instances that are this host, whose volumes become devices; an id of
+            None is made from the seed.
+        device_dir: The directory for links to devices.
+        state_dir: The directory for disks and state; None is a temporary directory.
+        persist: Whether the content of the state directory outlives the process.
+        seed: The seed of ids and of chance in faults; None is a random one.
         secrets: API secrets by API key.
-        time_scale: Multiplies latencies, lags and delays.
+        time_scale: Factor for latencies, lags and delays.
     """
 
     host: str

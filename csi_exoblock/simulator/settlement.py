@@ -1,4 +1,4 @@
-"""End operations: bring about what they were begun for, or undo it, or leave an error behind."""
+"""End operations: apply their effect, undo it, or leave an error behind."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from csi_exoblock.simulator.resources import (
 
 
 def settle(cloud: Cloud, operation: Operation) -> Operation:
-    """End an operation as its `ending` says, and return it as it then is."""
+    """End an operation as its `ending` says, and return the ended operation."""
     zone = cloud.zones[operation.zone]
     resources = zone.snapshots if operation.kind.is_about_snapshot else zone.volumes
     before = resources.get(operation.target)
@@ -107,7 +107,7 @@ def _remove_snapshot(zone: Zone, snapshot: Snapshot) -> None:
 
 
 def _update(cloud: Cloud, zone: Zone, operation: Operation) -> None:
-    """Update a volume or snapshot; one that is gone meanwhile needs none."""
+    """Update a volume or snapshot, unless it has been deleted meanwhile."""
     about_snapshot = operation.kind.is_about_snapshot
     resources = zone.snapshots if about_snapshot else zone.volumes
     resource = resources.get(operation.target)

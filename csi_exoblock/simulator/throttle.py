@@ -1,4 +1,4 @@
-"""Refuse calls that come too fast, as an API that protects itself does."""
+"""Refuse calls that come too fast: the simulated cloud's rate limit."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import time
 
 
 class Throttle:
-    """A bucket of calls for each zone, which fills steadily and holds those of one second."""
+    """A token bucket for each zone; it refills steadily and holds the calls of one second."""
 
     def __init__(self) -> None:
         self.per_second: float | None = None
-        """How many calls a second each zone takes; None is no limit."""
+        """How many calls per second each zone accepts; None is no limit."""
         self._buckets: dict[str, tuple[float, float]] = {}
 
     def seconds_to_wait(self, zone: str) -> float:
-        """Let a call in and return 0, or return after how many seconds one would be let in."""
+        """Accept a call and return 0, or return the seconds after which one would be accepted."""
         if self.per_second is None:
             return 0.0
         now = time.monotonic()

@@ -1,4 +1,4 @@
-"""Decide what of a thing that was just made a list and a get show (C1)."""
+"""Decide whether lists and gets show a resource that was just created (C1)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from csi_exoblock.simulator.cloud import Cloud
 from csi_exoblock.simulator.modes import Question
 from csi_exoblock.simulator.resources import Snapshot, SnapshotState, Volume, VolumeState
 
-LAG_SECONDS = 4.0  # a driver may count on less than 5 (requirements, C1)
+LAG_SECONDS = 4.0  # drivers rely on less than 5 (requirements, C1)
 
 _UNFINISHED = (VolumeState.CREATING, SnapshotState.CREATING)
 
@@ -18,17 +18,17 @@ T = TypeVar("T", bound=Volume | Snapshot)
 
 
 class Visibility:
-    """Hides what is too new, where the cloud answers from copies that lag behind."""
+    """Hides new resources if the mode says that the cloud answers from lagging copies."""
 
     def __init__(self, cloud: Cloud) -> None:
         self._cloud = cloud
 
     def listed(self, resources: Iterable[T]) -> list[T]:
-        """Return what a list shows of the resources."""
+        """Return the resources that a list shows."""
         return [each for each in resources if not self._is_hidden(each, Question.LIST_LAG)]
 
     def shown(self, resource: T) -> T:
-        """Return the resource as a get shows it, or refuse because it is not to be seen yet."""
+        """Return the resource, or refuse the get because it is not visible yet."""
         if self._is_hidden(resource, Question.GET_LAG):
             what = "volume" if isinstance(resource, Volume) else "snapshot"
             raise refusals.not_found(f"block storage {what}", resource.id)

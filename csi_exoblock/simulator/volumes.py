@@ -70,9 +70,9 @@ class Volumes:
         return self._cloud.begin(zone, Kind.UPDATE, id, change)
 
     def resize(self, zone: Zone, id: UUID, size_gib: int) -> Volume:
-        """Return the larger volume that a detached one becomes, or one whose instance is stopped.
+        """Return a volume with its new size; it must be detached or its instance stopped.
 
-        It becomes so as soon as the runner says.
+        The runner decides when the larger volume replaces the present one.
         """
         volume = zone.volume(id)
         self._require_room(size_gib, more_gib=size_gib - volume.size_gib, more_volumes=0)
@@ -87,7 +87,7 @@ class Volumes:
         return replace(volume, size_gib=size_gib)
 
     def delete(self, zone: Zone, id: UUID) -> Operation:
-        """Begin to delete a volume; its snapshots live on."""
+        """Begin to delete a volume; its snapshots stay."""
         volume = zone.volume(id)
         modes = self._cloud.modes
         if volume.state is not VolumeState.ERROR and not self._cloud.may_go_halfway(volume):
@@ -141,6 +141,6 @@ class Volumes:
 
 
 def require_settled(volume: Volume) -> None:
-    """Refuse to begin something on a volume while something else is going on with it."""
+    """Raise Refusal unless no operation works on the volume."""
     if not volume.is_settled:
         raise refusals.conflict(f"volume {volume.id} is {volume.state}")

@@ -28,10 +28,10 @@ from csi_exoblock.simulator.resources import (
 Json = dict[str, Any]
 
 _BLOCK_BYTES: Final = 4096
-_STORED_GIB: Final = 1  # what a cloud stores of a snapshot is a difference, which is smaller
+_STORED_GIB: Final = 1  # a cloud can store only the changed blocks, which are fewer
 
 
-# How a volume that nobody has names its instance.
+# The `instance` of a detached volume, by mode.
 _NO_INSTANCE: Final[Mapping[str, Json]] = {
     "null": {"instance": None},
     "absent": {},
@@ -115,7 +115,7 @@ def snapshot(snapshot: Snapshot) -> Json:
 
 
 def instance(instance: Instance) -> Json:
-    """Return the part of schema `instance` that this cloud has."""
+    """Return the fields of schema `instance` that this cloud has."""
     return {
         "id": str(instance.id),
         "name": instance.name,
@@ -140,7 +140,7 @@ def operation(operation: Operation) -> Json:
         }
     if operation.state in (OperationState.FAILURE, OperationState.TIMEOUT):
         body["reason"] = operation.ending.reason or Reason.UNKNOWN
-        if operation.ending.message:  # many a failed operation says no more than its reason
+        if operation.ending.message:  # a failed operation can have a reason without a message
             body["message"] = operation.ending.message
     return body
 
@@ -166,7 +166,7 @@ def quota(cloud: Cloud, resource: str) -> Json:
 
 
 def zones(names: Iterable[str], base_url: str) -> Json:
-    """Return the zones, with endpoints under this very server."""
+    """Return the zones, with endpoints on this server."""
     return {"zones": [{"name": name, "api-endpoint": f"{base_url}/{name}/v2"} for name in names]}
 
 
