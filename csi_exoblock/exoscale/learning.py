@@ -24,7 +24,7 @@ _MOST_DOUBT = 0.5  # of the age: how far it is widened at most
 _CALM = 16  # ends as expected, after which the bracket is widened
 _OUTLIER = 1.5  # this many times longer or shorter than expected: says little about the next one
 _PROOFS = 32  # slow operations, one after the other, that make slow the usual
-_TRIED = 16  # one in so many forecasts of a long duration tries half of it
+_TRIED = 16  # of this number of forecasts of a long duration one tries half of it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

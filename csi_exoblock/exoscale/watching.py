@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 ENDED = (OperationState.SUCCESS, OperationState.FAILURE, OperationState.TIMEOUT)
 
 _FEWEST = 2  # operations from which on one short list costs less than a call for each
-_ENTRIES = 500  # so many entries of a list cost about as much as one more call
+_ENTRIES = 500  # this number of entries in a list costs about as much as one more call
 _AT_ONCE = 8  # polls of single operations
 
 

@@ -17,7 +17,7 @@ KNOWN: Mapping[str, str] = {
         "1.27 times: polls and lists are a tenth of the calls when so few claims share them"
     ),
     "100 claims at once, 10 API calls a second: throttled answers": (
-        "1.12 %, 9 answers: so many are needed to learn a limit that the API does not announce"
+        "1.12 %, 9 answers: that number is needed to learn a limit that the API does not announce"
     ),
 }
 

@@ -1,4 +1,4 @@
-"""Hundreds of claims at once, through the sidecars' workers, at an API that takes so many calls."""
+"""Hundreds of claims at once, through the sidecars' workers, at an API with a rate limit."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ class Storms:
 
 
 class Sidecars:
-    """Provisioner and attacher: so many workers, and a call that may still run is made again."""
+    """Provisioner and attacher: their workers repeat a call that might still run."""
 
     def __init__(self, driver: DriverProcess, node_ids: Iterator[str]) -> None:
         self._controller = controller_of(driver)

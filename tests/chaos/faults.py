@@ -26,7 +26,7 @@ FAULTS: Mapping[str, Mapping[str, Any]] = {
     "fails late": {"fault": "fail", "reason": "fault", "calls": 12},
     "times out": {"fault": "time-out"},
     "times out, done": {"fault": "time-out", "leaves": "done"},
-    "hangs": {"fault": "hang", "calls": 40},  # a driver that waits sends so many in a second
+    "hangs": {"fault": "hang", "calls": 40},  # a driver that waits sends this number in a second
 }
 
 WRITES = (

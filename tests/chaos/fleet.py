@@ -22,7 +22,7 @@ from csi_exoblock.pb import csi_pb2, csi_pb2_grpc
 LOG_LEVEL = "CHAOS_LOG_LEVEL"
 """Variable that says how much all drivers log."""
 
-_START_SECONDS = 120.0  # whoever starts one knows sooner that it died
+_START_SECONDS = 120.0  # a process that dies at its start is noticed sooner
 _PAUSE_SECONDS = 0.01
 _PROBE_SECONDS = 0.2
 _RECONNECT_MS = 10  # the default of a second is longer than most schedules

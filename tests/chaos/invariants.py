@@ -80,7 +80,7 @@ def _made_twice(world: World) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]
 
 
 def _may_be_left(world: World, sidecars: Sidecars, volume: dict[str, Any], twins: set[str]) -> bool:
-    """Tell whether C3 allows it: in another zone, and seen by whoever looks for orphans.
+    """Return whether C3 allows it: in another zone, and found by the search for orphans.
 
     A claim is sent to another zone only once the volume there has its labels. Of twins the user is
     told by name (D11), and one of them may have lost its maker before that repaired its labels. Nor

@@ -187,8 +187,8 @@ class Lives:
     def _modified_beside_an_administrator(self, volume_id: str) -> None:
         """Change labels while somebody adds another one, which has to stay (N10).
 
-        Only where the cloud merges labels: where it replaces them, whoever reads and writes in the
-        very moment between another's read and write takes something away, and nothing can help it.
+        Only where the cloud merges labels. Where it replaces them, a client that reads and writes
+        between the read and the write of another removes labels, and nothing can prevent that.
         """
         change = functools.partial(self._sidecars.modify, volume_id, labels="tier=silver")
         modifying = self._spawn(change)
@@ -228,7 +228,7 @@ class Lives:
             self._world.cloud.relabel_volume(zone, uuid, {_PROTECT: None})
 
     def _finish_updates(self, uuid: str) -> None:
-        """End what is still to write the labels that it was sent with, whoever changes them now."""
+        """End the writes that would still set older labels, whatever has changed since."""
         for each in self._world.cloud.operations():
             is_pending = each["state"] == "pending" and each["kind"] == "update"
             if is_pending and each["reference"]["id"] == uuid:

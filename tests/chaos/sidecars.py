@@ -51,7 +51,7 @@ class Sidecars:
     Attributes:
         asked_to_detach: Which volumes were to be detached from which nodes.
         left_elsewhere: Names of claims that were deleted when they were told to go to the zone of
-            their volume: C3 leaves that volume to whoever looks for orphans.
+            their volume: C3 leaves that volume to the search for orphans.
     """
 
     def __init__(self, world: World, *, patience_seconds: float) -> None:

@@ -13,7 +13,7 @@ from typing import Protocol
 from tests.chaos.grid import Cells, Grid
 
 PROVING_SEEDS = 200
-"""Within so many the harness has to find whatever is broken."""
+"""The number of seeds within which the harness must find every broken driver."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

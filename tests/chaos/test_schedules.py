@@ -1,7 +1,7 @@
 """Faults wherever they may come: the controller never leaks, doubles or takes what is not its own.
 
 C1, C2, C3, C5, D3, D11, D12, S1, S2, S3, S5, S18, S19, N1, N6, F16. `make chaos` runs as many seeds
-as one likes, `make chaos-prove` searches anew for the seeds that find each mutant.
+as one likes, `make chaos-prove` searches again for the seeds that find each mutant.
 """
 
 from __future__ import annotations

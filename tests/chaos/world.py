@@ -200,7 +200,7 @@ class World:
         return max((call.number for call in self.cloud.calls()), default=0)
 
     def _cancel(self, future: Any, method: str, called: int, calls: int) -> None:
-        """Give up what still runs when the cloud has been called so many times more."""
+        """Give up the work that still runs after a number of further calls to the cloud."""
         while not future.done():
             if len(self.cloud.calls(after=called)) >= calls:
                 self.cancels.append(method)

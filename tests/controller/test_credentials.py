@@ -110,7 +110,7 @@ class Load:
             caller.result()
 
     def go_on(self, lives: int = 3 * CALLERS) -> None:
-        """Return when so many more volumes came and went."""
+        """Wait until a number of further volumes came and went."""
         for _ in range(lives):
             assert self._ended.acquire(timeout=PATIENCE_SECONDS)
 

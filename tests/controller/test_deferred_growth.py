@@ -105,7 +105,7 @@ def test_a_request_that_was_taken_back_does_not_grow(
     assert not truth(cloud, volume)["labels"].get(LABEL)
 
 
-def test_a_request_that_goes_on_is_noted_anew_after_a_while(
+def test_a_request_that_goes_on_is_noted_again_after_a_while(
     controller: Controller,
     cloud: SimulatorProcess,
     volume: str,

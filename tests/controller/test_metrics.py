@@ -86,7 +86,7 @@ def test_the_metrics_are_those_of_the_table(
 
 UNWELL = "csi_exoblock_unhealthy_volumes"
 API_ERROR = {"status": "INACCESSIBLE", "reason": "ApiError"}
-NEVER = {"csi_exoblock_unexpected_errors_total"}  # there would have to be a mistake of ours
+NEVER = {"csi_exoblock_unexpected_errors_total"}  # only a fault of the driver would count
 
 
 def test_growth_that_waits_is_counted_and_its_age_shown(

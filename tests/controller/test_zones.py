@@ -320,7 +320,7 @@ def test_what_was_made_in_a_zone_that_died_is_remembered_until_a_list_has_shown_
     dead = cloud.add_fault(fault="refuse", zone=first, status=503)
     cloud.clear_calls()
     asked = 0
-    while asked < 4:  # so many minutes have passed
+    while asked < 4:  # that number of minutes has passed
         asked = len([each for each in cloud.calls() if each.zone == first])
         create = create_volume(f"{name}-{len(cloud.calls())}", zones=[second])
         as_a_sidecar_would(partial(hurried.CreateVolume, create))

@@ -24,7 +24,7 @@ _NOT_FINAL = (
 
 
 def wait_until_called(cloud: SimulatorProcess, operation: str, times: int = 1) -> None:
-    """Return once the cloud has answered so many calls of that kind."""
+    """Wait until the cloud has answered a number of calls of that kind."""
     pause = threading.Event()
     for _ in range(int(LIMIT_SECONDS / PAUSE_SECONDS)):
         answered = [call.operation for call in cloud.calls() if call.status]

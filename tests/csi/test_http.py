@@ -284,7 +284,7 @@ def test_what_is_no_get_is_refused(
 
 @contextmanager
 def calls_under_way(driver: DriverProcess, count: int) -> Iterator[list[Any]]:
-    """Have so many creates under way for the length of the block."""
+    """Keep a number of creates under way for the length of the block."""
     create = csi_pb2_grpc.ControllerStub(driver.channel).CreateVolume
     running = [create.future(create_volume(f"busy-{n}")) for n in range(count)]
     try:

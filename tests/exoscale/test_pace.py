@@ -27,7 +27,7 @@ from tests.support.metrics import value
 from tests.support.simulator_process import SimulatorProcess
 
 CROWD = 8
-PATIENT = replace(QUICK, pace_crowd=LONG_SECONDS)  # whoever is under way counts, however long
+PATIENT = replace(QUICK, pace_crowd=LONG_SECONDS)  # a request under way counts for any time
 # Twenty times as fast as in a cluster, for a limit of 100 requests a second.
 FAST = replace(QUICK, pace_recovery=0.6, pace_sample=0.05)
 
@@ -69,7 +69,7 @@ def sample(metrics: Metrics, name: str, **labels: str) -> float | None:
 
 
 def win_trust(server: ScriptedServer, transport: Transport) -> None:
-    """Have so many requests taken that a whole crowd may be under way at once."""
+    """Let the zone accept enough requests for a whole crowd to be under way at once."""
     for _ in range(4 * CROWD):
         transport.send(request(server), repr, Deadline(60.0))
         server.arrived.acquire()
@@ -88,7 +88,7 @@ def fill(server: ScriptedServer, send: Send) -> threading.Event:
 
 
 def wait_in_line(send: Send, count: int, call: str) -> list[Future[object]]:
-    """Have so many requests of a kind wait for their turn."""
+    """Let a number of requests of a kind wait for their turn."""
     return [send(call, call) for _ in range(count)]
 
 
@@ -219,7 +219,7 @@ def limited(simulator: SimulatorProcess, make_cloud: MakeCloud) -> ZoneClient:
 
 
 def ask_often(zone: ZoneClient, threads: ThreadPoolExecutor, times: int) -> None:
-    """Ask the zone so many times, with many threads at once."""
+    """Send a number of requests to the zone, from many threads at once."""
     for asked in [threads.submit(zone.list_quotas, Deadline(60.0)) for _ in range(times)]:
         asked.result()
 

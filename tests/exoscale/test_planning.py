@@ -29,7 +29,7 @@ def watched(
     forecast: Forecast | None = None,
     age: float = 0.3,
 ) -> Watched:
-    """Return an operation that is due so many seconds from now, and so old then."""
+    """Return an operation that is due in `due` seconds, and then has that age."""
     operation = Operation(
         id=uuid4(),
         zone=ZoneName("ch-gva-2"),
@@ -50,7 +50,7 @@ def watched(
 
 
 def planned(*waiting: Watched) -> tuple[list[Look], float]:
-    """Return the looks to take, and in how many seconds to plan anew."""
+    """Return the polls to make, and in how many seconds to plan again."""
     looks, next_at = plan(waiting, NOW, fewest=FEWEST, patience_seconds=PATIENCE)
     return looks, round(next_at - NOW, 3)
 

@@ -15,7 +15,7 @@ RECOVERY = TIMING.pace_recovery
 
 
 def take(rate: Rate, count: int, *, since: float) -> None:
-    """Have so many requests taken within a second."""
+    """Let the zone accept a number of requests within a second."""
     for number in range(count):
         rate.taken(since + number / count)
 
@@ -51,7 +51,7 @@ def test_all_refusals_of_one_crowd_count_once(rate: Rate) -> None:
     assert rate.per_second(102.1) > 10.0
 
 
-def test_each_refusal_teaches_anew_what_the_zone_takes(rate: Rate) -> None:
+def test_each_refusal_teaches_the_rate_again(rate: Rate) -> None:
     take(rate, 19, since=115.0)
 
     rate.refused(sent_at=116.0, now=116.0)

@@ -242,7 +242,7 @@ def test_all_are_looked_at_when_one_was_far_faster_than_expected(
     timing = replace(QUICK, operation_stalled=LONG_SECONDS)
     watch = ZoneWatch(zone, timing=timing, on_end=lambda _, __: None)
     begun_at = 0.0
-    for _ in range(40):  # so many make it believed
+    for _ in range(40):  # enough to make it the usual
         watch.expectation(CREATE).ended(begun_at=begun_at, pending=990.0, done=1000.0)
         begun_at += 1000.0
     begun = create()

@@ -35,7 +35,7 @@ def impatient() -> DiskCalls:
 
 @pytest.fixture
 def device(tmp_path: pathlib.Path) -> BlockDevice:
-    """A disk that hangs whoever opens it, until somebody opens it for writing."""
+    """A disk that blocks every process that opens it, until one opens it for writing."""
     path = tmp_path / "vdb"
     os.mkfifo(path)
     return BlockDevice(path=path, number=DeviceNumber(253, 16), size_bytes=0, sector_bytes=512)

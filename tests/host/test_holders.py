@@ -126,7 +126,7 @@ def test_a_search_that_hangs_proves_nothing(tmp_path: pathlib.Path) -> None:
 
 @pytest.fixture
 def beside_a_hung_loop(tmp_path: pathlib.Path) -> Iterator[Holders]:
-    """A host where whoever asks a loop device for its file hangs: that is on a dead network."""
+    """A host where asking a loop device for its file hangs: the file is on a dead network."""
     (tmp_path / "self").mkdir()
     backing = tmp_path / "sysfs" / "block" / "loop7" / "loop" / "backing_file"
     backing.parent.mkdir(parents=True)

@@ -68,7 +68,7 @@ def test_calls_that_return_leave_room_for_others() -> None:
     assert all(workers.run(f"volume {number}", lambda: True) for number in range(10 * MOST))
 
 
-def test_call_for_which_there_is_no_thread_is_tried_anew() -> None:
+def test_call_for_which_there_is_no_thread_is_tried_again() -> None:
     workers = workers_in(Room())
 
     with without_threads():
@@ -94,7 +94,7 @@ def test_who_asks_what_hangs_is_told_at_once_and_begins_nothing(gate: threading.
     assert not begun.is_set()
 
 
-def test_what_has_answered_at_last_is_asked_anew(gate: threading.Event) -> None:
+def test_worker_that_has_answered_at_last_is_asked_again(gate: threading.Event) -> None:
     workers = workers_in(Room())
     returned = threading.Event()
 

@@ -161,7 +161,7 @@ def _at(namespace: Namespace, cloud: Cloud, instance: str) -> bool:
 
 
 def _wait_pending(namespace: Namespace, cloud: Cloud, size_gib: str) -> None:
-    """Return when the volume says that it shall have so many GiB at its next attach."""
+    """Wait until the volume's label asks for that many GiB at its next attach."""
     namespace.wait(
         lambda: (
             [

@@ -130,7 +130,7 @@ def _blank(folder: pathlib.Path, gib: int) -> Iterator[pathlib.Path]:
 
 def _attached(file: pathlib.Path, links: pathlib.Path, sector_bytes: int) -> Iterator[Disk]:
     find = ("losetup", "--find", "--show", f"--sector-size={sector_bytes}", str(file))
-    # Whoever finds a device that was just taken would claim it for a moment: others find it busy.
+    # A process that finds a device just taken would claim it for a moment, and others find it busy.
     path = pathlib.Path(run("flock", "/dev/loop-control", *find).strip())
     run("blockdev", "--setrw", str(path))  # a loop device keeps the protection of its last use
     disk = Disk(file=file, path=path, links=links)

@@ -31,7 +31,7 @@ class Gate:
         wait_until(lambda: self._begun.exists() and self._begun.read_text(), self._name)
 
     def open(self) -> None:
-        """Let it work, and whoever comes later."""
+        """Let it work, and every later one too."""
         self._open.touch()
 
     def __enter__(self) -> Self:

@@ -1,4 +1,4 @@
-"""A file system that never answers: whoever looks into it hangs until the test lets go of it."""
+"""A file system that never answers: a process that reads it hangs until the test ends it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def hanging(device: pathlib.Path, *paths: pathlib.Path) -> Iterator[None]:
             mounted.append(path)
         yield
     finally:
-        os.close(served)  # whoever hangs gets an error now
+        os.close(served)  # processes that hang get an error now
         for path in mounted:
             _LIBC.umount2(os.fsencode(path), _MNT_DETACH)
 

@@ -1,6 +1,6 @@
 """A disk whose content is on a file system of the tests' own, which stops answering when told to.
 
-The disk is a loop device on a file that is served through FUSE. Whoever reads it then waits where
+The disk is a loop device on a file that is served through FUSE. A process that reads it waits where
 no signal reaches, as on a virtio disk whose backend hangs.
 """
 

@@ -55,7 +55,7 @@ def marked_faulty(disk: Disk, other: Disk, folder: pathlib.Path) -> None:
 
 
 def often_mounted(disk: Disk, other: Disk, folder: pathlib.Path) -> None:
-    """Leave one that wants to be checked after so many mounts."""
+    """Leave a file system that asks for a check after that number of mounts."""
     disk.format("ext4")
     _debugfs(disk, "set_super_value max_mnt_count 3")
     _debugfs(disk, "set_super_value mnt_count 3")

@@ -64,7 +64,7 @@ class Interruptions:
         (self._folder / disk.path.name).write_text(f"signal={signal}:when={write}")
 
     def plan_again(self, disk: Disk) -> None:
-        """Plan anew what a mkfs did not live to see."""
+        """Begin a new plan for what the killed mkfs did not reach."""
         plan = self._folder / disk.path.name
         plan.with_suffix(".used").rename(plan)
 
@@ -142,7 +142,7 @@ def points(
     return sorted(random.Random(filesystem).sample(range(1, writes), POINTS))
 
 
-def test_mkfs_that_was_killed_is_begun_anew(
+def test_mkfs_that_was_killed_is_begun_again(
     volumes: list[Volume],
     points: list[int],
     interruptions: Interruptions,
@@ -169,7 +169,7 @@ def test_mkfs_that_was_killed_is_begun_anew(
     [(signal.SIGKILL, slice(None)), (signal.SIGCONT, slice(5, None, 5))],
     ids=["killed", "goes-on"],
 )
-def test_mkfs_whose_driver_was_killed_is_begun_anew_or_comes_to_its_end(
+def test_mkfs_whose_driver_was_killed_is_begun_again_or_ends(
     volumes: list[Volume],
     points: list[int],
     interruptions: Interruptions,

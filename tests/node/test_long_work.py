@@ -78,7 +78,7 @@ def test_long_work_goes_on_when_its_call_has_ended_and_the_retry_finds_it_done(
     assert mounts_of(volume.disk.path) == [str(volume.staging)]
 
 
-def test_only_so_many_file_systems_are_made_at_once(
+def test_number_of_file_systems_made_at_once_is_limited(
     make_disk: MakeDisk, make_volume: MakeVolume, gate: Callable[[str], Gate]
 ) -> None:
     first, second = make_volume(make_disk()), make_volume(make_disk())
@@ -246,7 +246,7 @@ def stage_within(seconds: float, volume: Volume, filesystem: str = "ext4") -> No
 
 
 def try_in_vain(volume: Volume, *, times: int) -> None:
-    """Have so many calls end because their time did; some may come while the one before ends."""
+    """Let a number of calls end at their deadline; some can begin while the one before ends."""
     while times:
         code, _ = outcome(partial(stage_within, SOON_SECONDS / 4, volume))
         assert code in ("DEADLINE_EXCEEDED", "ABORTED")

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.root
 UNWELL = "csi_exoblock_unhealthy_volumes"
 SHUT_DOWN = {"status": "INACCESSIBLE", "reason": "FilesystemShutDown"}
 API_ERROR = {"status": "INACCESSIBLE", "reason": "ApiError"}
-NEVER = {"csi_exoblock_unexpected_errors_total"}  # there would have to be a mistake of ours
+NEVER = {"csi_exoblock_unexpected_errors_total"}  # only a fault of the driver would count
 
 
 @pytest.fixture

@@ -136,7 +136,7 @@ def test_hanging_operation_ends_when_it_is_told_to(
     assert [volume["state"] for volume in cloud.volumes()] == ["detached"]
 
 
-def test_hanging_operation_ends_after_so_many_further_calls(
+def test_hanging_operation_ends_after_a_number_of_further_calls(
     cloud: SimulatorProcess, zone: ZoneClient
 ) -> None:
     cloud.add_fault(fault="hang", operation=CREATE, calls=3)
@@ -148,7 +148,7 @@ def test_hanging_operation_ends_after_so_many_further_calls(
     assert zone.get(path)["state"] == "success"
 
 
-def test_operation_fails_after_so_many_further_calls(
+def test_operation_fails_after_a_number_of_further_calls(
     cloud: SimulatorProcess, zone: ZoneClient
 ) -> None:
     volume = zone.create_volume()

@@ -19,7 +19,7 @@ class PidsLimit:
         self._folder = folder
 
     def leave(self, number: int) -> None:
-        """Let the process have so many threads more than it has now."""
+        """Limit the process to a number of threads more than it has now."""
         current = int((self._folder / "pids.current").read_text())
         (self._folder / "pids.max").write_text(str(current + number))
 

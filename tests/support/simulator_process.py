@@ -191,7 +191,7 @@ class SimulatorProcess:
         self._send("DELETE", f"keys/{key}")
 
     def limit_calls(self, per_second: float | None) -> None:
-        """Refuse what goes beyond so many calls a second in a zone; None lifts the limit."""
+        """Limit the calls per second in a zone; None removes the limit."""
         self._send("PUT", "throttle", {"per-second": per_second})
 
     def quotas(self) -> dict[str, int]:

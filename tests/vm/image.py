@@ -45,7 +45,7 @@ class Image:
     """A Debian that can be started.
 
     Attributes:
-        root: Its file system; whoever writes to it needs an overlay.
+        root: Its file system; a machine that writes to it needs an overlay.
         kernel_arguments: What its kernel has to know.
     """
 

@@ -135,7 +135,7 @@ class Machine:
         self.monitor.execute("block_resize", {"node-name": _node(slot), "size": gib * GIB})
 
     def stall_after(self, disk: Disk, *, written_bytes: int) -> None:
-        """Let an attached disk take so much, and then next to nothing until it is attached anew."""
+        """Let an attached disk take some bytes, then next to nothing until it is attached again."""
         self._throttle(disk, bps_wr=1, bps_wr_max=written_bytes)
 
     @contextmanager

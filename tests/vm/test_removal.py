@@ -38,7 +38,7 @@ def test_a_disk_removed_under_its_mount_leaves_cleanly_and_comes_back(
 
 
 @pytest.mark.parametrize("filesystem", FILESYSTEMS)
-def test_a_disk_that_comes_back_before_it_was_unstaged_is_mounted_anew(
+def test_a_disk_that_comes_back_before_it_was_unstaged_is_mounted_again(
     make_volume: MakeVolume, filesystem: str
 ) -> None:
     """D4: a mount of a vanished disk is no mount of the disk that has come back."""

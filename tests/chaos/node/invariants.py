@@ -70,7 +70,7 @@ def check_commands(world: World) -> None:
         elif line.tool == "mkfs" and line.what == "began" and line.disk in holds:
             world.story.breach("what holds data is never formatted", f"{line}: {holds[line.disk]}")
         elif line.tool == "mkfs" and line.what == "ended" and line.word == "0":
-            holds[line.disk] = "a file system of ours"
+            holds[line.disk] = "a file system of the driver"
 
 
 def _check_shown(world: World, seen: Seen, path: pathlib.Path, mounts: list[table.Mounted]) -> None:

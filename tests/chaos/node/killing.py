@@ -111,7 +111,7 @@ class Play:
         run("mount", "-o", "remount,bind,suid,dev", str(self.target))
 
     def be_half_made(self) -> None:
-        """Have a mkfs of ours behind it that did not come to its end."""
+        """Leave a mkfs of the driver behind that did not end."""
         self.be_used()
         with self.volume.disk.path.open("r+b", buffering=0) as device:
             page = bytearray(device.read(4096))

@@ -1,7 +1,7 @@
 """Faults wherever they may come: a node never formats, mixes up, loses or keeps what it must not.
 
 D1, D2, D4 to D10, D13, D15, S6, S7, S8, S14, S15, S26, S28, N19. `make chaos-node` runs as many
-seeds as one likes, `make chaos-prove` searches anew for the seeds that find each mutant.
+seeds as one likes, `make chaos-prove` searches again for the seeds that find each mutant.
 """
 
 from __future__ import annotations

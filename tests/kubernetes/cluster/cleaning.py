@@ -16,7 +16,7 @@ from tests.kubernetes.cluster.daemons import stop_recorded
 from tests.kubernetes.cluster.places import CONTAINERD, CONTAINERD_SOCKET, PROCESSES, STATE
 from tests.support.waiting import eventually
 
-# Whoever starts or mounts things ends first; all that it started is found and ended below.
+# A process that starts or mounts things ends first; everything that it started ends below.
 _KILL_FIRST = ("kubelet", "containerd")
 _CONTAINER_CGROUPS = "k8s.io"
 # Written outside of our folder, because kubelet and containerd have no setting for them.

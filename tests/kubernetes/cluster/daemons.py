@@ -61,7 +61,7 @@ class Daemon:
         stop_recorded(self._record, with_signal=signal.SIGKILL)
 
     def crash(self) -> None:
-        """End it as a bug of its own would, so that whoever supervises it starts it again."""
+        """End it as a bug of its own would, so that its supervisor starts it again."""
         pid = self.pid
         assert pid is not None, f"{self.name} does not run"
         os.kill(pid, signal.SIGKILL)
@@ -91,7 +91,7 @@ class Daemon:
 
 
 def stop_recorded(record: Path, with_signal: signal.Signals = signal.SIGTERM) -> None:
-    """End the process of this record, whoever started it, and remove the record."""
+    """End the process of this record, also one of another run, and remove the record."""
     pid = _running_pid(record)
     record.unlink(missing_ok=True)  # first: without it nobody starts the process again
     if pid is None:

@@ -126,7 +126,7 @@ class Installation:
         """
         before = self._registrations()
         yield
-        wait_until(lambda: self._registrations() > before, "kubelet registers the driver anew")
+        wait_until(lambda: self._registrations() > before, "kubelet registers the driver again")
         self.wait_registered()
 
     @property

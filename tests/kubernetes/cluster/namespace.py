@@ -23,7 +23,7 @@ from tests.support.waiting import WAIT_SECONDS, wait_until
 T = TypeVar("T")
 
 _LOG_LINES = 25
-_CONTENT = (STATEFUL_SET, POD, SNAPSHOT, CLAIM)  # the owner first: it would make its pods anew
+_CONTENT = (STATEFUL_SET, POD, SNAPSHOT, CLAIM)  # the owner first: it would make its pods again
 
 
 class Namespace:

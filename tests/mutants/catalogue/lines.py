@@ -35,8 +35,8 @@ BREAKS = (
     Break(
         name="line-that-cannot-be-formatted-ends-its-call",
         file="lines.py",
-        before="        except Exception as error:  # whatever was to be logged",
-        after="        except KeyError as error:  # whatever was to be logged",
+        before="        except Exception as error:  # a line that can't",
+        after="        except KeyError as error:  # a line that can't",
         rules="S26",
         tests=_LINES,
     ),
