@@ -7,7 +7,7 @@ import time
 
 from csi_exoblock import logs
 from csi_exoblock.concurrency import Deadline
-from csi_exoblock.errors import WrongState
+from csi_exoblock.errors import CommandFailed, WrongState
 from csi_exoblock.host.commands import Commands
 from csi_exoblock.host.devices import BlockDevice, Devices
 from csi_exoblock.host.disk_calls import DiskCalls
@@ -27,6 +27,7 @@ EXT = frozenset({Filesystem.EXT4, Filesystem.EXT3})
 _ERRORS_LEFT = 4
 _NOT_CHECKED = 8
 _SPOKEN = range(16)
+_UNKNOWN_FEATURES = "unsupported feature"
 
 # With the superblock, which lies behind the first 1024 bytes; a multiple of every sector size.
 _HEAD_BYTES = 4096
@@ -73,11 +74,12 @@ class Checker:
 
         Args:
             held: The device's open file, which keeps its number from going to another disk.
-            fully: Whether it is checked although it is said to be clean.
+            fully: Whether it is checked although it is said to be clean, because it is to grow.
 
         Raises:
             WrongState: Errors are left that a person must decide about.
-            CommandFailed: e2fsck was killed, or is absent.
+            CommandFailed: e2fsck was killed, or is absent; or, if it is to check fully, it stopped
+                for another reason than features that it doesn't know.
         """
         logs.step("stage: checking the file system")
         full = ("-f",) if fully else ()
@@ -88,6 +90,10 @@ class Checker:
             gently=True,
         )
         if ended.exit_code & _NOT_CHECKED:
+            if fully and _UNKNOWN_FEATURES not in ended.complaint:
+                # The disk was in use or could not be read for a moment. Mounted now, the file
+                # system would stay too small until its pod leaves.
+                raise CommandFailed(f"e2fsck on {device.name} stopped: {ended.complaint}")
             log.warning(
                 "e2fsck can't check the file system, so the kernel decides whether it mounts",
                 extra={"device": device.name, "reason": ended.complaint},

@@ -92,7 +92,8 @@ class Grower:
     def grow_unmounted(self, volume_id: VolumeId, device: BlockDevice, deadline: Deadline) -> None:
         """Check an ext file system fully and grow it while it isn't mounted.
 
-        One that e2fsck can't check stays as small as it is: its pod gets it, and health says why.
+        One with features that e2fsck doesn't know stays as small as it is: its pod gets it, and
+        health says why.
 
         Raises:
             WrongState: The check left errors.

@@ -72,6 +72,23 @@ def test_a_file_system_fills_a_volume_that_grew(
     assert (volume.staging / "canary").read_text() == "mine"
 
 
+def test_a_check_that_stopped_for_a_moment_does_not_leave_a_file_system_small(
+    volume: Volume, tools: Tools
+) -> None:  # S8: in use by a program that only looks, for example
+    volume.stage("ext4")
+    volume.unstage()
+    volume.disk.grow(2)
+    tools.replace("e2fsck", "echo 'is in use. e2fsck: Cannot continue, aborting.' >&2; exit 8")
+
+    with refused(grpc.StatusCode.UNAVAILABLE, "e2fsck", "is in use"):
+        volume.stage("ext4")
+    tools.watch("e2fsck")
+    volume.stage("ext4")
+
+    usage = os.statvfs(volume.staging)
+    assert usage.f_blocks * usage.f_frsize > 1.8 * GIB
+
+
 @pytest.mark.parametrize("filesystem", ["xfs", "btrfs"])
 def test_a_mounted_file_system_grows_where_the_kernel_allows_it(
     volume: Volume, filesystem: str
