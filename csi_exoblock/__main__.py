@@ -31,7 +31,7 @@ _CONTROLLER_WORKERS = 200
 _NODE_WORKERS = 32
 
 # Commands that look at the cloud and cluster of the driver in whose container they run.
-_TOOLS = ("orphans", "status")
+_TOOLS = ("doctor", "orphans", "status")
 
 _FAILED = 1
 _WRONG_USAGE = 2
@@ -213,6 +213,29 @@ def status(**given: Any) -> int:
         if not given["watch"]:
             return _FAILED if seen.unread or any(row.is_wrong for row in rows) else 0
         reach.rest()
+
+
+@command.command()
+@options.tool("text", "json")
+@options.verbose()
+@options.kubernetes()
+@options.api()
+@options.ownership()
+@options.timing({})
+def doctor(**given: Any) -> int:
+    """Say what is wrong with the installation, and what to do about it."""
+    from csi_exoblock.tools import doctor
+    from csi_exoblock.tools.doctor_cloud import CloudChecks
+    from csi_exoblock.tools.doctor_cluster import ClusterChecks
+
+    reach = _reach(given)
+    cloud = CloudChecks(reach.cloud, timing=reach.timing, proxied=reach.is_proxied)
+    findings = doctor.run([*cloud.all(), *ClusterChecks(reach).all()])
+    if given["output"] == "json":
+        click.echo(doctor.as_json(findings))
+    else:
+        click.echo(doctor.as_text(findings, verbose=given["verbose"]))
+    return 0 if doctor.is_well(findings) else _FAILED
 
 
 @command.command()

@@ -111,6 +111,11 @@ def watch() -> _Decorator:
     return click.option("--watch", is_flag=True, help="Look again every few seconds, until Ctrl-C.")
 
 
+def verbose() -> _Decorator:
+    """Add the flag that shows what is well too."""
+    return click.option("--verbose", is_flag=True, help="Show what is well too.")
+
+
 def timing(flags: Mapping[str, TimingFlag]) -> _Decorator:
     """Add flags for fields of `Timing`, and for the scale of all of them."""
     usual = Timing()

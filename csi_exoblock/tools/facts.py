@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from uuid import UUID
 
 from csi_exoblock.concurrency import Deadline
-from csi_exoblock.errors import DriverError
+from csi_exoblock.errors import DriverError, NotFound
 from csi_exoblock.kubernetes.inventory_objects import (
     AttachmentStatus,
     Claim,
+    KnownNode,
     SnapshotStatus,
     StorageClass,
     VolumeStatus,
@@ -88,6 +90,21 @@ def gather(reach: Reach) -> Facts:
         unread=unread,
         now=reach.cloud.now(),
     )
+
+
+def size_of_instance(reach: Reach, node: KnownNode, deadline: Deadline) -> str:
+    """Return the size of a node's instance, such as `small`; empty where the API doesn't say.
+
+    Raises:
+        NotFound: The instance does not exist.
+        DriverError: The API can't be asked.
+    """
+    zone = reach.cloud.zone(ZoneName(node.zone))
+    try:
+        instance = zone.get_instance(UUID(node.instance), deadline)
+    except ValueError as error:
+        raise NotFound(f"{node.instance[:100]!r} is no instance's id") from error
+    return zone.get_instance_size(instance.type_id, deadline) if instance.type_id else ""
 
 
 def _cloud(reach: Reach, deadline: Deadline) -> tuple[dict[str, Volume], dict[ZoneName, str]]:

@@ -45,6 +45,8 @@ class Reach:
         self.driver_name = wanted.ownership.driver_name
         self.cloud: Cloud = unwatched_cloud(wanted.api, timing=wanted.timing)
         self.source: Source | None = _source(wanted)
+        self.is_in_pod = wanted.cluster is not None
+        self.is_proxied = wanted.api.proxy is not None
         self._ownership = wanted.ownership
 
     def kubernetes(self) -> Kubernetes:

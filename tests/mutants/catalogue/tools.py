@@ -8,7 +8,27 @@ _ORPHANS = "tests/tools/test_orphans.py"
 
 _STATUS = "tests/tools/test_status.py"
 
+_DOCTOR = "tests/tools/test_doctor.py"
+
 BREAKS = (
+    Break(
+        name="missing-right-is-taken-for-permitted",
+        file="tools/doctor_cloud.py",
+        before="            except (NotFound, ApiRejected):",
+        after="            except (NotFound, ApiRejected, ApiDenied):",
+        rules="N11",
+        tests=(f"{_DOCTOR}::test_missing_right_is_named",),
+    ),
+    Break(
+        name="pod-asks-kubernetes-for-everything",
+        file="tools/doctor_cluster.py",
+        before="if self._reach.source is None or self._reach.is_in_pod:",
+        after="if self._reach.source is None:",
+        rules="S23",
+        tests=(
+            f"{_DOCTOR}::test_in_a_pod_kubernetes_is_not_asked_for_what_its_account_may_not_read",
+        ),
+    ),
     Break(
         name="unread-zones-volumes-are-gone",
         file="tools/status.py",

@@ -1,0 +1,246 @@
+"""`doctor` finds one planted fault for each check, and changes nothing (N11)."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from csi_exoblock.exoscale.routes import OPERATIONS
+from csi_exoblock.tools.doctor_cloud import _NOT_TRIED, _TRIALS
+from tests.apiserver.server import ApiServer, Object
+from tests.support.simulator_process import API_SECRET, SimulatorProcess, permitted_operations
+from tests.tools.conftest import (
+    ATTACHMENTS,
+    CLASSES,
+    CSI_NODES,
+    NODES,
+    VOLUMES,
+    Ended,
+    Run,
+    run_tool,
+)
+from tests.tools.objects import DRIVER, attachment, node, persistent_volume, storage_class
+
+CSI_DRIVER = f"/apis/storage.k8s.io/v1/csidrivers/{DRIVER}"
+SNAPSHOTS = "/apis/snapshot.storage.k8s.io/v1"
+
+AtDesk = Callable[..., Ended]
+
+
+@pytest.fixture
+def healthy(cloud: SimulatorProcess, cluster: ApiServer) -> ApiServer:
+    """A cluster with one node, in order."""
+    instance = cloud.add_instance(cloud.zones[0])
+    cluster.objects[CSI_DRIVER] = {"spec": {"attachRequired": True, "fsGroupPolicy": "File"}}
+    cluster.objects[SNAPSHOTS] = {"kind": "APIResourceList"}
+    cluster.lists[NODES] = [node("n1", instance, cloud.zones[0])]
+    cluster.lists[CSI_NODES] = [csi_node("n1", 5)]
+    return cluster
+
+
+@pytest.fixture
+def at_desk(cloud: SimulatorProcess, cluster: ApiServer, kubectl: pathlib.Path) -> AtDesk:
+    """Run the doctor with a kubectl and no pod."""
+
+    def start(*flags: str, **environment: str) -> Ended:
+        return run_tool("doctor", *flags, environment={
+            **cloud.environment,
+            "EXOSCALE_API_ENDPOINT": cloud.api_endpoint,
+            "PATH": f"{kubectl}:{os.environ['PATH']}",
+            **environment,
+        })  # fmt: skip
+
+    return start
+
+
+def csi_node(name: str, limit: int) -> Object:
+    drivers = [{"name": DRIVER, "allocatable": {"count": limit}}]
+    return {"metadata": {"name": name}, "spec": {"drivers": drivers}}
+
+
+def faults(ended: Ended) -> list[tuple[str, str]]:
+    """Return check and text of what is wrong; each has a remedy."""
+    found: list[dict[str, Any]] = [
+        each for each in ended.json["findings"] if each["verdict"] == "wrong"
+    ]
+    assert all(each["remedy"] for each in found)
+    assert ended.code == int(bool(found)), ended.errors
+    return [(each["check"], each["says"]) for each in found]
+
+
+def test_healthy_installation_is_one_line(healthy: ApiServer, at_desk: AtDesk) -> None:  # N11
+    ended = at_desk()
+
+    assert ended.code == 0, ended.output + ended.errors
+    (line,) = ended.output.splitlines()
+    assert line.startswith("0 wrong, 0 not checked")
+
+
+def test_everything_that_is_well_can_be_seen(healthy: ApiServer, at_desk: AtDesk) -> None:  # N11
+    output = at_desk("--verbose").output
+
+    assert f"WELL  role: {len(OPERATIONS) - 1} of {len(OPERATIONS)} operations" in output
+    assert "WELL  clock:" in output
+
+
+@pytest.mark.fast
+def test_every_operation_of_the_role_is_tried() -> None:  # N11, F14
+    assert {*_TRIALS, "list-zones", _NOT_TRIED} == {*OPERATIONS}
+
+
+def test_nothing_is_changed(
+    cloud: SimulatorProcess, healthy: ApiServer, at_desk: AtDesk
+) -> None:  # N11
+    volumes, snapshots = cloud.volumes(), cloud.snapshots()
+
+    at_desk()
+
+    assert (cloud.volumes(), cloud.snapshots()) == (volumes, snapshots)
+    assert {each.method for each in healthy.received} == {"GET"}
+
+
+def test_revoked_key_is_found(
+    cloud: SimulatorProcess, at_desk: AtDesk, healthy: ApiServer
+) -> None:  # N11
+    found = faults(at_desk("--output=json", EXOSCALE_API_KEY="EXOnobody"))
+
+    assert ("zones" in dict(found)) or ("API" in dict(found))
+
+
+@pytest.mark.parametrize("operation", ["get-instance-type", "resize-block-storage-volume"])
+def test_missing_right_is_named(
+    cloud: SimulatorProcess, healthy: ApiServer, at_desk: AtDesk, operation: str
+) -> None:  # N11, F14
+    cloud.put_key(
+        "EXOless", API_SECRET, [each for each in permitted_operations() if each != operation]
+    )
+
+    found = faults(at_desk("--output=json", EXOSCALE_API_KEY="EXOless"))
+
+    assert [check for check, says in found if says.startswith(f"{operation} is refused")] == [
+        "role"
+    ]
+
+
+def test_silent_zone_is_found(
+    cloud: SimulatorProcess, healthy: ApiServer, at_desk: AtDesk
+) -> None:  # N11
+    cloud.add_fault(
+        fault="refuse", status=500, operation="list-block-storage-volumes", zone=cloud.zones[1]
+    )
+
+    found = faults(at_desk("--output=json", "--time-scale=0.2"))
+
+    assert any(check == "API" and cloud.zones[1] in says for check, says in found)
+
+
+def test_quota_that_is_nearly_used_up_is_found(
+    cloud: SimulatorProcess, healthy: ApiServer, at_desk: AtDesk
+) -> None:  # N11
+    before = cloud.quotas()["block-storage-volume"]
+    cloud.set_quota("block-storage-volume", 0)
+
+    found = faults(at_desk("--output=json"))
+    cloud.set_quota("block-storage-volume", before)
+
+    assert [check for check, _ in found] == ["quotas"]
+
+
+def test_absent_csi_driver_is_found(healthy: ApiServer, at_desk: AtDesk) -> None:  # N11
+    del healthy.objects[CSI_DRIVER]
+
+    assert faults(at_desk("--output=json")) == [("CSIDriver", f"there is none named {DRIVER}")]
+
+
+@pytest.mark.parametrize(
+    ("classes", "says"),
+    [
+        ([], f"no StorageClass has provisioner {DRIVER}"),
+        ([storage_class(mode="Immediate")], "exoblock binds immediately, in a cluster of 2 zones"),
+        ([storage_class(expand=False)], "exoblock does not let volumes grow"),
+    ],
+)
+def test_class_that_does_harm_is_found(
+    healthy: ApiServer, at_desk: AtDesk, classes: list[Object], says: str
+) -> None:  # N11
+    healthy.lists[CLASSES] = classes
+
+    assert faults(at_desk("--output=json")) == [("classes", says)]
+
+
+def test_node_that_kubelet_did_not_register_is_found(
+    healthy: ApiServer, at_desk: AtDesk
+) -> None:  # N11
+    healthy.lists[CSI_NODES] = []
+
+    assert faults(at_desk("--output=json")) == [("nodes", "kubelet of n1 does not know the driver")]
+
+
+def test_node_that_promises_too_many_volumes_is_found(
+    cloud: SimulatorProcess, healthy: ApiServer, at_desk: AtDesk
+) -> None:  # N11, S9
+    healthy.lists[CSI_NODES] = [csi_node("n1", 500)]
+
+    ((check, says),) = faults(at_desk("--output=json"))
+
+    assert check == "nodes"
+    assert says.startswith("n1 promises 500 volumes")
+
+
+def test_node_that_is_too_small_is_found(
+    cloud: SimulatorProcess, healthy: ApiServer, at_desk: AtDesk
+) -> None:  # N11
+    tiny = cloud.add_instance(cloud.zones[0], size="tiny")
+    healthy.lists[NODES] = [node("n1", tiny, cloud.zones[0])]
+
+    assert faults(at_desk("--output=json")) == [
+        ("nodes", "n1 is of size tiny, and takes no volumes")
+    ]
+
+
+def test_dead_node_with_volumes_is_found(
+    cloud: SimulatorProcess, healthy: ApiServer, at_desk: AtDesk
+) -> None:  # N11, S1
+    instance = healthy.lists[NODES][0]["spec"]["providerID"].removeprefix("exoscale://")
+    healthy.lists[NODES] = [node("n1", instance, cloud.zones[0], ready=False)]
+    healthy.lists[ATTACHMENTS] = [attachment("elsewhere", "n1")]
+
+    assert faults(at_desk("--output=json")) == [
+        ("nodes", "n1 is not ready, and has volumes attached")
+    ]
+
+
+def test_what_status_marks_is_found(
+    cloud: SimulatorProcess, healthy: ApiServer, at_desk: AtDesk
+) -> None:  # N11, N20
+    gone = f"{cloud.zones[0]}/00000000-0000-0000-0000-000000000001"
+    healthy.lists[VOLUMES] = [persistent_volume("pv", gone, claim="data")]
+
+    assert faults(at_desk("--output=json")) == [("volumes", "shop/data: the volume does not exist")]
+
+
+def test_in_a_pod_kubernetes_is_not_asked_for_what_its_account_may_not_read(
+    run: Run, healthy: ApiServer
+) -> None:  # N11, S23
+    ended = run("doctor", "--output=json")
+
+    assert faults(ended) == []
+    assert healthy.received == []
+    assert [
+        each["check"] for each in ended.json["findings"] if each["verdict"] == "not checked"
+    ] == ["Kubernetes"]
+
+
+def test_what_a_kubeconfig_may_not_read_is_not_checked(
+    healthy: ApiServer, at_desk: AtDesk
+) -> None:  # N11
+    healthy.denied.add(("GET", CLASSES))
+
+    ended = at_desk("--output=json")
+
+    skipped = [each["check"] for each in ended.json["findings"] if each["verdict"] == "not checked"]
+    assert "classes" in skipped
