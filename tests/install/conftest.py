@@ -22,10 +22,17 @@ _TEST_SECONDS = 600  # far above what any flow takes; the waits inside say more 
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give the flows more time than other tests have; what looks back at them all comes last."""
+    """Give the flows more time than other tests have; those that end something come last."""
     for item in items:
         item.add_marker(pytest.mark.timeout(_TEST_SECONDS))
-    items.sort(key=lambda item: "test_rights" in item.nodeid)
+    items.sort(key=_rank)
+
+
+def _rank(item: pytest.Item) -> int:
+    """Return 2 for flows that take rights away, 1 for what looks back at requests before that."""
+    if "outlive" in item.nodeid:
+        return 2
+    return 1 if "test_rights" in item.nodeid else 0
 
 
 @pytest.fixture(scope="session")
