@@ -56,6 +56,8 @@ _WITH: dict[str, dict[str, Any]] = {
     "serviceMonitor.enabled": {"metrics": {"enabled": True}},
     "serviceMonitor.labels": {"metrics": {"enabled": True}, "serviceMonitor": {"enabled": True}},
     "serviceMonitor.interval": {"metrics": {"enabled": True}, "serviceMonitor": {"enabled": True}},
+    "prometheusRule.labels": {"prometheusRule": {"enabled": True}},
+    "dashboard.labels": {"dashboard": {"enabled": True}},
     "networkPolicy.apiServerPorts": {"networkPolicy": {"enabled": True}},
     "networkPolicy.additionalEgress": {"networkPolicy": {"enabled": True}},
     "node.tolerations": {"node": {"tolerateAllTaints": False}},
@@ -260,7 +262,9 @@ def _names(manifests: list[Manifest]) -> set[str]:
 
 def _foreign() -> list[str]:
     """Skip custom resources, whose schemas are not Kubernetes' own."""
-    return ["-skip=ServiceMonitor,VolumeSnapshot,VolumeSnapshotClass,VolumeSnapshotContent"]
+    return [
+        "-skip=PrometheusRule,ServiceMonitor,VolumeSnapshot,VolumeSnapshotClass,VolumeSnapshotContent"
+    ]
 
 
 def _everything(folder: Path) -> list[str]:

@@ -46,8 +46,18 @@ class Value:
         return isinstance(self.default, dict) and bool(self.default) and not is_open
 
 
+# Helm reads only what is in the chart's folder.
+COPIES: Final = {
+    CHART / "files" / name: CHART.parents[1] / "monitoring" / name
+    for name in ("rules.yaml", "dashboard.json")
+}
+
+
 def main() -> None:
-    """Write both files."""
+    """Write both files, and copy what the chart ships of other folders."""
+    for copy, original in COPIES.items():
+        copy.parent.mkdir(exist_ok=True)
+        copy.write_text(original.read_text())
     README.write_text(readme())
     SCHEMA.write_text(schema())
 
