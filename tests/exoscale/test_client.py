@@ -28,6 +28,8 @@ from tests.exoscale.scripted_server import Answer, Hold, ScriptedServer
 from tests.support.asking import LONG_SECONDS, Asking
 from tests.support.simulator_process import SimulatorProcess
 
+LIMIT_SECONDS = 20.0
+
 LIST_ZONES = "list-zones"
 ZONES = Answer(body=b'{"zones": [{"name": "ch-gva-2"}]}')
 LIST_VOLUMES = "list-block-storage-volumes"
@@ -262,11 +264,11 @@ def test_lists_asked_for_together_are_one_call(
     server.arrived.acquire()
     late = [Asking() for _ in range(20)]
     lists = [threads.submit(zone.list_volumes, each) for each in late]
-    for each in late:
-        each.asked.wait()
+    have_asked = all(each.asked.wait(LIMIT_SECONDS) for each in late)
 
     gate.set()
 
+    assert have_asked
     assert list(early.result()) == []
     assert {tuple(each.result()) for each in lists} == {()}
     assert len(server.received) == 3

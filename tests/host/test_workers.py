@@ -17,6 +17,7 @@ MOST = 16
 KEPT_FREE = 4
 MOST_FOR_ONE = 8
 PATIENCE_SECONDS = 60.0
+LIMIT_SECONDS = 20.0
 
 
 @pytest.fixture
@@ -141,7 +142,7 @@ def test_who_waits_is_few_and_leaves_room_for_other_volumes(
         each.start()
     begun.wait()
     for _ in range(2 * MOST - MOST_FOR_ONE):
-        refused.acquire()
+        assert refused.acquire(timeout=LIMIT_SECONDS)
     other = workers.run("another volume", lambda: True)
     gate.set()
     for each in waiting:

@@ -257,7 +257,7 @@ BREAKS = (
         name="volume-of-nobody-is-unreadable",
         file="exoscale/wire.py",
         before='    id = (instance or {}).get("id")',
-        after='    id = instance and instance["id"]',
+        after='    id = instance["id"] if instance is not None else None',
         rules="S1",
         tests=(_WIRE + "::test_volume_that_nobody_has_may_name_its_instance_in_many_ways",),
     ),

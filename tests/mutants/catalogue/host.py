@@ -339,7 +339,7 @@ BREAKS = (
         before="extra_isize,metadata_csum",
         after="extra_isize,metadata_csum,metadata_csum_seed",
         rules="S17",
-        tests=(f"{_PROFILES}::test_ext_has_these_features_and_no_others[ext4]",),
+        tests=(f"{_PROFILES}::test_ext_has_these_features_and_no_others",),
     ),
     Break(
         name="xfs-is-too-new-for-old-kernels",
