@@ -13,7 +13,7 @@ import click
 from csi_exoblock import __version__, logs
 from csi_exoblock.errors import DriverError
 from csi_exoblock.escaping import printable
-from csi_exoblock.flags import options, settings
+from csi_exoblock.flags import options, settings, tool_options
 from csi_exoblock.flags.durations import (
     CLOUD_TIMING,
     NODE_TIMING,
@@ -31,7 +31,7 @@ _CONTROLLER_WORKERS = 200
 _NODE_WORKERS = 32
 
 # Commands that look at the cloud and cluster of the driver in whose container they run.
-_TOOLS = ("doctor", "orphans", "status")
+_TOOLS = ("doctor", "import", "orphans", "status")
 
 _FAILED = 1
 _WRONG_USAGE = 2
@@ -171,7 +171,7 @@ def iam_role() -> None:
 
 
 @command.command()
-@options.tool("text", "json", "commands")
+@tool_options.tool("text", "json", "commands")
 @options.kubernetes()
 @options.api()
 @options.ownership()
@@ -192,8 +192,8 @@ def orphans(**given: Any) -> int:
 
 
 @command.command()
-@options.tool("text", "json")
-@options.watch()
+@tool_options.tool("text", "json")
+@tool_options.watch()
 @options.kubernetes()
 @options.api()
 @options.ownership()
@@ -216,8 +216,8 @@ def status(**given: Any) -> int:
 
 
 @command.command()
-@options.tool("text", "json")
-@options.verbose()
+@tool_options.tool("text", "json")
+@tool_options.verbose()
 @options.kubernetes()
 @options.api()
 @options.ownership()
@@ -236,6 +236,36 @@ def doctor(**given: Any) -> int:
     else:
         click.echo(doctor.as_text(findings, verbose=given["verbose"]))
     return 0 if doctor.is_well(findings) else _FAILED
+
+
+@command.command("import")
+@click.argument("id", required=False)
+@tool_options.tool()
+@tool_options.importing()
+@options.kubernetes()
+@options.api()
+@options.ownership()
+@options.timing({})
+def import_(**given: Any) -> None:
+    """Print PersistentVolume and claim for a volume ID, or content and snapshot for a snapshot.
+
+    With --from-driver it prints the steps that move every PersistentVolume of another driver here.
+    """
+    from csi_exoblock.tools import importing
+
+    if bool(given["id"]) == bool(given["from_driver"]):
+        raise click.UsageError("give either ZONE/UUID or --from-driver")
+    reach = _reach(given)
+    if given["from_driver"]:
+        click.echo(importing.steps_from(reach, given["from_driver"]))
+        return
+    target = importing.Target(
+        namespace=given["namespace"],
+        name=given["name"],
+        filesystem=given["fstype"],
+        partition=given["partition"],
+    )
+    click.echo(importing.as_text(importing.objects_for(reach, given["id"], target)))
 
 
 @command.command()

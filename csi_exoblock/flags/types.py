@@ -178,6 +178,13 @@ def node_name(text: str) -> str | None:
     return text or None
 
 
+def object_name(text: str) -> str:
+    """Read the name of an object of Kubernetes, or nothing."""
+    if text and not re.fullmatch(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?", text, re.ASCII):
+        raise ValueError(f"{text[:100]!r} is no name of an object of Kubernetes")
+    return text
+
+
 def context(text: str) -> str:
     """Read the name of a context of kubectl's."""
     if not text.isprintable() or text.startswith("-"):

@@ -35,13 +35,13 @@ _SECTIONS: Mapping[str, str] = {
     "node": "The node plugin: it needs root, no API key and no API.",
     "pre-stop": "The hook of the node's container, `preStop: exec`. Beside these flags it takes "
     "`--driver-name`, `--node-name`, `--registration-path` and `--service-account-path`.",
-    "commands that look": "`doctor`, `orphans`, `status`. They take the controller's flags for "
-    "cloud and Kubernetes as well. In the driver's container they know its flags already.",
+    "commands that look": "`doctor`, `import`, `orphans`, `status`. They take the controller's "
+    "flags for cloud and Kubernetes as well; in the driver's container they know them already.",
     "simulator": "The cloud to develop and test against; needs `csi-exoblock[simulator]`.",
     "demo": "Simulator and driver together; needs `csi-exoblock[demo]`.",
 }
 
-TOOLS = ("doctor", "orphans", "status")
+TOOLS = ("doctor", "import", "orphans", "status")
 """Commands that look at cloud and cluster."""
 
 # When a user changes a flag; by the flag's name.
@@ -86,6 +86,11 @@ WHEN: Mapping[str, str] = {
     "--context": "The cluster is another context's.",
     "--watch": "You want to see how things get on.",
     "--verbose": "You want to see that something was checked.",
+    "--from-driver": "You move from the vendor's driver: `csi.exoscale.com`.",
+    "--namespace": "The claim belongs elsewhere.",
+    "--name": "A name that says what is in it.",
+    "--fstype": "The volume has another file system, or none.",
+    "--partition": "The volume has a partition table.",
     "--min-age": "You want to see what was made just now too: `0s`.",
     "--service-account-path": "The pod's token is projected to another path.",
     "--node-name": "In a pod: `spec.nodeName`, by the downward API.",

@@ -8,9 +8,26 @@ _ORPHANS = "tests/tools/test_orphans.py"
 
 _STATUS = "tests/tools/test_status.py"
 
+_IMPORT = "tests/tools/test_import.py"
 _DOCTOR = "tests/tools/test_doctor.py"
 
 BREAKS = (
+    Break(
+        name="moved-volumes-are-not-checked-to-be-kept",
+        file="tools/importing.py",
+        before="f'test \"$(kubectl get",
+        after="f': \"$(kubectl get",
+        rules="F9",
+        tests=(f"{_IMPORT}::test_nothing_is_deleted_unless_the_volume_is_kept",),
+    ),
+    Break(
+        name="imported-volumes-may-be-formatted",
+        file="tools/importing.py",
+        before='attributes = {"format": "never"}',
+        after='attributes = {"format": "ifBlank"}',
+        rules="D1, F9",
+        tests=(f"{_IMPORT}::test_what_is_printed_is_never_formatted",),
+    ),
     Break(
         name="missing-right-is-taken-for-permitted",
         file="tools/doctor_cloud.py",

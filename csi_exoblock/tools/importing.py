@@ -1,0 +1,271 @@
+"""`csi-exoblock import`: objects of Kubernetes for volumes and snapshots that exist (F9).
+
+It prints them; whoever reads them applies them. Nothing here changes anything.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from csi_exoblock.concurrency import Deadline
+from csi_exoblock.errors import InvalidRequest, NotFound
+from csi_exoblock.kubernetes.inventory_objects import VolumeStatus
+from csi_exoblock.model import BYTES_PER_GIB, Snapshot, SnapshotId, Volume, VolumeId
+from csi_exoblock.tools.reach import Reach
+
+Object = Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """What is to be made of a volume.
+
+    Attributes:
+        name: Of PersistentVolume and claim; empty for one that follows from the id.
+        filesystem: What is on the volume; `block` for a raw device.
+        partition: Number of the partition to mount, `None` for the whole disk.
+    """
+
+    namespace: str
+    name: str
+    filesystem: str
+    partition: int | None
+
+
+def objects_for(reach: Reach, id: str, target: Target) -> list[Object]:
+    """Return PersistentVolume and claim for a volume, or content and snapshot for a snapshot.
+
+    Raises:
+        NotFound: The id is neither's.
+        DriverError: The API can't be asked.
+    """
+    deadline = Deadline(reach.timing.api_timeout)
+    volume_id = VolumeId.parse(id)
+    zone = reach.cloud.zone(volume_id.zone)
+    try:
+        volume = zone.get_volume(volume_id.uuid, deadline)
+    except NotFound:
+        snapshot_id = SnapshotId.parse(id)
+        try:
+            snapshot = zone.get_snapshot(snapshot_id.uuid, deadline)
+        except NotFound as error:
+            raise NotFound(f"there is neither a volume nor a snapshot {id}") from error
+        return _of_snapshot(snapshot, reach.driver_name, target)
+    return _of_volume(volume, reach.driver_name, target)
+
+
+def as_text(objects: Sequence[Object]) -> str:
+    """Return what `kubectl apply --filename -` reads: a list as JSON, which is YAML too."""
+    return json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)}, indent=2)
+
+
+def steps_from(reach: Reach, driver_name: str) -> str:
+    """Return the steps that move every PersistentVolume of another driver to this one.
+
+    Its volumes have the same ids. The steps are a script for people to read first: no step deletes
+    a volume, for each PersistentVolume is made `Retain`, and that is checked, before it is deleted.
+
+    Raises:
+        KubernetesError: The cluster can't be asked, or refuses it.
+        InvalidRequest: It is this driver itself.
+    """
+    if driver_name == reach.driver_name:
+        raise InvalidRequest(f"--from-driver {driver_name} is this driver itself")
+    deadline = Deadline(reach.timing.status_timeout)
+    volumes = [
+        each for each in reach.inventory().list_volumes(deadline) if each.driver_name == driver_name
+    ]
+    lines = [line for volume in volumes for line in _steps_of(volume, reach.driver_name)]
+    head = [
+        "#!/bin/sh",
+        f"# Moves {len(volumes)} PersistentVolumes from {driver_name} to {reach.driver_name}.",
+        "# Read it first. Stop the pods that use them, and wait until no VolumeAttachment is left.",
+        "set -eu",
+    ]
+    return "\n".join([*head, *lines, ""])
+
+
+def _steps_of(volume: VolumeStatus, driver_name: str) -> Iterator[str]:
+    name, claim = shlex.quote(volume.name), "/".join(volume.claim or ()) or "none"
+    yield ""
+    yield f"# {name}: volume {json.dumps(volume.handle)}, claim {claim}"
+    try:
+        VolumeId.parse(volume.handle)
+    except NotFound:
+        yield "# It stays: its handle is not <zone>/<id>. Make a PersistentVolume for it by hand."
+        return
+    retain = json.dumps({"spec": {"persistentVolumeReclaimPolicy": "Retain"}})
+    yield f"kubectl patch persistentvolume {name} --patch '{retain}'"
+    yield (
+        f'test "$(kubectl get persistentvolume {name} '
+        "--output jsonpath='{.spec.persistentVolumeReclaimPolicy}')\" = Retain"
+    )
+    attached = '{range .items[*]}{.spec.source.persistentVolumeName}{"\\n"}{end}'
+    yield f"attached=$(kubectl get volumeattachment --output jsonpath='{attached}')"
+    yield f"if printf '%s\\n' \"$attached\" | grep -Fqx {name}; then"
+    yield f"  echo {name} is still attached >&2; exit 1"
+    yield "fi"
+    objects = [_moved(volume, driver_name)]
+    if volume.claim:
+        namespace, claim = map(shlex.quote, volume.claim)
+        where = f"persistentvolumeclaim --namespace {namespace} {claim}"
+        yield f"kubectl get {where} --output json >claim-{namespace}-{claim}.json"
+        yield f"kubectl delete {where}"
+        objects.append(_claim_of(volume))
+    yield f"kubectl delete persistentvolume {name}"
+    yield "kubectl apply --filename - <<'END'"
+    yield as_text(objects)
+    yield "END"
+    if volume.is_deleted_with_claim:
+        back = json.dumps({"spec": {"persistentVolumeReclaimPolicy": "Delete"}})
+        yield "# Once the pods run again:"
+        yield f"# kubectl patch persistentvolume {name} --patch '{back}'"
+
+
+def _moved(volume: VolumeStatus, driver_name: str) -> Object:
+    zone = volume.handle.partition("/")[0]
+    csi: dict[str, object] = {"driver": driver_name, "volumeHandle": volume.handle}
+    if volume.filesystem and volume.volume_mode != "Block":
+        csi["fsType"] = volume.filesystem
+    return _persistent_volume(
+        name=volume.name,
+        size_bytes=volume.capacity_bytes,
+        class_name=volume.class_name,
+        volume_mode=volume.volume_mode,
+        access_modes=volume.access_modes,
+        claim=volume.claim,
+        csi=csi,
+        driver_name=driver_name,
+        zone=zone,
+    )
+
+
+def _claim_of(volume: VolumeStatus) -> Object:
+    namespace, name = volume.claim or ("", "")
+    return _claim(
+        namespace=namespace,
+        name=name,
+        volume_name=volume.name,
+        size_bytes=volume.capacity_bytes,
+        class_name=volume.class_name,
+        volume_mode=volume.volume_mode,
+        access_modes=volume.access_modes,
+    )
+
+
+def _of_volume(volume: Volume, driver_name: str, target: Target) -> list[Object]:
+    name = target.name or f"imported-{volume.id.uuid}"
+    block = target.filesystem == "block"
+    csi: dict[str, object] = {"driver": driver_name, "volumeHandle": str(volume.id)}
+    if not block:
+        csi["fsType"] = target.filesystem
+    attributes = {"format": "never"}
+    if target.partition is not None:
+        attributes["partition"] = str(target.partition)
+    csi["volumeAttributes"] = attributes
+    mode, size_bytes = "Block" if block else "Filesystem", volume.size_gib * BYTES_PER_GIB
+    return [
+        _persistent_volume(
+            name=name,
+            size_bytes=size_bytes,
+            class_name="",
+            volume_mode=mode,
+            access_modes=("ReadWriteOnce",),
+            claim=(target.namespace, name),
+            csi=csi,
+            driver_name=driver_name,
+            zone=volume.id.zone,
+        ),
+        _claim(
+            namespace=target.namespace,
+            name=name,
+            volume_name=name,
+            size_bytes=size_bytes,
+            class_name="",
+            volume_mode=mode,
+            access_modes=("ReadWriteOnce",),
+        ),
+    ]
+
+
+def _of_snapshot(snapshot: Snapshot, driver_name: str, target: Target) -> list[Object]:
+    name = target.name or f"imported-{snapshot.id.uuid}"
+    api = "snapshot.storage.k8s.io/v1"
+    return [
+        {
+            "apiVersion": api,
+            "kind": "VolumeSnapshotContent",
+            "metadata": {"name": name},
+            "spec": {
+                "driver": driver_name,
+                "deletionPolicy": "Retain",
+                "source": {"snapshotHandle": str(snapshot.id)},
+                "volumeSnapshotRef": {"namespace": target.namespace, "name": name},
+            },
+        },
+        {
+            "apiVersion": api,
+            "kind": "VolumeSnapshot",
+            "metadata": {"namespace": target.namespace, "name": name},
+            "spec": {"source": {"volumeSnapshotContentName": name}},
+        },
+    ]
+
+
+def _persistent_volume(
+    *,
+    name: str,
+    size_bytes: int,
+    class_name: str,
+    volume_mode: str,
+    access_modes: Sequence[str],
+    claim: tuple[str, str] | None,
+    csi: Mapping[str, object],
+    driver_name: str,
+    zone: str,
+) -> Object:
+    reference = {"claimRef": {"namespace": claim[0], "name": claim[1]}} if claim else {}
+    key = f"topology.{driver_name}/zone"
+    term = {"matchExpressions": [{"key": key, "operator": "In", "values": [zone]}]}
+    return {
+        "apiVersion": "v1",
+        "kind": "PersistentVolume",
+        "metadata": {"name": name},
+        "spec": {
+            "capacity": {"storage": str(size_bytes)},
+            "accessModes": list(access_modes),
+            "persistentVolumeReclaimPolicy": "Retain",
+            "storageClassName": class_name,
+            "volumeMode": volume_mode,
+            **reference,
+            "csi": dict(csi),
+            "nodeAffinity": {"required": {"nodeSelectorTerms": [term]}},
+        },
+    }
+
+
+def _claim(
+    *,
+    namespace: str,
+    name: str,
+    volume_name: str,
+    size_bytes: int,
+    class_name: str,
+    volume_mode: str,
+    access_modes: Sequence[str],
+) -> Object:
+    return {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"namespace": namespace, "name": name},
+        "spec": {
+            "storageClassName": class_name,
+            "volumeName": volume_name,
+            "volumeMode": volume_mode,
+            "accessModes": list(access_modes),
+            "resources": {"requests": {"storage": str(size_bytes)}},
+        },
+    }
