@@ -36,11 +36,14 @@ class Cluster:
         credentials.make_credentials()
         machine.prepare_machine()
         control_plane.write_audit_policy()
-        for daemon in (self._containerd, *self._control_plane):
+        etcd, api_server, *others = self._control_plane
+        for daemon in (self._containerd, etcd, api_server):
             daemon.start()
         with ThreadPoolExecutor() as threads:
             imported = threads.submit(self._import_images)
             _wait(self.api.is_ready, "the API server is ready")
+            for daemon in others:  # they end if the API server is not there within seconds
+                daemon.start()
             self.kubelet.start()
             imported.result()
         _wait(self._node_is_ready, f"node {NODE_NAME} is ready")
