@@ -70,7 +70,7 @@ def explain(error: Exception) -> str:
     """Return the text of a status: what happened, and what happens next (F11)."""
     text = str(error)
     if code_of(error) in _TRIED_AGAIN and not _SAYS_SO.search(text):
-        text += "; it is tried again"
+        text += "; Kubernetes will retry"
     return message_of(text)
 
 

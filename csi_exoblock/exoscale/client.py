@@ -271,7 +271,7 @@ class ZoneClient:
         try:
             return send(request, partial(parse, self.zone), Deadline(seconds))
         except NotFound as error:
-            raise ApiUnavailable(f"{request}: {error}") from error
+            raise ApiUnavailable(str(error)) from error
         except DeadlineExceeded as error:
             raise ApiUnavailable(
                 f"{request}: its turn did not come within {seconds:g} s: too many requests wait "
@@ -317,7 +317,7 @@ class ZoneClient:
             raise
         except NotFound as error:
             if id is None:  # the request names no resource, so the 404 is about the zone's API
-                raise ApiUnavailable(f"{request}: {error}") from error
+                raise ApiUnavailable(str(error)) from error
             raise
 
     def _is_absent(self, kind: str, id: UUID, deadline: Deadline) -> bool:
@@ -347,6 +347,7 @@ class ZoneClient:
             url=self._endpoint + path.format(id=id),
             zone=self.zone,
             subject=f"{about} {self.zone}/{id}" if id else f"zone {self.zone}",
+            names_resource=id is not None,
             query=query or {},
             body=body,
             **({"most_bytes": _MOST_BYTES_OF_A_LIST} if operation.startswith(_LISTED) else {}),

@@ -67,6 +67,7 @@ class Request:
     Attributes:
         operation: Id of the API operation, for metrics and messages.
         subject: The resource that the request is about, for messages: `volume ch-gva-2/6f…`.
+        names_resource: Whether the request names a resource, which a 404 then says is absent.
         most_bytes: The largest answer that is accepted, in bytes after unpacking (F18).
     """
 
@@ -75,6 +76,7 @@ class Request:
     url: str
     zone: str
     subject: str
+    names_resource: bool = True
     query: Mapping[str, str] = field(default_factory=dict)
     body: Mapping[str, object] | None = None
     most_bytes: int = _MOST_BYTES
@@ -140,7 +142,9 @@ class Transport:
                 seconds = max(pause, error.retry_after_seconds)
                 if seconds >= deadline.remaining():
                     raise
-                log.debug("read is repeated", extra={"pause": seconds, "error": str(error)})
+                log.debug(
+                    "read failed and will be retried", extra={"pause": seconds, "error": str(error)}
+                )
                 deadline.wait(seconds)
         raise AssertionError("pauses never end")
 
@@ -200,7 +204,9 @@ class Transport:
                 denied.append(credentials)
                 if not self._keyring.has_another_than(denied, deadline):
                     return answer
-                log.info("sent again with another key", extra={"operation": request.operation})
+                log.info(
+                    "key refused, retrying with another key", extra={"operation": request.operation}
+                )
 
     def _tell(self, pace: Pace, turn: Turn, request: Request, answer: Answer) -> None:
         """Report to the pace whether the zone accepted a request, and any pause it asks for."""
@@ -262,7 +268,7 @@ class Transport:
         match answer.status:
             case 404 | 410:
                 if wire.is_refusal(answer.body):
-                    return NotFound(f"{request.subject} does not exist ({text})")
+                    return NotFound(_absence(request, answer.status, why))
                 return UnprovenAbsence(f"{text}; that is no answer of the API itself")
             case 401 | 403:
                 return ApiDenied(f"{text}; {self._what_to_check(answer)}")
@@ -284,6 +290,12 @@ class Transport:
                 "signatures invalid: set the clock"
             )
         return "check the API key, its role, and whether the resource is locked"
+
+
+def _absence(request: Request, status: int, why: str) -> str:
+    if request.names_resource:
+        return f"{request.subject} does not exist ({request}: HTTP {status}: {why})"
+    return f"the API answered {status} to {request.operation} in zone {request.zone}: {why}"
 
 
 def _not_answered(request: Request, error: Exception) -> ApiUnavailable:

@@ -1,7 +1,7 @@
-"""What every RPC makes of every answer of the cloud: one golden table (S4, F11, C2).
+"""The gRPC code and the text of every RPC for every answer of the cloud (S4, F11, C2).
 
-A change of the table shows as a difference of docs/errors.md; `GOLDEN=write pytest` of this file
-writes both files.
+The codes are in docs/errors.md, the texts in tests/data/messages.txt; `GOLDEN=write pytest` of this
+file writes both files.
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ def test_message_that_fits_is_whole(letters: str) -> None:  # F11
 @pytest.mark.parametrize(
     ("error", "says"),
     [
-        (OperationPending("a snapshot is taken"), "a snapshot is taken; it is tried again"),
+        (OperationPending("a snapshot is taken"), "a snapshot is taken; Kubernetes will retry"),
         (OperationPending("the next call joins it"), "the next call joins it"),
         (InvalidRequest("name is required"), "name is required"),
     ],

@@ -77,7 +77,7 @@ BREAKS = (
     Break(
         name="error-does-not-say-that-it-is-tried-again",
         file="csi/status.py",
-        before='        text += "; it is tried again"',
+        before='        text += "; Kubernetes will retry"',
         after="        pass",
         rules="F11",
         tests=_STATUS,
