@@ -70,6 +70,6 @@ class Background:
         try:
             return self._task()
         except Exception:  # the top of a thread that must not die: nobody else does this work
-            log.exception("background work failed; it starts again", extra={"task": self._name})
+            log.exception("background work failed and will restart", extra={"task": self._name})
             self._count_error()
             return self._restart_seconds

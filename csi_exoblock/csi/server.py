@@ -90,7 +90,7 @@ class Server:
                 thread.join()
             self._dead.set()
             if not self._stopping.is_set():
-                log.critical("gRPC serves no more, so the process ends")
+                log.critical("gRPC stopped serving, so the process ends")
                 on_death()
 
         begin_thread(watch, name="serving")

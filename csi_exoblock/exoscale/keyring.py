@@ -75,7 +75,7 @@ class Keyring:
             self._accepted = credentials
             if self._current in refused and self._passed_over != self._current:
                 self._passed_over = self._current
-                log.warning("API key refused, the one before it works; is the file complete?")
+                log.warning("new API key refused, old key works; is the file complete?")
 
     def has_another_than(self, refused: Collection[Credentials], deadline: Deadline) -> bool:
         """Read the file again, and return whether there is a key that was not refused.
@@ -128,7 +128,7 @@ class Keyring:
         if is_other:
             log.info("API key changed", extra={"path": str(path)})
         elif is_news and trouble:
-            log.error("credentials unreadable, the old key stays", extra={"error": trouble})
+            log.error("credentials unreadable, old key stays in use", extra={"error": trouble})
         return True
 
 

@@ -135,7 +135,7 @@ class ZoneWatch:
                 try:
                     begin_thread(partial(self._look, look), name="look")
                 except HostError as error:
-                    log.warning("nothing is looked at now", extra={"error": str(error)})
+                    log.warning("no thread for polling, will retry", extra={"error": str(error)})
                     return time.monotonic() + self._timing.poll_max
                 self._looks.append(look)
                 for each in look.at:
@@ -244,7 +244,7 @@ class ZoneWatch:
 
     def _give_up(self, watched: Watched, why: str) -> None:
         log.warning(
-            "operation not followed to its end",
+            "gave up polling an operation",
             extra={
                 "operation_id": watched.operation.id,
                 "kind": watched.operation.kind,

@@ -134,7 +134,7 @@ class Zones:
                 self._learn(self._list_zones(asked))
                 break
             except (ApiError, NotFound) as error:
-                log.warning("zones not read", extra={"zone": asked, "error": str(error)})
+                log.warning("list of zones not read", extra={"zone": asked, "error": str(error)})
                 failures.append(error)
         else:
             if not self._known:
@@ -143,7 +143,7 @@ class Zones:
 
     def _learn(self, listed: Sequence[ZoneName]) -> None:
         if lost := [zone for zone in self._known if zone not in listed]:
-            log.warning("zones no longer listed, and kept", extra={"zones": ",".join(lost)})
+            log.warning("zones no longer listed, but still used", extra={"zones": ",".join(lost)})
         self._known = tuple(dict.fromkeys((*self._known, *listed)))[:_MOST_ZONES]
         if unlisted := self._unlisted():
             log.error("flags name zones that do not exist", extra={"zones": ",".join(unlisted)})

@@ -81,8 +81,8 @@ def pre_stop() -> Decorator:
             "--daemon-set",
             Read("name", types.namespaced_name),
             "",
-            "<namespace>/<name> of the plugin's DaemonSet: once it is deleted, kubelet is made to "
-            "forget the driver.",
+            "Plugin's DaemonSet as <namespace>/<name>; if it is deleted, the driver is removed "
+            "from CSINode.",
         ),
     )
 

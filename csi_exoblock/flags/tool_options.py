@@ -1,4 +1,4 @@
-"""The flags of the commands that an operator types, beside those of the services."""
+"""The flags of the operator's commands, beside those of the services."""
 
 from __future__ import annotations
 
@@ -33,26 +33,35 @@ def tool(*outputs: str) -> Decorator:
 
 
 def watch() -> Decorator:
-    """Add the flag that repeats what a command shows."""
-    return click.option("--watch", is_flag=True, help="Look again every few seconds, until Ctrl-C.")
+    """Add the flag that repeats a command's output."""
+    return click.option("--watch", is_flag=True, help="Repeat every few seconds until Ctrl-C.")
 
 
 def importing() -> Decorator:
-    """Add the flags that say what becomes of a volume that exists."""
+    """Add the flags of a command that imports an existing volume."""
     return combined(
-        option("--from-driver", Read("name", types.driver_name), None, "Move all of its volumes."),
-        option("--namespace", Read("name", types.object_name), "default", "Of the claim."),
-        option("--name", Read("name", types.object_name), "", "Of PersistentVolume and claim."),
+        option(
+            "--from-driver",
+            Read("name", types.driver_name),
+            None,
+            "Driver whose volumes are moved, all of them.",
+        ),
+        option(
+            "--namespace", Read("name", types.object_name), "default", "Namespace of the claim."
+        ),
+        option(
+            "--name", Read("name", types.object_name), "", "Name of PersistentVolume and claim."
+        ),
         option(
             "--fstype",
             click.Choice([*(each.value for each in Filesystem), "block"]),
             Filesystem.EXT4.value,
-            "What is on the volume; block for a raw device.",
+            "File system of the volume; block for a raw device.",
         ),
-        option("--partition", click.IntRange(1, 128), None, "Mount this partition of it."),
+        option("--partition", click.IntRange(1, 128), None, "Number of the partition to mount."),
     )
 
 
 def verbose() -> Decorator:
-    """Add the flag that shows what is well too."""
-    return click.option("--verbose", is_flag=True, help="Show what is well too.")
+    """Add the flag that shows passed checks."""
+    return click.option("--verbose", is_flag=True, help="Show passed checks too.")

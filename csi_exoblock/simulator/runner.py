@@ -108,7 +108,7 @@ class Runner:
     def _forget(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()):
-            log.error("an operation broke off", exc_info=error)
+            log.error("an operation was aborted by an error", exc_info=error)
 
     async def _run(self, operation: Operation) -> None:
         begun = self._work_at_begin(operation)

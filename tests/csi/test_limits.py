@@ -167,7 +167,7 @@ def test_a_server_that_has_died_ends_its_process(
         probe(driver, seconds=1.0)
 
     assert driver.wait() == 1
-    assert "gRPC serves no more" in driver.log.read_text()
+    assert "gRPC stopped serving" in driver.log.read_text()
 
 
 def probe(driver: DriverProcess, *, seconds: float = LIMIT_SECONDS) -> csi_pb2.ProbeResponse:

@@ -17,16 +17,15 @@ PAGE = pathlib.Path(__file__).parents[2] / "docs" / "options.md"
 _INTRODUCTION = """\
 # Options
 
-Every flag has an environment variable; a flag wins over the environment. A bad value ends the
-process at start with one line and exit code 2. Durations are written `90s`, `2m`, `1m30s` or
-`250ms`.
+Every flag has an environment variable; a flag overrides its variable. A bad value ends the process
+at start with one line and exit code 2. Durations are written `90s`, `2m`, `1m30s` or `250ms`.
 
 `make docs` writes this page from the flags, and a test keeps it current.
 `csi-exoblock COMMAND --help` prints the same.
 
-The API key is never a flag, because every process of a host can read command lines. It comes from
-`EXOSCALE_API_KEY` and `EXOSCALE_API_SECRET`, or from `--credentials-file`. `HTTPS_PROXY` and
-`NO_PROXY` lead the controller through a proxy.
+There is no flag for the API key, because every process of a host can read command lines. The key
+comes from `EXOSCALE_API_KEY` and `EXOSCALE_API_SECRET`, or from `--credentials-file`. Set
+`HTTPS_PROXY` and `NO_PROXY` if the controller reaches the API through a proxy.
 """
 
 _SECTIONS: Mapping[str, str] = {
@@ -46,12 +45,12 @@ TOOLS = ("doctor", "import", "orphans", "status")
 
 # When a user changes a flag; by the flag's name.
 WHEN: Mapping[str, str] = {
-    "--endpoint": "The sidecars look for the socket elsewhere.",
+    "--endpoint": "The sidecars use another path for the socket.",
     "--driver-name": "Before the first volume only, to take over the vendor's volumes: "
     "`csi.exoscale.com`.",
     "--http-endpoint": "You want probes and metrics; `:8080` in a pod.",
-    "--metrics-path": "Your Prometheus asks for another path.",
-    "--metrics-cert-file": "Metrics must not cross the network in the clear.",
+    "--metrics-path": "Your Prometheus reads another path.",
+    "--metrics-cert-file": "Metrics must be encrypted on the network.",
     "--metrics-key-file": "With `--metrics-cert-file`.",
     "--grpc-workers": "You gave the sidecars more workers: it must exceed their sum.",
     "--log-format": "You read the log yourself: `text`.",
@@ -59,24 +58,24 @@ WHEN: Mapping[str, str] = {
     "--shutdown-timeout": "The pod's grace period is shorter than this; keep it below that period.",
     "--time-scale": "Tests only.",
     "--api-endpoint": "The API is reached by another name, or you run the simulator.",
-    "--allow-plain-http": "Never, where anybody else can reach the network in between.",
+    "--allow-plain-http": "Never on a network that others can reach.",
     "--credentials-file": "The key is mounted as a file and should rotate without a restart.",
     "--ca-file": "A proxy or a private endpoint has a certificate of your own authority.",
-    "--zones": "The key or the cluster is meant for some zones only.",
+    "--zones": "The key or the cluster is for some zones only.",
     "--default-zone": "Claims without topology, in a cluster of several zones.",
     "--user-agent-extra": "You want to find this cluster's requests in the cloud's log.",
-    "--api-max-qps": "Others share the organisation's rate limit and must keep a part of it.",
+    "--api-max-qps": "Others need a part of the organisation's rate limit.",
     "--cluster-id": "Always, where several clusters share an organisation.",
     "--inherited-cluster-ids": "The cluster was rebuilt, or took over volumes of another one.",
     "--extra-labels": "Volumes should carry a cost centre or an owner.",
     "--label-prefix": "The API or a policy refuses a slash in label keys: `exoblock-`.",
     "--label-max-length": "The API refuses long label values.",
     "--min-volume-size-gib": "Tiny claims should be rounded up further.",
-    "--max-volume-size-gib": "No claim should get more than this, whatever the quota says.",
+    "--max-volume-size-gib": "No claim should get more than this, even if the quota allows it.",
     "--deferred-expansion": "A claim in use must not grow later by itself: `false`.",
     "--deferred-expansion-ttl": "You raised the resizer's `--retry-interval-max`; keep this above.",
     "--clone-by-snapshot": "Clones must not use up the quota of snapshots: `false`.",
-    "--capacity-from-quota": "The quota is this cluster's alone and the scheduler should see it.",
+    "--capacity-from-quota": "Only this cluster uses the quota, and the scheduler should see it.",
     "--api-timeout": "A slow proxy lies between the controller and the API.",
     "--create-timeout": "You changed the provisioner's `--timeout`; keep this below.",
     "--attach-timeout": "You changed the attacher's `--timeout`; keep this below.",
@@ -85,16 +84,16 @@ WHEN: Mapping[str, str] = {
     "--kubeconfig": "The cluster is in another kubeconfig than kubectl's own choice.",
     "--context": "The cluster is another context's.",
     "--watch": "You want to see how things get on.",
-    "--verbose": "You want to see that something was checked.",
+    "--verbose": "You want to see the checks that passed too.",
     "--from-driver": "You move from the vendor's driver: `csi.exoscale.com`.",
-    "--namespace": "The claim belongs elsewhere.",
-    "--name": "A name that says what is in it.",
+    "--namespace": "The claim belongs in another namespace.",
+    "--name": "You want a name that tells the content.",
     "--fstype": "The volume has another file system, or none.",
     "--partition": "The volume has a partition table.",
-    "--min-age": "You want to see what was made just now too: `0s`.",
+    "--min-age": "You want to see the newest volumes and snapshots too: `0s`.",
     "--service-account-path": "The pod's token is projected to another path.",
     "--node-name": "In a pod: `spec.nodeName`, by the downward API.",
-    "--instance-id": "The node cannot find out by itself who it is.",
+    "--instance-id": "The node cannot read its own identity.",
     "--zone": "With `--instance-id`.",
     "--metadata-sources": "A source is slow or not to be trusted here.",
     "--volume-attach-limit": "Your organisation's instances can have more volumes.",
@@ -108,12 +107,12 @@ WHEN: Mapping[str, str] = {
     "--pre-stop-timeout": "You changed the pod's grace period; keep this below.",
     "--taint-removal": "The node plugin has no right to change Nodes: `false`.",
     "--max-concurrent-format": "Nodes with much memory that start with many new volumes at once.",
-    "--device-wait-timeout": "Disks take long to show up; keep it below kubelet's two minutes.",
+    "--device-wait-timeout": "Disks take long to appear; keep it below kubelet's two minutes.",
     "--device-in-use-timeout": "Pods leave processes behind that take longer to end.",
     "--listen": "Another port, or port 0 to pick one.",
     "--sim-zones": "You want to see more zones.",
     "--latency": "Operations should take as long as your cloud's.",
-    "--local-instance": "The host should play another instance, several, or none.",
+    "--local-instance": "The host should be another instance, several, or none.",
     "--state-dir": "With `--persist`, or to keep disks on another file system.",
     "--persist": "The cloud should outlive the process.",
     "--seed": "A run should be repeatable.",
