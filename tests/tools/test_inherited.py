@@ -1,0 +1,41 @@
+"""A command in the driver's container has the flags of the driver there (N11)."""
+
+from __future__ import annotations
+
+import pathlib
+
+import pytest
+
+from csi_exoblock.flags.inherited import of_container
+
+pytestmark = pytest.mark.fast
+
+
+def proc(folder: pathlib.Path, *words: str) -> pathlib.Path:
+    """Return a /proc whose process 1 has this command line."""
+    (folder / "1").mkdir()
+    (folder / "1" / "cmdline").write_bytes(b"".join(each.encode() + b"\0" for each in words))
+    return folder
+
+
+@pytest.mark.parametrize(
+    "program",
+    [("/opt/csi-exoblock/bin/python3", "/opt/csi-exoblock/bin/csi-exoblock"), ("csi-exoblock",)],
+)
+def test_flags_of_the_service_are_taken_over(
+    tmp_path: pathlib.Path, program: tuple[str, ...]
+) -> None:  # N11
+    found = of_container(
+        proc(tmp_path, *program, "controller", "--cluster-id=a", "--zones=ch-gva-2,de-fra-1")
+    )
+
+    assert found == {"cluster_id": "a", "zones": "ch-gva-2,de-fra-1"}
+
+
+@pytest.mark.parametrize("words", [("/sbin/init",), ("csi-exoblock", "doctor", "--output=json")])
+def test_flags_of_other_programs_are_not(tmp_path: pathlib.Path, words: tuple[str, ...]) -> None:
+    assert of_container(proc(tmp_path, *words)) == {}
+
+
+def test_a_process_that_can_not_be_seen_has_none(tmp_path: pathlib.Path) -> None:
+    assert of_container(tmp_path) == {}
