@@ -116,7 +116,7 @@ def command() -> None:
 @options.cloud()
 @options.timing({**SERVER_TIMING, **CLOUD_TIMING})
 def controller(**given: Any) -> None:
-    """Serve volumes and snapshots; needs the API key, no access to a host."""
+    """Serve volumes and snapshots; needs the API key, not root."""
     _serve(given, controller=True, node=False)
 
 
@@ -177,7 +177,10 @@ def iam_role() -> None:
 @options.ownership()
 @options.timing(ORPHANS_TIMING)
 def orphans(**given: Any) -> int:
-    """List volumes and snapshots that only the cloud or only Kubernetes knows."""
+    """List resources that only the cloud or only Kubernetes knows.
+
+    Those are volumes, snapshots, and PersistentVolumes without a volume.
+    """
     from csi_exoblock.tools import orphans as tool
 
     found, now = tool.find(_reach(given))
@@ -223,7 +226,7 @@ def status(**given: Any) -> int:
 @options.ownership()
 @options.timing({})
 def doctor(**given: Any) -> int:
-    """Say what is wrong with the installation, and what to do about it."""
+    """Check the installation; report each fault with its remedy."""
     from csi_exoblock.tools import doctor
     from csi_exoblock.tools.doctor_cloud import CloudChecks
     from csi_exoblock.tools.doctor_cluster import ClusterChecks
@@ -247,9 +250,10 @@ def doctor(**given: Any) -> int:
 @options.ownership()
 @options.timing({})
 def import_(**given: Any) -> None:
-    """Print PersistentVolume and claim for a volume ID, or content and snapshot for a snapshot.
+    """Print the objects that import a volume or snapshot.
 
-    With --from-driver it prints the steps that move every PersistentVolume of another driver here.
+    They are PersistentVolume and claim for a volume, content and snapshot for a snapshot. With
+    --from-driver print the steps that move every PersistentVolume of another driver to this one.
     """
     from csi_exoblock.tools import importing
 

@@ -1,4 +1,4 @@
-"""The cloud's API, put together for whatever calls it."""
+"""Build the client of the cloud's API."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from csi_exoblock.metrics import Metrics
 
 
 def unwatched_cloud(api: ApiSettings, *, timing: Timing) -> Cloud:
-    """Return the API for a command that ends soon, so that nobody reads its metrics."""
+    """Return the API client for a command that ends soon; nobody reads its metrics."""
     return build_cloud(api, timing=timing, metrics=Metrics(CollectorRegistry()))
 
 
 def build_cloud(api: ApiSettings, *, timing: Timing, metrics: Metrics) -> Cloud:
-    """Return the API as the settings say that it is reached; nothing is sent yet."""
+    """Return the API client for these settings; nothing is sent yet."""
     transport = Transport(
         session=open_session(user_agent=api.user_agent, ca_file=api.ca_file, proxy=api.proxy),
         keyring=Keyring(api.credentials, api.credentials_file, timing=timing),

@@ -1,4 +1,4 @@
-"""What Kubernetes knows of volumes and snapshots, for the search of orphans (C4, C6)."""
+"""The volumes and snapshots that Kubernetes knows, for the search for orphans (C4, C6)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from csi_exoblock.kubernetes.client import Kubernetes
 
 
 def known_to(kubernetes: Kubernetes, *, driver_name: str) -> Callable[[Deadline], Known]:
-    """Return what reads the handles of all PersistentVolumes and VolumeSnapshotContents."""
+    """Return a function that reads the handles of all PersistentVolumes and snapshot contents."""
 
     def read(deadline: Deadline) -> Known:
         volumes = [each for each in kubernetes.list_persistent_volumes(deadline) if each.handle]

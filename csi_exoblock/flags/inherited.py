@@ -1,4 +1,4 @@
-"""The flags of the driver in whose container a command runs, as `kubectl exec` lets it."""
+"""The flags of the driver in whose container a command runs, for example by `kubectl exec`."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ _SERVICES = ("controller", "node", "all")
 def of_container(proc: Path = Path("/proc")) -> dict[str, str]:
     """Return the flags of process 1 by their names, empty if it isn't a service of the driver.
 
-    The driver of a container gets them as `--flag=value`. They reach no other process there, and a
-    command that looks at the same cloud and cluster needs them.
+    The driver in a container gets its flags as `--flag=value` arguments, which no other process
+    there sees. A command for the same cloud and cluster needs the same values.
     """
     try:
         words = (proc / "1" / "cmdline").read_bytes().decode(errors="replace").split("\0")
