@@ -265,14 +265,6 @@ BREAKS = (
         tests=(f"{_DEADLINES}::test_a_stage_whose_disk_does_not_come_ends_in_time",),
     ),
     Break(
-        name="repeated-publish-adds-a-mount",
-        file="node/publishing.py",
-        before="        if mount is not None and mount.flags == flags:\n            return",
-        after="        if mount is not None and mount.flags == flags:\n            mount = None",
-        rules="S14",
-        tests=(f"{_LIFE}::test_repeated_calls_add_no_mount",),
-    ),
-    Break(
         name="repeated-publish-adds-a-mount-of-a-raw-device",
         file="node/publishing.py",
         before="        if mount is not None:\n            return\n"
