@@ -181,6 +181,7 @@ SCENES: Mapping[str, Scene] = {
         (_create, _attach, _detach),
         only=("waiting for the effect of a write whose answer was lost",),
         faults=(_lost("detach-block-storage-volume"),),
+        latencies={"detach": 15.0},  # a busy driver must still come in time to wait for it
     ),
     "modify refused": Scene(
         (_create, _modify),
