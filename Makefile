@@ -30,8 +30,11 @@ lint: setup ## format, lint and types, without changing anything
 check: lint ## lint and the fast tests, in seconds
 	$(PYTEST) -m fast --quiet
 
-test: setup ## the whole test suite, in minutes; as root also on loop devices
-	$(PYTEST) -m "not kill_points and not schedules"
+test: setup ## what a change can break, in five minutes; as root also on loop devices
+	$(PYTEST) -m "not kill_points and not schedules and not thorough"
+
+test-thorough: setup ## csi-sanity, killed mkfs, memory, every rendering, both answers of the API: minutes
+	$(PYTEST) -m thorough
 
 kill-points: setup ## the driver dies at every step and every request of every call, in minutes
 	$(BIN)/pytest -m kill_points
@@ -89,4 +92,4 @@ demo: setup ## one volume through its whole life, on an embedded cloud
 clean: ## remove all that is not in the repository, .venv included
 	git clean --quiet -d --force -X
 
-.PHONY: help setup lint check test kill-points schedules test-small-sectors test-kubernetes test-install test-vm chaos chaos-node chaos-prove mutants image bench kubernetes docs site demo clean
+.PHONY: help setup lint check test kill-points test-thorough schedules test-small-sectors test-kubernetes test-install test-vm chaos chaos-node chaos-prove mutants image bench kubernetes docs site demo clean

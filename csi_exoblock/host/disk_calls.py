@@ -16,6 +16,9 @@ from csi_exoblock.host.workers import Room, Workers
 
 T = TypeVar("T")
 
+_MOST_CALLS = 64  # more disks than an instance can have
+_MOST_WAITING = 24  # gRPC has 32 threads; a hung disk keeps one for `patience_seconds`
+
 
 class DiskCalls:
     """Does what waits for a disk in a thread of its own: one at a time for each disk.
@@ -29,8 +32,9 @@ class DiskCalls:
     """
 
     def __init__(self, *, patience_seconds: float) -> None:
-        # In a room of its own: a node where every pod starts at once asks all of its disks.
-        self._workers = Workers[None](Room(), patience_seconds=patience_seconds, only_informs=False)
+        # A node where every pod starts at once asks all of its disks.
+        room = Room(most_calls=_MOST_CALLS, most_waiting=_MOST_WAITING)
+        self._workers = Workers[None](room, patience_seconds=patience_seconds, only_informs=False)
 
     def run(
         self,

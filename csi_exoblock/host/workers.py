@@ -23,17 +23,23 @@ _MOST_WAITING_FOR_ONE = 8
 
 
 class Room:
-    """Bounds the calls of the whole process that have not returned, and who waits: sixteen each."""
+    """Bounds the calls that have not returned, and the callers that wait for one.
 
-    def __init__(self) -> None:
+    Args:
+        most_calls: How many calls, each with a thread.
+        most_waiting: How many callers, each with a thread of gRPC's.
+    """
+
+    def __init__(self, *, most_calls: int = _MOST_CALLS, most_waiting: int = _MOST_WAITING) -> None:
         self._lock = threading.Lock()
+        self._most_calls = most_calls
         self._calls = 0
-        self._waiting = threading.Semaphore(_MOST_WAITING)
+        self._waiting = threading.Semaphore(most_waiting)
 
     def enter(self, *, only_informs: bool) -> bool:
         """Take the place of one more call, and return whether there was one."""
         with self._lock:
-            most = _MOST_CALLS - _KEPT_FREE if only_informs else _MOST_CALLS
+            most = self._most_calls - _KEPT_FREE if only_informs else self._most_calls
             has_place = self._calls < most
             self._calls += has_place
             return has_place

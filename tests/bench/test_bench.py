@@ -22,7 +22,7 @@ from tests.bench.run import SECTIONS
 LIMIT_SECONDS = 500.0
 PAUSE_SECONDS = 0.05
 
-pytestmark = pytest.mark.timeout(LIMIT_SECONDS + 60)
+pytestmark = [pytest.mark.thorough, pytest.mark.timeout(LIMIT_SECONDS + 60)]
 
 
 @contextmanager

@@ -16,6 +16,8 @@ from tests.chart.rendered import PAGE, rendered
 from tests.chart.schemas.kinds import releases, write_schemas
 from tests.repository.chart_pages import values
 
+pytestmark = pytest.mark.thorough
+
 _ROOT = Path(__file__).parents[2]
 _CLUSTER = ("v1/Pod",)
 _SNAPSHOTS = (*_CLUSTER, "snapshot.storage.k8s.io/v1/VolumeSnapshotContent")

@@ -31,6 +31,8 @@ from tests.controller.waiting import as_a_sidecar_would
 from tests.support.grpc_errors import refused
 from tests.support.simulator_process import SimulatorProcess
 
+pytestmark = pytest.mark.thorough
+
 T = TypeVar("T")
 
 FAILED_PRECONDITION = grpc.StatusCode.FAILED_PRECONDITION
@@ -94,7 +96,7 @@ def test_a_volume_leaves_an_instance_that_does_not_run(
     cloud.set_instance_state(zone, instance, state)
 
     if refused_by_state == "refused" and not (state == "destroyed" and freed == "frees"):
-        with refused(grpc.StatusCode.UNAVAILABLE, instance, "tried again"):
+        with refused(grpc.StatusCode.UNAVAILABLE, instance, "Kubernetes will retry"):
             controller.ControllerUnpublishVolume(unpublish(volume, node))
         cloud.set_instance_state(zone, instance, "running")
     as_a_sidecar_would(lambda: controller.ControllerUnpublishVolume(unpublish(volume, node)))

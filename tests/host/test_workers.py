@@ -32,8 +32,10 @@ def hang(workers: Workers[bool], gate: threading.Event, key: str) -> None:
         workers.run(key, gate.wait)
 
 
-def workers_in(room: Room, *, only_informs: bool = False) -> Workers[bool]:
-    return Workers(room, patience_seconds=0.01, only_informs=only_informs)
+def workers_in(
+    room: Room, *, only_informs: bool = False, patience_seconds: float = 0.01
+) -> Workers[bool]:
+    return Workers(room, patience_seconds=patience_seconds, only_informs=only_informs)
 
 
 def test_sixteen_calls_hang_whatever_they_are_and_no_further_thread_is_begun(
@@ -64,13 +66,13 @@ def test_calls_that_only_inform_leave_room_for_a_volume_to_leave(gate: threading
 
 
 def test_calls_that_return_leave_room_for_others() -> None:
-    workers = workers_in(Room())
+    workers = workers_in(Room(), patience_seconds=PATIENCE_SECONDS)
 
     assert all(workers.run(f"volume {number}", lambda: True) for number in range(10 * MOST))
 
 
 def test_call_for_which_there_is_no_thread_is_tried_again() -> None:
-    workers = workers_in(Room())
+    workers = workers_in(Room(), patience_seconds=PATIENCE_SECONDS)
 
     with without_threads():
         for _ in range(2 * MOST):

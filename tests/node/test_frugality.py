@@ -15,7 +15,7 @@ from tests.node.conftest import MakeDisk, Volume
 from tests.support.driver_process import DriverProcess
 from tests.support.endpoint import Endpoint
 
-pytestmark = [pytest.mark.root, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.thorough, pytest.mark.root, pytest.mark.timeout(900)]
 
 MIB = 1024**2
 # The C library's heap breathes by up to 2 MiB. A leak of 40 KiB a volume would show.

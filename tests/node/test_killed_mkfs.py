@@ -24,7 +24,11 @@ from tests.support.driver_process import DriverProcess
 from tests.support.grpc_errors import outcome
 from tests.support.waiting import wait_until
 
-pytestmark = [pytest.mark.root, pytest.mark.timeout(600)]  # 20 disks, each mkfs under strace
+pytestmark = [
+    pytest.mark.thorough,
+    pytest.mark.root,
+    pytest.mark.timeout(600),
+]  # 20 disks, each mkfs under strace
 
 POINTS = 20
 # These find errors, but write nothing.

@@ -22,7 +22,7 @@ BUILD_TAGS = "protoreflect"
 GIB = 1024**3
 
 # csi-sanity is built first, which takes a minute where it has never been built before.
-pytestmark = [pytest.mark.root, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.thorough, pytest.mark.root, pytest.mark.timeout(600)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
