@@ -19,6 +19,8 @@ from csi_exoblock.host.workers import Room
 _ATTRIBUTE_BYTES = 4096
 # Disks that hang at once, each with a thread of its own: more than an instance has slots for.
 _MOST_ASKED = 32
+# An answer is quick if it takes this part of `Timing.serial_timeout` at most.
+_QUICK = 0.05
 
 
 class Serials:
@@ -110,7 +112,8 @@ class Serials:
             if question is None or question.disk != disk:
                 return self._begin(name, disk, self._timing.serial_timeout)
             if question.is_to_be_repeated():
-                return self._begin(name, disk, question.seconds_left())
+                seconds = question.seconds_for_next(self._timing.serial_timeout)
+                return self._begin(name, disk, seconds)
             return question
 
     def _begin(self, name: str, disk: _Disk, patience_seconds: float) -> _Question:
@@ -164,8 +167,15 @@ class _Question:
         """Note how long the disk took."""
         self._took = time.monotonic() - self._began
 
-    def seconds_left(self) -> float:
-        """Return how long the next question is waited for: a disk gets so much time in all."""
+    def seconds_for_next(self, most_seconds: float) -> float:
+        """Return how long the next question is waited for.
+
+        A disk that fails slowly gets `most_seconds` in all, and not for each call. One without a
+        serial, which is asked as often and answers at once, keeps its time; a slow one wins a
+        little of it back with each quick answer.
+        """
+        if self._took <= (quick := _QUICK * most_seconds):
+            return min(most_seconds, self._seconds + quick)
         return max(0.0, self._seconds - self._took)
 
     def is_to_be_repeated(self) -> bool:

@@ -9,6 +9,7 @@ import contextlib
 import os
 import pathlib
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -314,6 +315,15 @@ def test_a_disk_that_fails_slowly_is_waited_for_once(host: Host, tmp_path: pathl
             host.devices.look(MINE)
         serial.open("wb").close()  # who reads it gets nothing
         wait_until(lambda: "serial of vdc" not in _threads(), "the end of the question")
+
+
+def test_a_disk_without_a_serial_can_be_asked_for_ever(host: Host) -> None:
+    """S26: what a node's own disk takes for its answers does not add up."""
+    host.add("vdc", serial="")
+    end = time.monotonic() + 3 * SERIAL_SECONDS
+
+    while time.monotonic() < end:
+        assert host.devices.look(MINE) is None
 
 
 def _threads() -> list[str]:

@@ -39,10 +39,18 @@ BREAKS = (
     Break(
         name="disk-that-fails-slowly-gets-its-time-again",
         file="host/serials.py",
-        before="return self._begin(name, disk, question.seconds_left())",
+        before="return self._begin(name, disk, seconds)",
         after="return self._begin(name, disk, self._timing.serial_timeout)",
         rules="S26",
         tests=("tests/host/test_devices.py::test_a_disk_that_fails_slowly_is_waited_for_once",),
+    ),
+    Break(
+        name="quick-answers-of-a-disk-without-serial-add-up",
+        file="host/serials.py",
+        before="if self._took <= (quick := _QUICK * most_seconds):",
+        after="if self._took <= 0 * (quick := _QUICK * most_seconds):",
+        rules="S26",
+        tests=("tests/host/test_devices.py::test_a_disk_without_a_serial_can_be_asked_for_ever",),
     ),
     Break(
         name="clock-decides-what-is-forgotten",
