@@ -15,6 +15,7 @@ from csi_exoblock.host.workers import Workers
 
 log = logging.getLogger(__name__)
 
+_DEVICES = Path("/sys/dev/block")
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 # What opening a device says once its disk has left.
@@ -37,8 +38,8 @@ class WriteBack:
     def sync_file_system(self, volume: str, mounted: Path) -> None:
         """Write the file system that is mounted at a path to its disk.
 
-        One that was shut down is only noted: no retry writes it, and kubelet, which can't look at
-        its path either, would not come back before it is unmounted.
+        One that was shut down, or whose disk has left, is only noted: no retry writes it. Kubelet,
+        which can't look at the path of one that was shut down, would not even come back.
 
         Raises:
             HostError: It could not be written, for the first time; or it takes too long: then it
@@ -46,8 +47,8 @@ class WriteBack:
         """
         try:
             self._workers.run(f"writing back {mounted}", lambda: _syncfs(mounted))
-        except _ShutDown as error:
-            log.error("file system was shut down, so what it cached is lost")
+        except _Lost as error:
+            log.error("file system was shut down or its disk has left; what it cached is lost")
             self._note(volume, f"{mounted}: {error.strerror}")
         except OSError as error:
             self._report(volume, f"{mounted}: {error.strerror}")
@@ -98,19 +99,31 @@ class WriteBack:
             return is_first
 
 
-class _ShutDown(OSError):
-    """Even the root of a file system can't be opened, as on an xfs that was shut down."""
+class _Lost(OSError):
+    """What a file system cached can no longer be written.
+
+    Its disk has left, or even its root can't be opened, as on an xfs that was shut down.
+    """
 
 
 def _syncfs(mounted: Path) -> None:
     try:
         file = os.open(mounted, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
-        raise _ShutDown(error.errno, error.strerror) from error
+        raise _Lost(error.errno, error.strerror) from error
     try:
         _check(_LIBC.syncfs(file))
+    except OSError as error:
+        if _has_left(DeviceNumber.of(os.fstat(file).st_dev)):
+            raise _Lost(error.errno, error.strerror) from error
+        raise
     finally:
         os.close(file)
+
+
+def _has_left(number: DeviceNumber) -> bool:
+    """Return whether a disk is gone; a btrfs has a number of its own (major 0), which tells not."""
+    return number.major != 0 and not (_DEVICES / str(number)).exists()
 
 
 def _fsync(node: Path, number: DeviceNumber) -> None:

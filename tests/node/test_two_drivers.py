@@ -181,7 +181,7 @@ def fill(folder: pathlib.Path) -> pathlib.Path:
     """Leave no block of the folder's file system free."""
     filler = folder / "filler"
     with filler.open("wb", buffering=0) as file:
-        for size_bytes in (1024**2, 4096):
+        for size_bytes in (1024**2, 4096, 1024):  # a small file system has blocks of 1 KiB
             try:
                 while file.write(bytes(size_bytes)) == size_bytes:
                     os.fsync(file.fileno())
