@@ -71,7 +71,7 @@ class Tools:
         tool.chmod(0o755)
 
 
-def _beside_hung_processes(call: Callable[[], object]) -> None:
+def beside_hung_processes(call: Callable[[], object]) -> None:
     """Repeat a call, as kubelet does, while a process of another test hangs or is slow to be seen.
 
     Such tests run at the same time, and what their processes use can't be seen (S26).
@@ -136,12 +136,12 @@ class Volume:
             context=context,
             publish_context=publish_context,
         )
-        _beside_hung_processes(lambda: self.node.NodeStageVolume(request, timeout=seconds))
+        beside_hung_processes(lambda: self.node.NodeStageVolume(request, timeout=seconds))
 
     def unstage(self) -> None:
         """Unstage it."""
         request = requests.unstage(self.disk.volume_id, self.staging)
-        _beside_hung_processes(lambda: self.node.NodeUnstageVolume(request))
+        beside_hung_processes(lambda: self.node.NodeUnstageVolume(request))
 
     def publish(
         self,

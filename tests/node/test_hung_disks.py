@@ -10,7 +10,7 @@ import grpc
 import pytest
 
 from csi_exoblock.pb import csi_pb2, csi_pb2_grpc
-from tests.node.conftest import MakeDisk, Volume, block_capability
+from tests.node.conftest import MakeDisk, Volume, beside_hung_processes, block_capability
 from tests.node.disks import GIB, IN_A_CONTAINER, SERIAL_CHARACTERS, Disk
 from tests.node.requests import unpublish, unstage
 from tests.support.driver_process import DriverProcess
@@ -133,17 +133,18 @@ def test_a_volume_that_is_gone_leaves_beside_a_stranger_that_hangs(
     gone = f"ch-gva-2/{uuid.uuid4()}"
 
     node.NodeUnpublishVolume(unpublish(gone, paths / "pod" / "mount"), timeout=DEADLINE_SECONDS)
-    node.NodeUnstageVolume(unstage(gone, paths / "nothing"), timeout=DEADLINE_SECONDS)
+    request = unstage(gone, paths / "nothing")
+    beside_hung_processes(lambda: node.NodeUnstageVolume(request, timeout=DEADLINE_SECONDS))
 
 
 def test_a_disk_that_may_be_the_volumes_own_and_is_in_use_keeps_it(
     beside_a_stranger: tuple[Disk, csi_pb2_grpc.NodeStub], paths: pathlib.Path
 ) -> None:  # D4
     stranger, node = beside_a_stranger
-    gone = f"ch-gva-2/{uuid.uuid4()}"
+    request = unstage(f"ch-gva-2/{uuid.uuid4()}", paths / "nothing")
 
     with (
         stranger.path.open("rb"),
         refused(grpc.StatusCode.UNAVAILABLE, stranger.path.name, "may be its own", "is in use by"),
     ):
-        node.NodeUnstageVolume(unstage(gone, paths / "nothing"), timeout=DEADLINE_SECONDS)
+        beside_hung_processes(lambda: node.NodeUnstageVolume(request, timeout=DEADLINE_SECONDS))
