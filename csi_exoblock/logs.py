@@ -69,6 +69,32 @@ def step(name: str) -> None:
     log.debug("step", extra={"step": name})
 
 
+class Complaint:
+    """What keeps work that is tried again and again from succeeding; logged when it changes.
+
+    Args:
+        log: Where it is logged.
+        message: The work that does not succeed.
+        level: One of `logging`'s.
+    """
+
+    def __init__(self, log: logging.Logger, message: str, *, level: int = logging.WARNING) -> None:
+        self._log = log
+        self._message = message
+        self._level = level
+        self._last = ""
+
+    def say(self, reason: str, *, is_logged_elsewhere: bool = False) -> None:
+        """Log the reason unless it was the last one too."""
+        if reason != self._last and not is_logged_elsewhere:
+            self._log.log(self._level, self._message, extra={"error": reason})
+        self._last = reason
+
+    def end(self) -> None:
+        """Note that the work succeeded: the same reason is logged again if it comes back."""
+        self._last = ""
+
+
 def configure(
     *, json_lines: bool, level: str, stream: TextIO, patience_seconds: float
 ) -> LineWriter:

@@ -137,7 +137,8 @@ def build_node(
     metrics.show(metrics.foreign_attachments, attach_limit.foreign)
     metrics.show(metrics.device_link_repaired)
     write_back = WriteBack(
-        workers=Workers(room, patience_seconds=timing.write_back, only_informs=False)
+        workers=Workers(room, patience_seconds=timing.write_back, only_informs=False),
+        devices=devices,
     )
     territory = Territory(
         kubelet_path=settings.kubelet_path, devices=devices, mounts=mounts, disk_calls=disk_calls

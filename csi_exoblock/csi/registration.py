@@ -14,6 +14,7 @@ from csi_exoblock.config import Timing
 from csi_exoblock.csi.server import is_served, listen, new_server, require_place
 from csi_exoblock.errors import DriverError
 from csi_exoblock.host.farewell import Farewell
+from csi_exoblock.logs import Complaint
 from csi_exoblock.pb import pluginregistration_pb2, pluginregistration_pb2_grpc
 from csi_exoblock.pool import Pool
 
@@ -59,7 +60,9 @@ class Registration(pluginregistration_pb2_grpc.RegistrationServicer):
         self._waiting = Deadline(math.inf)
         self._pool = Pool(_WORKERS, name="registration")
         self._server: grpc.Server | None = None
-        self._complaint = ""
+        self._complaint = Complaint(
+            log, "can't register with kubelet, still trying", level=logging.ERROR
+        )
         self._farewell = Farewell(path)
         self._farewell.forget()
 
@@ -86,9 +89,9 @@ class Registration(pluginregistration_pb2_grpc.RegistrationServicer):
             if self._server is None or not is_served(self._path):
                 self._appear()
         except OSError as error:
-            self._complain(str(error))
+            self._complaint.say(str(error))
         else:
-            self._complaint = ""
+            self._complaint.end()
         return self._timing.registration_check
 
     def GetInfo(
@@ -132,8 +135,3 @@ class Registration(pluginregistration_pb2_grpc.RegistrationServicer):
             before.stop(0)  # without waiting: no client can find its socket any more
         hidden.rename(self._path)
         log.info("waiting for kubelet", extra={"path": str(self._path)})
-
-    def _complain(self, complaint: str) -> None:
-        if complaint != self._complaint:  # only once, although the driver tries every few seconds
-            log.error("can't register with kubelet, still trying", extra={"error": complaint})
-        self._complaint = complaint

@@ -115,8 +115,11 @@ class History:
         latest, oldest = self._latest(), time.time() - 2 * self._timing.new_volume_window
         for path in self._notes():
             made = _made(path)
-            outlived = path.stat().st_mtime < oldest if made is None else None
-            if outlived or (made is not None and self._is_outlived(made, latest)):
+            if made is None:
+                is_outlived = path.stat().st_mtime < oldest
+            else:
+                is_outlived = self._is_outlived(made, latest)
+            if is_outlived:
                 path.unlink(missing_ok=True)
 
     def _file(self, volume_id: VolumeId) -> Path:

@@ -10,12 +10,11 @@ import threading
 from pathlib import Path
 
 from csi_exoblock.errors import HostError
-from csi_exoblock.host.devices import DeviceNumber
+from csi_exoblock.host.devices import DeviceNumber, Devices
 from csi_exoblock.host.workers import Workers
 
 log = logging.getLogger(__name__)
 
-_DEVICES = Path("/sys/dev/block")
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 # What opening a device says once its disk has left.
@@ -30,8 +29,9 @@ class WriteBack:
     leave. What was lost is remembered for the volume's health, until the volume is staged again.
     """
 
-    def __init__(self, *, workers: Workers[None]) -> None:
+    def __init__(self, *, workers: Workers[None], devices: Devices) -> None:
         self._workers = workers
+        self._devices = devices
         self._lock = threading.Lock()
         self._losses: dict[str, str] = {}
 
@@ -46,7 +46,7 @@ class WriteBack:
                 goes on, and the next call finds out how it ended.
         """
         try:
-            self._workers.run(f"writing back {mounted}", lambda: _syncfs(mounted))
+            self._workers.run(f"writing back {mounted}", lambda: _syncfs(mounted, self._devices))
         except _Lost as error:
             log.error("file system was shut down or its disk has left; what it cached is lost")
             self._note(volume, f"{mounted}: {error.strerror}")
@@ -106,7 +106,7 @@ class _Lost(OSError):
     """
 
 
-def _syncfs(mounted: Path) -> None:
+def _syncfs(mounted: Path, devices: Devices) -> None:
     try:
         file = os.open(mounted, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
@@ -114,16 +114,13 @@ def _syncfs(mounted: Path) -> None:
     try:
         _check(_LIBC.syncfs(file))
     except OSError as error:
-        if _has_left(DeviceNumber.of(os.fstat(file).st_dev)):
+        number = DeviceNumber.of(os.fstat(file).st_dev)
+        # A btrfs has a number of its own (major 0), which doesn't say whether its disk is there.
+        if number.major != 0 and not devices.is_there(number):
             raise _Lost(error.errno, error.strerror) from error
         raise
     finally:
         os.close(file)
-
-
-def _has_left(number: DeviceNumber) -> bool:
-    """Return whether a disk is gone; a btrfs has a number of its own (major 0), which tells not."""
-    return number.major != 0 and not (_DEVICES / str(number)).exists()
 
 
 def _fsync(node: Path, number: DeviceNumber) -> None:

@@ -11,6 +11,7 @@ from csi_exoblock.concurrency import Deadline, SharedCall
 from csi_exoblock.config import NodeSettings, Timing
 from csi_exoblock.errors import DriverError, KubernetesDenied, NotFound
 from csi_exoblock.host.devices import serial_of
+from csi_exoblock.logs import Complaint
 from csi_exoblock.model import VolumeId
 from csi_exoblock.node.occupancy import Occupancy
 
@@ -48,7 +49,7 @@ class AttachLimit:
         self._own: frozenset[str] = frozenset()
         self._unlisted_since: dict[str, float] | None = None
         self._foreign = 0
-        self._complaint = ""
+        self._complaint = Complaint(log, "foreign volumes not counted")
 
     def get(self, deadline: Deadline) -> int:
         """Look, if that takes no time worth mentioning, and return the limit, at least 1."""
@@ -83,10 +84,11 @@ class AttachLimit:
             try:
                 self._own |= attached & self._listed()
             except DriverError as error:
-                self._complain(error)
+                denied = isinstance(error, KubernetesDenied)
+                self._complaint.say(str(error), is_logged_elsewhere=denied)
                 self._foreign = min(self._foreign, len(attached - self._own))
                 return
-        self._complaint = ""
+        self._complaint.end()
         # What was there when the process began is no volume that has just come.
         now, before = time.monotonic(), self._unlisted_since
         self._unlisted_since = {
@@ -108,9 +110,3 @@ class AttachLimit:
             except NotFound:  # no id of a volume: nothing that this driver could attach
                 continue
         return frozenset(serials)
-
-    def _complain(self, error: DriverError) -> None:
-        complaint = str(error)
-        if not isinstance(error, KubernetesDenied) and complaint != self._complaint:
-            log.warning("foreign volumes not counted", extra={"error": complaint})
-        self._complaint = complaint

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from csi_exoblock.concurrency import pauses
 from csi_exoblock.config import Timing
 from csi_exoblock.errors import DriverError, KubernetesDenied
+from csi_exoblock.logs import Complaint
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +29,7 @@ class StartupTaint:
         self._is_registered = is_registered
         self._remove = remove
         self._timing = timing
-        self._complaint = ""
+        self._complaint = Complaint(log, "start-up taint not looked at, trying again")
         self._pauses = self._first_pauses()
 
     def look(self) -> float:
@@ -39,19 +40,13 @@ class StartupTaint:
             if self._remove():
                 log.info("start-up taint removed")
         except DriverError as error:
-            self._complain(error)
+            denied = isinstance(error, KubernetesDenied)
+            self._complaint.say(str(error), is_logged_elsewhere=denied)
             return next(self._pauses)
-        self._complaint = ""
+        self._complaint.end()
         self._pauses = self._first_pauses()
         # Spread, so that the nodes of a cluster that start together don't ask together.
         return next(pauses(self._timing.taint_return, self._timing.taint_return, growth=1.0))
 
     def _first_pauses(self) -> Iterator[float]:
         return pauses(self._timing.taint_initial, self._timing.taint_max, growth=1.5)
-
-    def _complain(self, error: DriverError) -> None:
-        """Log what is in the way, unless that is logged elsewhere or was said just now."""
-        complaint = str(error)
-        if not isinstance(error, KubernetesDenied) and complaint != self._complaint:
-            log.warning("start-up taint not looked at, trying again", extra={"error": complaint})
-        self._complaint = complaint

@@ -138,9 +138,9 @@ class CloudChecks:
         for quota in self._cloud.zone(name).list_quotas(self._deadline()):
             if quota.resource not in (GIBIBYTES, VOLUMES, SNAPSHOTS):
                 continue
-            says = f"{quota.resource}: {quota.usage} of {quota.limit or 'unlimited'} in use"
+            limit = "unlimited" if quota.limit is None else quota.limit
+            says = f"{quota.resource}: {quota.usage} of {limit} in use"
             if quota.limit is not None and quota.usage >= _FULL * quota.limit:
-                says = f"{quota.resource}: {quota.usage} of {quota.limit} in use"
                 yield wrong("quotas", says, "delete what nobody needs, or have it raised")
             else:
                 yield well("quotas", says)
