@@ -50,7 +50,7 @@ class Stalls:
             return now - seen.first >= self._timing.operation_stalled
 
     def wait(self, thing: Volume | Snapshot, seconds: float, deadline: Deadline) -> None:
-        """Let so many seconds pass before the thing, in a transitional state, is read again.
+        """Let this many seconds pass before the thing, in a transitional state, is read again.
 
         Raises:
             ApiUnavailable: The call's time ended, and the state has lasted too long.

@@ -55,7 +55,7 @@ class Protections:
         self._disk_calls.set_read_only(device, True, deadline)
 
     def clear(self, volume_id: VolumeId, device: BlockDevice, deadline: Deadline) -> None:
-        """Let the device take writes again, whoever protected it.
+        """Let the device take writes again, also if somebody else protected it.
 
         Raises:
             HostError: It can't be set.

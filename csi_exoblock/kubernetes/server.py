@@ -38,7 +38,7 @@ class ApiServer:
     """The server of the cluster in whose pod this process runs.
 
     Token and certificates are read again for each request: kubelet renews them as they get old.
-    What the server refuses for want of rights is logged once a minute, whoever asks for it.
+    What the server refuses for want of rights is logged once a minute for each path.
     No proxy is ever asked.
     """
 

@@ -1,6 +1,6 @@
 """`csi-exoblock import`: objects of Kubernetes for volumes and snapshots that exist (F9).
 
-It prints them; whoever reads them applies them. Nothing here changes anything.
+It prints them, and changes nothing: the operator applies them.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ _REASON = re.compile(r"^Error from server \((\w+)\)", re.MULTILINE)
 
 
 class Kubectl:
-    """Reads what the API server has, with the rights of whoever runs this. Changes nothing."""
+    """Reads what the API server has, with the rights of the user who runs this. Changes nothing."""
 
     def __init__(self, *, kubeconfig: Path | None, context: str, timing: Timing) -> None:
         self._flags = [

@@ -36,7 +36,7 @@ def run(
         cluster: The cluster in whose pod this runs, `None` outside of one.
         daemon_set: Namespace and name of the plugin's DaemonSet, `None` if nobody says.
         registration_path: The plugin's socket for kubelet.
-        say: Takes a line for whoever reads the output.
+        say: Takes a line of the output.
 
     Raises:
         DriverError: Kubernetes can't be asked; or volumes are still attached, and the time is over.
