@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from datetime import datetime
 
 from csi_exoblock.kubernetes.inventory_objects import AttachmentStatus, Claim, VolumeStatus
 from csi_exoblock.model import BYTES_PER_GIB, Volume
@@ -112,7 +113,6 @@ def _sizes(row: Row) -> tuple[int | None, ...]:
 
 
 def _of_claim(claim: Claim, facts: Facts) -> Row:
-    since = None if claim.created_at is None else facts.now - claim.created_at.timestamp()
     waits_for_pod = facts.classes[claim.class_name].waits_for_pod and not claim.has_node
     what = "a pod that uses it" if waits_for_pod else "its volume; see the claim's events"
     return Row(
@@ -126,7 +126,7 @@ def _of_claim(claim: Claim, facts: Facts) -> Row:
         state="",
         instance="",
         node="",
-        notes=(Note(text=what, seconds=since),),
+        notes=(Note(text=what, seconds=_since(claim.created_at, facts.now)),),
     )
 
 
@@ -162,11 +162,11 @@ def _notes(
     for attachment in attachments:
         yield from _of_attachment(attachment, facts.now)
     for snapshot in facts.snapshots.get(volume.handle, ()):
-        taken = None if snapshot.created_at is None else facts.now - snapshot.created_at.timestamp()
+        taken = _since(snapshot.created_at, facts.now)
         name, error = "/".join(snapshot.snapshot), _after(snapshot.error)
         yield Note(text=f"snapshot {name}{error}", seconds=taken, is_wrong=bool(error))
     if volume.deleted_at is not None:
-        seconds = facts.now - volume.deleted_at.timestamp()
+        seconds = _since(volume.deleted_at, facts.now)
         yield Note(text="being deleted; see the PersistentVolume's events", seconds=seconds)
     if volume.phase == "Failed":
         yield Note(text="its deletion failed; see the PersistentVolume's events", is_wrong=True)
@@ -219,16 +219,20 @@ def _of_attachment(attachment: AttachmentStatus, now: float) -> Iterator[Note]:
     if attachment.deleted_at is not None:
         yield Note(
             text=f"detach from {attachment.node_name}{error}",
-            seconds=now - attachment.deleted_at.timestamp(),
+            seconds=_since(attachment.deleted_at, now),
             is_wrong=bool(error),
         )
     elif not attachment.is_attached:
-        since = attachment.created_at
         yield Note(
             text=f"attach to {attachment.node_name}{error}",
-            seconds=None if since is None else now - since.timestamp(),
+            seconds=_since(attachment.created_at, now),
             is_wrong=bool(error),
         )
+
+
+def _since(moment: datetime | None, now: float) -> float | None:
+    """Return how many seconds ago something was, `None` where nobody tells."""
+    return None if moment is None else now - moment.timestamp()
 
 
 def _after(error: str) -> str:
