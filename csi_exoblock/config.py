@@ -95,6 +95,9 @@ class Timing:
     other_zones_age: float = seconds(
         60.0, "a create uses other zones' lists up to this age: it remembers own creates (C3, S20)"
     )
+    leader_away: float = seconds(
+        15.0, "a lease lasts this long; served no create for longer, another process can have led"
+    )
     other_zones_wait: float = seconds(
         2.0, "a dead zone delays a create elsewhere at most this long"
     )

@@ -10,11 +10,12 @@ Nor does a 404 within that time prove that something is gone which this process 
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Collection, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 from uuid import UUID
@@ -48,11 +49,12 @@ class _Sight:
     """What was seen in a zone, and when (monotonic seconds).
 
     Attributes:
+        last_try: When the last read began that has ended, also if the zone could not be read.
         shows_unfinished: Whether a list has ever shown what was still being made.
     """
 
     first_look: float | None = None
-    last_try: float = float("-inf")
+    last_try: float = -math.inf
     shows_unfinished: bool = False
     ids_by_name: Mapping[str, Collection[str]] = field(default_factory=dict)
 
@@ -74,6 +76,8 @@ class Lookup(Generic[T]):
         self._timing = timing
         self._sights: defaultdict[ZoneName, _Sight] = defaultdict(_Sight)
         self._began = time.monotonic()
+        self._searched_at = self._leads_since = -math.inf
+        self._refreshing: Future[None] | None = None
         self._lock = threading.Lock()
         # what this process made and no list could show yet: when, and what; the oldest first
         self._own: defaultdict[ZoneName, OrderedDict[str, tuple[float, UUID]]] = defaultdict(
@@ -86,8 +90,6 @@ class Lookup(Generic[T]):
         Called once at start, it lets the names of the first creates settle sooner.
         """
         began = time.monotonic()
-        if zone in self._sights:
-            self._sights[zone].last_try = began
         everything = self._list_all(zone, deadline)
         sight = self._sights[zone]  # kept only now: an id can name a zone that does not exist
         sight.last_try = max(sight.last_try, began)
@@ -169,15 +171,11 @@ class Lookup(Generic[T]):
     ) -> list[T]:
         """Return what has one of the names and was in the zones when they were last seen.
 
-        That may be `Timing.other_zones_age` ago. A zone that can't be read is asked no more often
-        and counts as last seen: it must not disturb creates elsewhere (S12).
+        That may be `Timing.other_zones_age` ago, but not before this process leads: until then
+        another one made volumes (F16). A zone that can't be read is asked no more often and counts
+        as last seen: it must not disturb creates elsewhere (S12).
         """
-        oldest = time.monotonic() - self._timing.other_zones_age
-        stale = [zone for zone in zones if self._sights[zone].last_try < oldest]
-        if stale:
-            logs.step("looking for the name in other zones")
-            with ThreadPoolExecutor(len(stale)) as pool:
-                list(pool.map(lambda zone: self._try_to_look(zone, deadline), stale))
+        self._refresh(zones, self._oldest_usable(), deadline)
         seen = {
             (zone, id)
             for zone in zones
@@ -187,6 +185,52 @@ class Lookup(Generic[T]):
         found = [each for zone, id in sorted(seen) for each in self._get(zone, UUID(id), deadline)]
         found = found or self._own_in(zones, names, deadline)
         return [each for each in found if self._has_name(each, names)]
+
+    def _oldest_usable(self) -> float:
+        """Return how old a list of another zone can be, in monotonic seconds.
+
+        Nothing tells a process that it leads, but while creates keep coming no other can. After a
+        pause in which another could have led, no list from before proves anything.
+        """
+        now = time.monotonic()
+        with self._lock:
+            if now - self._searched_at > self._timing.leader_away:
+                self._leads_since = now
+            self._searched_at = now
+            return max(self._leads_since, now - self._timing.other_zones_age)
+
+    def _refresh(self, zones: Collection[ZoneName], oldest: float, deadline: Deadline) -> None:
+        """Read the zones that were last read too long ago; calls that need them wait for it."""
+        while stale := [zone for zone in zones if self._sights[zone].last_try < oldest]:
+            logs.step("looking for the name in other zones")
+            with self._lock:
+                running = self._refreshing
+                if running is None:
+                    mine = self._refreshing = Future[None]()
+            if running:
+                deadline.result(running)
+                continue  # it may have read other zones, or run out of its own caller's time
+            try:
+                with ThreadPoolExecutor(len(stale)) as pool:
+                    list(pool.map(lambda zone: self._try_to_look(zone, deadline), stale))
+            finally:
+                with self._lock:
+                    self._refreshing = None
+                mine.set_result(None)
+
+    def _try_to_look(self, zone: ZoneName, deadline: Deadline) -> None:
+        """Read a zone, or note that it can't be read.
+
+        Raises:
+            DeadlineExceeded: The call's own time ended, which says nothing about the zone.
+        """
+        began = time.monotonic()
+        try:
+            self.look(zone, deadline.within(self._timing.other_zones_wait))
+        except DriverError as error:
+            deadline.check()
+            log.warning("zone not read", extra={"zone": zone, "error": str(error)})
+            self._sights[zone].last_try = began
 
     def _lists_of(
         self, zones: Collection[ZoneName], names: Collection[str], deadline: Deadline
@@ -252,12 +296,6 @@ class Lookup(Generic[T]):
             own = self._own[zone]
             while own and next(iter(own.values()))[0] < began - self._timing.settle:
                 own.popitem(last=False)
-
-    def _try_to_look(self, zone: ZoneName, deadline: Deadline) -> None:
-        try:
-            self.look(zone, deadline.within(self._timing.other_zones_wait))
-        except DriverError as error:
-            log.warning("zone not read", extra={"zone": zone, "error": str(error)})
 
     def _certain_at(self, zone: ZoneName, entry: Entry, looked_at: float) -> float:
         if not entry.is_doubtful():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from http import HTTPStatus
 from typing import Any
 
 from tests.chaos.sidecars import Sidecars
@@ -11,7 +12,9 @@ from tests.chaos.world import World
 
 _DETACH = "detach-block-storage-volume"
 _DELETE = "delete-block-storage-volume"
+_LIST = "list-block-storage-volumes"
 _UPDATE = "update-block-storage-volume"
+_NO_REFUSALS = (HTTPStatus.NOT_FOUND, HTTPStatus.TOO_MANY_REQUESTS)
 _MAKING = ("create", "snapshot")
 _MAKING_AND_ENDING = (*_MAKING, "delete", "delete-snapshot")
 
@@ -47,16 +50,34 @@ def _check_stranger(world: World, volume: dict[str, Any]) -> None:
 
 
 def _check_names(world: World) -> set[str]:
-    """Return the names that have twins in two zones, as a restart may bring them about (C3)."""
-    forgotten = bool(world.restarts or world.leader_changes)
+    """Return the names that have twins in two zones where C3 cannot prevent them."""
+    is_new_process = bool(world.restarts or world.leader_changes)
     twins = set()
     for one, other in _made_twice(world):
-        if forgotten and one["zone"] != other["zone"]:
+        is_elsewhere = one["zone"] != other["zone"]
+        if is_new_process and is_elsewhere and _was_out_of_sight(world, one, other):
             twins.add(one["name"])
         else:
             ids = f"{one['reference']['id']} and {other['reference']['id']}"
             world.story.breach("no name is made twice", f"{one['name']}: {ids}")
     return twins
+
+
+def _was_out_of_sight(world: World, one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Return whether no process could see the first creation before it sent the second.
+
+    The zone was unlisted or could not be read meanwhile, or it hides what is being made.
+    """
+    zone, between = one["zone"], (one["started-at"], other["started-at"])
+    return (
+        world.plan.modes.get("unfinished") == "hidden"
+        or any(zone not in listed for listed in world.plan.zone_lists.values())
+        or any(
+            call.operation == _LIST and call.zone == zone and call.status != HTTPStatus.OK
+            for call in world.cloud.calls()
+            if between[0] <= call.at <= between[1]
+        )
+    )
 
 
 def _made_twice(world: World) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
@@ -84,7 +105,8 @@ def _may_be_left(world: World, sidecars: Sidecars, volume: dict[str, Any], twins
 
     A claim is sent to another zone only once the volume there has its labels. Of twins the user is
     told by name (D11), and one of them may have lost its maker before that repaired its labels. Nor
-    has it any where the API dropped those of the create and refused to write them.
+    has it any where the API dropped those of the create and refused to write them: a claim that
+    waited for labels which the key's role forbids would wait for ever.
     """
     name = volume["name"]
     if volume["labels"].get("exoblock/cluster-id") == "chaos":
@@ -95,12 +117,17 @@ def _may_be_left(world: World, sidecars: Sidecars, volume: dict[str, Any], twins
 
 
 def _was_refused_labels(world: World, volume: dict[str, Any]) -> bool:
-    return any(
-        call.operation == _UPDATE
-        and call.resource == volume["id"]
-        and 400 <= (call.status or 0) < 500
+    """Return whether the API refused the last write of the volume's labels.
+
+    A process that does not know what became of its write, or could not read the volume, asks again.
+    """
+    updates = [
+        call.status
         for call in world.cloud.calls()
-    )
+        if (call.operation, call.resource) == (_UPDATE, volume["id"])
+    ]
+    last = (updates or [None])[-1] or 0
+    return 400 <= last < 500 and last not in _NO_REFUSALS
 
 
 def _check_calls(world: World, sidecars: Sidecars, strangers: set[str]) -> None:

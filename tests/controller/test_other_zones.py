@@ -1,0 +1,88 @@
+"""How fresh a create's knowledge of other zones is (C3, S12)."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from unittest.mock import Mock
+
+import pytest
+
+from csi_exoblock.concurrency import Deadline
+from csi_exoblock.config import Timing
+from csi_exoblock.controller.labels import Labels
+from csi_exoblock.controller.lookup import Lookup
+from csi_exoblock.errors import ApiUnavailable, DeadlineExceeded
+from csi_exoblock.exoscale.listed import Listed
+from csi_exoblock.model import Volume, ZoneName
+
+pytestmark = pytest.mark.fast
+
+ZONE = ZoneName("ch-gva-2")
+PATIENCE_SECONDS = 20.0
+
+
+def test_a_create_that_runs_out_of_time_proves_nothing_about_a_zone() -> None:
+    # C3: the next one would believe an older list, or none
+    asked: list[ZoneName] = []
+
+    def hang(zone: ZoneName, deadline: Deadline) -> Listed[Volume]:
+        asked.append(zone)
+        if len(asked) == 1:
+            deadline.wait(PATIENCE_SECONDS)
+        return no_volumes()
+
+    lookup = lookup_of(hang)
+    with pytest.raises(DeadlineExceeded):
+        lookup.find_elsewhere([ZONE], ["pvc-1"], Deadline(0.01))
+
+    lookup.find_elsewhere([ZONE], ["pvc-1"], Deadline(PATIENCE_SECONDS))
+
+    assert len(asked) == 2
+
+
+def test_a_zone_that_can_not_be_read_is_not_asked_again_at_once() -> None:  # S12, S20
+    asked: list[ZoneName] = []
+
+    def refuse(zone: ZoneName, _: Deadline) -> Listed[Volume]:
+        asked.append(zone)
+        raise ApiUnavailable("the zone is down")
+
+    lookup = lookup_of(refuse)
+    for _ in range(3):
+        assert lookup.find_elsewhere([ZONE], ["pvc-1"], Deadline(PATIENCE_SECONDS)) == []
+
+    assert len(asked) == 1
+
+
+def test_a_create_waits_for_the_list_that_another_create_reads() -> None:
+    # C3: it would believe the list before that one, or none
+    reading, go_on = threading.Event(), threading.Event()
+    asked: list[ZoneName] = []
+
+    def read_slowly(zone: ZoneName, _: Deadline) -> Listed[Volume]:
+        asked.append(zone)
+        reading.set()
+        go_on.wait(PATIENCE_SECONDS)
+        return no_volumes()
+
+    lookup = lookup_of(read_slowly)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(lookup.find_elsewhere, [ZONE], ["pvc-1"], Deadline(PATIENCE_SECONDS))
+        reading.wait(PATIENCE_SECONDS)
+        with pytest.raises(DeadlineExceeded):
+            lookup.find_elsewhere([ZONE], ["pvc-2"], Deadline(0.01))
+        second = pool.submit(lookup.find_elsewhere, [ZONE], ["pvc-2"], Deadline(PATIENCE_SECONDS))
+        go_on.set()
+
+        assert first.result() == second.result() == []
+    assert len(asked) == 1
+
+
+def lookup_of(list_all: Callable[[ZoneName, Deadline], Listed[Volume]]) -> Lookup[Volume]:
+    return Lookup(list_all, Mock(), labels=Mock(Labels, name_label="name"), timing=Timing())
+
+
+def no_volumes() -> Listed[Volume]:
+    return Listed({}, read=Mock(), names_of=lambda *_: (), state_of=str)
