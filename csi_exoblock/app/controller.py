@@ -98,7 +98,7 @@ def build_controller(
         maker=VolumeMaker(
             cloud=cloud, ledger=ledger, labels=labels, settings=settings, timing=timing
         ),
-        adoption=Adoption(cloud=cloud, reader=reader, labels=labels, writer=writer),
+        adoption=Adoption(cloud=cloud, ledger=ledger, reader=reader, labels=labels, writer=writer),
         clones=clones,
         reader=reader,
         labels=labels,

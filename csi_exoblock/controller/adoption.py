@@ -9,7 +9,7 @@ from csi_exoblock import logs
 from csi_exoblock.capacity import gib_ceil
 from csi_exoblock.concurrency import Deadline
 from csi_exoblock.controller.labels import Labels
-from csi_exoblock.controller.ledger import Entry
+from csi_exoblock.controller.ledger import Entry, Ledger
 from csi_exoblock.controller.placement import is_accessible
 from csi_exoblock.controller.quotas import (
     GIBIBYTES,
@@ -55,12 +55,19 @@ class Adoption:
     """Takes a volume that exists for the one that a create asks for, if it truly is."""
 
     def __init__(
-        self, *, cloud: Cloud, reader: VolumeReader, labels: Labels, writer: LabelWriter
+        self,
+        *,
+        cloud: Cloud,
+        ledger: Ledger,
+        reader: VolumeReader,
+        labels: Labels,
+        writer: LabelWriter,
     ) -> None:
         self._cloud = cloud
-        self._writer = writer
+        self._ledger = ledger
         self._reader = reader
         self._labels = labels
+        self._writer = writer
 
     def adopt(
         self, volume: Volume, spec: VolumeSpec, entry: Entry, deadline: Deadline
@@ -162,7 +169,11 @@ class Adoption:
         logs.step("repairing the volume's labels")
         try:
             missing = {key: wanted[key] for key in wanted.keys() - volume.labels.keys()}
-            self._writer.write(volume.id, VolumeChanges(labels=missing), Entry(), deadline)
+            # An update that hangs writes its whole map once it goes on. So the next call for the
+            # volume has to find it in the ledger and wait: else it undoes that call's change.
+            with self._ledger.hold(f"volume {volume.id}") as entry:
+                self._reader.read(volume.id, entry, deadline)
+                self._writer.write(volume.id, VolumeChanges(labels=missing), entry, deadline)
         except DriverError as error:  # labels are for people; the volume is good without (C4)
             log.warning("labels not repaired", extra={"volume": volume.id, "error": str(error)})
             is_final = isinstance(error, ApiRejected | ApiDenied)

@@ -5,15 +5,18 @@ from __future__ import annotations
 import functools
 import itertools
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
+from csi_exoblock.config import Timing
 from csi_exoblock.pb import csi_pb2
 from tests.chaos.plan import Life
 from tests.chaos.sidecars import GivenUp, Sidecars
-from tests.chaos.world import World
+from tests.chaos.world import TIME_SCALE, World
 from tests.controller import requests as csi
 
+_GIVEN_UP_SECONDS = Timing().operation_stalled * TIME_SCALE
 _PROTECT = "exoblock/protect"
 
 
@@ -228,11 +231,19 @@ class Lives:
             self._world.cloud.relabel_volume(zone, uuid, {_PROTECT: None})
 
     def _finish_updates(self, uuid: str) -> None:
-        """End the writes that would still set older labels, whatever has changed since."""
+        """End the writes that would still set older labels, whatever has changed since.
+
+        Only a process that died leaves one behind its answer, or one that has given it up.
+        """
         for each in self._world.cloud.operations():
             is_pending = each["state"] == "pending" and each["kind"] == "update"
-            if is_pending and each["reference"]["id"] == uuid:
-                self._world.cloud.finish_operation(each["zone"], each["id"])
+            if not is_pending or each["reference"]["id"] != uuid:
+                continue
+            is_new_process = self._world.restarts or self._world.leader_changes
+            if not is_new_process and time.time() - each["started-at"] < _GIVEN_UP_SECONDS:
+                what = f"an update of {uuid} goes on: {each['id']}"
+                self._world.story.breach("no write goes on behind its answer", what)
+            self._world.cloud.finish_operation(each["zone"], each["id"])
 
     def _end(self, volume: csi_pb2.Volume | None, snapshot: csi_pb2.Snapshot | None) -> None:
         """Delete both at once: one may have to wait for the other."""

@@ -20,7 +20,7 @@ from tests.controller.requests import (
     modify,
     publish,
 )
-from tests.controller.waiting import as_a_sidecar_would
+from tests.controller.waiting import as_a_sidecar_would, wait_until_called
 from tests.support.grpc_errors import refused
 from tests.support.simulator_process import SimulatorProcess
 
@@ -326,6 +326,30 @@ def test_labels_that_others_add_meanwhile_stay(
     assert not labels.get("old")
     with refused(grpc.StatusCode.FAILED_PRECONDITION, "protect"):
         controller.DeleteVolume(delete_volume(volume))
+
+
+def test_a_repair_of_labels_that_hangs_undoes_no_later_change(
+    controller: Controller, cloud: SimulatorProcess, name: str
+) -> None:  # N10, D12: it would take a label that protects the volume away as well
+    cloud.set_mode("create-labels", "dropped")
+    cloud.add_fault(fault="drop", operation=CREATE, when="after", count=1)
+    cloud.add_fault(fault="hang", operation=UPDATE, count=1)
+    with refused(grpc.StatusCode.UNAVAILABLE):
+        controller.CreateVolume(create_volume(name))
+    creating = controller.CreateVolume.future(create_volume(name))
+    wait_until_called(cloud, UPDATE)
+    creating.cancel()
+    (made,) = (each for each in cloud.volumes() if each["name"] == name)
+    (repair,) = (each for each in cloud.operations() if each["state"] == "pending")
+    request = modify(f"{made['zone']}/{made['id']}", labels="tier=gold")
+
+    with refused(grpc.StatusCode.DEADLINE_EXCEEDED):
+        controller.ControllerModifyVolume(request, timeout=1)
+    cloud.finish_operation(repair["zone"], repair["id"])
+    as_a_sidecar_would(lambda: controller.ControllerModifyVolume(request))
+
+    labels = truth(cloud, f"{made['zone']}/{made['id']}")["labels"]
+    assert (labels["tier"], labels["exoblock/name"]) == ("gold", name)
 
 
 def test_labels_that_others_overwrite_meanwhile_are_written_again(

@@ -304,6 +304,14 @@ BREAKS = (
         tests=(_ZONES + "::test_the_pod_is_not_sent_to_a_volume_that_could_not_be_labelled",),
     ),
     Break(
+        name="hanging-repair-of-labels-is-forgotten",
+        file="controller/adoption.py",
+        before="VolumeChanges(labels=missing), entry, deadline)",
+        after="VolumeChanges(labels=missing), Entry(), deadline)",
+        rules="N10, D12",
+        tests=(_NAMES + "::test_a_repair_of_labels_that_hangs_undoes_no_later_change",),
+    ),
+    Break(
         name="zone-is-trusted-although-it-drops-labels",
         file="controller/keeping.py",
         before="self._kept.update({made.zone} if kept else ())",
