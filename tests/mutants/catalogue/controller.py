@@ -539,6 +539,14 @@ BREAKS = (
         tests=(_CLONES + "::test_a_young_snapshot_is_not_swept",),
     ),
     Break(
+        name="snapshot-of-a-lost-answer-is-a-users",
+        file="controller/snapshots.py",
+        before="is_own = was_sent_here or self",
+        after="is_own = self",
+        rules="N6, C1",
+        tests=(_CLONES + "::test_a_snapshot_whose_answer_and_labels_are_lost_is_the_clones",),
+    ),
+    Break(
         name="users-snapshot-is-taken-for-a-temporary-one",
         file="controller/snapshots.py",
         before="        if self._labels.clone_of(found.labels) == spec.clone_of:",
