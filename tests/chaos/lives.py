@@ -79,6 +79,8 @@ class Lives:
             self._use(claim.volume, claim.life, request)
             for dependent in claim.dependents:
                 dependent.wait()
+        elif request.name in self._sidecars.left_elsewhere and snapshot:
+            self._remove_orphan(request.name)
         self._end(claim.volume, snapshot)
 
     def _request(self, life: Life) -> csi_pb2.CreateVolumeRequest:
@@ -101,6 +103,7 @@ class Lives:
         """Add a user's snapshot that has the name which the snapshot of a clone would have."""
         zone, uuid = volume_id.split("/")
         decoy = f"{zone}/{self._world.cloud.add_snapshot(zone, uuid, f'clone-{name}')}"
+        self._sidecars.decoys.add(decoy)
         self._world.story.tell(f"a user's snapshot {decoy} is named clone-{name}")
         return decoy
 
@@ -112,6 +115,17 @@ class Lives:
                 self._world.story.breach("what is not ours is not touched", f"{decoy} is gone")
             self._sidecars.delete_by_hand("snapshot", decoy)
         claim.decoys.clear()
+
+    def _remove_orphan(self, name: str) -> None:
+        """Have an administrator delete a restored volume that is left, where it keeps its snapshot.
+
+        Else the snapshot could never be deleted, as the API says.
+        """
+        if self._world.plan.modes.get("delete-restored-snapshot") != "after-volume":
+            return
+        for volume in self._world.cloud.volumes():
+            if volume["name"] == name:
+                self._sidecars.delete_by_hand("volume", f"{volume['zone']}/{volume['id']}")
 
     def _provision(
         self, request: csi_pb2.CreateVolumeRequest, claim: Claim

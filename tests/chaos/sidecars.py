@@ -33,7 +33,10 @@ PATIENCE_SECONDS = 25.0
 
 _MANY_ATTEMPTS = 30  # more than all faults of a plan can befall; on a busy machine they take longer
 
+# What messages ask users to delete.
 _BROKEN = re.compile(r"(volume|snapshot) (\S+/\S+) .*state (?:is )?error.*delete it")
+_UNLABELLED = re.compile(r"snapshot (\S+/\S+) .*is no temporary snapshot of .*rename or delete it")
+_TWINS = re.compile(r"several volumes are named \S+: \S+, (.*); delete or rename all but one")
 
 # What a refused list comes to, where there is no other sign of what it would have shown.
 _REFUSED_READS = (grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.INVALID_ARGUMENT)
@@ -52,6 +55,7 @@ class Sidecars:
         asked_to_detach: Which volumes were to be detached from which nodes.
         left_elsewhere: Names of claims that were deleted when they were told to go to the zone of
             their volume: C3 leaves that volume to the search for orphans.
+        decoys: Snapshots of users that have the name of a clone's own (N6).
     """
 
     def __init__(self, world: World, *, patience_seconds: float) -> None:
@@ -59,6 +63,7 @@ class Sidecars:
         self._patience_seconds = patience_seconds
         self.asked_to_detach: set[tuple[str, str]] = set()
         self.left_elsewhere: set[str] = set()
+        self.decoys: set[str] = set()
         self._first_answers: dict[str, Any] = {}
 
     def provision(
@@ -237,17 +242,31 @@ class Sidecars:
         return bool(is_new) and (refused.code in _REFUSED_READS or is_twin)
 
     def _mend(self, refused: Refused) -> None:
-        """Delete by hand what a create left broken, as its message asks for (D11, S18).
+        """Delete by hand what a final message asks for (C3, D11, N6, S18).
 
-        Only where its maker can't have deleted it: that process died, or leads no more.
+        Only where the driver can't know better: the process that made it died, or leads no more.
         """
-        broken = _BROKEN.search(str(refused))
-        if not (broken and refused.is_final):
+        asked = list(self._asked_for(str(refused))) if refused.is_final else []
+        if not asked:
             return
         if not (self._world.restarts or self._world.leader_changes):
-            self._world.story.breach("a failed creation leaves nothing behind", str(refused))
-        self.delete_by_hand(*broken.groups())
+            self._world.story.breach("no process leaves to users what it made", str(refused))
+        for kind, id in asked:
+            self.delete_by_hand(kind, id)
         self._world.mended += 1
+
+    def _asked_for(self, text: str) -> Iterator[tuple[str, str]]:
+        """Yield kind and id of what a message asks its reader to delete.
+
+        What users made themselves they delete without this; strangers are not deleted at all.
+        """
+        strangers = {each["id"] for each in self._world.strangers.values()}
+        if broken := _BROKEN.search(text):
+            yield broken[1], broken[2]
+        elif (unlabelled := _UNLABELLED.search(text)) and unlabelled[1] not in self.decoys:
+            yield "snapshot", unlabelled[1]
+        elif (twins := _TWINS.search(text)) and not any(each in text for each in strangers):
+            yield from (("volume", id) for id in twins[1].split(", "))
 
     def delete_by_hand(self, kind: str, id: str) -> None:
         """Have an administrator delete a volume or snapshot until it is gone."""
