@@ -7,7 +7,7 @@ import pathlib
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import grpc
@@ -103,6 +103,10 @@ class Volume:
         """Return where a pod's volume appears."""
         return self.folder / pod / "mount"
 
+    def served_by(self, driver: DriverProcess) -> Volume:
+        """Return the volume as another process of the driver serves it."""
+        return replace(self, node=csi_pb2_grpc.NodeStub(driver.channel))
+
     def stage(
         self,
         filesystem: str = "ext4",
@@ -179,6 +183,7 @@ class Volume:
         capability: csi_pb2.VolumeCapability | None = None,
         required: int | None = None,
         limit: int = 0,
+        seconds: float | None = None,
     ) -> int:
         """Expand it to a size in bytes and return the size that it has.
 
@@ -195,7 +200,7 @@ class Volume:
             required=size,
             limit=limit,
         )
-        return self.node.NodeExpandVolume(request).capacity_bytes
+        return self.node.NodeExpandVolume(request, timeout=seconds).capacity_bytes
 
     def usage(self, path: pathlib.Path) -> dict[int, csi_pb2.VolumeUsage]:
         """Return its statistics by unit."""

@@ -5,13 +5,11 @@ from __future__ import annotations
 import os
 import pathlib
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import grpc
 import pytest
 
-from csi_exoblock.pb import csi_pb2_grpc
 from tests.node.conftest import (
     FORMAT,
     MakeDisk,
@@ -154,7 +152,7 @@ def ahead(start_node: Callable[..., DriverProcess], tmp_path: pathlib.Path) -> D
 def test_what_was_used_while_the_clock_was_ahead_is_known_when_it_is_right_again(
     volume: Volume, ahead: DriverProcess
 ) -> None:  # D1
-    too_early = replace(volume, node=csi_pb2_grpc.NodeStub(ahead.channel))
+    too_early = volume.served_by(ahead)
     attached = made()
     stage(too_early, publish_context=attached)
     too_early.unstage()
@@ -184,7 +182,7 @@ def test_a_clock_that_is_ahead_is_named(volume: Volume, ahead: DriverProcess) ->
     scramble(volume.disk)
 
     with refused(grpc.StatusCode.FAILED_PRECONDITION, "isn't new", "this node's clock says"):
-        stage(replace(volume, node=csi_pb2_grpc.NodeStub(ahead.channel)))
+        stage(volume.served_by(ahead))
 
 
 def test_what_a_driver_has_used_is_known_to_its_successor(
@@ -193,7 +191,7 @@ def test_what_a_driver_has_used_is_known_to_its_successor(
     stage(volume)
     volume.unstage()
     scramble(volume.disk)
-    later = replace(volume, node=csi_pb2_grpc.NodeStub(start_node().channel))
+    later = volume.served_by(start_node())
 
     with refused(grpc.StatusCode.FAILED_PRECONDITION, "this node has used the volume before"):
         stage(later)

@@ -104,7 +104,7 @@ def test_sigterm_waits_for_work_that_no_call_waits_for_any_more(
     work = "the end of mkfs" if patience > 1 else "what it left behind"
     assert ("long work is left behind" in driver.log.read_text()) == (patience == 1), work
     mkfs.open()
-    later = replace(volume, node=csi_pb2_grpc.NodeStub(start_node().channel))
+    later = volume.served_by(start_node())
     later.stage()
     assert mkfs.runs() == (1 if patience > 1 else 2)
 

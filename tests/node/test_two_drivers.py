@@ -10,12 +10,10 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 
 import grpc
 import pytest
 
-from csi_exoblock.pb import csi_pb2_grpc
 from tests.node.conftest import MakeDisk, Tools, Volume
 from tests.node.disks import mounts_of, run
 from tests.support.driver_process import DriverProcess
@@ -50,10 +48,6 @@ def start(
     return lambda: start_node("--time-scale", "1", "--kubelet-path", str(kubelet_folder.parent))
 
 
-def of(volume: Volume, driver: DriverProcess) -> Volume:
-    return replace(volume, node=csi_pb2_grpc.NodeStub(driver.channel))
-
-
 def is_stuck(driver: DriverProcess) -> bool:
     """Tell whether a thread of it waits for a frozen file system, and not just for a disk."""
     stuck = _waiting(driver)
@@ -81,12 +75,12 @@ def test_a_driver_that_slept_does_not_format_what_its_successor_has_formatted(
     run("fsfreeze", "--freeze", str(kubelet_folder))
 
     with ThreadPoolExecutor() as kubelet:
-        call = kubelet.submit(outcome, of(volume, old).stage)
+        call = kubelet.submit(outcome, volume.served_by(old).stage)
         wait_until(lambda: is_stuck(old), "the old driver to wait for kubelet's disk")
         os.kill(old.pid, signal.SIGSTOP)
         try:
             run("fsfreeze", "--unfreeze", str(kubelet_folder))
-            successor = of(volume, new)
+            successor = volume.served_by(new)
             successor.stage()
             (successor.publish() / "canary").write_text("mine")
             successor.unpublish()
@@ -97,7 +91,7 @@ def test_a_driver_that_slept_does_not_format_what_its_successor_has_formatted(
 
     assert ended[0] in ("OK", "UNAVAILABLE", "ABORTED"), ended
     assert tools.count("mkfs.ext4") == before + 1
-    of(volume, old).unstage()
+    volume.served_by(old).unstage()
     successor.stage()
     assert (volume.staging / "canary").read_text() == "mine"
 
@@ -111,7 +105,7 @@ def test_two_drivers_that_stage_at_once_format_once(
 
     with ThreadPoolExecutor() as kubelet:
         calls = [
-            kubelet.submit(outcome, of(volume, driver).stage)
+            kubelet.submit(outcome, volume.served_by(driver).stage)
             for volume in volumes
             for driver in drivers
         ]
@@ -119,14 +113,14 @@ def test_two_drivers_that_stage_at_once_format_once(
 
     assert codes <= {"OK", "ABORTED", "UNAVAILABLE"}
     for volume in volumes:
-        of(volume, drivers[0]).stage()
+        volume.served_by(drivers[0]).stage()
     assert tools.count("mkfs.ext4") == before + len(volumes)
 
 
 def test_a_full_disk_of_kubelet_does_not_destroy_the_marker(
     volume: Volume, start: Callable[[], DriverProcess], kubelet_folder: pathlib.Path, tools: Tools
 ) -> None:
-    volume = of(volume, start())
+    volume = volume.served_by(start())
     tools.replace("mkfs.ext4", "kill -9 $$")
     with refused(grpc.StatusCode.UNAVAILABLE, "SIGKILL"):
         volume.stage()
@@ -144,7 +138,7 @@ def test_a_full_disk_of_kubelet_does_not_destroy_the_marker(
 def test_a_full_disk_of_kubelet_only_delays_the_first_stage(
     volume: Volume, start: Callable[[], DriverProcess], kubelet_folder: pathlib.Path, tools: Tools
 ) -> None:
-    volume = of(volume, start())
+    volume = volume.served_by(start())
     before = tools.count("mkfs.ext4")
     filler = fill(kubelet_folder)
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
 import grpc
 import pytest
 
-from csi_exoblock.pb import csi_pb2_grpc
 from tests.node.conftest import FORMAT, Tools, Volume, block_capability, mount_capability
 from tests.node.disks import Disk, mounts_of, run
 from tests.support.driver_process import DriverProcess
@@ -157,7 +155,7 @@ def test_a_protection_that_an_earlier_driver_has_set_is_lifted(
 ) -> None:
     volume.stage_as(RAW)
     volume.publish(capability=RAW, readonly=True)
-    later = replace(volume, node=csi_pb2_grpc.NodeStub(start_node().channel))
+    later = volume.served_by(start_node())
     run("umount", str(volume.target()))  # the earlier one was killed before it could lift it
 
     later.unpublish()
