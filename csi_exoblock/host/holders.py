@@ -7,9 +7,7 @@ Not seen are descriptors that only a message in a socket or a ring of io_uring s
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
-import struct
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import chain, islice
@@ -17,17 +15,13 @@ from pathlib import Path
 
 from csi_exoblock.errors import HostError, NoAnswer
 from csi_exoblock.host.devices import DeviceNumber
+from csi_exoblock.host.loops import backing_of
 from csi_exoblock.host.mountinfo import Line, unescaped
 from csi_exoblock.host.processes import Processes, Sought, look_at, name_of, read
 from csi_exoblock.host.workers import Workers
 
 # A message names eight at most; more would not fit where sidecars store it (F11).
 _NAMED = 8
-
-# Source: Linux, include/uapi/linux/loop.h: which device the backing file is on, its inode, and
-# which device it is itself.
-_LOOP_GET_STATUS64 = 0x4C05
-_LOOP_INFO = struct.Struct("=QQQ208x")
 
 
 class Holders:
@@ -166,7 +160,9 @@ class Holders:
         for backing in (self._sysfs / "block").glob("loop*/loop/backing_file"):
             name = backing.parent.parent.name
             try:
-                backs = self._loops.run(f"loop device {name}", partial(_backs, self._dev / name))
+                backs = self._loops.run(
+                    f"loop device {name}", partial(backing_of, self._dev / name)
+                )
             except NoAnswer as error:
                 hung.append(error)
                 continue
@@ -217,17 +213,3 @@ def _is_on(path: str, numbers: frozenset[DeviceNumber]) -> bool:
         return not numbers.isdisjoint(look_at(path))
     except OSError:
         return False
-
-
-def _backs(loop: Path) -> tuple[DeviceNumber, ...]:
-    """Return the numbers of the device that a loop device's file is, and of the one it is on."""
-    try:
-        file = os.open(loop, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            answer = fcntl.ioctl(file, _LOOP_GET_STATUS64, bytes(_LOOP_INFO.size))
-        finally:
-            os.close(file)
-    except OSError:  # it has no file any more
-        return ()
-    on, _, itself = _LOOP_INFO.unpack(answer)
-    return tuple(map(DeviceNumber.of, (on, itself)))
