@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from csi_exoblock.concurrency import Deadline
 from csi_exoblock.controller.orphans import Known
+from csi_exoblock.errors import NotFound
 from csi_exoblock.kubernetes.client import Kubernetes
 
 
@@ -14,7 +15,10 @@ def known_to(kubernetes: Kubernetes, *, driver_name: str) -> Callable[[Deadline]
 
     def read(deadline: Deadline) -> Known:
         volumes = [each for each in kubernetes.list_persistent_volumes(deadline) if each.handle]
-        contents = kubernetes.list_snapshot_contents(deadline)
+        try:
+            contents = kubernetes.list_snapshot_contents(deadline)
+        except NotFound:  # the cluster doesn't have snapshots
+            contents = []
         return Known(
             volumes={each.handle: each.name for each in volumes if each.driver_name == driver_name},
             others=frozenset(each.handle for each in volumes if each.driver_name != driver_name),

@@ -40,6 +40,7 @@ from csi_exoblock.host.writeback import WriteBack
 from csi_exoblock.metrics import Metrics, Tally
 from csi_exoblock.node.attach_limit import AttachLimit
 from csi_exoblock.node.findings import Findings
+from csi_exoblock.node.frozen import Frozen
 from csi_exoblock.node.growth import Growth
 from csi_exoblock.node.health import Health
 from csi_exoblock.node.mounting import VolumeMounter
@@ -143,15 +144,23 @@ def build_node(
     territory = Territory(
         kubelet_path=settings.kubelet_path, devices=devices, mounts=mounts, disk_calls=disk_calls
     )
+    frozen = Frozen(
+        devices=devices,
+        mounts=mounts,
+        holders=holders,
+        thawing=Thawing(
+            workers=Workers(room, patience_seconds=timing.write_back, only_informs=False),
+            processes=processes,
+        ),
+        disk_calls=disk_calls,
+        timing=timing,
+    )
     release = Release(
         devices=devices,
         mounts=mounts,
         holders=holders,
         write_back=write_back,
-        thawing=Thawing(
-            workers=Workers(room, patience_seconds=timing.write_back, only_informs=False),
-            processes=processes,
-        ),
+        frozen=frozen,
         territory=territory,
         disk_calls=disk_calls,
         timing=timing,
@@ -163,6 +172,7 @@ def build_node(
         mounter=mounter,
         liveness=liveness,
         release=release,
+        frozen=frozen,
         repairs=Repairs(notes=Notes(folder=plugin_path / "repairing")),
     )
     protections = Protections(
@@ -192,6 +202,7 @@ def build_node(
             mounter=mounter,
             liveness=liveness,
             release=release,
+            frozen=frozen,
             repair=repair,
             write_back=write_back,
             protections=protections,

@@ -12,6 +12,7 @@ import time
 from collections.abc import Container, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from csi_exoblock.config import Timing
 from csi_exoblock.errors import CommandFailed
@@ -19,6 +20,8 @@ from csi_exoblock.metrics import Metrics
 
 # More than any command has to say that the driver runs; what follows is dropped.
 _OUTPUT_BYTES = 64 * 1024
+# By the name of what it writes to, /proc shows of a process that it is a command of the driver.
+_OUTPUT_NAME = "csi-exoblock command"
 # A hostile disk can keep a check busy for minutes: the node's other work comes first. Not idle: on
 # a busy node that would be never.
 _GENTLY = ("nice", "-n", "10", "ionice", "-t", "-c", "2", "-n", "7")
@@ -101,6 +104,18 @@ class Commands:
             )
 
 
+def is_own_command(process: Path) -> bool:
+    """Return whether a process, a folder of /proc, is a command of this driver or an earlier one.
+
+    Asks for nothing that a process which hangs on its disk keeps locked (S26).
+    """
+    try:
+        output = os.readlink(process / "fd" / "1")
+    except OSError:  # it has ended
+        return False
+    return output.startswith(f"/memfd:{_OUTPUT_NAME}")
+
+
 def _execute(
     argv: tuple[str, ...],
     timeout_seconds: float | None,
@@ -165,7 +180,7 @@ def _await_end(process: subprocess.Popen[bytes], timeout_seconds: float | None) 
 
 def _bounded_file(name: str, files: ExitStack) -> int:
     """Return a file in memory that can't grow: a command that writes on beyond its end fails."""
-    file = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    file = os.memfd_create(f"{_OUTPUT_NAME}: {name}", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     files.callback(os.close, file)
     os.ftruncate(file, _OUTPUT_BYTES)
     fcntl.fcntl(file, fcntl.F_ADD_SEALS, fcntl.F_SEAL_GROW)

@@ -14,10 +14,11 @@ from itertools import chain, islice
 from pathlib import Path
 
 from csi_exoblock.errors import HostError, NoAnswer
+from csi_exoblock.host.commands import is_own_command
 from csi_exoblock.host.devices import DeviceNumber
 from csi_exoblock.host.loops import backing_of
 from csi_exoblock.host.mountinfo import Line, unescaped
-from csi_exoblock.host.processes import Processes, Sought, look_at, name_of, read
+from csi_exoblock.host.processes import Processes, Sought, has_open, look_at, name_of, read
 from csi_exoblock.host.workers import Workers
 
 # A message names eight at most; more would not fit where sidecars store it (F11).
@@ -115,6 +116,47 @@ class Holders:
             return f"somebody unknown ({error})"
         return listed(users)
 
+    def commands_on(self, target: Path, superblock: DeviceNumber) -> tuple[str, ...]:
+        """Name the driver's own commands that have a mounted file system open (D13).
+
+        Raises:
+            HostError: The search doesn't come to an end.
+        """
+
+        def search() -> tuple[str, ...]:
+            if not (commands := self._processes.own_commands()):
+                return ()
+            sought = Sought(devices=frozenset(), filesystems=_numbers(target, superblock))
+            return _first(name_of(each) for each in commands if has_open(each, sought))
+
+        return self._workers.run(f"the driver's commands on {target}", search)
+
+    def beside_commands(
+        self, device: DeviceNumber | None, target: Path, superblock: DeviceNumber
+    ) -> tuple[str, ...]:
+        """Name who has a mounted file system or its device, apart from the driver's own commands.
+
+        Its mount at the target counts for nobody, nor do the views of it in mount namespaces that
+        hear of an unmount.
+
+        Raises:
+            HostError: The search doesn't come to an end.
+        """
+        numbers = frozenset({device}) if device else frozenset()
+
+        def search() -> tuple[str, ...]:
+            filesystems = numbers | _numbers(target, superblock)
+            sought = Sought(devices=numbers, filesystems=filesystems)
+            own = str(os.getpid())
+            users = (
+                name_of(each)
+                for each in self._processes.using(sought, skip_hung=True)
+                if each.name != own and not is_own_command(each)
+            )
+            return _first(chain(self._mounted(numbers, apart_from=str(target)), users))
+
+        return self._workers.run(f"the other users of {target}", search)
+
     def _using_file_system(self, target: Path, numbers: frozenset[DeviceNumber]) -> Iterator[str]:
         sought = Sought(devices=frozenset(), filesystems=numbers)
         yield from map(name_of, self._processes.using(sought, skip_hung=True))
@@ -122,15 +164,25 @@ class Holders:
         yield from self._swapped(numbers)
         yield from self._backing_loops(numbers, [])
 
-    def _mounted(self, numbers: frozenset[DeviceNumber]) -> Iterator[str]:
-        """Yield where it is mounted, in any mount namespace that a process is in."""
+    def _mounted(
+        self, numbers: frozenset[DeviceNumber], *, apart_from: str | None = None
+    ) -> Iterator[str]:
+        """Yield where it is mounted, in any mount namespace that a process is in.
+
+        Args:
+            apart_from: Of which mount neither it nor its views elsewhere, such as below a folder
+                that shows the host's root, are sought.
+        """
         written = {str(number) for number in numbers}
         own, *others = self._processes.mount_namespaces()
         for process in (own, *others):
             where = "" if process == own else f" for {name_of(process)}"
             for line in self._lines(process):
-                if line.number in written or self._is_btrfs_of(line, process, numbers):
-                    yield f"a mount at {unescaped(line.target)}{where}"
+                if line.number not in written and not self._is_btrfs_of(line, process, numbers):
+                    continue
+                target = unescaped(line.target)
+                if not (apart_from and line.tags and target.endswith(apart_from)):
+                    yield f"a mount at {target}{where}"
 
     def _opened(self, numbers: frozenset[DeviceNumber], skip_hung: bool) -> Iterator[str]:
         """Yield the processes that have it open or mapped, or files of a file system on it."""
@@ -195,6 +247,13 @@ class Holders:
 def listed(users: tuple[str, ...]) -> str:
     """Return users as a message names them."""
     return ", ".join(users) or "nobody that /proc shows"
+
+
+def _numbers(target: Path, superblock: DeviceNumber) -> frozenset[DeviceNumber]:
+    """Return what mountinfo and `stat` call the device of a mounted file system."""
+    with contextlib.suppress(OSError):  # it was shut down
+        return frozenset({superblock, look_at(str(target))[1]})
+    return frozenset({superblock})
 
 
 def _first(names: Iterator[str]) -> tuple[str, ...]:

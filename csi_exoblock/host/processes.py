@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from csi_exoblock.errors import NoAnswer
+from csi_exoblock.host.commands import is_own_command
 from csi_exoblock.host.devices import DeviceNumber
 from csi_exoblock.host.workers import Workers
 
@@ -90,7 +91,7 @@ class Processes:
         found = False
         for process in self.all():
             try:
-                uses = _has_open(process, sought) or self._has_mapped(process, sought, mapped)
+                uses = has_open(process, sought) or self._has_mapped(process, sought, mapped)
             except NoAnswer as error:
                 silent = error
                 continue
@@ -99,6 +100,10 @@ class Processes:
                 yield process
         if silent is not None and not found and not skip_hung:
             raise silent
+
+    def own_commands(self) -> list[Path]:
+        """Return the commands that this driver process or an earlier one has begun."""
+        return [each for each in self.all() if is_own_command(each)]
 
     def _has_mapped(self, process: Path, sought: Sought, known: dict[str, Numbers | None]) -> bool:
         """Tell whether the process has mapped what is sought: a mapping outlives its descriptor."""
@@ -150,12 +155,13 @@ def look_at(path: str) -> Numbers:
     return device, DeviceNumber(major, minor)
 
 
+def has_open(process: Path, sought: Sought) -> bool:
+    """Return whether a process has one of these devices or file systems open."""
+    return any(_is_sought(link, sought) and not _only_names(link) for link in _links(process))
+
+
 # Plain strings below: a busy host has thousands of open files, and a path for each takes longer
 # than asking the kernel about it.
-
-
-def _has_open(process: Path, sought: Sought) -> bool:
-    return any(_is_sought(link, sought) and not _only_names(link) for link in _links(process))
 
 
 def _mapped(process: Path, known: dict[str, Numbers | None]) -> frozenset[Numbers]:

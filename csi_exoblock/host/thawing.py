@@ -1,9 +1,9 @@
-"""Thaw file systems that were frozen and then unmounted everywhere (D13).
+"""Thaw file systems that were left frozen (D13).
 
 A backup freezes a file system (`fsfreeze`) and dies. The kernel keeps a frozen file system, and its
 disk with it, when the last mount goes, and then no path leads to it any more. Nothing shows that a
 file system is frozen, and thawing one would steal it from a backup at work, so only one that nobody
-uses is thawed.
+else uses is thawed.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ import ctypes
 import errno
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from csi_exoblock.errors import HostError
 from csi_exoblock.host.devices import BlockDevice, DeviceNumber
@@ -34,7 +35,7 @@ _FITHAW = 0xC0045878
 
 
 class Thawing:
-    """Mounts a disk where nobody sees it, and thaws what is found frozen there."""
+    """Thaws through a mount that there is, or through one that nobody sees."""
 
     def __init__(self, *, workers: Workers[bool], processes: Processes) -> None:
         self._workers = workers
@@ -49,12 +50,23 @@ class Thawing:
         Raises:
             HostError: The disk doesn't answer.
         """
-        try:
-            return self._workers.run(f"thawing {device.path}", lambda: self._thaw(device))
-        except OSError as error:
-            raise HostError(f"thawing {device.path}: {error}") from error
+        return self._run(device.path, lambda: self._thaw_privately(device))
 
-    def _thaw(self, device: BlockDevice) -> bool:
+    def thaw_mounted(self, path: Path) -> bool:
+        """Thaw the file system that is mounted at a path; return whether it was frozen.
+
+        Raises:
+            HostError: It doesn't answer.
+        """
+        return self._run(path, lambda: _thaw(path))
+
+    def _run(self, what: Path, work: Callable[[], bool]) -> bool:
+        try:
+            return self._workers.run(f"thawing {what}", work)
+        except OSError as error:
+            raise HostError(f"thawing {what}: {error}") from error
+
+    def _thaw_privately(self, device: BlockDevice) -> bool:
         with _mounted_privately(device) as mount:
             if mount is None:
                 return False
@@ -62,16 +74,20 @@ class Thawing:
             sought = Sought(devices=frozenset(), filesystems=frozenset({number}))
             if any(self._processes.using(sought)):  # it was unmounted lazily, and is in use
                 return False
-            root = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=mount)
-            try:
-                fcntl.ioctl(root, _FITHAW, 0)
-            except OSError as error:
-                if error.errno == errno.EINVAL:  # it wasn't frozen
-                    return False
-                raise
-            finally:
-                os.close(root)
-            return True
+            return _thaw(Path("."), within=mount)
+
+
+def _thaw(path: Path, *, within: int | None = None) -> bool:
+    root = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=within)
+    try:
+        fcntl.ioctl(root, _FITHAW, 0)
+    except OSError as error:
+        if error.errno == errno.EINVAL:  # it wasn't frozen
+            return False
+        raise
+    finally:
+        os.close(root)
+    return True
 
 
 @contextmanager

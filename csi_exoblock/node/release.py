@@ -14,9 +14,9 @@ from csi_exoblock.host.disk_calls import DiskCalls
 from csi_exoblock.host.holders import Holders, listed
 from csi_exoblock.host.liveness import Trouble
 from csi_exoblock.host.mounts import Mount, Mounts, real_path
-from csi_exoblock.host.thawing import Thawing
 from csi_exoblock.host.writeback import WriteBack
 from csi_exoblock.model import Filesystem, VolumeId
+from csi_exoblock.node.frozen import Frozen
 from csi_exoblock.node.territory import Territory
 
 log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ class Release:
         mounts: Mounts,
         holders: Holders,
         write_back: WriteBack,
-        thawing: Thawing,
+        frozen: Frozen,
         territory: Territory,
         disk_calls: DiskCalls,
         timing: Timing,
@@ -43,7 +43,7 @@ class Release:
         self._mounts = mounts
         self._holders = holders
         self._write_back = write_back
-        self._thawing = thawing
+        self._frozen = frozen
         self._territory = territory
         self._disk_calls = disk_calls
         self._timing = timing
@@ -81,24 +81,6 @@ class Release:
             self._sync(volume_id, device)
         for name in suspects:
             self._refuse_used_suspect(volume_id, self._devices.named(name), deadline)
-
-    def recover_frozen(self, volume_id: VolumeId, device: BlockDevice, deadline: Deadline) -> None:
-        """Thaw what an earlier driver left frozen on a disk that isn't mounted any more (D13).
-
-        Nothing is done about a disk that somebody uses: a job may be at work on it.
-
-        Raises:
-            HostError: The disk doesn't answer.
-            DeadlineExceeded: The caller's time ended first.
-        """
-        patience = deadline.within(self._timing.device_in_use)
-        numbers = self._devices.numbers(device)
-        while self._disk_calls.is_in_use(device, deadline) and not self._holders.of_device(numbers):
-            if not patience.remaining():
-                deadline.check()
-                self._thaw(volume_id, device)
-                return
-            deadline.wait(min(self._timing.device_poll, patience.remaining()))
 
     def clear_vanished(
         self, volume_id: VolumeId, device: BlockDevice, path: Path, deadline: Deadline
@@ -174,7 +156,7 @@ class Release:
             if not patience.remaining():
                 deadline.check()
                 users = users_now()
-                if claimed and not users and self._thaw(volume_id, device):
+                if claimed and not users and self._frozen.thaw_unmounted(device):
                     continue
                 raise WrongState(
                     f"volume {volume_id}: device {device.path} is still in use by {listed(users)}"
@@ -194,15 +176,6 @@ class Release:
                 f"volume {volume_id}: the disk {suspect.name}, which may be its own, doesn't "
                 f"answer and is in use by {listed(users)}; it is asked again"
             )
-
-    def _thaw(self, volume_id: VolumeId, device: BlockDevice) -> bool:
-        """Thaw the file system on a disk or a partition of it; return whether one was frozen."""
-        logs.step("thawing a frozen file system that nobody uses")
-        parts = (self._devices.at(number) for number in sorted(self._devices.numbers(device)))
-        thawed = [part.name for part in parts if self._thawing.thaw(part)]
-        if thawed:
-            log.warning("file system was left frozen, thawed it", extra={"devices": thawed})
-        return bool(thawed)
 
     def _sync(self, volume_id: VolumeId, device: BlockDevice) -> None:
         self._write_back.sync_device(f"volume {volume_id}", device.path, device.number)

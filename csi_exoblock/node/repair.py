@@ -12,6 +12,7 @@ from csi_exoblock.host.liveness import Liveness
 from csi_exoblock.host.mounts import Mount, Mounts
 from csi_exoblock.host.repairs import Repairs
 from csi_exoblock.model import MountAccess, VolumeId
+from csi_exoblock.node.frozen import Frozen
 from csi_exoblock.node.mounting import VolumeMounter, wants_read_only
 from csi_exoblock.node.release import Release
 from csi_exoblock.options import FsckPolicy, VolumeContext
@@ -32,6 +33,7 @@ class Repair:
         mounter: VolumeMounter,
         liveness: Liveness,
         release: Release,
+        frozen: Frozen,
         repairs: Repairs,
     ) -> None:
         self._devices = devices
@@ -39,6 +41,7 @@ class Repair:
         self._mounter = mounter
         self._liveness = liveness
         self._release = release
+        self._frozen = frozen
         self._repairs = repairs
 
     def working_mount(
@@ -70,7 +73,7 @@ class Repair:
             self._repairs.begin(volume_id, path, device)
             self._release.clear_broken(volume_id, mount, broken, deadline)
         found = self._devices.at(device)
-        self._release.recover_frozen(volume_id, found, deadline)
+        self._frozen.recover(volume_id, found, deadline)
         check = context.fsck is FsckPolicy.AUTO
         self._mounter.mount(volume_id, found, path, access, deadline, check=check, grow=False)
         self.forget(volume_id)

@@ -18,6 +18,7 @@ from csi_exoblock.host.mounts import Mount, Mounts
 from csi_exoblock.host.protections import Protections
 from csi_exoblock.host.writeback import WriteBack
 from csi_exoblock.model import Access, BlockAccess, MountAccess, VolumeId
+from csi_exoblock.node.frozen import Frozen
 from csi_exoblock.node.mounting import (
     VolumeMounter,
     flags_of,
@@ -47,6 +48,7 @@ class Staging:
         mounter: VolumeMounter,
         liveness: Liveness,
         release: Release,
+        frozen: Frozen,
         repair: Repair,
         write_back: WriteBack,
         protections: Protections,
@@ -62,6 +64,7 @@ class Staging:
         self._mounter = mounter
         self._liveness = liveness
         self._release = release
+        self._frozen = frozen
         self._repair = repair
         self._write_back = write_back
         self._protections = protections
@@ -124,6 +127,7 @@ class Staging:
             return
         volume = f"volume {volume_id}"
         with self._holds.hold(volume):
+            self._frozen.let_commands_end(volume_id, staging_path, deadline)
             self._jobs.check(volume)
             self._repair.forget(volume_id)
             self._release.release(volume_id, staging_path, deadline)
@@ -150,7 +154,7 @@ class Staging:
             self._fill(volume_id, device, staging_path, access, context, deadline)
             return
         logs.step("stage: looking for a frozen file system")
-        self._release.recover_frozen(volume_id, device, deadline)
+        self._frozen.recover(volume_id, device, deadline)
         if not wants_read_only(access):
             self._mounter.refuse_write_protected(volume_id, device, deadline)
         logs.step("stage: probing")

@@ -74,6 +74,32 @@ def test_who_has_a_file_of_the_file_system_open_is_named(
     assert holders.of_mount(file_system, DEVICE) == "pid 7 (tail)"
 
 
+def test_commands_of_the_driver_and_views_of_its_mount_are_nobody_else(
+    holders: Holders, tmp_path: pathlib.Path
+) -> None:  # D13: such a view goes with the mount, and one without a peer stays
+    staged = tmp_path / "kubelet" / "staged"
+    staged.mkdir(parents=True)
+    view = "640 539 253:16 / {target} rw master:7 - ext4 /dev/vdb rw"
+    add_process(tmp_path, 1, "systemd", ROOT, view.format(target=staged))
+    add_process(tmp_path, 20, "exporter", ROOT, view.format(target=f"/host{staged}"))
+    for pid, output in ((30, "/memfd:csi-exoblock command: stdout (deleted)"), (31, "pipe:[1]")):
+        add_process(tmp_path, pid, "btrfs", ROOT)
+        (tmp_path / str(pid) / "fd" / "1").unlink()
+        (tmp_path / str(pid) / "fd" / "1").symlink_to(output)
+        (tmp_path / str(pid) / "fd" / "3").symlink_to(staged)
+    assert holders.commands_on(staged, DEVICE) == ("pid 30 (btrfs)",)
+    assert holders.beside_commands(DEVICE, staged, DEVICE) == ("pid 31 (btrfs)",)
+
+    add_process(tmp_path, 40, "postgres", ROOT, view.format(target="/data"))
+    add_process(tmp_path, 41, "agent", view.format(target=staged).replace(" master:7", ""))
+
+    assert {*holders.beside_commands(DEVICE, staged, DEVICE)} == {
+        "a mount at /data for pid 40 (postgres)",
+        f"a mount at {staged} for pid 41 (agent)",
+        "pid 31 (btrfs)",
+    }
+
+
 def test_nobody_is_said_to_be_nobody(holders: Holders, tmp_path: pathlib.Path) -> None:
     add_process(tmp_path, 1, "systemd", ROOT, OTHER)
 

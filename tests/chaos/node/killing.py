@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import os
 import pathlib
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import grpc
+from prometheus_client import CollectorRegistry
 
-from csi_exoblock.config import DEFAULT_DRIVER_NAME
+from csi_exoblock.config import DEFAULT_DRIVER_NAME, Timing
+from csi_exoblock.host.commands import Commands
+from csi_exoblock.host.processes import read
+from csi_exoblock.metrics import Metrics
 from tests.chaos.fleet import Driver, Fleet
 from tests.chaos.node import table
 from tests.chaos.node.batch import stage
@@ -22,6 +27,7 @@ from tests.chaos.node.tools import Tools
 from tests.chaos.node.volumes import FLAGS, Volume
 from tests.chaos.node.world import CALL_SECONDS
 from tests.node.disks import run
+from tests.support.waiting import wait_until
 
 _ATTEMPTS = 200
 _PAUSE_SECONDS = 0.02
@@ -103,6 +109,16 @@ class Play:
         self.volume.freeze()
         run("umount", str(self.volume.staging))
 
+    def hang_growing(self) -> None:
+        """Be frozen, and have a growth hang that a driver began which is gone (D13)."""
+        self.come()
+        self.volume.grow()
+        self.volume.freeze()
+        commands = Commands(timing=Timing(), metrics=Metrics(CollectorRegistry()))
+        grow = ("btrfs", "filesystem", "resize", "max", str(self.volume.staging))
+        threading.Thread(target=commands.run_to_its_end, args=grow, daemon=True).start()
+        wait_until(lambda: _hangs(grow), "the growth to hang")
+
     def forget_flags(self) -> None:
         """Be bound to the target, yet without the flags of the staged mount (S28)."""
         self.come()
@@ -182,6 +198,7 @@ _MOUNTING = ("stage: mounting", "stage: proving what is mounted")
 _GROWING = "stage: growing the mounted file system"
 _UNMOUNTING = "repair: unmounting"
 _THAWING = "thawing a frozen file system that nobody uses"
+_FREEING = "thawing a frozen file system on which a command hangs"
 
 SCENES: Mapping[str, Scene] = {
     "stage a blank ext4": Scene(
@@ -263,6 +280,9 @@ SCENES: Mapping[str, Scene] = {
             "unstage: proving that the disk is free",
         ),
     ),
+    "unstage what a growth hangs on": Scene(
+        "btrfs", Play.hang_growing, UNSTAGE, (_FREEING, "unstage: unmounting")
+    ),
     "expand": Scene("xfs", Play.show_grown, EXPAND, ("expand: finding the device", _GROWING)),
 }
 
@@ -335,6 +355,12 @@ class _Theatre:
 def markers_of(kubelet: pathlib.Path) -> pathlib.Path:
     """Return the folder in which the driver remembers what it is formatting (D10)."""
     return kubelet / "plugins" / DEFAULT_DRIVER_NAME / "formatting"
+
+
+def _hangs(command: tuple[str, ...]) -> bool:
+    found = (each for each in pathlib.Path("/proc").iterdir() if each.name.isdecimal())
+    mine = (each for each in found if "\0".join(command) in read(each / "cmdline"))
+    return any("State:\tD" in read(each / "status") for each in mine)
 
 
 def _plan(scene: Scene) -> VolumePlan:

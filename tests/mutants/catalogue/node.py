@@ -8,6 +8,7 @@ _LIFE = "tests/node/test_life_on_a_node.py"
 _DEADLINES = "tests/node/test_deadlines.py"
 _FAILURES = "tests/node/test_failures_on_the_way.py"
 _FROZEN = "tests/node/test_frozen.py"
+_FROZEN_GROWTH = "tests/node/test_frozen_growth.py"
 _FLAGS = "tests/node/test_mount_flags.py"
 _NOISE = "tests/node/test_noise.py"
 _WRITTEN = "tests/node/test_written_back.py"
@@ -83,22 +84,40 @@ BREAKS = (
     Break(
         name="unstage-leaves-it-frozen",
         file="node/release.py",
-        before="if claimed and not users and self._thaw(volume_id, device):",
+        before="if claimed and not users and self._frozen.thaw_unmounted(device):",
         after="if claimed and not users and not numbers:",
         rules="D13",
         tests=(f"{_FROZEN}::test_a_volume_that_was_left_frozen_is_unstaged_and_staged_again",),
     ),
     Break(
+        name="growth-keeps-a-frozen-volume",
+        file="node/staging.py",
+        before="            self._frozen.let_commands_end(volume_id, staging_path, deadline)\n",
+        after="",
+        rules="D13",
+        tests=(
+            f"{_FROZEN_GROWTH}::test_a_growth_that_an_earlier_driver_began_keeps_nothing_either",
+        ),
+    ),
+    Break(
+        name="freezer-beside-a-growth-is-robbed",
+        file="node/frozen.py",
+        before="                    self._refuse_others(volume_id, mount, commands)\n",
+        after="",
+        rules="D13",
+        tests=(f"{_FROZEN_GROWTH}::test_a_freezer_at_work_beside_a_growth_is_left_alone",),
+    ),
+    Break(
         name="stage-leaves-it-frozen",
         file="node/staging.py",
-        before="        self._release.recover_frozen(volume_id, device, deadline)\n",
+        before="        self._frozen.recover(volume_id, device, deadline)\n",
         after="",
         rules="D13",
         tests=(f"{_FROZEN}::test_a_disk_that_an_earlier_driver_left_frozen_is_staged",),
     ),
     Break(
         name="disk-in-use-is-waited-for",
-        file="node/release.py",
+        file="node/frozen.py",
         before=" and not self._holders.of_device(numbers):",
         after=":",
         rules="D13, S4",

@@ -1,0 +1,108 @@
+"""Give back what a file system that was left frozen keeps: its mount and its disk (D13)."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from csi_exoblock import logs
+from csi_exoblock.concurrency import Deadline
+from csi_exoblock.config import Timing
+from csi_exoblock.errors import WrongState
+from csi_exoblock.host.devices import BlockDevice, Devices
+from csi_exoblock.host.disk_calls import DiskCalls
+from csi_exoblock.host.holders import Holders, listed
+from csi_exoblock.host.mounts import Mount, Mounts
+from csi_exoblock.host.thawing import Thawing
+from csi_exoblock.model import VolumeId
+
+log = logging.getLogger(__name__)
+
+
+class Frozen:
+    """Thaws file systems that nobody but the driver itself has used for some time."""
+
+    def __init__(
+        self,
+        *,
+        devices: Devices,
+        mounts: Mounts,
+        holders: Holders,
+        thawing: Thawing,
+        disk_calls: DiskCalls,
+        timing: Timing,
+    ) -> None:
+        self._devices = devices
+        self._mounts = mounts
+        self._holders = holders
+        self._thawing = thawing
+        self._disk_calls = disk_calls
+        self._timing = timing
+
+    def let_commands_end(self, volume_id: VolumeId, path: Path, deadline: Deadline) -> None:
+        """Wait a while for the driver's own commands on a mounted file system, and thaw it then.
+
+        A growth hangs inside the kernel while its file system is frozen, also when the driver
+        process that began it is gone. What goes on although nothing is frozen stays as it is.
+
+        Raises:
+            WrongState: Somebody else uses the file system, perhaps who has frozen it.
+            HostError: The file system doesn't answer, or nobody can tell who uses it.
+            DeadlineExceeded: The caller's time ended first.
+        """
+        for mount in self._mounts.at(path)[-1:]:
+            patience = deadline.within(self._timing.device_in_use)
+            while commands := self._holders.commands_on(mount.target, mount.superblock):
+                if not patience.remaining():
+                    deadline.check()
+                    self._refuse_others(volume_id, mount, commands)
+                    if not self._thaw_mounted(mount):
+                        return
+                    patience = deadline.within(self._timing.device_in_use)
+                deadline.wait(min(self._timing.device_poll, patience.remaining()))
+
+    def recover(self, volume_id: VolumeId, device: BlockDevice, deadline: Deadline) -> None:
+        """Thaw what an earlier driver left frozen on a disk that isn't mounted any more.
+
+        Nothing is done about a disk that somebody uses: a job may be at work on it.
+
+        Raises:
+            HostError: The disk doesn't answer.
+            DeadlineExceeded: The caller's time ended first.
+        """
+        patience = deadline.within(self._timing.device_in_use)
+        numbers = self._devices.numbers(device)
+        while self._disk_calls.is_in_use(device, deadline) and not self._holders.of_device(numbers):
+            if not patience.remaining():
+                deadline.check()
+                self.thaw_unmounted(device)
+                return
+            deadline.wait(min(self._timing.device_poll, patience.remaining()))
+
+    def thaw_unmounted(self, device: BlockDevice) -> bool:
+        """Thaw the file system on a disk or a partition of it; return whether one was frozen.
+
+        Raises:
+            HostError: The disk doesn't answer.
+        """
+        logs.step("thawing a frozen file system that nobody uses")
+        parts = (self._devices.at(number) for number in sorted(self._devices.numbers(device)))
+        thawed = [part.name for part in parts if self._thawing.thaw(part)]
+        if thawed:
+            log.warning("file system was left frozen, thawed it", extra={"devices": thawed})
+        return bool(thawed)
+
+    def _refuse_others(self, volume_id: VolumeId, mount: Mount, commands: tuple[str, ...]) -> None:
+        others = self._holders.beside_commands(mount.device, mount.target, mount.superblock)
+        if others:
+            raise WrongState(
+                f"volume {volume_id}: {listed(commands)} works on its file system, which may be "
+                f"frozen; it isn't thawed while it is in use by {listed(others)}"
+            )
+
+    def _thaw_mounted(self, mount: Mount) -> bool:
+        logs.step("thawing a frozen file system on which a command hangs")
+        if not self._thawing.thaw_mounted(mount.target):
+            return False
+        log.warning("file system was left frozen, thawed it", extra={"path": str(mount.target)})
+        return True

@@ -1,0 +1,143 @@
+"""D13: a growth that hangs on a file system left frozen keeps neither its mount nor its disk."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+
+import grpc
+import pytest
+
+from tests.node.conftest import Tools, Volume, mount_capability
+from tests.node.disks import kept_in_another_namespace, mounts_of, run
+from tests.support.driver_process import DriverProcess
+from tests.support.grpc_errors import outcome, refused
+from tests.support.waiting import wait_until
+
+pytestmark = pytest.mark.root
+
+SOON_SECONDS = 1.0
+
+filesystems = pytest.mark.parametrize("filesystem", ["btrfs", "xfs", "ext4"])
+
+# Here the kernel won't grow a mounted ext4. Where it does, resize2fs waits where this one waits: it
+# has the mount open and wants to write.
+RESIZE2FS = """
+if ! grep -q "^$1 " /proc/mounts; then PATH=/usr/sbin:/sbin exec resize2fs "$@"; fi
+cd "$(findmnt --first-only --noheadings --output TARGET "$1")" && touch grown
+echo "resize2fs: Permission denied to resize filesystem" >&2
+exit 1
+"""
+
+
+@pytest.fixture(autouse=True)
+def _resize2fs(tools: Tools, volume: Volume) -> Iterator[None]:
+    tools.replace("resize2fs", RESIZE2FS)
+    yield
+    tools.watch("resize2fs")
+    if mounts_of(volume.disk.path):
+        subprocess.run(["fsfreeze", "--unfreeze", volume.staging], check=False, capture_output=True)
+
+
+def hang_growing(volume: Volume, filesystem: str) -> None:
+    """Publish a volume, and have its growth hang on the file system that somebody froze."""
+    volume.stage(filesystem)
+    target = volume.publish(capability=mount_capability(filesystem))
+    (target / "canary").write_text("mine")
+    volume.disk.grow(2)
+    run("fsfreeze", "--freeze", str(volume.staging))
+    with refused(grpc.StatusCode.DEADLINE_EXCEEDED):
+        volume.expand(capability=mount_capability(filesystem), seconds=SOON_SECONDS)
+
+
+def repeated(call: Callable[[], None]) -> tuple[str, str]:
+    """Make a call as kubelet does, which asks again while work is under way."""
+
+    def ended() -> tuple[str, str] | None:
+        answer = outcome(call)
+        return None if answer[0] == "ABORTED" else answer
+
+    return wait_until(ended, "no work to be under way")
+
+
+@filesystems
+def test_a_volume_whose_growth_hangs_is_unstaged_and_staged_again(
+    volume: Volume, filesystem: str
+) -> None:
+    hang_growing(volume, filesystem)
+    assert repeated(volume.unpublish) == ("OK", "")
+
+    assert repeated(volume.unstage) == ("OK", "")
+
+    assert mounts_of(volume.disk.path) == []
+    volume.stage(filesystem)
+    assert (volume.staging / "canary").read_text() == "mine"
+    (volume.staging / "file").write_text("works")
+
+
+@filesystems
+def test_a_growth_that_an_earlier_driver_began_keeps_nothing_either(
+    volume: Volume, start_node: Callable[..., DriverProcess], filesystem: str
+) -> None:
+    earlier = start_node()
+    hang_growing(volume.served_by(earlier), filesystem)
+    earlier.kill()
+    assert repeated(volume.unpublish) == ("OK", "")
+
+    assert repeated(volume.unstage) == ("OK", "")
+
+    volume.stage(filesystem)
+    assert (volume.staging / "canary").read_text() == "mine"
+
+
+def test_a_freezer_at_work_beside_a_growth_is_left_alone(volume: Volume) -> None:
+    hang_growing(volume, "xfs")
+    assert repeated(volume.unpublish) == ("OK", "")
+    freezer = subprocess.Popen(["cat"], stdin=subprocess.PIPE, cwd=volume.staging)
+    try:
+        with refused(grpc.StatusCode.FAILED_PRECONDITION, "frozen", f"pid {freezer.pid} ("):
+            volume.unstage()
+        run("fsfreeze", "--unfreeze", str(volume.staging))  # it wasn't thawed: twice would fail
+    finally:
+        freezer.communicate()
+
+    assert repeated(volume.unstage) == ("OK", "")
+
+
+def test_who_reads_the_disk_beside_a_growth_is_left_alone(volume: Volume) -> None:
+    """A backup may copy the frozen disk itself."""
+    hang_growing(volume, "btrfs")
+    assert repeated(volume.unpublish) == ("OK", "")
+    reader = os.open(volume.disk.path, os.O_RDONLY)
+    try:
+        with refused(grpc.StatusCode.FAILED_PRECONDITION, "frozen", f"pid {os.getpid()} ("):
+            volume.unstage()
+        run("fsfreeze", "--unfreeze", str(volume.staging))
+    finally:
+        os.close(reader)
+
+    assert repeated(volume.unstage) == ("OK", "")
+
+
+def test_who_has_it_mounted_elsewhere_beside_a_growth_is_left_alone(volume: Volume) -> None:
+    hang_growing(volume, "btrfs")
+    assert repeated(volume.unpublish) == ("OK", "")
+    with kept_in_another_namespace(volume.disk.path) as keeper:
+        with refused(grpc.StatusCode.FAILED_PRECONDITION, "frozen", f"pid {keeper.pid} ("):
+            volume.unstage()
+        run("fsfreeze", "--unfreeze", str(volume.staging))
+
+    assert repeated(volume.unstage) == ("OK", "")
+
+
+def test_a_file_system_grows_through_its_staging_mount(volume: Volume, tools: Tools) -> None:
+    """So no target is kept busy: thawing what other pods have is not for the driver."""
+    tools.watch("xfs_growfs")
+    volume.stage("xfs")
+    volume.publish(capability=mount_capability("xfs"))
+    volume.disk.grow(2)
+
+    volume.expand(capability=mount_capability("xfs"))
+
+    assert tools.runs("xfs_growfs") == [f"xfs_growfs {volume.staging}"]
