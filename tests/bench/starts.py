@@ -88,7 +88,6 @@ def measure(stage: Stage) -> Starts:
                 folder=folder,
                 environment=cloud.environment,
                 ready=False,
-                afresh=True,
             )
 
         return Starts(

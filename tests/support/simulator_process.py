@@ -15,16 +15,17 @@ from __future__ import annotations
 import os
 import re
 import signal
+import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self, TextIO
+from typing import Any, Self
 
 import requests
 
 from csi_exoblock.exoscale.role import policy
-from tests.support.forks import Fork, forks
+from tests.support.children import die_with_parent
 
 API_KEY = "EXOtests"
 """A key that may do everything."""
@@ -65,9 +66,8 @@ class SimulatorProcess:
         instances: `zone/uuid` of the instances that exist from the start: the local ones.
     """
 
-    def __init__(self, process: Fork, output: TextIO, announcement: re.Match[str]) -> None:
+    def __init__(self, process: subprocess.Popen[str], announcement: re.Match[str]) -> None:
         self._process = process
-        self._output = output
         self._session = requests.Session()
         self._session.trust_env = False  # a proxy cannot reach this host
         self.base_url = announcement[1]
@@ -80,30 +80,27 @@ class SimulatorProcess:
 
         It ends when the test process dies, however that happens.
         """
-        read, write = os.pipe()
-        output = os.fdopen(read)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "csi_exoblock", "simulator", "--listen", listen,
+             "--api-key", API_KEY, "--api-secret", API_SECRET, *flags],
+            env={"PATH": os.environ["PATH"]},
+            stdout=subprocess.PIPE,
+            text=True,
+            preexec_fn=die_with_parent,
+        )  # fmt: skip
+        assert process.stdout is not None
         try:
-            process = forks().start(
-                ["simulator", "--listen", listen,
-                 "--api-key", API_KEY, "--api-secret", API_SECRET, *flags],
-                environment={"PATH": os.environ["PATH"]},
-                stdout=write,
-                stderr=sys.stderr.fileno(),
-            )  # fmt: skip
-        finally:
-            os.close(write)
-        try:
-            line = output.readline()
+            line = process.stdout.readline()
         except KeyboardInterrupt:
             process.kill()
             raise
         announcement = _ANNOUNCEMENT.fullmatch(line)
         if announcement is None:
-            output.close()
+            process.stdout.close()
             process.kill()
             process.wait()
             raise AssertionError(f"the simulator did not start; it said {line!r}")
-        cloud = cls(process, output, announcement)
+        cloud = cls(process, announcement)
         cloud.put_key(DRIVER_KEY, API_SECRET, permitted_operations())
         return cloud
 
@@ -313,7 +310,8 @@ class SimulatorProcess:
         finally:
             self._process.kill()
             self._process.wait()
-            self._output.close()
+            assert self._process.stdout is not None
+            self._process.stdout.close()
 
 
 def permitted_operations() -> list[str]:

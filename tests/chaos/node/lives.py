@@ -8,7 +8,8 @@ import pathlib
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from tests.chaos.node import plan
@@ -35,11 +36,16 @@ _FULL = 0.8  # of its disk a file system fills more, and one that did not grow l
 
 
 class Lives:
-    """All lives of a schedule."""
+    """All lives of a schedule.
 
-    def __init__(self, world: World, kubelet: Kubelet) -> None:
+    Args:
+        limit_seconds: What goes on for longer than this hangs.
+    """
+
+    def __init__(self, world: World, kubelet: Kubelet, *, limit_seconds: float) -> None:
         self._world = world
         self._kubelet = kubelet
+        self._limit_seconds = limit_seconds
         self._volumes = world.volumes
 
     def run(self) -> None:
@@ -55,14 +61,17 @@ class Lives:
         ]
         for thread in threads:
             thread.start()
-        for thread in threads:
-            thread.join()
+        if not _ended(threads, self._limit_seconds):
+            self._world.story.breach("nothing hangs", f"for {self._limit_seconds:.0f} s")
+            self._world.thaw()  # who waits for a frozen file system can't even be killed
+            _ended(threads, self._limit_seconds)
 
     def _guarded(self, work: Callable[[Volume], None], volume: Volume) -> None:
         try:
             work(volume)
         except GivenUp as given_up:
             self._world.story.breach("nothing is stuck for ever", str(given_up))
+            volume.thaw()  # or the next pod that writes to it hangs
         except Exception as error:
             self._world.story.breach("the harness works", f"{type(error).__name__}: {error}")
             raise
@@ -234,6 +243,11 @@ class Lives:
             case plan.FROZEN if not volume.is_block:
                 with self._losing_disk(volume, "what is handed out works"):
                     volume.freeze()
+            case plan.GROWING if not volume.is_block:
+                volume.grow()
+                with self._losing_disk(volume, "what is handed out works"):
+                    volume.freeze()
+                self._kubelet.look(volume, plan.EXPAND, volume.expand(target))
 
     def _shut_down(self, volume: Volume) -> None:
         """Have the kernel give the file system up; its pods are replaced, without unstaging."""
@@ -285,3 +299,11 @@ class Lives:
         if share < _FULL:
             what = f"{volume.plan}: {share:.2f} of its disk"
             self._world.story.breach("a file system fills its volume", what)
+
+
+def _ended(threads: Sequence[threading.Thread], seconds: float) -> bool:
+    """Wait for threads, and return whether all of them ended in time."""
+    end = time.monotonic() + seconds
+    for thread in threads:
+        thread.join(max(0.0, end - time.monotonic()))
+    return not any(thread.is_alive() for thread in threads)

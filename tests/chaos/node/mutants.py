@@ -22,6 +22,7 @@ from csi_exoblock.host.mounts import Mount, Mounts
 from csi_exoblock.host.serials import Serials
 from csi_exoblock.host.thawing import Thawing
 from csi_exoblock.model import Filesystem, VolumeId
+from csi_exoblock.node.frozen import Frozen
 from csi_exoblock.node.publishing import Publishing
 from csi_exoblock.node.release import Release
 from csi_exoblock.node.repair import Repair
@@ -106,6 +107,11 @@ def leave_it_frozen() -> None:
     Thawing.thaw = lambda *_: False  # type: ignore[method-assign]
 
 
+def leave_a_growth_hanging() -> None:
+    """Know nothing of commands that hang on a file system while it is frozen (D13)."""
+    Frozen.let_commands_end = lambda *_: None  # type: ignore[method-assign]
+
+
 def bind_read_only_as_mount_does() -> None:
     """Make a bind mount read-only and believe that it keeps its other flags (S28)."""
     original = Publishing._prove
@@ -161,6 +167,7 @@ MUTANTS: Mapping[str, Callable[[], None]] = {
         lazy_unmount,
         ask_for_exclusive_claims_alone,
         leave_it_frozen,
+        leave_a_growth_hanging,
         bind_read_only_as_mount_does,
         know_nothing_of_other_drivers,
         believe_what_was_proven_before_a_wait,

@@ -36,6 +36,7 @@ STEP_DEEDS = (PULLED, EXCHANGED, FAILS, SWAPPED, UNLINKED, GROWS, KILLED, CANCEL
 LATE, BUSY, ELSEWHERE = "disk is late", "volume in use", "volume in use elsewhere"
 # What else a pod or its neighbours do; chosen apart, so that the seeds' other choices stay.
 HELD, READER, FROZEN = "device held", "reader", "left frozen"
+GROWING = "left frozen as it grows"
 
 # What is hostile; hostile.py brings it about.
 REPLACED = "disk replaced in its turn"  # while a job waits for its turn
@@ -215,6 +216,7 @@ def _asking(volume: VolumePlan, asked: set[tuple[int, str]]) -> VolumePlan:
 def _adding(seed: int, volume: VolumePlan, deeds: tuple[StepDeed, ...]) -> VolumePlan:
     """Have some pods do what is seldom done, at the end of their lives."""
     chance = random.Random(f"{seed} {volume.number}")
+    growing = random.Random(f"growing {seed} {volume.number}")
     befallen = {each.kind for each in deeds if each.volume == volume.number}
     rounds = []
     for each in volume.rounds:
@@ -224,7 +226,7 @@ def _adding(seed: int, volume: VolumePlan, deeds: tuple[StepDeed, ...]) -> Volum
             "force", "fail", "shut down",
         } & {*each.deeds}  # fmt: skip
         if safe and chance.random() < 0.15:
-            added.append(FROZEN)
+            added.append(growing.choice((FROZEN, GROWING)))
         rounds.append(replace(each, deeds=(*each.deeds, *added)))
     return replace(volume, rounds=tuple(rounds))
 

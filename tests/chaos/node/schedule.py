@@ -17,6 +17,8 @@ from tests.chaos.node.steps import Steps
 from tests.chaos.node.world import World
 from tests.chaos.story import Story
 
+_LIFE = 10  # times kubelet's patience: no call of a life that ends takes all of it
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
@@ -46,7 +48,8 @@ def run(
         folder, fleet=fleet, steps=steps, plan=hostile.added_to(plan_of(seed)), mutant=mutant
     )
     try:
-        Lives(world, Kubelet(world, patience_seconds=patience_seconds)).run()
+        kubelet = Kubelet(world, patience_seconds=patience_seconds)
+        Lives(world, kubelet, limit_seconds=_LIFE * patience_seconds).run()
         invariants.check_commands(world)
         cells = cells_of(world)
     finally:

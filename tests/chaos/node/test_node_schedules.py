@@ -30,6 +30,7 @@ PINNED = {
     "lazy-unmount": (12, 8, 21, 9, 3, 10),
     "ask-for-exclusive-claims-alone": (14, 13, 9),
     "leave-it-frozen": (11, 12, 10),
+    "leave-a-growth-hanging": (20, 70, 23),
     "bind-read-only-as-mount-does": (1, 2, 8),
     "know-nothing-of-other-drivers": (21, 32, 42),
     "believe-what-was-proven-before-a-wait": (14, 26, 23),

@@ -140,9 +140,15 @@ class World:
         self.tools.end_faults()
         self.story.tell("all faults are over")
 
+    def thaw(self) -> None:
+        """Thaw every file system that was left frozen."""
+        for volume in self.volumes:
+            volume.thaw()
+
     def close(self) -> None:
         """End the driver, and take everything away that is left of the disks."""
         self.end_faults()
+        self.thaw()  # a driver that waits for one can't be killed
         self.restart()
         for driver in (*self._dead, self._driver):
             if driver is not None:
@@ -150,7 +156,6 @@ class World:
         for volume in self.volumes:
             for path in list(volume.guests):
                 volume.stop_using(path)
-            volume.thaw()
             volume.disk.close()
         self._decoy.close()
         self._silent.close()
