@@ -64,8 +64,17 @@ _WITH: dict[str, dict[str, Any]] = {
     "networkPolicy.additionalEgress": {"networkPolicy": {"enabled": True}},
     "node.tolerations": {"node": {"tolerateAllTaints": False}},
     "csiDriver.create": {},
+    "csiDriver.storageCapacity": {"controller": {"capacityFromQuota": True}},
 }
 _CHOICES = {
+    "apiEndpoint": "https://api.example.com",
+    "digest": f"sha256:{64 * '0'}",
+    "httpsProxy": "http://proxy:3128",
+    "interval": "1m",
+    "kubeletPath": _K0S,
+    "leaseDuration": "20s",
+    "renewDeadline": "12s",
+    "retryPeriod": "2s",
     "pullPolicy": "Always",
     "logFormat": "text",
     "logLevel": "debug",
@@ -151,10 +160,31 @@ def test_unknown_values_are_refused(wrong: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "wrong",
+    [
+        "controller.apiEndpoint=api-ch-gva-2.exoscale.com",
+        "driverName=Exoblock",
+        "image.digest=sha256:abc",
+        "image.registry=https://registry.example.com",
+        "imageRegistry=https://mirror.example.com",
+        "node.kubeletPath=/var/lib/kubelet/",
+        "proxy.httpsProxy=10.0.0.1:3128",
+        "sidecars.attacher.leaderElection.leaseDuration=15",
+    ],
+)
+def test_wrong_values_are_refused(wrong: str) -> None:
+    with pytest.raises(subprocess.CalledProcessError) as refused:
+        render_text(f"--set-string={wrong}")
+
+    assert wrong.partition("=")[0].replace(".", "/") in refused.value.stderr
+
+
+@pytest.mark.parametrize(
     ("options", "word"),
     [
         (("--set=credentials.apiKey=EXO",), "credentials.apiSecret"),
         (("--set=serviceMonitor.enabled=true",), "metrics.enabled"),
+        (("--set=csiDriver.storageCapacity=true",), "controller.capacityFromQuota"),
     ],
 )
 def test_values_that_need_another_say_which(options: tuple[str, ...], word: str) -> None:

@@ -45,7 +45,11 @@ def test_controllers_own_namespace_gives_it_leases_and_nothing_else() -> None:
 
 
 def test_reports_of_capacity_need_what_the_provisioner_asks_for() -> None:
-    (role,) = _of(render("--set=csiDriver.storageCapacity=true"), "Role", "csi-exoblock-controller")
+    (role,) = _of(
+        render("--set=csiDriver.storageCapacity=true,controller.capacityFromQuota=true"),
+        "Role",
+        "csi-exoblock-controller",
+    )
 
     assert set(_rights(role)) == set(_upstream("provisioner", "Role"))
 

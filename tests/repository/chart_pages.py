@@ -24,6 +24,25 @@ _KEY = re.compile(r"^( *)([A-Za-z][A-Za-z0-9]*):")
 _TAG = "@schema "
 _SHORT = 60  # characters of a default that fit into the table
 
+_REGISTRY = r"^([A-Za-z0-9.-]+(:[0-9]+)?(/[a-z0-9._/-]+)?)?$"
+_URL = "^(https?://[^ ]+)?$"
+_DURATION = "^([0-9]+(h|m|s|ms))+$"
+# What a value of this name looks like, wherever it is: a wrong one would be noticed much later, by
+# a pod that does not start. A value's own `@schema` wins.
+_PATTERNS: Final = {
+    "apiEndpoint": _URL,
+    "digest": "^(sha256:[0-9a-f]{64})?$",
+    "driverName": "^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$",
+    "httpsProxy": _URL,
+    "imageRegistry": _REGISTRY,
+    "interval": _DURATION,
+    "kubeletPath": "^(/[^/ ]+)+$",
+    "leaseDuration": _DURATION,
+    "registry": _REGISTRY,
+    "renewDeadline": _DURATION,
+    "retryPeriod": _DURATION,
+}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Value:
@@ -145,6 +164,8 @@ def _schema(default: object, path: str, described: dict[str, Value]) -> dict[str
         found = {"type": ["object", "null"]}
     else:
         found = {"type": _type(default)}
+    if pattern := _PATTERNS.get(path.rpartition(".")[2]):
+        found["pattern"] = pattern
     if value.description:
         found["description"] = value.description
     return {**found, **value.schema}
