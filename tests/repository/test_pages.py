@@ -68,6 +68,16 @@ def test_every_target_that_a_page_names_is_defined(page: Path) -> None:
     assert missing_targets(page.read_text()) == set()
 
 
+@pytest.mark.parametrize(
+    "page", [*_PAGES, *_ROOT.glob("deploy/**/*.md")], ids=lambda page: page.name
+)
+def test_no_upgrade_keeps_the_defaults_of_the_older_chart(page: Path) -> None:
+    # `--reuse-values` takes the older chart's defaults for the newer one's: its images too.
+    upgrades = re.findall(r"^helm upgrade .*", page.read_text(), re.MULTILINE)
+
+    assert [each for each in upgrades if "--reuse-values" in each] == []
+
+
 def test_every_target_of_a_suite_is_in_the_map() -> None:
     text = (_ROOT / "CONTRIBUTING.md").read_text()
     told = set(re.findall(r"^make ([a-z-]+)", (_ROOT / ".ci" / "run").read_text(), re.MULTILINE))
