@@ -60,7 +60,7 @@ def bind(**fields: object) -> None:
 
 
 def step(name: str) -> None:
-    """Note what the current call does next, such as `attach: waiting`.
+    """Note what the current call does next, such as `formatting`.
 
     The name appears in log lines, and in the error of another call that finds the volume held.
     """

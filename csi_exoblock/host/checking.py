@@ -81,7 +81,7 @@ class Checker:
             CommandFailed: e2fsck was killed, or is absent; or, if it is to check fully, it stopped
                 for another reason than features that it doesn't know.
         """
-        logs.step("stage: checking the file system")
+        logs.step("checking the file system")
         full = ("-f",) if fully else ()
         ended = self._commands.run_to_its_end(
             *("e2fsck", *full, "-p", str(device.path)),

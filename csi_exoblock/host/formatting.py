@@ -147,11 +147,11 @@ class Formatter:
 
     def _make(self, volume_id: VolumeId, filesystem: Filesystem, context: VolumeContext) -> None:
         with self._markers.locked(volume_id) as marker:
-            logs.step("stage: proving that the disk is blank")
+            logs.step("proving that the disk is blank")
             device = self._devices.present(volume_id.uuid)
             with holding_volume(self._devices, volume_id, device) as held:
                 self._make_on(device, volume_id, filesystem, context, marker, held)
-            logs.step("stage: forgetting that the disk is being formatted")
+            logs.step("removing the formatting marker")
             marker.clear()
         log.info("disk formatted", extra={"filesystem": filesystem, "device": device.name})
 
@@ -168,12 +168,12 @@ class Formatter:
         if isinstance(content, Formatted) and not content.unfinished:
             raise HostError(f"volume {volume_id}: its disk was formatted meanwhile; retry")
         self.check(volume_id, content, context.created_at)
-        logs.step("stage: marking the disk as being formatted")
+        logs.step("setting the formatting marker")
         marker.set()
         self._history.remember(volume_id, context.created_at)
         if isinstance(content, Formatted):
-            logs.step("stage: wiping an unfinished file system")
+            logs.step("wiping an unfinished file system")
             wipe_start(device)
-        logs.step("stage: making the file system")
+        logs.step("making the file system")
         command = mkfs_command(filesystem, device.path, context.options)
         self._commands.run_to_its_end(*command, inherited=(marker.file, held))

@@ -106,7 +106,7 @@ class Grower:
             with self._remembering(volume_id), proven as held:
                 checked = self._checker.check_now(volume_id, device, held, fully=True)
                 if checked:
-                    logs.step("stage: growing the file system before it is mounted")
+                    logs.step("growing the unmounted file system")
                     self._commands.run_to_its_end("resize2fs", str(device.path), inherited=(held,))
             if checked:
                 log.info("unmounted file system grown", extra={"device": device.name})

@@ -52,7 +52,7 @@ class Growth:
         volume = f"volume {volume_id}"
         with self._holds.hold(volume):
             self._jobs.check(volume)
-            logs.step("expand: finding the device")
+            logs.step("finding the device")
             disk = self._devices.present(volume_id.uuid)
             layers = self._mounts.at(volume_path)
             if not layers or layers[-1].device not in self._devices.numbers(disk):

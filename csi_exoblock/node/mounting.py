@@ -105,7 +105,7 @@ class VolumeMounter:
             return
         if any(mount.target != real_path(path) for mount in self._mounts.of(device.number)):
             return
-        logs.step("stage: unmounting to grow")
+        logs.step("unmounting to grow")
         self._unmount(path, deadline)
         self._grower.grow_unmounted(volume_id, device, deadline)
         self._mount(volume_id, device, path, access, deadline)
@@ -123,7 +123,7 @@ class VolumeMounter:
         Raises:
             HostError: Growing failed; the mount stays, for only a retry may tell how far it came.
         """
-        logs.step("stage: growing the mounted file system")
+        logs.step("growing the mounted file system")
         return self._grower.grow_mounted(volume_id, device, filesystem, path, deadline)
 
     def _mount(
@@ -135,7 +135,7 @@ class VolumeMounter:
         deadline: Deadline,
     ) -> None:
         deadline.check()
-        logs.step("stage: mounting")
+        logs.step("mounting the file system")
         make_folder(path)
         with self._disk_calls.holding(device, deadline):
             prove_unchanged(self._devices, volume_id, device)
@@ -160,7 +160,7 @@ class VolumeMounter:
         except CommandFailed as error:
             self._explain(volume_id, device, access.filesystem, error, deadline)
             raise
-        logs.step("stage: proving what is mounted")
+        logs.step("verifying the staging mount")
         try:
             self._prove(volume_id, device, path, writing=not wants_read_only(access))
         except DriverError:

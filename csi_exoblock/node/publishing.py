@@ -76,7 +76,7 @@ class Publishing:
             self._jobs.check(volume)
             self._territory.check_path(target_path)
             self._territory.check_place(target_path)
-            logs.step("publish: finding the device")
+            logs.step("finding the device")
             device = self._devices.present(volume_id.uuid)
             if isinstance(access, BlockAccess):
                 self._history.remember(volume_id, context.created_at)
@@ -107,15 +107,15 @@ class Publishing:
         with self._holds.hold(volume):
             self._territory.check_path(target_path)
             self._territory.check_mounts(volume_id, target_path, deadline)
-            logs.step("unpublish: writing back")
+            logs.step("writing back the device")
             for layer in self._mounts.at(target_path):
                 if layer.is_block and layer.device is not None:
                     self._write_back.sync_device(volume, target_path, layer.device)
-            logs.step("unpublish: unmounting")
+            logs.step("unmounting the target")
             self._mounts.unmount(target_path, deadline)
             if volume_id is not None:
                 self._protections.lift(volume_id, deadline)
-            logs.step("unpublish: removing the target")
+            logs.step("removing the target")
             remove(target_path)
 
     def _publish_folder(
@@ -130,7 +130,7 @@ class Publishing:
         device = staged.device
         if device is None:
             raise HostError(f"volume {volume_id}: the disk under {staged.target} is gone")
-        logs.step("publish: looking at the target")
+        logs.step("checking the target")
         mount = self._published(volume_id, device, target, deadline)
         if mount is not None and mount.root != staged.root:
             raise Mismatch(f"volume {volume_id}: {target} shows its folder {mount.root}, not all")
@@ -145,11 +145,11 @@ class Publishing:
             apart_from=(staged.target, real_path(target)),
         )
         if mount is None:
-            logs.step("publish: binding the file system")
+            logs.step("binding the file system")
             make_folder(target)
             self._mounts.bind(staged.target, target, flags if read_only else frozenset())
         else:  # a call was killed between binding and this, or an older driver forgot the flags
-            logs.step("publish: correcting the flags of the mount")
+            logs.step("correcting the flags of the mount")
             self._mounts.change_flags(target, flags)
         self._prove(volume_id, device, target, flags, deadline)
 
@@ -162,7 +162,7 @@ class Publishing:
         read_only: bool,
         deadline: Deadline,
     ) -> None:
-        logs.step("publish: looking at the target")
+        logs.step("checking the target")
         mount = self._published(volume_id, device.number, target, deadline)
         self._refuse_file_system(volume_id, device)
         others = [
@@ -182,7 +182,7 @@ class Publishing:
         self._refuse_second_writer(
             volume_id, access, device.number, None, apart_from=(real_path(target),)
         )
-        logs.step("publish: binding the device")
+        logs.step("binding the device")
         make_file(target)
         self._mounts.bind(device.path, target)
         self._prove(volume_id, device.number, target, None, deadline)
@@ -269,7 +269,7 @@ class Publishing:
         Raises:
             HostError: It doesn't, and is taken away again.
         """
-        logs.step("publish: proving what is mounted")
+        logs.step("verifying the mount at the target")
         layers = self._mounts.at(target)
         shown = layers[-1] if layers else None
         if shown is None or shown.device != device:

@@ -60,7 +60,7 @@ class Release:
             DeadlineExceeded: The deadline came first.
         """
         self._territory.check_mounts(volume_id, path, deadline)
-        logs.step("unstage: looking for other mounts")
+        logs.step("checking for other mounts")
         device, suspects = self._devices.search(volume_id.uuid)
         if device is None:
             self._devices.refuse_unreadable(volume_id.uuid)
@@ -68,12 +68,12 @@ class Release:
         numbers = self._numbers(volume_id, device, layers)
         superblocks = {each.superblock for each in layers if each.filesystem in _OURS}
         self._refuse_mounts(volume_id, numbers, superblocks, apart_from=real_path(path))
-        logs.step("unstage: writing back")
+        logs.step("writing back the file system")
         if layers:
             self._write_back.sync_file_system(f"volume {volume_id}", path)
-        logs.step("unstage: unmounting")
+        logs.step("unmounting the staging path")
         self._mounts.unmount(path, deadline)
-        logs.step("unstage: proving that the disk is free")
+        logs.step("proving that the disk is free")
         self._refuse_mounts(volume_id, numbers, superblocks, apart_from=None)
         if device is not None:
             self._sync(volume_id, device)
@@ -95,7 +95,7 @@ class Release:
             return
         for mount in self._mounts.at(path):
             if self._has_vanished(mount, device, deadline):
-                logs.step("stage: unmounting a disk that is gone")
+                logs.step("unmounting a disk that is gone")
                 self._mounts.unmount(path, deadline)
                 return
 
@@ -119,7 +119,7 @@ class Release:
                 f"that have it at {', '.join(others)}, then it is repaired"
             )
         log.warning("file system is mounted again to repair it", extra={"reason": str(why)})
-        logs.step("repair: unmounting")
+        logs.step("unmounting to repair")
         self._mounts.unmount(mount.target, deadline)
 
     def _has_vanished(self, mount: Mount, device: BlockDevice, deadline: Deadline) -> bool:

@@ -61,7 +61,7 @@ class Repair:
             HostError: A command failed; the repair is worth a retry.
             DeadlineExceeded: The deadline came first; a check that had begun goes on.
         """
-        logs.step("publish: looking at the staging path")
+        logs.step("checking the staging mount")
         writing = not wants_read_only(access)
         device = self._unmounted(volume_id, disk, path)
         if device is None:

@@ -141,23 +141,23 @@ class Staging:
         context: VolumeContext,
         deadline: Deadline,
     ) -> None:
-        logs.step("stage: finding the device")
+        logs.step("finding the device")
         device = self._devices.find(volume_id.uuid, deadline)
         if isinstance(access, BlockAccess):
             return
         flags_of(access)
         if context.partition is not None:
             device = self._devices.partition(device, context.partition)
-        logs.step("stage: looking for a mount")
+        logs.step("checking whether it is staged already")
         if self._is_staged(volume_id, device, staging_path, access, deadline):
             self._remember(volume_id, access, context)
             self._fill(volume_id, device, staging_path, access, context, deadline)
             return
-        logs.step("stage: looking for a frozen file system")
+        logs.step("checking for a frozen file system")
         self._frozen.recover(volume_id, device, deadline)
         if not wants_read_only(access):
             self._mounter.refuse_write_protected(volume_id, device, deadline)
-        logs.step("stage: probing")
+        logs.step("probing the disk")
         formatted = self._prepare(volume_id, device, access, context, deadline)
         self._remember(volume_id, access, context)
         self._mounter.mount(
@@ -231,7 +231,7 @@ class Staging:
                 )
         self._formatter.check(volume_id, content, context.created_at)
         self._refuse_forbidden_format(volume_id, access, context)
-        logs.step("stage: formatting")
+        logs.step("formatting")
         self._formatter.format(volume_id, access.filesystem, context, deadline)
         return True
 

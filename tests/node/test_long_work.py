@@ -88,7 +88,7 @@ def test_number_of_file_systems_made_at_once_is_limited(
         calls = [kubelet.submit(outcome, first.stage)]
         work.wait_until_begun()
         calls.append(kubelet.submit(wait_until, partial(unless_aborted, second.stage), "its turn"))
-        waits = "(stage: formatting)"  # mkfs would be the step after the next one
+        waits = "(formatting)"  # mkfs would be the step after the next one
         # Asked by a call that never waits itself, should it come first.
         wait_until(lambda: waits in outcome(second.unstage)[1], "the second call", seconds=30)
         seen = [outcome(second.unstage)[1] for _ in range(10)]
@@ -112,7 +112,7 @@ def test_what_was_written_while_mkfs_waited_for_its_turn_is_not_formatted(
         calls = [kubelet.submit(outcome, first.stage)]
         work.wait_until_begun()
         calls.append(kubelet.submit(wait_until, partial(unless_aborted, second.stage), "its turn"))
-        waits = "(stage: formatting)"
+        waits = "(formatting)"
         wait_until(lambda: waits in outcome(second.unstage)[1], "the second call", seconds=30)
         second.disk.write(8192, b"data without a signature")
         work.open()

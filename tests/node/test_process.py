@@ -65,7 +65,7 @@ def test_sigterm_lets_a_stage_finish(
 
     with ThreadPoolExecutor() as kubelet:
         call = kubelet.submit(outcome, volume.stage)
-        wait_until(lambda: "stage: finding the device" in driver.log.read_text(), "the stage")
+        wait_until(lambda: "finding the device" in driver.log.read_text(), "the stage")
         os.kill(driver.pid, signal.SIGTERM)
         wait_until(lambda: not driver.socket.exists() or refuses(volume), "the end of new calls")
         volume.disk.attach()

@@ -17,7 +17,7 @@ def test_a_disk_that_comes_late_is_waited_for(node: Node, make_volume: MakeVolum
 
     with ThreadPoolExecutor() as kubelet:
         staged = kubelet.submit(volume.stage)
-        node.wait_until_at("stage: finding the device", volume.id)
+        node.wait_until_at("finding the device", volume.id)
         volume.attach()
         staged.result()
 

@@ -188,15 +188,15 @@ class Scene:
 
 
 _MAKING = (
-    "stage: formatting",
-    "stage: proving that the disk is blank",
-    "stage: marking the disk as being formatted",
-    "stage: making the file system",
-    "stage: forgetting that the disk is being formatted",
+    "formatting",
+    "proving that the disk is blank",
+    "setting the formatting marker",
+    "making the file system",
+    "removing the formatting marker",
 )
-_MOUNTING = ("stage: mounting", "stage: proving what is mounted")
-_GROWING = "stage: growing the mounted file system"
-_UNMOUNTING = "repair: unmounting"
+_MOUNTING = ("mounting the file system", "verifying the staging mount")
+_GROWING = "growing the mounted file system"
+_UNMOUNTING = "unmounting to repair"
 _THAWING = "thawing a frozen file system that nobody uses"
 _FREEING = "thawing a frozen file system on which a command hangs"
 
@@ -205,7 +205,12 @@ SCENES: Mapping[str, Scene] = {
         "ext4",
         Play.be_new,
         STAGE,
-        ("stage: finding the device", "stage: looking for a mount", "stage: probing", *_MAKING),
+        (
+            "finding the device",
+            "checking whether it is staged already",
+            "probing the disk",
+            *_MAKING,
+        ),
     ),
     "stage a blank xfs": Scene("xfs", Play.be_new, STAGE, (*_MAKING[-2:], *_MOUNTING)),
     "stage a blank btrfs": Scene("btrfs", Play.be_new, STAGE, (*_MAKING[-2:], *_MOUNTING)),
@@ -214,76 +219,76 @@ SCENES: Mapping[str, Scene] = {
         Play.be_grown,
         STAGE,
         (
-            "stage: checking the file system",
+            "checking the file system",
             *_MOUNTING,
             _GROWING,
-            "stage: unmounting to grow",
-            "stage: growing the file system before it is mounted",
+            "unmounting to grow",
+            "growing the unmounted file system",
         ),
     ),
     "stage an xfs that grows": Scene("xfs", Play.be_grown, STAGE, (_GROWING,)),
     "stage after a disk was lost": Scene(
-        "ext4", Play.lose_disk, STAGE, ("stage: unmounting a disk that is gone", *_MOUNTING)
+        "ext4", Play.lose_disk, STAGE, ("unmounting a disk that is gone", *_MOUNTING)
     ),
     "stage what is shut down": Scene("xfs", Play.shut_down, STAGE, (_UNMOUNTING, *_MOUNTING)),
     "stage what was left frozen": Scene(
         "ext4",
         Play.leave_frozen,
         STAGE,
-        ("stage: looking for a frozen file system", _THAWING, *_MOUNTING),
+        ("checking for a frozen file system", _THAWING, *_MOUNTING),
     ),
     "stage a half-made xfs": Scene(
-        "xfs", Play.be_half_made, STAGE, ("stage: wiping an unfinished file system", _MAKING[-2])
+        "xfs", Play.be_half_made, STAGE, ("wiping an unfinished file system", _MAKING[-2])
     ),
     "publish": Scene(
         "ext4",
         Play.come,
         PUBLISH,
         (
-            "publish: finding the device",
-            "publish: looking at the staging path",
-            "publish: looking at the target",
-            "publish: binding the file system",
-            "publish: proving what is mounted",
+            "finding the device",
+            "checking the staging mount",
+            "checking the target",
+            "binding the file system",
+            "verifying the mount at the target",
         ),
     ),
     "publish a raw device": Scene(
         BLOCK,
         Play.come,
         PUBLISH,
-        ("publish: binding the device", "publish: proving what is mounted"),
+        ("binding the device", "verifying the mount at the target"),
     ),
     "publish what forgot its flags": Scene(
         "ext4",
         Play.forget_flags,
         PUBLISH,
-        ("publish: correcting the flags of the mount", "publish: proving what is mounted"),
+        ("correcting the flags of the mount", "verifying the mount at the target"),
     ),
     "publish what is shut down": Scene("xfs", Play.shut_down, PUBLISH, (_UNMOUNTING, *_MOUNTING)),
     "unpublish": Scene(
         "ext4",
         Play.show,
         UNPUBLISH,
-        ("unpublish: unmounting", "unpublish: removing the target"),
+        ("unmounting the target", "removing the target"),
     ),
     "unpublish a raw device": Scene(
-        BLOCK, Play.show, UNPUBLISH, ("unpublish: writing back", "unpublish: unmounting")
+        BLOCK, Play.show, UNPUBLISH, ("writing back the device", "unmounting the target")
     ),
     "unstage": Scene(
         "btrfs",
         Play.come,
         UNSTAGE,
         (
-            "unstage: looking for other mounts",
-            "unstage: writing back",
-            "unstage: unmounting",
-            "unstage: proving that the disk is free",
+            "checking for other mounts",
+            "writing back the file system",
+            "unmounting the staging path",
+            "proving that the disk is free",
         ),
     ),
     "unstage what a growth hangs on": Scene(
-        "btrfs", Play.hang_growing, UNSTAGE, (_FREEING, "unstage: unmounting")
+        "btrfs", Play.hang_growing, UNSTAGE, (_FREEING, "unmounting the staging path")
     ),
-    "expand": Scene("xfs", Play.show_grown, EXPAND, ("expand: finding the device", _GROWING)),
+    "expand": Scene("xfs", Play.show_grown, EXPAND, ("finding the device", _GROWING)),
 }
 
 

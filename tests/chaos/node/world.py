@@ -34,8 +34,8 @@ _APPEARS_AFTER_SECONDS = 0.01
 _ANSWERS_UNTIL_A_HANG_ENDS = 2
 _ANSWERS_UNTIL_IT_WAKES = 3  # one of its own call, two of its successor
 _JUNK = b"data of another volume that begins with no signature"
-_FINDING = "stage: finding the device"
-_MARKING = "stage: marking the disk as being formatted"
+_FINDING = "finding the device"
+_MARKING = "setting the formatting marker"
 
 
 class Refused(Exception):
@@ -184,7 +184,7 @@ class World:
             self._steps_taken[uuid, rpc] += 1
             ordinal = self._steps_taken[uuid, rpc]
         self.story.tell(f"  {volume.plan.number} {step} ({ordinal})")
-        if step == _FINDING and volume.appears_at:
+        if rpc == plans.STAGE and step == _FINDING and volume.appears_at:
             self._make_appear(volume)
         return self._do_deeds(volume, rpc, ordinal)
 

@@ -172,8 +172,8 @@ BREAKS = (
     Break(
         name="content-is-not-checked-right-before-mkfs",
         file="host/formatting.py",
-        before='self.check(volume_id, content, context.created_at)\n        logs.step("stage: m',
-        after='logs.step("stage: m',
+        before='self.check(volume_id, content, context.created_at)\n        logs.step("set',
+        after='logs.step("set',
         rules="D1",
         tests=(
             "tests/node/test_long_work.py"
