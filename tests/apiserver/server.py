@@ -10,16 +10,15 @@ from __future__ import annotations
 import contextlib
 import json
 import pathlib
-import socket
 import ssl
 import subprocess
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+from tests.support.played_server import PlayedHandler, PlayedServer
 
 TOKEN = "first"
 
@@ -125,7 +124,7 @@ class Chunked:
 Step = Status | Raw | Hang | Drip | Huge | Chunked
 
 
-class ApiServer:
+class ApiServer(PlayedServer):
     """The server, and the folder that kubelet would mount into its clients' containers.
 
     Args:
@@ -143,7 +142,7 @@ class ApiServer:
     """
 
     def __init__(self, folder: pathlib.Path, host: str = "127.0.0.1") -> None:
-        self.host = host
+        super().__init__(_Handler, host=host)
         self.objects: dict[str, Object] = {}
         self.lists: dict[str, list[Object]] = {}
         self.tokens = {TOKEN}
@@ -151,7 +150,6 @@ class ApiServer:
         self.received: list[Received] = []
         self.expired: set[str] = set()
         self.before_patch: Callable[[], object] | None = None
-        self.stopping = threading.Event()
         self.lock = threading.Lock()
         self._steps: dict[str, list[Step]] = {}
         self.account = folder / "account"
@@ -161,24 +159,9 @@ class ApiServer:
         (self.account / "ca.crt").write_bytes((authority / "ca.crt").read_bytes())
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(authority / "server.crt", authority / "server.key")
-        self._server = _Server(self, host, context)
-        self.port: int = self._server.server_address[1]
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stopping.set()
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        self.http.socket = context.wrap_socket(
+            self.http.socket, server_side=True, do_handshake_on_connect=False
+        )
 
     @property
     def environment(self) -> dict[str, str]:
@@ -258,29 +241,7 @@ def openssl(place: pathlib.Path, *arguments: str) -> None:
     subprocess.run(("openssl", *arguments), cwd=place, check=True, capture_output=True)
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-
-    def __init__(self, owner: ApiServer, host: str, context: ssl.SSLContext) -> None:
-        self.owner = owner
-        self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        super().__init__((host, 0), _Handler)
-        self.socket = context.wrap_socket(
-            self.socket, server_side=True, do_handshake_on_connect=False
-        )
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        """Keep quiet: a client that hangs up is what many tests are about."""
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server: _Server
-
-    @property
-    def owner(self) -> ApiServer:
-        return self.server.owner
-
+class _Handler(PlayedHandler[ApiServer]):
     def end_headers(self) -> None:
         """End the headers, and say that the connection ends too if the client wanted it, as Go."""
         if self.headers.get("Connection") == "close":
@@ -296,7 +257,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _serve(self) -> None:
         parts = urlsplit(self.path)
-        sent = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        sent = self.body()
         request = Received(
             method=self.command,
             path=parts.path,
@@ -325,6 +286,3 @@ class _Handler(BaseHTTPRequestHandler):
             self.answer(200, self.owner.objects[parts.path])
 
     do_GET = do_PATCH = _serve
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Keep quiet."""

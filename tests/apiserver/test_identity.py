@@ -170,7 +170,7 @@ def test_a_refusal_is_said_once_a_minute(server: ApiServer, start_node: StartNod
 
     wait_until(lambda: server.count("GET", NODE) > 5)
 
-    said = node.log.read_text().count("Kubernetes refuses what the driver needs")
+    said = node.log.read_text().count("Kubernetes denies a right that the driver needs")
     assert said == 1
     server.denied = set()
     node.wait_until_ready()

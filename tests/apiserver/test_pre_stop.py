@@ -180,6 +180,19 @@ def test_an_attachment_that_never_goes_is_named_at_the_end(server: ApiServer) ->
     assert "pvc-one, pvc-two" in last
 
 
+def test_an_attachment_is_named_at_the_end_though_kubernetes_fell_silent(
+    server: ApiServer,
+) -> None:  # S22
+    become(server, CORDONED)
+
+    with running(server, "--pre-stop-timeout", "20s") as hook:
+        wait_until(lambda: server.count("GET", ATTACHMENTS) > 1)
+        server.always(NODE, Status(503))
+        assert hook.end() == 1
+
+    assert "time is over, 2 volumes" in hook.said.splitlines()[-1]
+
+
 def test_a_node_that_is_no_longer_cordoned_stays(server: ApiServer) -> None:  # S22
     become(server, CORDONED)
     with running(server) as hook:

@@ -123,7 +123,7 @@ def test_a_refusal_is_an_error_once_a_minute_and_the_driver_works(
 
     wait_until(lambda: server.count("PATCH", NODE) > 3)
 
-    lines = [line for line in node.log.read_text().splitlines() if "refuses" in line]
+    lines = [line for line in node.log.read_text().splitlines() if "denies" in line]
     assert len(lines) == 1
     assert "error" in lines[0].lower()
     assert f"PATCH {NODE}" in lines[0]

@@ -87,6 +87,7 @@ class Stage:
             *flags,
             folder=self.new_folder(),
             environment=cloud.environment,
+            afresh=True,
         ) as driver:  # fmt: skip
             self.pause(self.plan.doubtful_seconds)
             yield driver
@@ -106,6 +107,7 @@ class Stage:
             *flags,
             folder=folder,
             ready=ready,
+            afresh=True,
         ) as driver:  # fmt: skip
             yield driver
 

@@ -88,6 +88,7 @@ def measure(stage: Stage) -> Starts:
                 folder=folder,
                 environment=cloud.environment,
                 ready=False,
+                afresh=True,
             )
 
         return Starts(

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-import os
 import pathlib
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -18,6 +13,7 @@ from typing import Self
 import grpc
 
 from csi_exoblock.pb import csi_pb2, csi_pb2_grpc
+from tests.support.forks import Fork, Forks
 
 LOG_LEVEL = "CHAOS_LOG_LEVEL"
 """Variable that says how much all drivers log."""
@@ -54,8 +50,8 @@ NEVER = Kill()
 class Driver:
     """A driver under test: a controller or a node, whichever it was started as."""
 
-    def __init__(self, pid: int, socket: pathlib.Path) -> None:
-        self.pid = pid
+    def __init__(self, process: Fork, socket: pathlib.Path) -> None:
+        self._process = process
         self._socket = socket
         self.channel = grpc.insecure_channel(f"unix://{socket}", options=_OPTIONS)
         self.controller = csi_pb2_grpc.ControllerStub(self.channel)
@@ -72,34 +68,28 @@ class Driver:
             except grpc.RpcError:
                 time.sleep(_PAUSE_SECONDS)
             if time.monotonic() > end:
-                raise AssertionError(f"the driver with pid {self.pid} is never ready")
+                raise AssertionError(f"the driver with pid {self._process.pid} is never ready")
 
     def is_alive(self) -> bool:
         """Tell whether the process still runs."""
-        try:
-            os.kill(self.pid, 0)
-        except ProcessLookupError:
-            return False
-        return True
+        return self._process.poll() is None
 
     def is_stopped(self) -> bool:
         """Tell whether the process has stopped itself."""
         try:
-            state = pathlib.Path(f"/proc/{self.pid}/stat").read_text().rpartition(") ")[2]
+            stat = pathlib.Path(f"/proc/{self._process.pid}/stat").read_text()
         except FileNotFoundError:
             return False
-        return state.startswith("T")
+        return stat.rpartition(") ")[2].startswith("T")
 
     def go_on(self) -> None:
         """Let the process go on where it stopped itself."""
-        os.kill(self.pid, signal.SIGCONT)
+        self._process.send_signal(signal.SIGCONT)
 
     def end(self, *, gracefully: bool = False) -> None:
         """End the process, by SIGTERM or at once; who waits for its answers learns it himself."""
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self.pid, signal.SIGTERM if gracefully else signal.SIGKILL)
-        while self.is_alive():
-            time.sleep(0.001)
+        self._process.send_signal(signal.SIGTERM if gracefully else signal.SIGKILL)
+        self._process.wait()
 
     def kill(self) -> None:
         """End the process at once, and take its socket away."""
@@ -127,13 +117,7 @@ class Fleet:
         self._arguments = arguments
         self._environment = dict(environment)
         self._count = 0
-        self._zygote = subprocess.Popen(
-            [sys.executable, "-m", "tests.chaos.zygote", tampering],
-            env={"PATH": os.environ["PATH"], "GRPC_ENABLE_FORK_SUPPORT": "false"},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        self._forks = Forks(tampering)
 
     def __enter__(self) -> Self:
         return self
@@ -144,11 +128,7 @@ class Fleet:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        assert self._zygote.stdin is not None
-        assert self._zygote.stdout is not None
-        self._zygote.stdin.close()
-        self._zygote.wait()
-        self._zygote.stdout.close()
+        self._forks.close()
 
     @property
     def log(self) -> pathlib.Path:
@@ -175,18 +155,17 @@ class Fleet:
         """
         self._count += 1
         socket = self._folder / f"{self._count}.sock"
-        order = {
-            "arguments": [*self._arguments, *flags, "--endpoint", f"unix://{socket}"],
-            "environment": {**self._environment, **(environment or {})},
-            "log": str(self.log),
-            "mutant": mutant,
-            "kill": asdict(kill),
-            "steps": steps,
-        }
-        assert self._zygote.stdin is not None
-        assert self._zygote.stdout is not None
-        self._zygote.stdin.write(json.dumps(order) + "\n")
-        self._zygote.stdin.flush()
-        driver = Driver(int(self._zygote.stdout.readline()), socket)
+        with self.log.open("ab") as log:
+            process = self._forks.start(
+                [*self._arguments, *flags, "--endpoint", f"unix://{socket}"],
+                environment={**self._environment, **(environment or {})},
+                stdout=log.fileno(),
+                stderr=log.fileno(),
+                dies_by=signal.SIGKILL,
+                mutant=mutant,
+                kill=asdict(kill),
+                steps=steps,
+            )
+        driver = Driver(process, socket)
         driver.wait_until_ready()
         return driver

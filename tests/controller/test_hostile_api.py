@@ -37,7 +37,7 @@ def start(tmp_path: pathlib.Path) -> Iterator[StartOn]:
     def start(endpoint: str, *flags: str, ready: bool = False) -> DriverProcess:
         driver = DriverProcess.start(
             "controller", "--api-endpoint", endpoint, "--default-zone", "ch-gva-2", *flags,
-            folder=tmp_path, environment=KEY, ready=ready,
+            folder=tmp_path, environment=KEY, ready=ready, afresh=True,
         )  # fmt: skip
         running.append(driver)
         return driver

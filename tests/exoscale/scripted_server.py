@@ -9,9 +9,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
-from typing import Self
+
+from tests.support.played_server import PlayedHandler, PlayedServer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,22 +112,16 @@ class DripHeaders:
 Step = Answer | Drop | DripHeaders | Gibberish | Hold | Trickle
 
 
-class ScriptedServer:
+class ScriptedServer(PlayedServer):
     """A server that takes a step of its script for each request, and answers 200 `{}` after it."""
 
     def __init__(self) -> None:
+        super().__init__(_Handler)
         self.script: list[Step] = []
         self.received: list[Received] = []
         self.arrived = threading.Semaphore(0)
         self.closed = threading.Semaphore(0)
-        self.stopping = threading.Event()
         self.gates: list[threading.Event] = []
-        self._server = _Server(self)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
 
     def __exit__(
         self,
@@ -135,59 +129,37 @@ class ScriptedServer:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.stopping.set()
         for gate in self.gates:
             gate.set()
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        super().__exit__(kind, error, trace)
+
+    def connection_closed(self) -> None:
+        """Count a closed connection."""
+        self.closed.release()
 
     @property
     def url(self) -> str:
         """Its address, such as `http://127.0.0.1:40123`."""
-        return f"http://127.0.0.1:{self.address[1]}"
+        return f"http://{self.host}:{self.port}"
 
     @property
     def address(self) -> tuple[str, int]:
         """Where it listens."""
-        return "127.0.0.1", self._server.server_address[1]
+        return self.host, self.port
 
     def step(self) -> Step:
         """Take the next step of the script."""
         return self.script.pop(0) if self.script else Answer()
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True  # kept-alive connections wait for requests that never come
-
-    def __init__(self, owner: ScriptedServer) -> None:
-        self.owner = owner
-        super().__init__(("127.0.0.1", 0), _Handler)
-
-    def shutdown_request(self, request: object) -> None:
-        super().shutdown_request(request)  # type: ignore[arg-type] # a socket, says the base less
-        self.owner.closed.release()
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        """Keep quiet: a client that hangs up is what many tests are about."""
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server: _Server
-
-    @property
-    def owner(self) -> ScriptedServer:
-        return self.server.owner
-
+class _Handler(PlayedHandler[ScriptedServer]):
     def _answer(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         self.owner.received.append(
             Received(
                 method=self.command,
                 path=self.path,
                 headers=dict(self.headers),
-                body=body,
+                body=self.body(),
                 port=self.client_address[1],
             )
         )
@@ -200,6 +172,3 @@ class _Handler(BaseHTTPRequestHandler):
         self.owner.step().give(self)
 
     do_GET = do_POST = do_PUT = do_DELETE = _answer
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Keep quiet."""

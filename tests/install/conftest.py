@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
-import zlib
 from collections.abc import Iterator
 
 import pytest
@@ -14,17 +12,15 @@ from tests.kubernetes.cluster.cloud import Cloud
 from tests.kubernetes.cluster.namespace import Namespace
 from tests.kubernetes.cluster.packages import PACKAGES
 from tests.kubernetes.conftest import RUNNING
-from tests.kubernetes.leftovers import assert_nothing_left, pulled
+from tests.kubernetes.flows import TEST_SECONDS, namespace_for
 from tests.support.debian_packages import install_packages
 from tests.support.waiting import wait_until
-
-_TEST_SECONDS = 600  # far above what any flow takes; the waits inside say more when they end
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Give the flows more time than other tests have; those that end something come last."""
     for item in items:
-        item.add_marker(pytest.mark.timeout(_TEST_SECONDS))
+        item.add_marker(pytest.mark.timeout(TEST_SECONDS))
     items.sort(key=_rank)
 
 
@@ -53,9 +49,9 @@ def bare() -> Iterator[HelmInstallation]:
 @pytest.fixture(scope="session")
 def installation(bare: HelmInstallation) -> HelmInstallation:
     """The same with the chart installed."""
-    if not bare.attach_limit:
+    if not bare.cluster.attach_limit:
         bare.install()
-    wait_until(lambda: bare.attach_limit, "CSINode lists the driver")
+    wait_until(lambda: bare.cluster.attach_limit, "CSINode lists the driver")
     return bare
 
 
@@ -71,12 +67,6 @@ def namespace(
     installation: HelmInstallation, request: pytest.FixtureRequest
 ) -> Iterator[Namespace]:
     """A namespace of the test's own; afterwards nothing of it is left anywhere."""
-    name = re.sub("[^a-z0-9]+", "-", request.node.name.removeprefix("test_").lower())
-    unique = f"{zlib.crc32(name.encode()):08x}"  # a name has 63 characters at most, tests have more
-    namespace = Namespace(installation.cluster, f"{name[:50].strip('-')}-{unique}")
-    namespace.create()
-    before = pulled(installation.cloud)
-    yield namespace
-    namespace.clear()
-    assert_nothing_left(namespace, installation.cloud, pulled_before=before)
-    namespace.remove_itself()
+    cluster, cloud = installation.cluster, installation.cloud
+    with namespace_for(request.node.name, cluster, cloud) as namespace:
+        yield namespace

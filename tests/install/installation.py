@@ -12,17 +12,15 @@ import yaml
 from tests.chart.helm import CHART, NAMESPACE, RELEASE, helm
 from tests.install.image import build_image, save_image
 from tests.kubernetes.cluster import images, machine
-from tests.kubernetes.cluster.api import CSI_NODE, POD
+from tests.kubernetes.cluster.api import POD
 from tests.kubernetes.cluster.cloud import CREDENTIALS, Cloud
 from tests.kubernetes.cluster.cluster import Cluster
 from tests.kubernetes.cluster.documents import Document
 from tests.kubernetes.cluster.installation import install_snapshot_definitions
 from tests.kubernetes.cluster.places import (
     DEVICES,
-    DRIVER_NAME,
     KUBECONFIG,
     KUBELET,
-    NODE_NAME,
     STATE,
 )
 from tests.kubernetes.cluster.programs import build_programs
@@ -106,16 +104,6 @@ class HelmInstallation:
             for pod in self.cluster.api.list(POD, NAMESPACE)
             if pod.texts("metadata", "labels").get(label) == component
         ]
-
-    @property
-    def attach_limit(self) -> int:
-        """How many volumes the scheduler believes the node can have; 0 while there is no driver."""
-        node = self.cluster.api.get(CSI_NODE, NODE_NAME)
-        return sum(
-            driver.number("allocatable", "count")
-            for driver in node.documents("spec", "drivers")
-            if driver.text("name") == DRIVER_NAME
-        )
 
     def _helm(self, verb: str, *arguments: str) -> str:
         command = [str(helm()), verb, *arguments, f"--kubeconfig={KUBECONFIG}"]

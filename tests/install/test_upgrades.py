@@ -24,10 +24,12 @@ def test_pod_keeps_its_volume_through_an_upgrade_and_back(
     before = _uids(installation)
 
     installation.upgrade("--set=node.volumeAttachLimit=7", "--set=debugLogs=true")
-    wait_until(lambda: installation.attach_limit == 7, "the node has the new limit")
+    wait_until(lambda: installation.cluster.attach_limit == 7, "the node has the new limit")
     pod.run("echo canary > /data/file && sync -f /data")
     installation.upgrade()
-    wait_until(lambda: installation.attach_limit == ATTACH_LIMIT, "the node has the old limit")
+    wait_until(
+        lambda: installation.cluster.attach_limit == ATTACH_LIMIT, "the node has the old limit"
+    )
 
     assert not before & _uids(installation)
     assert pod.run("cat /data/file") == "canary"
@@ -47,7 +49,7 @@ def test_volumes_outlive_the_driver_and_a_new_installation_finds_them(
 
     installation.uninstall()
     try:
-        wait_until(lambda: not installation.attach_limit, "CSINode forgets the driver")
+        wait_until(lambda: not installation.cluster.attach_limit, "CSINode forgets the driver")
         api = installation.cluster.api
         assert api.find(STORAGE_CLASS, "exoblock") is None
         assert api.get(VOLUME, bound.name).text("status", "phase") == "Bound"

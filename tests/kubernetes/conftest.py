@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import re
-import zlib
 from collections.abc import Iterator
 
 import pytest
@@ -13,20 +11,17 @@ import pytest
 from tests.kubernetes.cluster.cloud import Cloud
 from tests.kubernetes.cluster.installation import Installation
 from tests.kubernetes.cluster.namespace import Namespace
-from tests.kubernetes.leftovers import assert_nothing_left, pulled
+from tests.kubernetes.flows import TEST_SECONDS, namespace_for
 
 RUNNING = "CSI_EXOBLOCK_TEST_CLUSTER"
 """Set to `running`: use the cluster that runs already, and leave it running."""
-
-
-_TEST_SECONDS = 600  # far above what any flow takes; the waits inside say more when they end
 
 
 @pytest.hookimpl(trylast=True)  # of those that options have not deselected
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Give the flows more time than other tests have, and let the long ones begin first."""
     for item in items:
-        item.add_marker(pytest.mark.timeout(_TEST_SECONDS))
+        item.add_marker(pytest.mark.timeout(TEST_SECONDS))
     long = [item for item in items if item.get_closest_marker("long")]
     others = [item for item in items if item not in long]
     # A worker is handed its first two flows at once, so that no two long ones may be neighbours.
@@ -69,15 +64,9 @@ def namespace(
     installation: Installation, leaving: list[Namespace], request: pytest.FixtureRequest
 ) -> Iterator[Namespace]:
     """A namespace of the test's own; afterwards nothing of it is left anywhere."""
-    name = re.sub("[^a-z0-9]+", "-", request.node.name.removeprefix("test_").lower())
-    unique = f"{zlib.crc32(name.encode()):08x}"  # a name has 63 characters at most, tests have more
-    namespace = Namespace(installation.cluster, f"{name[:50].strip('-')}-{unique}")
-    namespace.create()
-    before = pulled(installation.cloud)
-    yield namespace
-    namespace.clear()
-    assert_nothing_left(namespace, installation.cloud, pulled_before=before)
-    namespace.remove_itself()
+    cluster, cloud = installation.cluster, installation.cloud
+    with namespace_for(request.node.name, cluster, cloud) as namespace:
+        yield namespace
     leaving.append(namespace)
 
 

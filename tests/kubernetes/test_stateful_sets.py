@@ -66,4 +66,6 @@ def _set_limit(installation: Installation, limit: int) -> None:
     installation.node.stop()
     installation.node = node_plugin(limit)
     installation.node.start()
-    wait_until(lambda: installation.attach_limit == limit, f"the node has a limit of {limit}")
+    wait_until(
+        lambda: installation.cluster.attach_limit == limit, f"the node has a limit of {limit}"
+    )

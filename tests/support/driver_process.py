@@ -21,6 +21,7 @@ import grpc
 
 from csi_exoblock.pb import csi_pb2, csi_pb2_grpc
 from tests.support.children import die_with_parent
+from tests.support.forks import Fork, forks
 
 START_SECONDS = 30.0
 STOP_SECONDS = 30.0
@@ -39,7 +40,7 @@ class DriverProcess:
     """
 
     def __init__(
-        self, process: subprocess.Popen[bytes], *, socket: pathlib.Path, log: pathlib.Path
+        self, process: subprocess.Popen[bytes] | Fork, *, socket: pathlib.Path, log: pathlib.Path
     ) -> None:
         self._process = process
         self.socket = socket
@@ -55,10 +56,12 @@ class DriverProcess:
         ready: bool = True,
         network: bool = True,
         wrapper: tuple[str, ...] = (),
+        afresh: bool = False,
     ) -> Self:
         """Start a driver and return it when it says that it is ready, or at once.
 
-        Its socket and its log lie in the folder. It ends when the test process dies.
+        Its socket and its log lie in the folder. It ends when the test process dies. It is a fork
+        of a process that has imported everything, unless it is to be started in another way.
 
         Args:
             arguments: The command (`all`, `controller` or `node`) and its flags.
@@ -66,26 +69,29 @@ class DriverProcess:
             ready: Whether to wait.
             network: Whether it has any; without, not even the loopback interface is up.
             wrapper: A command, and its arguments, that runs the driver.
+            afresh: Whether Python is started for it, as users do: its memory is its own then.
         """
         socket, log = folder / "csi.sock", folder / "driver.log"
-        command = [
-            *wrapper,
-            sys.executable,
-            "-m",
-            "csi_exoblock",
-            *arguments,
-            "--endpoint",
-            f"unix://{socket}",
-        ]
+        arguments = (*arguments, "--endpoint", f"unix://{socket}")
+        environment = {"PATH": os.environ["PATH"], **(environment or {})}
+        process: subprocess.Popen[bytes] | Fork
         with log.open("ab") as output:
-            process = subprocess.Popen(
-                command,
-                env={"PATH": os.environ["PATH"], **(environment or {})},
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                preexec_fn=die_with_parent if network else _be_cut_off,
-            )
+            if afresh or wrapper or not network or any(map(_is_for_python, environment)):
+                process = subprocess.Popen(
+                    [*wrapper, sys.executable, "-m", "csi_exoblock", *arguments],
+                    env=environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    preexec_fn=die_with_parent if network else _be_cut_off,
+                )
+            else:
+                process = forks().start(
+                    arguments,
+                    environment=environment,
+                    stdout=output.fileno(),
+                    stderr=output.fileno(),
+                )
         driver = cls(process, socket=socket, log=log)
         try:
             if ready:
@@ -146,6 +152,11 @@ class DriverProcess:
         finally:
             self._process.kill()
             self._process.wait()
+
+
+def _is_for_python(variable: str) -> bool:
+    """Return whether Python itself reads an environment variable, when it starts."""
+    return variable.startswith("PYTHON")
 
 
 def _be_cut_off() -> None:

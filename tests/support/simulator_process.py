@@ -15,17 +15,16 @@ from __future__ import annotations
 import os
 import re
 import signal
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TextIO
 
 import requests
 
 from csi_exoblock.exoscale.role import policy
-from tests.support.children import die_with_parent
+from tests.support.forks import Fork, forks
 
 API_KEY = "EXOtests"
 """A key that may do everything."""
@@ -66,8 +65,9 @@ class SimulatorProcess:
         instances: `zone/uuid` of the instances that exist from the start: the local ones.
     """
 
-    def __init__(self, process: subprocess.Popen[str], announcement: re.Match[str]) -> None:
+    def __init__(self, process: Fork, output: TextIO, announcement: re.Match[str]) -> None:
         self._process = process
+        self._output = output
         self._session = requests.Session()
         self._session.trust_env = False  # a proxy cannot reach this host
         self.base_url = announcement[1]
@@ -80,27 +80,30 @@ class SimulatorProcess:
 
         It ends when the test process dies, however that happens.
         """
-        process = subprocess.Popen(
-            [sys.executable, "-m", "csi_exoblock", "simulator", "--listen", listen,
-             "--api-key", API_KEY, "--api-secret", API_SECRET, *flags],
-            env={"PATH": os.environ["PATH"]},
-            stdout=subprocess.PIPE,
-            text=True,
-            preexec_fn=die_with_parent,
-        )  # fmt: skip
-        assert process.stdout is not None
+        read, write = os.pipe()
+        output = os.fdopen(read)
         try:
-            line = process.stdout.readline()
+            process = forks().start(
+                ["simulator", "--listen", listen,
+                 "--api-key", API_KEY, "--api-secret", API_SECRET, *flags],
+                environment={"PATH": os.environ["PATH"]},
+                stdout=write,
+                stderr=sys.stderr.fileno(),
+            )  # fmt: skip
+        finally:
+            os.close(write)
+        try:
+            line = output.readline()
         except KeyboardInterrupt:
             process.kill()
             raise
         announcement = _ANNOUNCEMENT.fullmatch(line)
         if announcement is None:
-            process.stdout.close()
+            output.close()
             process.kill()
             process.wait()
             raise AssertionError(f"the simulator did not start; it said {line!r}")
-        cloud = cls(process, announcement)
+        cloud = cls(process, output, announcement)
         cloud.put_key(DRIVER_KEY, API_SECRET, permitted_operations())
         return cloud
 
@@ -310,8 +313,7 @@ class SimulatorProcess:
         finally:
             self._process.kill()
             self._process.wait()
-            assert self._process.stdout is not None
-            self._process.stdout.close()
+            self._output.close()
 
 
 def permitted_operations() -> list[str]:

@@ -202,6 +202,33 @@ def test_node_that_is_too_small_is_found(
     ]
 
 
+def test_node_that_no_cloud_controller_labelled_is_found(
+    cloud: SimulatorProcess, healthy: ApiServer, at_desk: AtDesk
+) -> None:  # N11, S10
+    del healthy.lists[NODES][0]["metadata"]["labels"]
+
+    ((check, says),) = faults(at_desk("--output=json"))
+
+    assert (check, says.partition(":")[0]) == ("nodes", "n1")
+    assert "zone ''" in says
+
+
+def test_what_many_nodes_share_is_read_once(
+    cloud: SimulatorProcess, healthy: ApiServer, at_desk: AtDesk
+) -> None:  # N11, S20
+    zone = cloud.zones[0]
+    healthy.lists[NODES] = [node(f"n{each}", cloud.add_instance(zone), zone) for each in range(9)]
+    healthy.lists[CSI_NODES] = [csi_node(f"n{each}", 5) for each in range(9)]
+    cloud.clear_calls()
+
+    assert at_desk().code == 0
+
+    called = cloud.operations_called()
+    of_role = of_quotas = 1  # the other checks read each of them as well
+    assert called.count("list-quotas") == 1 + of_role + of_quotas
+    assert called.count("get-instance-type") == 1 + of_role
+
+
 def test_dead_node_with_volumes_is_found(
     cloud: SimulatorProcess, healthy: ApiServer, at_desk: AtDesk
 ) -> None:  # N11, S1

@@ -8,8 +8,15 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.kubernetes.cluster import cleaning, control_plane, credentials, images, machine
-from tests.kubernetes.cluster.api import NODE, SERVICE_ACCOUNT, Api
-from tests.kubernetes.cluster.places import CONTAINERD_SOCKET, KUBECONFIG, LOGS, NODE_NAME, STATE
+from tests.kubernetes.cluster.api import CSI_NODE, NODE, SERVICE_ACCOUNT, Api
+from tests.kubernetes.cluster.places import (
+    CONTAINERD_SOCKET,
+    DRIVER_NAME,
+    KUBECONFIG,
+    LOGS,
+    NODE_NAME,
+    STATE,
+)
 from tests.support.waiting import wait_until
 
 _START_SECONDS = 120
@@ -62,6 +69,16 @@ class Cluster:
         """
         command: Sequence[str | Path] = (self._kubectl, f"--kubeconfig={KUBECONFIG}", *arguments)
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+    @property
+    def attach_limit(self) -> int:
+        """How many volumes the scheduler believes the node can have; 0 while there is no driver."""
+        node = self.api.get(CSI_NODE, NODE_NAME)
+        return sum(
+            driver.number("allocatable", "count")
+            for driver in node.documents("spec", "drivers")
+            if driver.text("name") == DRIVER_NAME
+        )
 
     def _import_images(self) -> None:
         tars = images.write_images(STATE / "images")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import yaml
 
-from tests.kubernetes.cluster.api import CAPACITY, CSI_DRIVER, CSI_NODE, LEASE
+from tests.kubernetes.cluster.api import CAPACITY, CSI_DRIVER, LEASE
 from tests.kubernetes.cluster.cloud import Cloud
 from tests.kubernetes.cluster.cluster import Cluster
 from tests.kubernetes.cluster.driver import (
@@ -116,7 +116,7 @@ class Installation:
 
     def wait_registered(self) -> None:
         """Return when the node lists the driver."""
-        wait_until(lambda: self.attach_limit, f"CSINode {NODE_NAME} lists the driver")
+        wait_until(lambda: self.cluster.attach_limit, f"CSINode {NODE_NAME} lists the driver")
 
     @contextmanager
     def registering(self) -> Iterator[None]:
@@ -128,16 +128,6 @@ class Installation:
         yield
         wait_until(lambda: self._registrations() > before, "kubelet registers the driver again")
         self.wait_registered()
-
-    @property
-    def attach_limit(self) -> int:
-        """How many volumes the scheduler believes the node can have; 0 while there is no driver."""
-        node = self.cluster.api.get(CSI_NODE, NODE_NAME)
-        return sum(
-            driver.number("allocatable", "count")
-            for driver in node.documents("spec", "drivers")
-            if driver.text("name") == DRIVER_NAME
-        )
 
     def _registrations(self) -> int:
         return self.node.log.read_text().count(_REGISTERED)
