@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from csi_exoblock import __version__, logs
+from csi_exoblock.config import ApiSettings
 from csi_exoblock.errors import DriverError
 from csi_exoblock.escaping import printable
 from csi_exoblock.flags import options, settings, tool_options
@@ -283,16 +284,21 @@ def version() -> None:
 def _reach(given: settings.Given) -> Reach:
     from csi_exoblock.tools.reach import Reach, Wanted
 
-    agent = f"csi-exoblock/{__version__}"
     return Reach(
         Wanted(
-            api=settings.api_settings(given, environment=os.environ, user_agent=agent),
+            api=_api_settings(given),
             ownership=settings.ownership_settings(given),
             cluster=settings.kubernetes_settings(given, environment=os.environ),
             kubeconfig=given["kubeconfig"],
             context=given["context"],
             timing=settings.timing_of(given),
         )
+    )
+
+
+def _api_settings(given: settings.Given) -> ApiSettings:
+    return settings.api_settings(
+        given, environment=os.environ, user_agent=f"csi-exoblock/{__version__}"
     )
 
 
@@ -303,12 +309,7 @@ def _serve(given: settings.Given, *, controller: bool, node: bool) -> None:
     from csi_exoblock.app import process  # importing gRPC takes a third of a second
 
     server = settings.server_settings(given)
-    agent = f"csi-exoblock/{__version__}"
-    api = (
-        settings.api_settings(given, environment=os.environ, user_agent=agent)
-        if controller
-        else None
-    )
+    api = _api_settings(given) if controller else None
     control = settings.controller_settings(given) if controller else None
     host = settings.node_settings(given) if node else None
     cluster = settings.kubernetes_settings(given, environment=os.environ)

@@ -10,7 +10,7 @@ from typing import Self
 
 from csi_exoblock.capacity import SizeLimits
 from csi_exoblock.credentials import Credentials
-from csi_exoblock.model import NodeId, ZoneName
+from csi_exoblock.model import NodeId, ZoneName, topology_key
 
 DEFAULT_DRIVER_NAME = "exoblock.csi.exoscale.com"
 DEFAULT_SIZE_LIMITS = SizeLimits(min_gib=1, max_gib=10240)
@@ -289,7 +289,7 @@ class ServerSettings:
     @property
     def topology_key(self) -> str:
         """The only key of a topology segment that the driver reads and writes (S12)."""
-        return f"topology.{self.driver_name}/zone"
+        return topology_key(self.driver_name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

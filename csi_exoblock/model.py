@@ -37,6 +37,11 @@ def is_zone_name(text: str) -> bool:
     return re.fullmatch(_ZONE, text, re.ASCII) is not None
 
 
+def topology_key(driver_name: str) -> str:
+    """Return the key under which a driver's topology segments name the zone (S12)."""
+    return f"topology.{driver_name}/zone"
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class ResourceId:
     """An id as the orchestrator stores it: `<zone>/<uuid>`."""

@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 from csi_exoblock.concurrency import Deadline
 from csi_exoblock.controller.orphans import Known
-from csi_exoblock.errors import NotFound
 from csi_exoblock.kubernetes.client import Kubernetes
 
 
@@ -15,10 +14,7 @@ def known_to(kubernetes: Kubernetes, *, driver_name: str) -> Callable[[Deadline]
 
     def read(deadline: Deadline) -> Known:
         volumes = [each for each in kubernetes.list_persistent_volumes(deadline) if each.handle]
-        try:
-            contents = kubernetes.list_snapshot_contents(deadline)
-        except NotFound:  # the cluster doesn't have snapshots
-            contents = []
+        contents = kubernetes.list_snapshot_contents(deadline)
         return Known(
             volumes={each.handle: each.name for each in volumes if each.driver_name == driver_name},
             others=frozenset(each.handle for each in volumes if each.driver_name != driver_name),

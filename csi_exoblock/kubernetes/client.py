@@ -1,4 +1,4 @@
-"""What the driver asks of Kubernetes: one method for each question."""
+"""The driver's requests to Kubernetes, a method for each."""
 
 from __future__ import annotations
 
@@ -6,18 +6,11 @@ from urllib.parse import quote
 
 from csi_exoblock.concurrency import Deadline
 from csi_exoblock.errors import KubernetesUnavailable, NotFound
-from csi_exoblock.kubernetes.objects import (
-    CsiNode,
-    Json,
-    Node,
-    PersistentVolume,
-    SnapshotContent,
-    VolumeAttachment,
-    is_being_deleted,
-    uid_of,
-)
+from csi_exoblock.kubernetes.fields import is_being_deleted, text
+from csi_exoblock.kubernetes.nodes import CsiNode, Node
 from csi_exoblock.kubernetes.pages import list_all
 from csi_exoblock.kubernetes.source import Source
+from csi_exoblock.kubernetes.storage import PersistentVolume, SnapshotContent, VolumeAttachment
 
 _NODES = "/api/v1/nodes"
 _CSI_NODES = "/apis/storage.k8s.io/v1/csinodes"
@@ -25,91 +18,93 @@ _ATTACHMENTS = "/apis/storage.k8s.io/v1/volumeattachments"
 _VOLUMES = "/api/v1/persistentvolumes"
 _CONTENTS = "/apis/snapshot.storage.k8s.io/v1/volumesnapshotcontents"
 
+# Every cluster has this namespace, so its UID serves as the cluster's.
 _CLUSTER = "/api/v1/namespaces/kube-system"
-"""The namespace that every cluster has, so that its UID is the cluster's."""
 
 
 class Kubernetes:
-    """The cluster's objects, read when they are asked for; nothing is watched or kept.
+    """Reads the cluster's objects at each call, and keeps none.
 
-    Every method raises `KubernetesDenied` for want of rights, and `KubernetesUnavailable` where
-    the server does not answer in time or not with sense.
+    Every method raises `KubernetesDenied` if the rights are missing, and `KubernetesUnavailable` if
+    the server gives no answer in time, or none that can be read.
     """
 
-    def __init__(self, server: Source) -> None:
-        self._server = server
+    def __init__(self, source: Source) -> None:
+        self._source = source
 
     def get_node(self, name: str, deadline: Deadline) -> Node:
         """Return a Node.
 
         Raises:
-            NotFound: There is none of this name.
+            NotFound: There is none.
         """
-        return Node.parse(self._server.get(_path(_NODES, name), deadline))
+        return Node.parse(self._source.get(_path(_NODES, name), deadline))
 
     def get_csi_node(self, name: str, deadline: Deadline) -> CsiNode:
-        """Return what kubelet has registered on a node.
+        """Return the CSINode of a node.
 
         Raises:
-            NotFound: Nothing yet.
+            NotFound: Kubelet has registered no driver yet.
         """
-        return CsiNode.parse(self._server.get(_path(_CSI_NODES, name), deadline))
+        return CsiNode.parse(self._source.get(_path(_CSI_NODES, name), deadline))
 
     def remove_taint(self, node_name: str, key: str, deadline: Deadline) -> bool:
-        """Take a taint from a Node, whatever its effect, and return whether it had one.
+        """Remove the taints of a key from a Node, and return whether it had any.
 
         Raises:
             NotFound: There is no such Node.
-            KubernetesConflict: Its taints were changed meanwhile; try again.
+            KubernetesConflict: Its taints were changed in the meantime; try again.
         """
         node = self.get_node(node_name, deadline)
         rest = [each for each in node.taints if each.get("key") != key]
         if len(rest) == len(node.taints):
             return False
-        # The first change refuses the second one where somebody else has changed the taints.
+        # The test fails, and with it the whole patch, if somebody else has changed the taints.
         changes = [
             {"op": "test", "path": "/spec/taints", "value": list(node.taints)},
             {"op": "replace", "path": "/spec/taints", "value": rest},
         ]
-        self._server.patch(_path(_NODES, node_name), changes, deadline)
+        self._source.patch(_path(_NODES, node_name), changes, deadline)
         return True
 
     def is_daemon_set_wanted(self, namespace: str, name: str, deadline: Deadline) -> bool:
-        """Tell whether a DaemonSet exists and is to stay."""
+        """Return whether a DaemonSet exists and is not being deleted."""
         path = f"/apis/apps/v1/namespaces/{quote(namespace, safe='')}/daemonsets"
         try:
-            return not is_being_deleted(self._server.get(_path(path, name), deadline))
+            return not is_being_deleted(self._source.get(_path(path, name), deadline))
         except NotFound:
             return False
 
     def get_cluster_uid(self, deadline: Deadline) -> str:
-        """Return what tells this cluster from every other one: the UID of kube-system.
+        """Return the UID of the namespace kube-system, which identifies the cluster.
 
         Raises:
             NotFound: There is no such namespace.
         """
-        if uid := uid_of(self._server.get(_CLUSTER, deadline)):
+        if uid := text(self._source.get(_CLUSTER, deadline), "metadata", "uid"):
             return uid
         raise KubernetesUnavailable("Kubernetes: the namespace kube-system has no UID")
 
     def list_volume_attachments(self, deadline: Deadline) -> list[VolumeAttachment]:
-        """Return every VolumeAttachment of the cluster: they can't be selected by node."""
-        return [VolumeAttachment.parse(each) for each in self._list(_ATTACHMENTS, deadline)]
+        """Return every VolumeAttachment; the API server can't select them by node."""
+        found = list_all(self._source, _ATTACHMENTS, deadline)
+        return [VolumeAttachment.parse(each) for each in found]
 
     def list_persistent_volumes(self, deadline: Deadline) -> list[PersistentVolume]:
-        """Return every PersistentVolume of the cluster, those of other drivers too."""
-        return [PersistentVolume.parse(each) for each in self._list(_VOLUMES, deadline)]
+        """Return every PersistentVolume, those of other drivers too."""
+        found = list_all(self._source, _VOLUMES, deadline)
+        return [PersistentVolume.parse(each) for each in found]
 
     def list_snapshot_contents(self, deadline: Deadline) -> list[SnapshotContent]:
-        """Return every VolumeSnapshotContent of the cluster, those of other drivers too.
+        """Return every VolumeSnapshotContent, those of other drivers too.
 
-        Raises:
-            NotFound: The cluster doesn't have snapshots.
+        A cluster without the CRDs of snapshots has none.
         """
-        return [SnapshotContent.parse(each) for each in self._list(_CONTENTS, deadline)]
-
-    def _list(self, path: str, deadline: Deadline) -> list[Json]:
-        return list_all(self._server, path, deadline)
+        try:
+            found = list_all(self._source, _CONTENTS, deadline)
+        except NotFound:
+            return []
+        return [SnapshotContent.parse(each) for each in found]
 
 
 def _path(collection: str, name: str) -> str:

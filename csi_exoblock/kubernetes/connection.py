@@ -1,7 +1,8 @@
-"""One request to a server over TLS, on which one moment ends everything and answers are bounded.
+"""One request to a server over TLS, with one deadline for all of it and a bounded answer.
 
-By itself `http.client` limits each wait for a byte, so a server that sends one now and then is
-never done, and it limits neither the size of an answer nor the search through many addresses.
+`http.client` itself has a limit only for each wait for a byte, so a server that sends a byte now
+and then could hold a request for ever. It limits neither the size of an answer nor the time that
+connecting to many addresses takes.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ _HEAD_BYTES = 256 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What is sent."""
+    """A request."""
 
     method: str
     target: str
@@ -31,7 +32,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What came back, whole."""
+    """A whole answer."""
 
     status: int
     body: bytes
@@ -46,18 +47,19 @@ def exchange(
     deadline: Deadline,
     most_bytes: int,
 ) -> Answer:
-    """Send a request on a connection of its own, and return the answer.
+    """Send a request on a new connection, and return the answer.
 
-    The standard library only: `requests` costs a node 6 MiB (docs/benchmarks.md).
+    Uses only the standard library: `requests` would cost a node 6 MiB (docs/benchmarks.md).
 
     Args:
         host: A name or an address; one of IPv6 without brackets.
-        context: Whom to trust.
-        most_bytes: How long the answer's body may be.
+        context: The trusted authorities.
+        most_bytes: The maximum size of the answer's body.
 
     Raises:
-        OSError: The server can't be reached, isn't trusted, or its answer is late or too long.
-        DeadlineExceeded: The time was over before anything was sent.
+        OSError: The server can't be reached or isn't trusted, or its answer is late, too long or no
+            HTTP.
+        DeadlineExceeded: The deadline passed before anything was sent.
     """
     connection = _Connection(host, port, context, deadline, most_bytes)
     try:
@@ -70,16 +72,16 @@ def exchange(
         response = connection.getresponse()
         body = response.read(most_bytes + 1)
     except http.client.HTTPException as error:
-        raise OSError(f"the answer is no HTTP, or not whole: {error!r:.200}") from error
-    except OSError:  # of certificates too, whose errors are values as well
+        raise OSError(f"the answer is incomplete or no HTTP: {error!r:.200}") from error
+    except OSError:  # before ValueError: an error of a certificate is both
         raise
     except ValueError as error:  # a chunk whose length is no number; a header that can't be sent
-        raise OSError(f"the request or its answer is no HTTP: {error!s:.200}") from error
+        raise OSError(f"the request or its answer is no valid HTTP: {error!s:.200}") from error
     finally:
         connection.end()
     if len(body) > most_bytes:
         raise OSError(f"the answer has more than {most_bytes} bytes")
-    if response.length:  # `read` with a size doesn't say so itself
+    if response.length:  # bytes are missing; `read` with a size doesn't raise an error then
         raise OSError("the answer ended early")
     return Answer(status=response.status, body=body)
 
@@ -98,10 +100,10 @@ class _Connection(http.client.HTTPConnection):
         self._deadline = deadline
         self._most_bytes = most_bytes
         self._secured: ssl.SSLSocket | None = None
-        self.sock: _Limited | None  # `http.client` calls no other methods of a socket
+        self.sock: _Limited | None  # as `http.client` calls only its methods
 
     def connect(self) -> None:
-        """Connect to the first address that answers, and speak TLS."""
+        """Connect to the first address that answers, and begin TLS."""
         plain = _connected(self.host, self.port, self._deadline)
         try:
             plain.settimeout(_left(self._deadline))
@@ -116,14 +118,14 @@ class _Connection(http.client.HTTPConnection):
         self.sock.shake_hands()
 
     def end(self) -> None:
-        """Close the socket; `http.client` calls `close` before the answer's body is read."""
+        """Close the socket. `http.client` calls `close` before it reads the answer's body."""
         self.close()
         if self._secured is not None:
             self._secured.close()
 
 
 class _Limited:
-    """As much of a socket as `http.client` uses, with one end for all of it."""
+    """The methods of a socket that `http.client` calls, under one deadline."""
 
     def __init__(self, sock: ssl.SSLSocket, deadline: Deadline, most_bytes: int) -> None:
         self._sock = sock
@@ -142,16 +144,16 @@ class _Limited:
         return io.BufferedReader(_Reader(self._sock, self._deadline, self._most_bytes))
 
     def close(self) -> None:
-        """Keep the socket: what reads from it still does."""
+        """Keep the socket open: the answer's body is still read from it."""
 
 
 class _Reader(io.RawIOBase):
-    """What a socket receives, up to the deadline and to a size."""
+    """Reads from a socket, up to a deadline and a size."""
 
     def __init__(self, sock: ssl.SSLSocket, deadline: Deadline, most_bytes: int) -> None:
         self._sock = sock
         self._deadline = deadline
-        # A chunk of one byte takes six.
+        # Sent in chunks, one byte of the body can take six.
         self._left_bytes = 8 * most_bytes + _HEAD_BYTES
 
     def readable(self) -> bool:

@@ -6,20 +6,20 @@ from collections.abc import Iterator
 
 from csi_exoblock.concurrency import Deadline
 from csi_exoblock.errors import KubernetesExpired
-from csi_exoblock.kubernetes.objects import Json, continuation_of, items_of
+from csi_exoblock.kubernetes.fields import Json, objects, text
 from csi_exoblock.kubernetes.source import Source
 
 _PAGE = "250"
-# A list that expires between two pages begins again; so often, and something else is wrong.
-_BEGINNINGS = 3
+# A list that expires between two pages is read again. After three times the cause is another one.
+_ATTEMPTS = 3
 
 
 def list_all(source: Source, path: str, deadline: Deadline) -> list[Json]:
     """Return every object of a list, as it was at one moment.
 
-    Raises: As `Source.get`.
+    Raises: As `ApiServer.get`.
     """
-    for _ in range(_BEGINNINGS - 1):
+    for _ in range(_ATTEMPTS - 1):
         try:
             return list(_pages(source, path, deadline))
         except KubernetesExpired:
@@ -31,7 +31,7 @@ def _pages(source: Source, path: str, deadline: Deadline) -> Iterator[Json]:
     query = {"limit": _PAGE}
     while True:
         page = source.get(path, deadline, query=query)
-        yield from items_of(page)
-        if not (token := continuation_of(page)):
+        yield from objects(page, "items")
+        if not (token := text(page, "metadata", "continue")):
             return
         query = {"limit": _PAGE, "continue": token}

@@ -1,4 +1,4 @@
-"""The Kubernetes API server: one authorized request, its answer as JSON or as an error."""
+"""The Kubernetes API server: sends one authorized request, and returns JSON or raises an error."""
 
 from __future__ import annotations
 
@@ -9,37 +9,29 @@ import threading
 import time
 from collections.abc import Mapping
 from http import HTTPStatus
-from urllib.parse import urlencode
 
 from csi_exoblock import __version__
 from csi_exoblock.concurrency import Deadline
 from csi_exoblock.config import KubernetesSettings, Timing
-from csi_exoblock.errors import (
-    KubernetesConflict,
-    KubernetesDenied,
-    KubernetesExpired,
-    KubernetesUnavailable,
-    NotFound,
-)
+from csi_exoblock.errors import KubernetesDenied, KubernetesUnavailable
+from csi_exoblock.kubernetes.answers import error_of, object_in, with_query
 from csi_exoblock.kubernetes.connection import Answer, Request, exchange
-from csi_exoblock.kubernetes.objects import Json, message_of
+from csi_exoblock.kubernetes.fields import Json, parse_object, text
 
 log = logging.getLogger(__name__)
 
-# A page of a list, whose objects have some KiB each; etcd stores none above 1.5 MiB.
+# A page of a list. Its objects have some KiB each; etcd stores none above 1.5 MiB.
 _ANSWER_BYTES = 16 * 1024 * 1024
 _TOKEN_BYTES = 64 * 1024
-_SHOWN = 300
 
 _JSON_PATCH = "application/json-patch+json"
 
 
 class ApiServer:
-    """The server of the cluster in whose pod this process runs.
+    """The API server of the cluster in whose pod this process runs.
 
-    Token and certificates are read again for each request: kubelet renews them as they get old.
-    What the server refuses for want of rights is logged once a minute for each path.
-    No proxy is ever asked.
+    Token and certificates are read again for each request, because kubelet renews them. A request
+    refused for missing rights is logged at most once a minute. Proxies are not used.
     """
 
     def __init__(self, settings: KubernetesSettings, *, timing: Timing) -> None:
@@ -55,10 +47,9 @@ class ApiServer:
             NotFound: There is none.
             KubernetesDenied: The service account may not read it.
             KubernetesExpired: The list can't be continued; it must begin again.
-            KubernetesUnavailable: There was no answer, or none that makes sense.
+            KubernetesUnavailable: There was no answer, or none that can be read.
         """
-        target = f"{path}?{urlencode(query)}" if query else path
-        return self._ask("GET", path, target, b"", deadline)
+        return self._ask("GET", path, with_query(path, query), b"", deadline)
 
     def patch(self, path: str, changes: object, deadline: Deadline) -> Json:
         """Change the object at a path by a JSON patch, and return it.
@@ -66,14 +57,14 @@ class ApiServer:
         Raises:
             NotFound: There is none.
             KubernetesDenied: The service account may not change it.
-            KubernetesConflict: It is not as the patch expects.
-            KubernetesUnavailable: There was no answer, perhaps after the change.
+            KubernetesConflict: The object is not as the patch expects.
+            KubernetesUnavailable: There was no answer; the object might have been changed.
         """
         return self._ask("PATCH", path, path, json.dumps(changes).encode(), deadline)
 
     def _ask(self, method: str, path: str, target: str, body: bytes, deadline: Deadline) -> Json:
         deadline = deadline.within(self._timing.kubernetes_timeout)
-        what = f"Kubernetes, {method} {path}"
+        request = f"Kubernetes, {method} {path}"
         try:
             answer = exchange(
                 self._settings.host,
@@ -84,8 +75,8 @@ class ApiServer:
                 most_bytes=_ANSWER_BYTES,
             )
         except OSError as error:
-            raise KubernetesUnavailable(f"{what}: {error}") from error
-        return self._read(answer, what)
+            raise KubernetesUnavailable(f"{request}: {error}") from error
+        return self._read(answer, request)
 
     def _headers(self, body: bytes) -> Mapping[str, str]:
         with (self._settings.service_account_path / "token").open("rb") as file:
@@ -102,40 +93,22 @@ class ApiServer:
         context.load_verify_locations(self._settings.service_account_path / "ca.crt")
         return context
 
-    def _read(self, answer: Answer, what: str) -> Json:
-        found = _object(answer.body)
-        if answer.status == HTTPStatus.OK and found is not None:
-            return found
-        said = message_of(found or {})[:_SHOWN] or "no word why"
-        error = f"{what}: status {answer.status}: {said}"
-        match answer.status:
-            case HTTPStatus.NOT_FOUND:  # plain text where the whole kind is unknown
-                raise NotFound(error)
-            case HTTPStatus.UNAUTHORIZED | HTTPStatus.FORBIDDEN:
-                self._complain(what, error)
-                raise KubernetesDenied(error)
-            case HTTPStatus.GONE:
-                raise KubernetesExpired(error)
-            case HTTPStatus.CONFLICT | HTTPStatus.UNPROCESSABLE_ENTITY:
-                raise KubernetesConflict(error)
-            case HTTPStatus.OK:
-                raise KubernetesUnavailable(f"{what}: the answer is no JSON object")
-        raise KubernetesUnavailable(error)
+    def _read(self, answer: Answer, request: str) -> Json:
+        if answer.status == HTTPStatus.OK:
+            return object_in(answer.body, request)
+        # A Status object, or plain text if the server does not know the kind of object at all.
+        message = text(parse_object(answer.body) or {}, "message")
+        error = error_of(answer.status, f"{request}: status {answer.status}", message)
+        if isinstance(error, KubernetesDenied):
+            self._complain(request, str(error))
+        raise error
 
-    def _complain(self, what: str, error: str) -> None:
-        """Log that something is refused, unless it was said a moment ago."""
+    def _complain(self, request: str, error: str) -> None:
+        """Log that the server refuses a request, unless that was logged a moment ago."""
         now = time.monotonic()
         with self._lock:
-            last = self._complained.get(what)
+            last = self._complained.get(request)
             if last is not None and now - last < self._timing.kubernetes_complaint:
                 return
-            self._complained[what] = now
-        log.error("Kubernetes refuses what the driver needs", extra={"error": error})
-
-
-def _object(body: bytes) -> Json | None:
-    try:
-        found = json.loads(body)
-    except (ValueError, RecursionError):
-        return None
-    return found if isinstance(found, dict) else None
+            self._complained[request] = now
+        log.error("Kubernetes denies a right that the driver needs", extra={"error": error})

@@ -1,4 +1,4 @@
-"""Where Kubernetes' objects come from: the API server of a pod's cluster, or `kubectl`."""
+"""The two ways to Kubernetes' objects: the API server of a pod's cluster, and `kubectl`."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from csi_exoblock.concurrency import Deadline
-from csi_exoblock.kubernetes.objects import Json
+from csi_exoblock.kubernetes.fields import Json
 
 
 class Source(Protocol):
-    """Answers requests to the API server; see `ApiServer` for what each raises."""
+    """Sends requests to the API server; `ApiServer` says what each method raises."""
 
     def get(self, path: str, deadline: Deadline, *, query: Mapping[str, str] | None = None) -> Json:
         """Return the object, or the page of a list, at a path."""

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from csi_exoblock.concurrency import Deadline
-from csi_exoblock.controller.quotas import ATTACHMENTS, read_quotas
-from csi_exoblock.errors import DriverError, NotFound
+from csi_exoblock.errors import NotFound
 from csi_exoblock.kubernetes.inventory import Inventory
-from csi_exoblock.kubernetes.inventory_objects import KnownNode
-from csi_exoblock.model import ZoneName
 from csi_exoblock.tools import facts, status
 from csi_exoblock.tools.doctor import Check, Finding, not_checked, well, wrong
+from csi_exoblock.tools.doctor_nodes import NodeChecks
 from csi_exoblock.tools.reach import Reach
 
 _USE_KUBECONFIG = "use your kubeconfig: run this from a desk"
@@ -36,7 +34,7 @@ class ClusterChecks:
             Check("CSIDriver", self._driver),
             Check("classes", self._classes),
             Check("snapshots", self._snapshots),
-            Check("nodes", self._nodes),
+            *NodeChecks(self._reach).all(),
             Check("volumes", self._volumes),
         ]
 
@@ -95,67 +93,6 @@ class ClusterChecks:
             yield well("snapshots", "the CRDs are there")
         else:
             yield not_checked("snapshots", "the cluster has no snapshot CRDs, so no snapshots")
-
-    def _nodes(self) -> Iterator[Finding]:
-        cluster, driver = self._cluster(), self._reach.driver_name
-        registered = cluster.list_csi_nodes(self._deadline())
-        holding = {
-            each.node_name
-            for each in cluster.list_attachments(self._deadline())
-            if each.driver_name == driver
-        }
-        nodes = [each for each in cluster.list_nodes(self._deadline()) if each.instance]
-        for node in nodes:
-            limits = registered[node.name].limits if node.name in registered else {}
-            yield from self._of_node(node, has_volumes=node.name in holding)
-            if driver not in limits:
-                yield wrong(
-                    "nodes",
-                    f"kubelet of {node.name} does not know the driver",
-                    "look at the node plugin's pod there: docs/runbooks.md, "
-                    "ExoblockNodePluginNotRegistered",
-                )
-            else:
-                yield from self._of_limit(node, limits[driver])
-        yield well("nodes", f"{len(nodes)} are instances of this cloud")
-
-    def _of_node(self, node: KnownNode, *, has_volumes: bool) -> Iterator[Finding]:
-        if not node.is_ready and has_volumes:
-            yield wrong(
-                "nodes",
-                f"{node.name} is not ready, and has volumes attached",
-                "if its instance is dead: docs/node-loss.md",
-            )
-        if not node.zone:
-            yield wrong(
-                "nodes",
-                f"{node.name} has no label topology.kubernetes.io/zone",
-                "the cloud controller sets it; see that it runs",
-            )
-
-    def _of_limit(self, node: KnownNode, limit: int | None) -> Iterator[Finding]:
-        if not node.zone:
-            return
-        zone = self._reach.cloud.zone(ZoneName(node.zone))
-        quota = read_quotas(zone, self._deadline()).get(ATTACHMENTS)
-        if quota and quota.limit is not None and (limit is None or limit > quota.limit):
-            yield wrong(
-                "nodes",
-                f"{node.name} promises {limit or 'any number of'} volumes, the organisation allows "
-                f"{quota.limit}",
-                "lower --volume-attach-limit (chart: node.volumeAttachLimit)",
-            )
-        try:
-            volumes = facts.size_of_instance(self._reach, node, self._deadline())
-        except DriverError as error:
-            yield not_checked("nodes", f"size of {node.name} not read: {error}")
-            return
-        if volumes in ("micro", "tiny"):
-            yield wrong(
-                "nodes",
-                f"{node.name} is of size {volumes}, and takes no volumes",
-                "use instances of size small or larger",
-            )
 
     def _volumes(self) -> Iterator[Finding]:
         seen = facts.gather(self._reach)

@@ -1,46 +1,46 @@
-"""What cloud and cluster say of this driver's volumes, read once, for `status`."""
+"""The state of this driver's volumes in cloud and cluster, read once for `status`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from uuid import UUID
+from typing import TypeVar
 
 from csi_exoblock.concurrency import Deadline
-from csi_exoblock.errors import DriverError, NotFound
-from csi_exoblock.kubernetes.inventory_objects import (
-    AttachmentStatus,
+from csi_exoblock.errors import DriverError
+from csi_exoblock.kubernetes.storage import (
     Claim,
-    KnownNode,
-    SnapshotStatus,
+    PersistentVolume,
+    SnapshotContent,
     StorageClass,
-    VolumeStatus,
+    VolumeAttachment,
 )
 from csi_exoblock.model import Volume, ZoneName
 from csi_exoblock.tools.reach import Reach
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """Everything that a row of the table may need.
+    """Everything that a row of the table can need, of this driver only.
 
     Attributes:
-        claims: By namespace and name.
-        volumes: This driver's PersistentVolumes.
-        attachments: This driver's, by the PersistentVolume's name.
-        snapshots: Those of this driver that are not ready, by the volume's handle.
-        classes: This driver's, by name.
+        claims: By namespace and name; those of other drivers too.
+        attachments: By the PersistentVolume's name.
+        snapshots: Those that are not ready, by the volume's handle.
+        classes: By name.
         nodes: Names of Nodes by their instances' UUIDs.
         cloud: Volumes by their handles.
         pending_gib: Sizes to which volumes grow before their next attach, by handle.
-        unread: Zones that could not be read, and why.
+        unread: Zones that could not be read, with the error.
         now: The cloud's time, in seconds of Unix time.
     """
 
     claims: Mapping[tuple[str, str], Claim]
-    volumes: tuple[VolumeStatus, ...]
-    attachments: Mapping[str, tuple[AttachmentStatus, ...]]
-    snapshots: Mapping[str, tuple[SnapshotStatus, ...]]
+    volumes: tuple[PersistentVolume, ...]
+    attachments: Mapping[str, tuple[VolumeAttachment, ...]]
+    snapshots: Mapping[str, tuple[SnapshotContent, ...]]
     classes: Mapping[str, StorageClass]
     nodes: Mapping[str, str]
     cloud: Mapping[str, Volume]
@@ -53,58 +53,62 @@ def gather(reach: Reach) -> Facts:
     """Read cloud and cluster.
 
     Raises:
-        KubernetesError: The cluster can't be asked, or refuses it.
-        ApiUnavailable: Nobody tells which zones there are.
+        KubernetesError: The cluster can't be read, or denies it.
+        ApiUnavailable: The zones can't be listed.
     """
     deadline = Deadline(reach.timing.status_timeout)
-    driver, cluster = reach.driver_name, reach.inventory()
+    driver, kubernetes, inventory = reach.driver_name, reach.kubernetes(), reach.inventory()
     labels = reach.labels(deadline)
     cloud, unread = _cloud(reach, deadline)
-    attachments: dict[str, tuple[AttachmentStatus, ...]] = {}
-    for attachment in cluster.list_attachments(deadline):
-        if attachment.driver_name == driver:
-            others = attachments.get(attachment.volume_name, ())
-            attachments[attachment.volume_name] = (*others, attachment)
-    snapshots: dict[str, tuple[SnapshotStatus, ...]] = {}
-    for snapshot in cluster.list_snapshots(deadline):
-        if snapshot.driver_name == driver and not snapshot.is_ready:
-            snapshots[snapshot.source] = (*snapshots.get(snapshot.source, ()), snapshot)
     pending = {handle: labels.pending_size(volume.labels) for handle, volume in cloud.items()}
+    now = reach.cloud.now()
     return Facts(
-        claims={(each.namespace, each.name): each for each in cluster.list_claims(deadline)},
+        claims={(each.namespace, each.name): each for each in inventory.list_claims(deadline)},
         volumes=tuple(
-            each for each in cluster.list_volumes(deadline) if each.driver_name == driver
+            each
+            for each in kubernetes.list_persistent_volumes(deadline)
+            if each.driver_name == driver
         ),
-        attachments=attachments,
-        snapshots=snapshots,
+        attachments=_grouped(
+            (
+                each
+                for each in kubernetes.list_volume_attachments(deadline)
+                if each.driver_name == driver
+            ),
+            by=lambda each: each.volume_name,
+        ),
+        snapshots=_grouped(
+            (
+                each
+                for each in kubernetes.list_snapshot_contents(deadline)
+                if each.driver_name == driver and not each.is_ready
+            ),
+            by=lambda each: each.source,
+        ),
         classes={
-            each.name: each for each in cluster.list_classes(deadline) if each.driver_name == driver
+            each.name: each
+            for each in inventory.list_classes(deadline)
+            if each.driver_name == driver
         },
-        nodes={each.instance: each.name for each in cluster.list_nodes(deadline) if each.instance},
+        nodes={
+            each.instance: each.name for each in inventory.list_nodes(deadline) if each.instance
+        },
         cloud=cloud,
         pending_gib={
             handle: each.size_gib
             for handle, each in pending.items()
-            if each and each.is_younger_than(reach.timing.pending_growth_ttl, reach.cloud.now())
+            if each and each.is_younger_than(reach.timing.pending_growth_ttl, now)
         },
         unread=unread,
-        now=reach.cloud.now(),
+        now=now,
     )
 
 
-def size_of_instance(reach: Reach, node: KnownNode, deadline: Deadline) -> str:
-    """Return the size of a node's instance, such as `small`; empty where the API doesn't say.
-
-    Raises:
-        NotFound: The instance does not exist.
-        DriverError: The API can't be asked.
-    """
-    zone = reach.cloud.zone(ZoneName(node.zone))
-    try:
-        instance = zone.get_instance(UUID(node.instance), deadline)
-    except ValueError as error:
-        raise NotFound(f"{node.instance[:100]!r} is no instance's id") from error
-    return zone.get_instance_size(instance.type_id, deadline) if instance.type_id else ""
+def _grouped(found: Iterable[T], by: Callable[[T], str]) -> Mapping[str, tuple[T, ...]]:
+    groups: dict[str, tuple[T, ...]] = {}
+    for each in found:
+        groups[by(each)] = (*groups.get(by(each), ()), each)
+    return groups
 
 
 def _cloud(reach: Reach, deadline: Deadline) -> tuple[dict[str, Volume], dict[ZoneName, str]]:

@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from csi_exoblock.concurrency import Deadline
 from csi_exoblock.errors import InvalidRequest, NotFound
-from csi_exoblock.kubernetes.inventory_objects import VolumeStatus
+from csi_exoblock.kubernetes.storage import PersistentVolume
 from csi_exoblock.model import BYTES_PER_GIB, Snapshot, SnapshotId, Volume, VolumeId
 from csi_exoblock.tools.reach import Reach
-
-Object = Mapping[str, object]
+from csi_exoblock.tools.static_volume import BLOCK, FILESYSTEM, Object, StaticVolume
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +53,7 @@ def objects_for(reach: Reach, id: str, target: Target) -> list[Object]:
         except NotFound as error:
             raise NotFound(f"there is neither a volume nor a snapshot {id}") from error
         return _of_snapshot(snapshot, reach.driver_name, target)
-    return _of_volume(volume, reach.driver_name, target)
+    return _imported(volume, reach.driver_name, target).objects()
 
 
 def as_text(objects: Sequence[Object]) -> str:
@@ -76,7 +75,9 @@ def steps_from(reach: Reach, driver_name: str) -> str:
         raise InvalidRequest(f"--from-driver {driver_name} is this driver itself")
     deadline = Deadline(reach.timing.status_timeout)
     volumes = [
-        each for each in reach.inventory().list_volumes(deadline) if each.driver_name == driver_name
+        each
+        for each in reach.kubernetes().list_persistent_volumes(deadline)
+        if each.driver_name == driver_name
     ]
     lines = [line for volume in volumes for line in _steps_of(volume, reach.driver_name)]
     head = [
@@ -88,7 +89,7 @@ def steps_from(reach: Reach, driver_name: str) -> str:
     return "\n".join([*head, *lines, ""])
 
 
-def _steps_of(volume: VolumeStatus, driver_name: str) -> Iterator[str]:
+def _steps_of(volume: PersistentVolume, driver_name: str) -> Iterator[str]:
     name, claim = shlex.quote(volume.name), "/".join(volume.claim or ()) or "none"
     yield ""
     yield f"# {name}: volume {json.dumps(volume.handle)}, claim {claim}"
@@ -108,16 +109,14 @@ def _steps_of(volume: VolumeStatus, driver_name: str) -> Iterator[str]:
     yield f"if printf '%s\\n' \"$attached\" | grep -Fqx {name}; then"
     yield f"  echo {name} is still attached >&2; exit 1"
     yield "fi"
-    objects = [_moved(volume, driver_name)]
     if volume.claim:
         namespace, claim = map(shlex.quote, volume.claim)
         where = f"persistentvolumeclaim --namespace {namespace} {claim}"
         yield f"kubectl get {where} --output json >claim-{namespace}-{claim}.json"
         yield f"kubectl delete {where}"
-        objects.append(_claim_of(volume))
     yield f"kubectl delete persistentvolume {name}"
     yield "kubectl apply --filename - <<'END'"
-    yield as_text(objects)
+    yield as_text(_moved(volume, driver_name).objects())
     yield "END"
     if volume.is_deleted_with_claim:
         back = json.dumps({"spec": {"persistentVolumeReclaimPolicy": "Delete"}})
@@ -125,70 +124,34 @@ def _steps_of(volume: VolumeStatus, driver_name: str) -> Iterator[str]:
         yield f"# kubectl patch persistentvolume {name} --patch '{back}'"
 
 
-def _moved(volume: VolumeStatus, driver_name: str) -> Object:
-    zone = volume.handle.partition("/")[0]
-    csi: dict[str, object] = {"driver": driver_name, "volumeHandle": volume.handle}
-    if volume.filesystem and volume.volume_mode != "Block":
-        csi["fsType"] = volume.filesystem
-    return _persistent_volume(
+def _moved(volume: PersistentVolume, driver_name: str) -> StaticVolume:
+    return StaticVolume(
         name=volume.name,
+        driver_name=driver_name,
+        handle=volume.handle,
         size_bytes=volume.capacity_bytes,
-        class_name=volume.class_name,
+        filesystem=volume.filesystem,
         volume_mode=volume.volume_mode,
+        class_name=volume.class_name,
         access_modes=volume.access_modes,
         claim=volume.claim,
-        csi=csi,
-        driver_name=driver_name,
-        zone=zone,
     )
 
 
-def _claim_of(volume: VolumeStatus) -> Object:
-    namespace, name = volume.claim or ("", "")
-    return _claim(
-        namespace=namespace,
-        name=name,
-        volume_name=volume.name,
-        size_bytes=volume.capacity_bytes,
-        class_name=volume.class_name,
-        volume_mode=volume.volume_mode,
-        access_modes=volume.access_modes,
-    )
-
-
-def _of_volume(volume: Volume, driver_name: str, target: Target) -> list[Object]:
+def _imported(volume: Volume, driver_name: str, target: Target) -> StaticVolume:
     name = target.name or f"imported-{volume.id.uuid}"
-    block = target.filesystem == "block"
-    csi: dict[str, object] = {"driver": driver_name, "volumeHandle": str(volume.id)}
-    if not block:
-        csi["fsType"] = target.filesystem
-    attributes = {"format": "never"}
-    if target.partition is not None:
-        attributes["partition"] = str(target.partition)
-    csi["volumeAttributes"] = attributes
-    mode, size_bytes = "Block" if block else "Filesystem", volume.size_gib * BYTES_PER_GIB
-    return [
-        _persistent_volume(
-            name=name,
-            size_bytes=size_bytes,
-            class_name="",
-            volume_mode=mode,
-            access_modes=("ReadWriteOnce",),
-            claim=(target.namespace, name),
-            csi=csi,
-            driver_name=driver_name,
-            zone=volume.id.zone,
-        ),
-        _claim(
-            namespace=target.namespace,
-            name=name,
-            volume_name=name,
-            size_bytes=size_bytes,
-            class_name="",
-            volume_mode=mode,
-            access_modes=("ReadWriteOnce",),
-        ),
-    ]
+    is_block = target.filesystem == "block"
+    partition = {} if target.partition is None else {"partition": str(target.partition)}
+    return StaticVolume(
+        name=name,
+        driver_name=driver_name,
+        handle=str(volume.id),
+        size_bytes=volume.size_gib * BYTES_PER_GIB,
+        filesystem="" if is_block else target.filesystem,
+        volume_mode=BLOCK if is_block else FILESYSTEM,
+        attributes={"format": "never", **partition},
+        claim=(target.namespace, name),
+    )
 
 
 def _of_snapshot(snapshot: Snapshot, driver_name: str, target: Target) -> list[Object]:
@@ -213,59 +176,3 @@ def _of_snapshot(snapshot: Snapshot, driver_name: str, target: Target) -> list[O
             "spec": {"source": {"volumeSnapshotContentName": name}},
         },
     ]
-
-
-def _persistent_volume(
-    *,
-    name: str,
-    size_bytes: int,
-    class_name: str,
-    volume_mode: str,
-    access_modes: Sequence[str],
-    claim: tuple[str, str] | None,
-    csi: Mapping[str, object],
-    driver_name: str,
-    zone: str,
-) -> Object:
-    reference = {"claimRef": {"namespace": claim[0], "name": claim[1]}} if claim else {}
-    key = f"topology.{driver_name}/zone"
-    term = {"matchExpressions": [{"key": key, "operator": "In", "values": [zone]}]}
-    return {
-        "apiVersion": "v1",
-        "kind": "PersistentVolume",
-        "metadata": {"name": name},
-        "spec": {
-            "capacity": {"storage": str(size_bytes)},
-            "accessModes": list(access_modes),
-            "persistentVolumeReclaimPolicy": "Retain",
-            "storageClassName": class_name,
-            "volumeMode": volume_mode,
-            **reference,
-            "csi": dict(csi),
-            "nodeAffinity": {"required": {"nodeSelectorTerms": [term]}},
-        },
-    }
-
-
-def _claim(
-    *,
-    namespace: str,
-    name: str,
-    volume_name: str,
-    size_bytes: int,
-    class_name: str,
-    volume_mode: str,
-    access_modes: Sequence[str],
-) -> Object:
-    return {
-        "apiVersion": "v1",
-        "kind": "PersistentVolumeClaim",
-        "metadata": {"namespace": namespace, "name": name},
-        "spec": {
-            "storageClassName": class_name,
-            "volumeName": volume_name,
-            "volumeMode": volume_mode,
-            "accessModes": list(access_modes),
-            "resources": {"requests": {"storage": str(size_bytes)}},
-        },
-    }

@@ -1,33 +1,33 @@
-"""Kubernetes by way of `kubectl`, so that every kind of kubeconfig and login works."""
+"""Kubernetes through `kubectl`, so that every kind of kubeconfig and login works."""
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 import subprocess
 from collections.abc import Mapping
+from http import HTTPStatus
 from pathlib import Path
-from urllib.parse import urlencode
 
 from csi_exoblock.concurrency import Deadline
 from csi_exoblock.config import Timing
-from csi_exoblock.errors import (
-    KubernetesDenied,
-    KubernetesExpired,
-    KubernetesUnavailable,
-    NotFound,
-)
-from csi_exoblock.kubernetes.objects import Json
+from csi_exoblock.errors import KubernetesDenied, KubernetesUnavailable
+from csi_exoblock.kubernetes.answers import error_of, object_in, with_query
+from csi_exoblock.kubernetes.fields import Json
 
-_SHOWN = 300
-
-# Source: kubectl's cmdutil; the word is the reason of the API server's Status.
+# Source: kubectl's cmdutil; the word is the reason in the API server's Status.
 _REASON = re.compile(r"^Error from server \((\w+)\)", re.MULTILINE)
+_STATUSES: Mapping[str, int] = {
+    "Unauthorized": HTTPStatus.UNAUTHORIZED,
+    "Forbidden": HTTPStatus.FORBIDDEN,
+    "NotFound": HTTPStatus.NOT_FOUND,
+    "Expired": HTTPStatus.GONE,
+    "Gone": HTTPStatus.GONE,
+}
 
 
 class Kubectl:
-    """Reads what the API server has, with the rights of the user who runs this. Changes nothing."""
+    """Reads objects from the API server with the user's own rights. Changes nothing."""
 
     def __init__(self, *, kubeconfig: Path | None, context: str, timing: Timing) -> None:
         self._flags = [
@@ -46,29 +46,26 @@ class Kubectl:
 
         Raises:
             NotFound: There is none.
-            KubernetesDenied: The user may not read it, or isn't known.
+            KubernetesDenied: The user may not read it, or is not known.
             KubernetesExpired: The list can't be continued; it must begin again.
-            KubernetesUnavailable: There was no answer, or none that makes sense.
+            KubernetesUnavailable: There was no answer, or none that can be read.
         """
-        target = f"{path}?{urlencode(query)}" if query else path
         try:
             ended = subprocess.run(
-                ("kubectl", *self._flags, "get", "--raw", target),
+                ("kubectl", *self._flags, "get", "--raw", with_query(path, query)),
                 capture_output=True,
                 timeout=deadline.within(self._timing.kubectl_timeout).check(),
                 check=False,
             )
         except (OSError, subprocess.TimeoutExpired) as error:
             raise KubernetesUnavailable(f"kubectl: {error!s:.300}") from error
+        request = f"kubectl, {path}"
         if ended.returncode:
-            raise _failure(path, ended.stderr.decode(errors="replace"))
-        try:
-            found = json.loads(ended.stdout)
-        except ValueError:
-            found = None
-        if not isinstance(found, dict):
-            raise KubernetesUnavailable(f"kubectl, {path}: the answer is no JSON object")
-        return found
+            said = ended.stderr.decode(errors="replace")
+            reason = _REASON.search(said)
+            status = _STATUSES.get(reason[1], 0) if reason else 0
+            raise error_of(status, request, " ".join(said.split()))
+        return object_in(ended.stdout, request)
 
     def patch(self, path: str, changes: object, deadline: Deadline) -> Json:
         """Refuse: these commands change nothing.
@@ -76,17 +73,4 @@ class Kubectl:
         Raises:
             KubernetesDenied: Always.
         """
-        raise KubernetesDenied(f"{path} is not changed by way of kubectl")
-
-
-def _failure(path: str, said: str) -> Exception:
-    text = f"kubectl, {path}: {' '.join(said.split())[:_SHOWN] or 'no word why'}"
-    found = _REASON.search(said)
-    match found[1] if found else "":
-        case "NotFound":
-            return NotFound(text)
-        case "Forbidden" | "Unauthorized":
-            return KubernetesDenied(text)
-        case "Expired" | "Gone":
-            return KubernetesExpired(text)
-    return KubernetesUnavailable(text)
+        raise KubernetesDenied(f"{path} is not changed through kubectl")

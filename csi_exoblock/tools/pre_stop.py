@@ -112,16 +112,19 @@ class PreStop:
             self._say(f"node {self._node_name} stays: nothing to wait for")
             return
         rest = pauses(self._timing.pre_stop_initial, self._timing.pre_stop_max, growth=1.5)
-        while names := self._ask(self._attached, deadline):
-            left = f"{len(names)} volumes are attached: {', '.join(names[:_NAMED])}"
-            self._say(f"node {self._node_name} is being left; {left}")
-            try:
+        left = ""
+        try:
+            while names := self._ask(self._attached, deadline):
+                left = f"{len(names)} volumes are attached: {', '.join(names[:_NAMED])}"
+                self._say(f"node {self._node_name} is being left; {left}")
                 deadline.wait(next(rest))
-            except DeadlineExceeded as error:
-                raise DeadlineExceeded(f"node {self._node_name}: time is over, {left}") from error
-            if not self._ask(self._is_leaving, deadline):
-                self._say(f"node {self._node_name} stays after all")
-                return
+                if not self._ask(self._is_leaving, deadline):
+                    self._say(f"node {self._node_name} stays after all")
+                    return
+        except DeadlineExceeded as error:
+            if not left:
+                raise
+            raise DeadlineExceeded(f"node {self._node_name}: time is over, {left}") from error
         self._say(f"node {self._node_name}: no volume is attached")
 
     def _ask(self, question: Callable[[Deadline], T], deadline: Deadline) -> T:

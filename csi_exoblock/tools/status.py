@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
-from csi_exoblock.kubernetes.inventory_objects import AttachmentStatus, Claim, VolumeStatus
+from csi_exoblock.kubernetes.storage import Claim, PersistentVolume, VolumeAttachment
 from csi_exoblock.model import BYTES_PER_GIB, Volume
 from csi_exoblock.states import VolumeState
 from csi_exoblock.tools.facts import Facts
@@ -130,7 +130,7 @@ def _of_claim(claim: Claim, facts: Facts) -> Row:
     )
 
 
-def _of_volume(volume: VolumeStatus, facts: Facts) -> Row:
+def _of_volume(volume: PersistentVolume, facts: Facts) -> Row:
     claim = facts.claims.get(volume.claim) if volume.claim else None
     seen = facts.cloud.get(volume.handle)
     instance = str(seen.attached_to.uuid) if seen and seen.attached_to else ""
@@ -150,7 +150,7 @@ def _of_volume(volume: VolumeStatus, facts: Facts) -> Row:
 
 
 def _notes(
-    volume: VolumeStatus, claim: Claim | None, seen: Volume | None, facts: Facts
+    volume: PersistentVolume, claim: Claim | None, seen: Volume | None, facts: Facts
 ) -> Iterator[Note]:
     attachments = facts.attachments.get(volume.name, ())
     if seen is None:
@@ -173,7 +173,7 @@ def _notes(
 
 
 def _of_cloud(
-    volume: VolumeStatus, claim: Claim | None, seen: Volume, facts: Facts
+    volume: PersistentVolume, claim: Claim | None, seen: Volume, facts: Facts
 ) -> Iterator[Note]:
     if seen.state is VolumeState.ERROR:
         yield Note(text="the volume is in state error; ask Exoscale's support", is_wrong=True)
@@ -190,7 +190,7 @@ def _of_cloud(
 
 
 def _of_places(
-    seen: Volume, attachments: tuple[AttachmentStatus, ...], facts: Facts
+    seen: Volume, attachments: tuple[VolumeAttachment, ...], facts: Facts
 ) -> Iterator[Note]:
     """Compare where cloud and Kubernetes say that the volume is."""
     nodes = {each.node_name for each in attachments if each.is_attached}
@@ -214,7 +214,7 @@ def _of_places(
         )
 
 
-def _of_attachment(attachment: AttachmentStatus, now: float) -> Iterator[Note]:
+def _of_attachment(attachment: VolumeAttachment, now: float) -> Iterator[Note]:
     error = _after(attachment.error)
     if attachment.deleted_at is not None:
         yield Note(

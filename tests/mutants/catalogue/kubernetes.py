@@ -43,7 +43,7 @@ BREAKS = (
     Break(
         name="socket-is-closed-before-the-body-is-read",
         file="kubernetes/connection.py",
-        before='        """Keep the socket: what reads from it still does."""',
+        before='        """Keep the socket open: the answer\'s body is still read from it."""',
         after="        self._sock.close()",
         rules="S10",
         tests=(f"{_CLIENT}::test_an_object_larger_than_any_buffer_is_read",),
@@ -75,9 +75,9 @@ BREAKS = (
     ),
     Break(
         name="taint-goes-before-the-limit-is-known",
-        file="kubernetes/objects.py",
-        before="return count if isinstance(count, int) and not isinstance(count, bool) else None",
-        after="return count if isinstance(count, int) else 0",
+        file="kubernetes/fields.py",
+        before="return value if isinstance(value, int) and not isinstance(value, bool) else None",
+        after="return value if isinstance(value, int) else 0",
         rules="S11",
         tests=(f"{_TAINT}::test_the_taint_stays_until_csinode_lists_the_driver_and_its_limit",),
     ),
@@ -157,8 +157,8 @@ BREAKS = (
     Break(
         name="only-the-first-page-is-read",
         file="kubernetes/pages.py",
-        before="if not (token := continuation_of(page)):",
-        after="if not (token := continuation_of({})):",
+        before='if not (token := text(page, "metadata", "continue")):',
+        after='if not (token := text({}, "metadata", "continue")):',
         rules="S22",
         tests=(f"{_PRE_STOP}::test_attachments_are_listed_page_by_page",),
     ),
@@ -204,7 +204,7 @@ BREAKS = (
     ),
     Break(
         name="volumes-of-other-drivers-are-own",
-        file="kubernetes/objects.py",
+        file="kubernetes/nodes.py",
         before="if driver == driver_name)",
         after="if driver)",
         rules="S9",

@@ -23,8 +23,8 @@ BREAKS = (
     Break(
         name="imported-volumes-may-be-formatted",
         file="tools/importing.py",
-        before='attributes = {"format": "never"}',
-        after='attributes = {"format": "ifBlank"}',
+        before='attributes={"format": "never", **partition}',
+        after='attributes={"format": "ifBlank", **partition}',
         rules="D1, F9",
         tests=(f"{_IMPORT}::test_what_is_printed_is_never_formatted",),
     ),

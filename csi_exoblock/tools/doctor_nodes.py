@@ -1,0 +1,118 @@
+"""The doctor's check of the cluster's Nodes: registration, identity, attach limit, size (N11)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from uuid import UUID
+
+from csi_exoblock.concurrency import Deadline
+from csi_exoblock.controller.quotas import ATTACHMENTS, read_quotas
+from csi_exoblock.errors import DriverError, HostError
+from csi_exoblock.host.node_object import NodeObject
+from csi_exoblock.kubernetes.nodes import Node
+from csi_exoblock.model import NodeId, ZoneName
+from csi_exoblock.tools.doctor import Check, Finding, not_checked, well, wrong
+from csi_exoblock.tools.reach import Reach
+
+_TOO_SMALL = ("micro", "tiny")  # Source: the vendor's documentation of block storage
+
+
+class NodeChecks:
+    """Checks every Node that is an instance of this cloud.
+
+    It reads a zone's quotas and an instance type only once, for they are many nodes' own.
+    """
+
+    def __init__(self, reach: Reach) -> None:
+        self._reach = reach
+        self._attach_limits: dict[ZoneName, int | None] = {}
+        self._sizes: dict[UUID, str] = {}
+
+    def all(self) -> list[Check]:
+        """Return the check."""
+        return [Check("nodes", self._look)]
+
+    def _look(self) -> Iterator[Finding]:
+        kubernetes, inventory = self._reach.kubernetes(), self._reach.inventory()
+        driver = self._reach.driver_name
+        registered = {each.name: each.limits for each in inventory.list_csi_nodes(self._deadline())}
+        holding = {
+            each.node_name
+            for each in kubernetes.list_volume_attachments(self._deadline())
+            if each.driver_name == driver
+        }
+        nodes = [each for each in inventory.list_nodes(self._deadline()) if each.instance]
+        for node in nodes:
+            if not node.is_ready and node.name in holding:
+                yield wrong(
+                    "nodes",
+                    f"{node.name} is not ready, and has volumes attached",
+                    "if its instance is dead: docs/node-loss.md",
+                )
+            yield from self._of_registration(node, registered.get(node.name, {}))
+            yield from self._of_instance(node, registered.get(node.name, {}))
+        yield well("nodes", f"{len(nodes)} are instances of this cloud")
+
+    def _of_registration(self, node: Node, limits: Mapping[str, int | None]) -> Iterator[Finding]:
+        if self._reach.driver_name not in limits:
+            yield wrong(
+                "nodes",
+                f"kubelet of {node.name} does not know the driver",
+                "look at the node plugin's pod there: docs/runbooks.md, "
+                "ExoblockNodePluginNotRegistered",
+            )
+
+    def _of_instance(self, node: Node, limits: Mapping[str, int | None]) -> Iterator[Finding]:
+        try:
+            node_id = NodeObject(lambda: (node.provider_id, node.labels)).read()
+        except HostError as error:
+            yield wrong("nodes", f"{node.name}: {error}", "see that the cloud controller runs")
+            return
+        if self._reach.driver_name in limits:
+            yield from self._of_limit(node, node_id.zone, limits[self._reach.driver_name])
+        try:
+            size = self._size(node_id)
+        except DriverError as error:
+            yield not_checked("nodes", f"size of {node.name} not read: {error}")
+            return
+        if size in _TOO_SMALL:
+            yield wrong(
+                "nodes",
+                f"{node.name} is of size {size}, and takes no volumes",
+                "use instances of size small or larger",
+            )
+
+    def _of_limit(self, node: Node, zone: ZoneName, limit: int | None) -> Iterator[Finding]:
+        allowed = self._attach_limit(zone)
+        if allowed is not None and (limit is None or limit > allowed):
+            yield wrong(
+                "nodes",
+                f"{node.name} promises {limit or 'any number of'} volumes, the organisation allows "
+                f"{allowed}",
+                "lower --volume-attach-limit (chart: node.volumeAttachLimit)",
+            )
+
+    def _attach_limit(self, zone: ZoneName) -> int | None:
+        """Return how many volumes an instance can attach, `None` if the quotas don't say."""
+        if zone not in self._attach_limits:
+            quotas = read_quotas(self._reach.cloud.zone(zone), self._deadline())
+            quota = quotas.get(ATTACHMENTS)
+            self._attach_limits[zone] = quota.limit if quota else None
+        return self._attach_limits[zone]
+
+    def _size(self, node_id: NodeId) -> str:
+        """Return the size of an instance, such as `small`; empty if the API names no type.
+
+        Raises:
+            DriverError: The API can't be read.
+        """
+        zone = self._reach.cloud.zone(node_id.zone)
+        type_id = zone.get_instance(node_id.uuid, self._deadline()).type_id
+        if type_id is None:
+            return ""
+        if type_id not in self._sizes:
+            self._sizes[type_id] = zone.get_instance_size(type_id, self._deadline())
+        return self._sizes[type_id]
+
+    def _deadline(self) -> Deadline:
+        return Deadline(self._reach.timing.status_timeout)
