@@ -190,7 +190,7 @@ def _quota_in_the_way(
     quotas = read_quotas(client, deadline)
     more = {GIBIBYTES: size_gib - volume.size_gib}
     if limit := above_largest(quotas, size_gib) or exceeded(quotas, more):
-        return f"{limit}; have the quota raised, or delete the claim; it is tried again"
+        return f"{limit}; have the quota raised, or delete the claim; Kubernetes will retry"
     return None
 
 

@@ -105,7 +105,7 @@ class Attachments:
                 if volume.state is VolumeState.ATTACHING and volume.attached_to is None:
                     raise ApiUnavailable(
                         f"volume {volume_id} stays attaching, and the cloud does not say to which "
-                        "instance; it is tried again; ask Exoscale's support"
+                        "instance; Kubernetes will retry; if it stays so, ask Exoscale's support"
                     )
                 if _names(volume, node_id) or _stays_without(volume):
                     self._detach(volume, node_id, entry, deadline)

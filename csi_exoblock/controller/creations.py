@@ -16,6 +16,7 @@ from csi_exoblock import logs
 from csi_exoblock.concurrency import Deadline, pauses
 from csi_exoblock.config import Timing
 from csi_exoblock.controller.ledger import Entry, Ledger
+from csi_exoblock.controller.refusals import ending
 from csi_exoblock.controller.stalls import Stalls
 from csi_exoblock.errors import (
     ApiDenied,
@@ -134,8 +135,7 @@ class Creations(Generic[T]):
             self._require_ended(ended, what, entry, deadline)
         entry.lose(has_ended=True)
         raise ApiUnavailable(
-            f"{what}: operation {ended.id} ended in {ended.state}, and nothing is seen of what it "
-            "made; a retry looks for it"
+            f"{what}: {ending(ended)}, and the API shows nothing that it made; a retry looks for it"
         )
 
     def _name(self, operation: Operation | None, entry: Entry) -> None:
@@ -156,8 +156,8 @@ class Creations(Generic[T]):
         except (NotFound, ApiDenied, ApiRejected):
             entry.lose(at=given_up.begun_at)
             raise ApiUnavailable(
-                f"{what}: operation {given_up.id} can't be read, and nothing is seen of what it "
-                "makes; a retry looks for it"
+                f"{what}: operation {given_up.id} can't be read, and the API shows nothing that it "
+                "made; a retry looks for it"
             ) from None
         except (ApiUnavailable, DeadlineExceeded):
             entry.operation = replace(given_up, state=OperationState.PENDING)

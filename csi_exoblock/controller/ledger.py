@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from csi_exoblock import logs
 from csi_exoblock.concurrency import Deadline, Holds
 from csi_exoblock.config import Timing
+from csi_exoblock.controller.refusals import ending
 from csi_exoblock.errors import (
     ApiDenied,
     ApiError,
@@ -270,7 +271,7 @@ class Ledger:
                 f"{what}: it is {left.state}; if it stays so, ask Exoscale's support; {error}"
             ) from error
         if ended.state is not OperationState.SUCCESS:
-            raise ApiUnavailable(f"{what}: operation {ended.id} ended in {ended.state}")
+            raise ApiUnavailable(f"{what}: {ending(ended)}")
         entry.created = None
 
     def _end_of(self, operation: Operation, entry: Entry, deadline: Deadline) -> Operation:

@@ -16,7 +16,7 @@ from csi_exoblock.errors import (
     WrongState,
 )
 from csi_exoblock.model import Operation
-from csi_exoblock.states import FailureReason
+from csi_exoblock.states import FailureReason, OperationState
 
 _BY_REASON: dict[FailureReason, type[DriverError]] = {
     FailureReason.BUSY: OperationPending,
@@ -50,6 +50,15 @@ def lasting(refusal: DriverError) -> DriverError:
     return refusal
 
 
+def ending(operation: Operation) -> str:
+    """Return in words how an operation without success ended."""
+    if operation.state is not OperationState.FAILURE:
+        return f"operation {operation.id} timed out"
+    reason = operation.reason or FailureReason.UNKNOWN
+    message = f", {operation.message}" if operation.message else ""
+    return f"operation {operation.id} failed: {reason}{message}"
+
+
 def failed(what: str, operation: Operation) -> DriverError:
     """Return what it means that an operation ended without effect.
 
@@ -57,9 +66,7 @@ def failed(what: str, operation: Operation) -> DriverError:
         what: The beginning of the message: what was asked of which resource.
     """
     reason = operation.reason or FailureReason.UNKNOWN
-    text = f"{what}: operation {operation.id} ended in {operation.state}: {reason}"
-    if operation.message:
-        text += f", {operation.message}"
+    text = f"{what}: {ending(operation)}"
     if meaning := _BY_REASON.get(reason):
         return meaning(text)
     if reason is FailureReason.FAULT:
