@@ -29,12 +29,14 @@ from csi_exoblock.controller.orphans import OrphanSearch
 from csi_exoblock.controller.placement import Placement
 from csi_exoblock.controller.readiness import Readiness
 from csi_exoblock.controller.reading import VolumeReader
+from csi_exoblock.controller.recent_creations import RecentCreations
 from csi_exoblock.controller.relabelling import LabelWriter, Modification
 from csi_exoblock.controller.snapshots import Snapshots
 from csi_exoblock.controller.survey import Survey
 from csi_exoblock.controller.sweeping import Sweeper
 from csi_exoblock.controller.taking import SnapshotTaker
 from csi_exoblock.controller.volumes import Volumes
+from csi_exoblock.controller.zone_lists import ZoneLists
 from csi_exoblock.csi.controller import Controller
 from csi_exoblock.csi.controller_requests import ControllerRequests
 from csi_exoblock.csi.parameters import Labelling
@@ -65,35 +67,51 @@ def build_controller(
     labels = Labels(settings, cluster=cluster.id)
     writer = LabelWriter(cloud=cloud, ledger=ledger, timing=timing)
     reader = VolumeReader(cloud=cloud, ledger=ledger, timing=timing)
-    volume_lookup = Lookup(
+    recent_volumes = RecentCreations(timing=timing)
+    volume_lists = ZoneLists(
         lambda zone, deadline: cloud.zone(zone).list_volumes(deadline),
-        lambda zone, uuid, deadline: cloud.zone(zone).get_volume(uuid, deadline),
+        recent=recent_volumes,
         labels=labels,
         timing=timing,
     )
-    snapshot_lookup = Lookup(
+    recent_snapshots = RecentCreations(timing=timing)
+    snapshot_lists = ZoneLists(
         lambda zone, deadline: cloud.zone(zone).list_snapshots(deadline),
-        lambda zone, uuid, deadline: cloud.zone(zone).get_snapshot(uuid, deadline),
+        recent=recent_snapshots,
         labels=labels,
         timing=timing,
     )
     snapshots = Snapshots(
         cloud=cloud,
         ledger=ledger,
-        lookup=snapshot_lookup,
+        lookup=Lookup(
+            snapshot_lists,
+            lambda zone, uuid, deadline: cloud.zone(zone).get_snapshot(uuid, deadline),
+            recent=recent_snapshots,
+            labels=labels,
+            timing=timing,
+        ),
+        recent=recent_snapshots,
         taker=SnapshotTaker(cloud=cloud, ledger=ledger, labels=labels, timing=timing),
         labels=labels,
         writer=writer,
         timing=timing,
     )
     clones = Clones(
-        cloud=cloud, snapshots=snapshots, lookup=snapshot_lookup, labels=labels, timing=timing
+        cloud=cloud, snapshots=snapshots, lists=snapshot_lists, labels=labels, timing=timing
     )
     sweeper = Sweeper(clones.sweep, timing=timing)
     volumes = Volumes(
         cloud=cloud,
         ledger=ledger,
-        lookup=volume_lookup,
+        lookup=Lookup(
+            volume_lists,
+            lambda zone, uuid, deadline: cloud.zone(zone).get_volume(uuid, deadline),
+            recent=recent_volumes,
+            labels=labels,
+            timing=timing,
+        ),
+        recent=recent_volumes,
         placement=Placement(cloud=cloud, default_zone=api.default_zone),
         maker=VolumeMaker(
             cloud=cloud, ledger=ledger, labels=labels, settings=settings, timing=timing
@@ -105,7 +123,7 @@ def build_controller(
         timing=timing,
     )
     readiness = Readiness(
-        cloud=cloud, volumes=volume_lookup, snapshots=snapshot_lookup, timing=timing
+        cloud=cloud, volumes=volume_lists, snapshots=snapshot_lists, timing=timing
     )
     detaches = PendingDetaches(timing=timing)
     survey = Survey(cloud=cloud, labels=labels, metrics=metrics, timing=timing)
@@ -165,9 +183,7 @@ def build_controller(
         modification=Modification(
             ledger=ledger, reader=reader, labels=labels, writer=writer, timing=timing
         ),
-        listing=Listing(
-            cloud=cloud, volumes=volume_lookup, snapshots=snapshot_lookup, timing=timing
-        ),
+        listing=Listing(cloud=cloud, volumes=volume_lists, snapshots=snapshot_lists, timing=timing),
         requests=ControllerRequests(
             topology_key=server.topology_key,
             labelling=Labelling(reserved_prefix=settings.label_prefix, cluster=cluster.id),

@@ -9,7 +9,8 @@ from csi_exoblock import logs
 from csi_exoblock.capacity import gib_ceil
 from csi_exoblock.concurrency import Deadline
 from csi_exoblock.controller.labels import Labels
-from csi_exoblock.controller.ledger import Entry, Ledger
+from csi_exoblock.controller.ledger import Ledger
+from csi_exoblock.controller.pending import Entry
 from csi_exoblock.controller.placement import is_accessible
 from csi_exoblock.controller.quotas import (
     GIBIBYTES,

@@ -12,7 +12,8 @@ from csi_exoblock.config import Timing
 from csi_exoblock.controller.detaching import PendingDetaches
 from csi_exoblock.controller.growth import Growth
 from csi_exoblock.controller.labels import Labels
-from csi_exoblock.controller.ledger import Entry, Ledger
+from csi_exoblock.controller.ledger import Ledger
+from csi_exoblock.controller.pending import Entry
 from csi_exoblock.controller.quotas import ATTACHMENTS, read_quotas
 from csi_exoblock.controller.reading import VolumeReader
 from csi_exoblock.controller.refusals import failed, refused

@@ -12,10 +12,10 @@ from csi_exoblock import logs
 from csi_exoblock.concurrency import Deadline
 from csi_exoblock.config import Timing
 from csi_exoblock.controller.labels import Labels
-from csi_exoblock.controller.ledger import Entry
-from csi_exoblock.controller.lookup import Lookup
+from csi_exoblock.controller.pending import Entry
 from csi_exoblock.controller.snapshots import Snapshots
 from csi_exoblock.controller.specs import SnapshotSpec, VolumeSpec
+from csi_exoblock.controller.zone_lists import ZoneLists
 from csi_exoblock.errors import ApiUnavailable, DriverError, WrongZone
 from csi_exoblock.exoscale.client import Cloud
 from csi_exoblock.model import Snapshot, SnapshotId, Volume, VolumeId, ZoneName
@@ -35,13 +35,13 @@ class Clones:
         *,
         cloud: Cloud,
         snapshots: Snapshots,
-        lookup: Lookup[Snapshot],
+        lists: ZoneLists[Snapshot],
         labels: Labels,
         timing: Timing,
     ) -> None:
         self._cloud = cloud
         self._snapshots = snapshots
-        self._lookup = lookup
+        self._lists = lists
         self._labels = labels
         self._timing = timing
         self._taken: dict[tuple[str, VolumeId], SnapshotId] = {}
@@ -84,7 +84,7 @@ class Clones:
         try:
             yield
         except DriverError as error:
-            if entry.leaves_open(error):
+            if entry.is_open_after(error):
                 raise
             left = self._tidy_up(spec, deadline)
             if left and not isinstance(error, WrongZone):  # that has to be said in any case
@@ -176,7 +176,7 @@ class Clones:
         """
         logs.step("looking for temporary snapshots")
         try:
-            everything = self._lookup.look(zone, deadline)
+            everything = self._lists.list_zone(zone, deadline)
             temporary = [each for each in everything if self._is_temporary(each)]
             needless = [each for each in temporary if is_needless(each)]
         except DriverError as error:

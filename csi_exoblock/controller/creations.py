@@ -15,7 +15,8 @@ from typing import Generic, TypeVar
 from csi_exoblock import logs
 from csi_exoblock.concurrency import Deadline, pauses
 from csi_exoblock.config import Timing
-from csi_exoblock.controller.ledger import Entry, Ledger
+from csi_exoblock.controller.ledger import Ledger
+from csi_exoblock.controller.pending import Entry
 from csi_exoblock.controller.refusals import ending
 from csi_exoblock.controller.stalls import Stalls
 from csi_exoblock.errors import (
@@ -128,19 +129,19 @@ class Creations(Generic[T]):
         if ended.state is OperationState.FAILURE:
             failure = explain(ended)
             if ended.reference is None:  # only the name tells whether anything is left
-                entry.lose(has_ended=True)
+                entry.mark_lost(has_ended=True)
                 entry.failure = failure
             raise failure
         if ended.state is OperationState.TIMEOUT:
             self._require_ended(ended, what, entry, deadline)
-        entry.lose(has_ended=True)
+        entry.mark_lost(has_ended=True)
         raise ApiUnavailable(
             f"{what}: {ending(ended)}, and the API shows nothing that it made; a retry looks for it"
         )
 
     def _name(self, operation: Operation | None, entry: Entry) -> None:
         if operation and operation.reference:
-            entry.name(self._kind.id_type(operation.zone, operation.reference))
+            entry.remember_created(self._kind.id_type(operation.zone, operation.reference))
 
     def _require_ended(
         self, given_up: Operation, what: str, entry: Entry, deadline: Deadline
@@ -154,7 +155,7 @@ class Creations(Generic[T]):
         try:
             seen = self._cloud.zone(given_up.zone).get_operation(given_up.id, deadline)
         except (NotFound, ApiDenied, ApiRejected):
-            entry.lose(at=given_up.begun_at)
+            entry.mark_lost(at=given_up.begun_at)
             raise ApiUnavailable(
                 f"{what}: operation {given_up.id} can't be read, and the API shows nothing that it "
                 "made; a retry looks for it"

@@ -10,7 +10,8 @@ from csi_exoblock.capacity import CapacityRange, gib_ceil
 from csi_exoblock.concurrency import Deadline
 from csi_exoblock.config import ControllerSettings, Timing
 from csi_exoblock.controller.labels import Labels, PendingSize
-from csi_exoblock.controller.ledger import NOT_FINAL, Entry, Ledger
+from csi_exoblock.controller.ledger import Ledger
+from csi_exoblock.controller.pending import NOT_FINAL, Entry
 from csi_exoblock.controller.quotas import (
     GIBIBYTES,
     above_largest,

@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 
 from csi_exoblock.concurrency import Deadline
 from csi_exoblock.config import Timing
-from csi_exoblock.controller.lookup import Lookup
+from csi_exoblock.controller.zone_lists import ZoneLists
 from csi_exoblock.errors import (
     ApiDenied,
     ApiRejected,
@@ -50,8 +50,8 @@ class Listing:
         self,
         *,
         cloud: Cloud,
-        volumes: Lookup[Volume],
-        snapshots: Lookup[Snapshot],
+        volumes: ZoneLists[Volume],
+        snapshots: ZoneLists[Snapshot],
         timing: Timing,
     ) -> None:
         self._cloud = cloud
@@ -134,14 +134,14 @@ class Listing:
                 return []
         if volume_id:
             try:
-                return [*self._snapshots.look(volume_id.zone, deadline)]
+                return [*self._snapshots.list_zone(volume_id.zone, deadline)]
             except NotFound:  # there is no such zone
                 return []
         zones = self._cloud.zones(deadline)
         return [each for zone in zones for each in _whole(self._snapshots, zone, deadline)]
 
 
-def _whole(lookup: Lookup[Thing], zone: ZoneName, deadline: Deadline) -> Listed[Thing]:
+def _whole(lists: ZoneLists[Thing], zone: ZoneName, deadline: Deadline) -> Listed[Thing]:
     """Return a zone's whole list.
 
     Raises:
@@ -149,7 +149,7 @@ def _whole(lookup: Lookup[Thing], zone: ZoneName, deadline: Deadline) -> Listed[
             request is wrong: it is one zone of several that refuses (S12).
     """
     try:
-        return lookup.look(zone, deadline)
+        return lists.list_zone(zone, deadline)
     except (ApiDenied, ApiRejected) as error:
         raise ApiUnavailable(
             f"zone {zone} refuses its list, and a list without it would be short: {error}"

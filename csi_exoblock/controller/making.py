@@ -13,7 +13,8 @@ from csi_exoblock.config import ControllerSettings, Timing
 from csi_exoblock.controller.creations import Creations, volume_kind
 from csi_exoblock.controller.keeping import LabelKeeping
 from csi_exoblock.controller.labels import Labels
-from csi_exoblock.controller.ledger import Entry, Ledger
+from csi_exoblock.controller.ledger import Ledger
+from csi_exoblock.controller.pending import Entry
 from csi_exoblock.controller.quotas import (
     GIBIBYTES,
     VOLUMES,
@@ -122,7 +123,7 @@ class VolumeMaker:
             what = _what(spec, zone)
             explain = partial(failed, what)
             volume_id = self._creations.conclude(ended, what, explain, entry, deadline).id
-        entry.name(volume_id)
+        entry.remember_created(volume_id)
         if not spec.source and self._keeping.has_labels(volume_id, deadline):
             entry.created = None
         log.info("volume created", extra={"volume": volume_id, "size_gib": size_gib})

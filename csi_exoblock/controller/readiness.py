@@ -7,7 +7,7 @@ import threading
 
 from csi_exoblock.concurrency import Deadline, pauses
 from csi_exoblock.config import Timing
-from csi_exoblock.controller.lookup import Lookup
+from csi_exoblock.controller.zone_lists import ZoneLists
 from csi_exoblock.errors import DriverError
 from csi_exoblock.exoscale.client import Cloud
 from csi_exoblock.model import Snapshot, Volume
@@ -18,15 +18,15 @@ log = logging.getLogger(__name__)
 class Readiness:
     """Asks the cloud from the start until it answers once; an outage later changes nothing.
 
-    The first lists also let the names of the first creates settle sooner (`Lookup.look`).
+    The first lists also let the names of the first creates settle sooner (`ZoneLists.list_zone`).
     """
 
     def __init__(
         self,
         *,
         cloud: Cloud,
-        volumes: Lookup[Volume],
-        snapshots: Lookup[Snapshot],
+        volumes: ZoneLists[Volume],
+        snapshots: ZoneLists[Snapshot],
         timing: Timing,
     ) -> None:
         self._cloud = cloud
@@ -56,7 +56,7 @@ class Readiness:
         for zone in zones:
             deadline = Deadline(self._timing.api_timeout)
             try:
-                self._volumes.look(zone, deadline)
-                self._snapshots.look(zone, deadline)
+                self._volumes.list_zone(zone, deadline)
+                self._snapshots.list_zone(zone, deadline)
             except DriverError as error:
                 log.warning("zone not read", extra={"zone": zone, "error": str(error)})

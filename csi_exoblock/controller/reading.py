@@ -7,7 +7,8 @@ from collections.abc import Collection, Iterator
 from csi_exoblock import logs
 from csi_exoblock.concurrency import Deadline, pauses
 from csi_exoblock.config import Timing
-from csi_exoblock.controller.ledger import Entry, Ledger
+from csi_exoblock.controller.ledger import Ledger
+from csi_exoblock.controller.pending import Entry
 from csi_exoblock.controller.stalls import Stalls
 from csi_exoblock.errors import NotFound
 from csi_exoblock.exoscale.client import Cloud
@@ -52,7 +53,7 @@ class VolumeReader:
             volume = self.get(volume_id, deadline)
             for pause in self._pauses():
                 lost = entry.lost
-                if not lost or lost.shows_in(volume) or lost.seconds() >= self._timing.settle:
+                if not lost or lost.shows_in(volume) or lost.age_seconds() >= self._timing.settle:
                     break
                 logs.step("waiting for the effect of a write whose answer was lost")
                 deadline.wait(pause)

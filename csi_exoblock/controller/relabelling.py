@@ -11,7 +11,8 @@ from csi_exoblock import logs
 from csi_exoblock.concurrency import Deadline, pauses
 from csi_exoblock.config import Timing
 from csi_exoblock.controller.labels import Labels
-from csi_exoblock.controller.ledger import Entry, Ledger
+from csi_exoblock.controller.ledger import Ledger
+from csi_exoblock.controller.pending import Entry
 from csi_exoblock.controller.reading import VolumeReader, require_present
 from csi_exoblock.controller.refusals import failed, lasting, refused
 from csi_exoblock.controller.specs import VolumeChanges

@@ -10,9 +10,11 @@ from csi_exoblock import logs
 from csi_exoblock.concurrency import Deadline
 from csi_exoblock.config import Timing
 from csi_exoblock.controller.labels import Labels
-from csi_exoblock.controller.ledger import Entry, Ledger
+from csi_exoblock.controller.ledger import Ledger
 from csi_exoblock.controller.lookup import Lookup
+from csi_exoblock.controller.pending import Entry
 from csi_exoblock.controller.placement import require_accessible
+from csi_exoblock.controller.recent_creations import RecentCreations
 from csi_exoblock.controller.refusals import failed, refused
 from csi_exoblock.controller.relabelling import LabelWriter
 from csi_exoblock.controller.specs import SnapshotSpec
@@ -46,6 +48,7 @@ class Snapshots:
         cloud: Cloud,
         ledger: Ledger,
         lookup: Lookup[Snapshot],
+        recent: RecentCreations,
         taker: SnapshotTaker,
         labels: Labels,
         writer: LabelWriter,
@@ -54,6 +57,7 @@ class Snapshots:
         self._cloud = cloud
         self._ledger = ledger
         self._lookup = lookup
+        self._recent = recent
         self._taker = taker
         self._labels = labels
         self._writer = writer
@@ -82,7 +86,7 @@ class Snapshots:
             snapshot = snapshot or self._taker.take(spec, entry, deadline)
             self._require_same(snapshot, spec)
             names = self._labels.names_for(spec)
-            self._lookup.remember(names, snapshot.id.zone, snapshot.id.uuid)
+            self._recent.remember(names, snapshot.id.zone, snapshot.id.uuid)
             snapshot = self._taker.until_settled(snapshot, deadline)
         if snapshot.is_broken:
             raise OperationFailed(
@@ -115,7 +119,7 @@ class Snapshots:
             self._ledger.join(entry, deadline)
             self._labels.require_own(self.get(snapshot_id, deadline))
             self._delete(snapshot_id, entry, deadline)
-        self._lookup.forget(snapshot_id.zone, snapshot_id.uuid)
+        self._recent.forget(snapshot_id.zone, snapshot_id.uuid)
 
     def _find(self, spec: SnapshotSpec, entry: Entry, deadline: Deadline) -> Snapshot | None:
         """Return the snapshot of that name; temporary ones are none but for the clone they are of.
@@ -149,7 +153,7 @@ class Snapshots:
         """
         if self._labels.clone_of(found.labels) == spec.clone_of:
             return True
-        is_own = was_sent_here or self._lookup.is_remembered(found.id.zone, found.id.uuid)
+        is_own = was_sent_here or self._recent.has(found.id.zone, found.id.uuid)
         return is_own and self._labels.are_absent(found.labels)
 
     def _require_same(self, snapshot: Snapshot, spec: SnapshotSpec) -> None:

@@ -10,7 +10,8 @@ from csi_exoblock.concurrency import Deadline, pauses
 from csi_exoblock.config import Timing
 from csi_exoblock.controller.creations import Creations, snapshot_kind
 from csi_exoblock.controller.labels import Labels
-from csi_exoblock.controller.ledger import Entry, Ledger
+from csi_exoblock.controller.ledger import Ledger
+from csi_exoblock.controller.pending import Entry
 from csi_exoblock.controller.quotas import SNAPSHOTS, exceeded, read_quotas
 from csi_exoblock.controller.refusals import failed, lasting, refused
 from csi_exoblock.controller.specs import SnapshotSpec
@@ -78,7 +79,7 @@ class SnapshotTaker:
         log.info("snapshot begun", extra={"snapshot": entry.operation.reference})
         snapshot = self.take_up(spec, entry, deadline)
         if snapshot is None:
-            entry.lose(has_ended=True)
+            entry.mark_lost(has_ended=True)
             raise ApiUnavailable(f"{_what(spec)} yet; a retry looks for it")
         return snapshot
 

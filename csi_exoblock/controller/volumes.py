@@ -11,11 +11,13 @@ from csi_exoblock.config import Timing
 from csi_exoblock.controller.adoption import Adoption, the_only
 from csi_exoblock.controller.clones import Clones
 from csi_exoblock.controller.labels import Labels
-from csi_exoblock.controller.ledger import Entry, Ledger
+from csi_exoblock.controller.ledger import Ledger
 from csi_exoblock.controller.lookup import Lookup
 from csi_exoblock.controller.making import VolumeMaker
+from csi_exoblock.controller.pending import Entry
 from csi_exoblock.controller.placement import Placement, require_accessible
 from csi_exoblock.controller.reading import VolumeReader
+from csi_exoblock.controller.recent_creations import RecentCreations
 from csi_exoblock.controller.refusals import failed, refused
 from csi_exoblock.controller.specs import CreatedVolume, VolumeSpec
 from csi_exoblock.errors import (
@@ -50,6 +52,7 @@ class Volumes:
         cloud: Cloud,
         ledger: Ledger,
         lookup: Lookup[Volume],
+        recent: RecentCreations,
         placement: Placement,
         maker: VolumeMaker,
         adoption: Adoption,
@@ -61,6 +64,7 @@ class Volumes:
         self._cloud = cloud
         self._ledger = ledger
         self._lookup = lookup
+        self._recent = recent
         self._placement = placement
         self._maker = maker
         self._adoption = adoption
@@ -127,7 +131,7 @@ class Volumes:
                     self._clones.release_clone(volume, deadline)
             except NotFound:
                 self._clones.release_remains(volume_id, deadline)
-        self._lookup.forget(volume_id.zone, volume_id.uuid)
+        self._recent.forget(volume_id.zone, volume_id.uuid)
 
     def _zone_for(self, spec: VolumeSpec, entry: Entry, deadline: Deadline) -> ZoneName:
         """Return where the volume is to be made.
@@ -165,7 +169,7 @@ class Volumes:
 
     def _remember(self, spec: VolumeSpec, volume_id: VolumeId) -> None:
         """Keep in mind what a list may not show yet, or not any more when it is refused."""
-        self._lookup.remember(self._labels.names_for(spec), volume_id.zone, volume_id.uuid)
+        self._recent.remember(self._labels.names_for(spec), volume_id.zone, volume_id.uuid)
 
     def _find(
         self, spec: VolumeSpec, zone: ZoneName, entry: Entry, deadline: Deadline
@@ -189,7 +193,7 @@ class Volumes:
         try:
             return self._reader.read(volume_id, entry, deadline)
         except NotFound:
-            seconds = self._lookup.seconds_until_shown(volume_id.zone, volume_id.uuid)
+            seconds = self._recent.seconds_until_shown(volume_id.zone, volume_id.uuid)
             if not seconds:
                 raise
         logs.step("waiting until a volume just made is shown")

@@ -19,9 +19,9 @@ from csi_exoblock.config import Timing
 from csi_exoblock.controller.adoption import Adoption
 from csi_exoblock.controller.attachments import Attachments
 from csi_exoblock.controller.creations import Creations
-from csi_exoblock.controller.ledger import Entry
-from csi_exoblock.controller.lookup import Lookup
+from csi_exoblock.controller.pending import Entry
 from csi_exoblock.controller.reading import VolumeReader
+from csi_exoblock.controller.recent_creations import RecentCreations
 from csi_exoblock.controller.relabelling import LabelWriter
 from csi_exoblock.controller.snapshots import Snapshots
 from csi_exoblock.controller.specs import SnapshotSpec, VolumeChanges
@@ -171,7 +171,7 @@ def not_found_is_gone() -> None:
         begin(self, kind, timing=replace(timing, settle=0.0), **others)
 
     Creations.__init__ = hasty  # type: ignore[method-assign]
-    Lookup.seconds_until_shown = lambda *_: 0.0  # type: ignore[method-assign]
+    RecentCreations.seconds_until_shown = lambda *_: 0.0  # type: ignore[method-assign]
 
 
 def clone_takes_any_snapshot_of_its_name() -> None:

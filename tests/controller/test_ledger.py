@@ -18,7 +18,7 @@ def test_what_a_call_left_that_nobody_repeats_is_forgotten(hours: float, is_kept
     # C1: cancelled creates, of which nobody asks again, were kept as long as the process lived
     ledger = Ledger(waiter=Mock(OperationWaiter), timing=Timing().scaled(hours))
     with ledger.hold("volume name abandoned") as left:
-        left.lose()
+        left.mark_lost()
 
     with ledger.hold("volume name other"):
         pass

@@ -19,7 +19,7 @@ _LISTING = "tests/controller/test_listing.py"
 _NAMES = "tests/controller/test_names_and_labels.py"
 _OTHERS = "tests/controller/test_other_clusters.py"
 _LIMITS = "tests/controller/test_size_limits.py"
-_FRESH = "tests/controller/test_other_zones.py"
+_FRESH = "tests/controller/test_zone_lists.py"
 _SNAPSHOTS = "tests/controller/test_snapshots.py"
 _ZONES = "tests/controller/test_zones.py"
 _METRICS = "tests/controller/test_metrics.py"
@@ -115,7 +115,7 @@ BREAKS = (
     ),
     Break(
         name="lost-write-is-forgotten",
-        file="controller/ledger.py",
+        file="controller/pending.py",
         before="if not (isinstance(error, ApiUnavailable) and error.may_have_effect):",
         after="if isinstance(error, DriverError):",
         rules="C1",
@@ -175,7 +175,7 @@ BREAKS = (
     Break(
         name="lists-are-believed-to-show-what-is-being-made",
         file="controller/lookup.py",
-        before="if entry.lost.has_ended or self._sights[zone].shows_unfinished:",
+        before="if entry.lost.has_ended or view.shows_unfinished:",
         after="if entry.lost:",
         rules="C1",
         tests=(
@@ -186,8 +186,8 @@ BREAKS = (
     Break(
         name="open-end-is-final",
         file="controller/ledger.py",
-        before="if entry.leaves_open(error) and not isinstance(error, NOT_FINAL):",
-        after="if False and entry.leaves_open(error):",
+        before="if entry.is_open_after(error) and not isinstance(error, NOT_FINAL):",
+        after="if False and entry.is_open_after(error):",
         rules="C1",
         tests=(
             _CREATE + "::test_no_final_code_while_the_outcome_of_a_post_is_unknown",
@@ -196,7 +196,7 @@ BREAKS = (
     ),
     Break(
         name="refused-read-is-final-just-after-a-start",
-        file="controller/ledger.py",
+        file="controller/pending.py",
         before="(self.is_doubtful() or self.blind) and",
         after="self.blind and",
         rules="C1",
@@ -204,7 +204,7 @@ BREAKS = (
     ),
     Break(
         name="refused-read-is-final-before-any-list",
-        file="controller/ledger.py",
+        file="controller/pending.py",
         before="(self.is_doubtful() or self.blind) and",
         after="self.is_doubtful() and",
         rules="C1",
@@ -221,7 +221,7 @@ BREAKS = (
     Break(
         name="predecessors-are-not-doubted",
         file="controller/ledger.py",
-        before="entry.doubtful_until = self._names_settled_at",
+        before="entry.doubtful_until = self._names_doubtful_until",
         after="entry.doubtful_until = 0.0",
         rules="C1, F16",
         tests=(
@@ -250,7 +250,7 @@ BREAKS = (
     Break(
         name="own-volumes-are-not-remembered",
         file="controller/lookup.py",
-        before="found = found or self._own_in(zones, names, deadline)\n            certain",
+        before="found = found or self._recent_in(zones, names, deadline)\n            certain",
         after="certain",
         rules="C1",
         tests=(_CREATE + "::test_a_list_that_lags_hides_no_volume_of_its_own_making",),
@@ -281,7 +281,7 @@ BREAKS = (
     ),
     Break(
         name="other-zones-are-known-from-before-the-lead",
-        file="controller/lookup.py",
+        file="controller/zone_lists.py",
         before="return max(self._leads_since, now - self._timing.other_zones_age)",
         after="return now - self._timing.other_zones_age",
         rules="C3, F16",
@@ -289,7 +289,7 @@ BREAKS = (
     ),
     Break(
         name="zone-counts-as-read-though-the-call-ran-out-of-time",
-        file="controller/lookup.py",
+        file="controller/zone_lists.py",
         before='            deadline.check()\n            log.warning("zone not read"',
         after='            log.warning("zone not read"',
         rules="C3",
@@ -525,8 +525,8 @@ BREAKS = (
     Break(
         name="snapshot-goes-while-its-clone-may-come",
         file="controller/clones.py",
-        before="if entry.leaves_open(error):",
-        after="if entry.leaves_open(error) and not entry.has_pending():",
+        before="if entry.is_open_after(error):",
+        after="if entry.is_open_after(error) and not entry.has_pending():",
         rules="N6",
         tests=(_CLONES + "::test_a_snapshot_stays_while_the_clone_may_be_on_its_way",),
     ),

@@ -12,8 +12,10 @@ import pytest
 from csi_exoblock.concurrency import Deadline
 from csi_exoblock.config import Timing
 from csi_exoblock.controller.labels import Labels
-from csi_exoblock.controller.lookup import Lookup
+from csi_exoblock.controller.recent_creations import RecentCreations
+from csi_exoblock.controller.zone_lists import ZoneLists
 from csi_exoblock.errors import ApiUnavailable, DeadlineExceeded
+from csi_exoblock.exoscale import wire
 from csi_exoblock.exoscale.listed import Listed
 from csi_exoblock.model import Volume, ZoneName
 
@@ -31,13 +33,13 @@ def test_a_create_that_runs_out_of_time_proves_nothing_about_a_zone() -> None:
         asked.append(zone)
         if len(asked) == 1:
             deadline.wait(PATIENCE_SECONDS)
-        return no_volumes()
+        return no_volumes(zone)
 
-    lookup = lookup_of(hang)
+    lists = lists_of(hang)
     with pytest.raises(DeadlineExceeded):
-        lookup.find_elsewhere([ZONE], ["pvc-1"], Deadline(0.01))
+        lists.refresh([ZONE], Deadline(0.01))
 
-    lookup.find_elsewhere([ZONE], ["pvc-1"], Deadline(PATIENCE_SECONDS))
+    lists.refresh([ZONE], Deadline(PATIENCE_SECONDS))
 
     assert len(asked) == 2
 
@@ -49,9 +51,9 @@ def test_a_zone_that_can_not_be_read_is_not_asked_again_at_once() -> None:  # S1
         asked.append(zone)
         raise ApiUnavailable("the zone is down")
 
-    lookup = lookup_of(refuse)
+    lists = lists_of(refuse)
     for _ in range(3):
-        assert lookup.find_elsewhere([ZONE], ["pvc-1"], Deadline(PATIENCE_SECONDS)) == []
+        lists.refresh([ZONE], Deadline(PATIENCE_SECONDS))
 
     assert len(asked) == 1
 
@@ -65,24 +67,28 @@ def test_a_create_waits_for_the_list_that_another_create_reads() -> None:
         asked.append(zone)
         reading.set()
         go_on.wait(PATIENCE_SECONDS)
-        return no_volumes()
+        return no_volumes(zone)
 
-    lookup = lookup_of(read_slowly)
+    lists = lists_of(read_slowly)
     with ThreadPoolExecutor(2) as pool:
-        first = pool.submit(lookup.find_elsewhere, [ZONE], ["pvc-1"], Deadline(PATIENCE_SECONDS))
+        first = pool.submit(lists.refresh, [ZONE], Deadline(PATIENCE_SECONDS))
         reading.wait(PATIENCE_SECONDS)
         with pytest.raises(DeadlineExceeded):
-            lookup.find_elsewhere([ZONE], ["pvc-2"], Deadline(0.01))
-        second = pool.submit(lookup.find_elsewhere, [ZONE], ["pvc-2"], Deadline(PATIENCE_SECONDS))
+            lists.refresh([ZONE], Deadline(0.01))
+        second = pool.submit(lists.refresh, [ZONE], Deadline(PATIENCE_SECONDS))
         go_on.set()
+        first.result()
+        second.result()
 
-        assert first.result() == second.result() == []
     assert len(asked) == 1
 
 
-def lookup_of(list_all: Callable[[ZoneName, Deadline], Listed[Volume]]) -> Lookup[Volume]:
-    return Lookup(list_all, Mock(), labels=Mock(Labels, name_label="name"), timing=Timing())
+def lists_of(list_all: Callable[[ZoneName, Deadline], Listed[Volume]]) -> ZoneLists[Volume]:
+    timing = Timing()
+    recent = RecentCreations(timing=timing)
+    labels = Mock(Labels, name_label="exoblock/name")
+    return ZoneLists(list_all, recent=recent, labels=labels, timing=timing)
 
 
-def no_volumes() -> Listed[Volume]:
-    return Listed({}, read=Mock(), names_of=lambda *_: (), state_of=str)
+def no_volumes(zone: ZoneName) -> Listed[Volume]:
+    return wire.volumes(zone, {"block-storage-volumes": []})
