@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 
@@ -133,10 +134,7 @@ class Snapshots:
         present = [each for each in named if each.state not in _GOING]
         found = [each for each in present if self._is_meant(each, spec, was_sent_here)]
         if spec.clone_of and present and not found:
-            raise Mismatch(
-                f"snapshot {present[0].id} has the name {spec.name!r}, but is no temporary "
-                f"snapshot of {spec.volume_id}; rename or delete it, or give the clone another name"
-            )
+            raise Mismatch(_in_the_way(present, spec))
         if len(found) > 1:
             ids = ", ".join(str(each.id) for each in found)
             raise Mismatch(f"several snapshots are named {spec.name!r}: {ids}; delete all but one")
@@ -213,3 +211,16 @@ class Snapshots:
             raise OperationPending(f"{what}: it is {left.state}; retry") from refusal
         if left.state is not SnapshotState.DESTROYED:
             raise refusal
+
+
+def _in_the_way(present: Sequence[Snapshot], spec: SnapshotSpec) -> str:
+    """Name every snapshot that has a clone's name: the user has to look at each of them."""
+    ids = ", ".join(str(each.id) for each in present)
+    if len(present) == 1:
+        what, remedy = f"snapshot {ids} has the name {spec.name!r}, but is no", "it"
+    else:
+        what, remedy = f"snapshots {ids} have the name {spec.name!r}, but none is a", "them"
+    return (
+        f"{what} temporary snapshot of {spec.volume_id}; rename or delete {remedy}, or give the "
+        "clone another name"
+    )

@@ -35,7 +35,7 @@ _MANY_ATTEMPTS = 30  # more than all faults of a plan can befall; on a busy mach
 
 # What messages ask users to delete.
 _BROKEN = re.compile(r"(volume|snapshot) (\S+/\S+) .*state (?:is )?error.*delete it")
-_UNLABELLED = re.compile(r"snapshot (\S+/\S+) .*is no temporary snapshot of .*rename or delete it")
+_UNLABELLED = re.compile(r"snapshots? (.*) ha(?:s|ve) the name .* temporary snapshot of .*delete")
 _TWINS = re.compile(r"several volumes are named \S+: \S+, (.*); delete or rename all but one")
 
 # What a refused list comes to, where there is no other sign of what it would have shown.
@@ -263,8 +263,9 @@ class Sidecars:
         strangers = {each["id"] for each in self._world.strangers.values()}
         if broken := _BROKEN.search(text):
             yield broken[1], broken[2]
-        elif (unlabelled := _UNLABELLED.search(text)) and unlabelled[1] not in self.decoys:
-            yield "snapshot", unlabelled[1]
+        elif unlabelled := _UNLABELLED.search(text):
+            ids = unlabelled[1].split(", ")
+            yield from (("snapshot", id) for id in ids if id not in self.decoys)
         elif (twins := _TWINS.search(text)) and not any(each in text for each in strangers):
             yield from (("volume", id) for id in twins[1].split(", "))
 

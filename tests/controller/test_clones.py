@@ -331,6 +331,21 @@ def test_a_users_snapshot_is_not_touched(
     assert kept.snapshot_id in left
 
 
+def test_every_snapshot_in_the_way_of_a_clone_is_named(
+    controller: Controller,
+    cloud: SimulatorProcess,
+    administrator: Administrator,
+    volume: str,
+    name: str,
+) -> None:  # N6, F11: one can be what the driver took before it died, without its labels
+    for _ in range(2):
+        administrator.take_snapshot(volume, f"clone-{name}")
+    ids = [each["id"] for each in snapshots_of(cloud, volume)]
+
+    with refused(grpc.StatusCode.ALREADY_EXISTS, *ids, "delete them"):
+        controller.CreateVolume(clone(name, volume))
+
+
 @pytest.mark.parametrize("of_the_driver", [True, False], ids=["of CSI", "of the vendor's tools"])
 def test_a_users_snapshot_is_not_taken_for_a_temporary_one_of_its_name(
     controller: Controller,
