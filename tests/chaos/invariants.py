@@ -72,6 +72,7 @@ def _was_out_of_sight(world: World, one: dict[str, Any], other: dict[str, Any]) 
     return (
         world.plan.modes.get("unfinished") == "hidden"
         or any(zone not in listed for listed in world.plan.zone_lists.values())
+        or world.was_not_read(zone)
         or any(
             call.operation == _LIST and call.zone == zone and call.status != HTTPStatus.OK
             for call in world.cloud.calls()

@@ -33,6 +33,7 @@ _CLONE_LABEL = "exoblock/clone-of"
 NODES_A_ZONE = 2
 _MOST_CALLS_BEFORE_CANCEL = 4
 
+_NOT_READ = b"zone not read"
 _CAPABILITIES = re.compile(r"volume_capabilit(y|ies) \{.*?\n\}\n", re.DOTALL)
 
 
@@ -76,6 +77,7 @@ class World:
         self.cancels: list[str] = []
         self.killed: list[str] = []
         self.mended = 0
+        self._log_begins = self._fleet.log.stat().st_size if self._fleet.log.exists() else 0
         self._prepare()
 
     def call(self, sidecar: str, method: str, request: Any) -> Any:
@@ -118,6 +120,15 @@ class World:
 
     def _left_by_clones(self) -> int:
         return sum(_CLONE_LABEL in each["labels"] for each in self.cloud.snapshots())
+
+    def was_not_read(self, zone: str) -> bool:
+        """Return whether a driver logged that it could not list a zone, or not in time.
+
+        It waits for other zones 2 s, so 40 ms here, which a busy machine can take to list one.
+        """
+        with self._fleet.log.open("rb") as log:
+            log.seek(self._log_begins)
+            return any(_NOT_READ in line and zone.encode() in line for line in log)
 
     def close(self) -> None:
         """End the drivers."""
