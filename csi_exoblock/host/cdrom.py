@@ -1,4 +1,4 @@
-"""The CD-ROM that private instances get: labelled `cidata`, with a file of `key: value` lines."""
+"""The identity on the CD-ROM of a private instance: labelled `cidata`, with `key: value` lines."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from csi_exoblock.model import NodeId
 _LABEL = "cidata"
 _FILE = "meta-data"
 
-# The kernel's names for CD-ROM drives. No volume is ever one, whatever is written on it.
+# The kernel's names for CD-ROM drives. A volume never has such a name, whatever its content.
 _DRIVE = re.compile(r"sr[0-9]+", re.ASCII)
 
 
 class CdRom:
-    """Looks into the CD-ROM drives of this host, and into no other disk: those may be a tenant's.
+    """Reads the CD-ROM drives of this host, and no other disk: a tenant might have written that.
 
-    No link by a disk's label is followed, for a tenant chooses the label of a raw volume.
+    No link by a disk's label is followed: a tenant chooses the label of a raw volume.
     """
 
     def __init__(self, *, sysfs: Path = Path("/sys"), dev: Path = Path("/dev")) -> None:
@@ -35,7 +35,7 @@ class CdRom:
         """Return the identity.
 
         Raises:
-            HostError: No drive has such a disc, or it can't be read.
+            HostError: No drive has such a disc, or the disc can't be read.
         """
         failures = []
         for name in self._drives():
@@ -54,7 +54,7 @@ class CdRom:
 
     def _read(self, name: str) -> NodeId:
         number = DeviceNumber.parse((self._blocks / name / "dev").read_text())
-        # Without waiting: a drive without a disc opens as well, and a FIFO in its place is none.
+        # Non-blocking: a drive without a disc opens too, and a FIFO in its place doesn't block us.
         flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
         drive = os.open(self._dev / name, flags)
         try:

@@ -1,4 +1,4 @@
-"""Check a file system before it is mounted: carefully, never half, never by force (D8)."""
+"""Check an ext file system before it is mounted; no check is cut short or forced (D8)."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ log = logging.getLogger(__name__)
 EXT = frozenset({Filesystem.EXT4, Filesystem.EXT3})
 
 # e2fsck's exit code is a sum: 1 errors corrected, 2 restart advised, 4 errors left uncorrected,
-# 8 it could not check, and so on. Only up to here did e2fsck itself speak; 126 is a shell's. To a
-# file system with features that it doesn't know it says 12: it has found no error, and has looked
-# for none.
+# 8 could not check, and so on. Codes from 16 on are not e2fsck's own; 126 is a shell's. It ends
+# with 12 on a file system with features that it doesn't know: then 4 means nothing, because it has
+# not looked for errors.
 _ERRORS_LEFT = 4
 _NOT_CHECKED = 8
-_SPOKEN = range(16)
+_OWN_CODES = range(16)
 _UNKNOWN_FEATURES = "unsupported feature"
 
-# With the superblock, which lies behind the first 1024 bytes; a multiple of every sector size.
+# Includes the superblock, which begins at byte 1024; a multiple of every sector size.
 _HEAD_BYTES = 4096
 
 
 class Checker:
-    """Checks ext file systems; xfs and btrfs replay their log when they are mounted instead."""
+    """Checks ext file systems; xfs and btrfs need no check, as mounting replays their log."""
 
     def __init__(
         self, *, commands: Commands, jobs: Jobs, devices: Devices, disk_calls: DiskCalls
@@ -47,10 +47,10 @@ class Checker:
     def check(
         self, volume_id: VolumeId, device: BlockDevice, filesystem: Filesystem, deadline: Deadline
     ) -> None:
-        """Let the file system's own check correct what is safe to correct; it outlives the call.
+        """Run e2fsck on a file system unless its superblock is in order; e2fsck outlives the call.
 
-        One that was left in order is not checked, and waits for nobody. One that e2fsck can't check
-        is left to the kernel, which decides when it mounts it.
+        e2fsck corrects only errors that are safe to correct. If it can't check the file system at
+        all, the kernel decides whether it mounts.
 
         Raises:
             WrongState: Errors are left that a person must decide about.
@@ -74,24 +74,24 @@ class Checker:
 
         Args:
             held: The device's open file, which keeps its number from going to another disk.
-            fully: Whether it is checked although it is said to be clean, because it is to grow.
+            fully: Whether to check even a file system that is marked clean, as growing requires.
 
         Raises:
             WrongState: Errors are left that a person must decide about.
-            CommandFailed: e2fsck was killed, or is absent; or, if it is to check fully, it stopped
-                for another reason than features that it doesn't know.
+            CommandFailed: e2fsck was killed or is absent. With `fully` also if it stopped for
+                another reason than features that it doesn't know.
         """
         logs.step("checking the file system")
         full = ("-f",) if fully else ()
         ended = self._commands.run_to_its_end(
             *("e2fsck", *full, "-p", str(device.path)),
-            allowed=_SPOKEN,
+            allowed=_OWN_CODES,
             inherited=(held,),
             gently=True,
         )
         if ended.exit_code & _NOT_CHECKED:
             if fully and _UNKNOWN_FEATURES not in ended.complaint:
-                # The disk was in use or could not be read for a moment. Mounted now, the file
+                # The disk was in use or unreadable for a moment. If it were mounted now, the file
                 # system would stay too small until its pod leaves.
                 raise CommandFailed(f"e2fsck on {device.name} stopped: {ended.complaint}")
             log.warning(
@@ -107,15 +107,15 @@ class Checker:
         return True
 
     def _needs_check(self, device: BlockDevice, deadline: Deadline) -> bool:
-        def look() -> bool:
+        def read() -> bool:
             with alone_with(device) as file:
                 return needs_check(read_direct(file, 0, _HEAD_BYTES), now=time.time())
 
-        return self._disk_calls.run(device, look, deadline)
+        return self._disk_calls.run(device, read, deadline)
 
 
 def how_to_repair(volume_id: VolumeId, command: str) -> str:
-    """Say what a person can do with a file system that no longer mounts."""
+    """Return the steps by which a person can repair a file system that no longer mounts."""
     return (
         f"Take a snapshot of volume {volume_id.uuid} first, then stop its pods, attach it to an "
         f"instance and run {command} on it"

@@ -19,36 +19,36 @@ from csi_exoblock.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
-# sysfs counts sizes in these, whatever the disk's own sectors are.
+# The unit of sizes in sysfs, whatever the size of the disk's own sectors.
 _SYSFS_BLOCK_BYTES = 512
 # No attribute of sysfs is longer. Source: Linux, Documentation/filesystems/sysfs.rst.
 _ATTRIBUTE_BYTES = 4096
-# virtio-blk carries so much of the volume's id.
+# virtio-blk carries this many characters of the volume's id.
 _SERIAL_CHARACTERS = 20
-# The beginning of a UUID; boot and local disks may have serials of other forms (S9).
+# The beginning of a UUID; boot and local disks can have serials of other forms (S9).
 _VOLUME_LIKE = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]", re.ASCII)
 
 
 def serial_of(volume_uuid: UUID) -> str:
-    """Return the serial by which a disk says that it is a volume."""
+    """Return the serial that a volume's disk reports."""
     return str(volume_uuid)[:_SERIAL_CHARACTERS]
 
 
 class DeviceNumber(NamedTuple):
-    """What the kernel knows a block device by."""
+    """The number by which the kernel knows a block device."""
 
     major: int
     minor: int
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read `major:minor` as sysfs and mountinfo write it."""
+        """Parse `major:minor` as sysfs and mountinfo write it."""
         major, _, minor = text.strip().partition(":")
         return cls(int(major), int(minor))
 
     @classmethod
     def of(cls, number: int) -> Self:
-        """Read a number as `stat` returns it."""
+        """Split a number as `stat` returns it."""
         return cls(os.major(number), os.minor(number))
 
     def __str__(self) -> str:
@@ -60,7 +60,8 @@ class BlockDevice:
     """A block device as sysfs describes it.
 
     Attributes:
-        sequence: Differs for every disk that ever had the same number, where the kernel counts.
+        sequence: Differs between all disks that ever had the same number; `None` on a kernel that
+            doesn't count them.
     """
 
     path: Path
@@ -71,15 +72,15 @@ class BlockDevice:
 
     @property
     def name(self) -> str:
-        """The kernel's name for it, which stands in its messages."""
+        """The kernel's name for the device, as in the kernel's own messages."""
         return self.path.name
 
 
 class Devices:
     """Finds devices by the volume's id.
 
-    The serial that the disk itself reports decides. The link by which udev names the disk decides
-    only for a device that has no such attribute at all: it isn't virtio, and has no other name.
+    The serial that the disk itself reports decides. The link that udev makes decides only for a
+    device that has no such attribute at all: it isn't virtio, so nothing else tells its volume.
     """
 
     def __init__(
@@ -104,17 +105,17 @@ class Devices:
 
         Raises:
             HostError: It did not show up in time, not even after a scan of the PCI bus; or a disk
-                that may be the volume's doesn't answer.
+                that might be the volume's doesn't answer.
             WrongState: Two disks claim to be this volume.
             DeadlineExceeded: The caller's time ended first.
         """
         patience = deadline.within(self._timing.device_wait)
-        while (device := self.look(volume_uuid)) is None and patience.remaining():
+        while (device := self.find_now(volume_uuid)) is None and patience.remaining():
             deadline.wait(min(self._timing.device_poll, patience.remaining()))
         if device is None:
             self._scan_pci()
             deadline.wait(self._timing.device_poll)
-            device = self.look(volume_uuid)
+            device = self.find_now(volume_uuid)
         device = device or self._absent(volume_uuid)
         if not self._serials.has_one(device.name):
             log.info("device has no serial, its link decided", extra={"device": device.name})
@@ -127,27 +128,28 @@ class Devices:
             HostError: It is gone, or doesn't answer.
             WrongState: Two disks claim to be this volume.
         """
-        return self.look(volume_uuid) or self._absent(volume_uuid)
+        return self.find_now(volume_uuid) or self._absent(volume_uuid)
 
-    def look(self, volume_uuid: UUID) -> BlockDevice | None:
-        """Return the volume's device if it is there now.
+    def find_now(self, volume_uuid: UUID) -> BlockDevice | None:
+        """Return the volume's device, `None` unless it is there now.
 
         Raises:
-            HostError: A disk that may be the volume's doesn't answer, so nobody knows.
+            HostError: A disk that might be the volume's doesn't answer.
             WrongState: Two disks claim to be this volume.
         """
         device, suspects = self.search(volume_uuid)
         if suspects:
             raise HostError(
-                f"volume {volume_uuid}: the disk {', '.join(suspects)}, which may be its own, "
-                "doesn't answer; it is asked again"
+                f"volume {volume_uuid}: the disk {', '.join(suspects)}, which might be its own, "
+                "doesn't answer; Kubernetes will retry"
             )
         return device
 
     def search(self, volume_uuid: UUID) -> tuple[BlockDevice | None, tuple[str, ...]]:
-        """Return the volume's device if it is there now, else the disks that may be it.
+        """Return the volume's device if it is there now, else the disks that might be it.
 
-        Such a disk doesn't tell its serial, and no link calls it another volume.
+        A disk might be the volume's if it doesn't report its serial and no link calls it another
+        volume.
 
         Raises:
             WrongState: Two disks claim to be this volume.
@@ -172,7 +174,7 @@ class Devices:
         if linked is not None and self._has_no_serial(linked):
             return self._describe(linked), ()
         silent = {name for name, found in serials.items() if found is None}
-        if silent:  # udev made a disk's link from the serial that the disk told once
+        if silent:  # udev made each link from a serial that the disk reported earlier
             silent -= set(self._links().values()) - {linked}
         return None, tuple(sorted(silent))
 
@@ -187,19 +189,19 @@ class Devices:
         return device
 
     def refuse_unreadable(self, volume_uuid: UUID) -> None:
-        """Raise HostError if the volume's disk may be here and only doesn't say so just now (D4).
+        """Raise HostError if a link names the volume's disk but the disk reports no serial (D4).
 
-        A disk answers for its serial itself: the kernel shows an empty one where it didn't.
+        The kernel shows an empty serial if the disk didn't answer; the disk can still be there.
         """
         linked = self._linked(str(volume_uuid)[:_SERIAL_CHARACTERS])
         if linked is not None and self._serials.of(linked) == "":
             raise HostError(
-                f"volume {volume_uuid}: the disk {linked}, which its link names, doesn't tell its "
-                "serial; it may be hung or about to leave; it is asked again"
+                f"volume {volume_uuid}: the disk {linked}, which its link names, doesn't report "
+                "its serial; it might be hung or about to leave; Kubernetes will retry"
             )
 
     def volumes(self) -> tuple[tuple[str, BlockDevice], ...]:
-        """Return the disks that look like volumes, with their serials, or that of their link.
+        """Return the disks that look like volumes, each with its serial or that of its link.
 
         Waits for no disk (S26).
         """
@@ -233,7 +235,7 @@ class Devices:
         return frozenset({disk.number, *map(DeviceNumber.parse, filter(None, map(_read, files)))})
 
     def is_there(self, number: DeviceNumber) -> bool:
-        """Tell whether a device has this number now."""
+        """Return whether a device has this number now."""
         return (self._sysfs / "dev" / "block" / str(number)).exists()
 
     def at(self, number: DeviceNumber) -> BlockDevice:
@@ -249,12 +251,12 @@ class Devices:
         return device
 
     def is_volume(self, number: DeviceNumber, volume_uuid: UUID) -> bool:
-        """Tell whether the device with this number, or the disk that it is part of, is the volume.
+        """Return whether the device with this number, or the disk it is a part of, is the volume.
 
-        No other disk is looked at: this is for one that was found by `find` and is mounted since.
+        Only this disk is asked: `find` found it earlier, and it has been mounted since.
 
         Raises:
-            HostError: The disk doesn't answer, and never has.
+            HostError: The disk doesn't answer, and never did.
         """
         try:
             folders = os.readlink(self._sysfs / "dev" / "block" / str(number)).split("/")
@@ -266,16 +268,16 @@ class Devices:
         return own == wanted if own is not None else self._linked(wanted) == disk
 
     def belongs_to_another(self, number: DeviceNumber, volume_uuid: UUID) -> bool:
-        """Tell whether the disk that has this number now says that it is another volume."""
+        """Return whether the disk that has this number now reports another volume's serial."""
         name = (self._sysfs / "dev" / "block" / str(number)).resolve().name
         try:
             serial = self._serials.of(name)
-        except HostError:  # it doesn't say so
+        except HostError:  # it reports nothing
             return False
         return serial not in (None, "", str(volume_uuid)[:_SERIAL_CHARACTERS])
 
     def _partitions(self, disk: BlockDevice) -> list[str]:
-        """Return the names of the disk's partitions: folders within its own."""
+        """Return the names of the disk's partitions, which are folders in the disk's own."""
         folder = self._blocks / disk.name
         try:
             names = [name for name in os.listdir(folder) if name.startswith(disk.name)]
@@ -296,14 +298,14 @@ class Devices:
         return {serial: name for serial, name in found.items() if name is not None}
 
     def _has_no_serial(self, name: str) -> bool:
-        # A partition has no serial either, but its disk has: the link of a disk never names one.
+        # A partition has no serial either, but a link to a disk never names a partition.
         return not self._serials.has_one(name) and not self._is_partition(name)
 
     def _is_partition(self, name: str) -> bool:
         return (self._blocks / name / "partition").exists()
 
     def _describe(self, name: str) -> BlockDevice | None:
-        """Return the device, or `None` for one that vanishes or has no size yet."""
+        """Return the device, `None` if it vanishes or has no size yet."""
         block = self._blocks / name
         number, size = _read(block / "dev"), _read(block / "size")
         sector = _read(block / "queue" / "logical_block_size")
@@ -312,7 +314,7 @@ class Devices:
         if number is None or sector is None or size in (None, "0"):
             return None
         sequence = _read(block / "diskseq")
-        if sequence is None:  # so is its sequence
+        if sequence is None:  # a partition's sequence is its disk's, too
             sequence = _read(block.resolve().parent / "diskseq")
         return BlockDevice(
             path=self._dev / name,
@@ -338,7 +340,7 @@ class Devices:
 
 
 def _read(path: Path | str) -> str | None:
-    """Return an attribute's text, `None` where there is no such attribute."""
+    """Return an attribute's text, `None` if there is no such attribute."""
     try:
         file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:

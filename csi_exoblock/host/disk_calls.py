@@ -1,4 +1,4 @@
-"""Open and read disks for calls that must not hang with them (S26)."""
+"""Open and read disks without letting a hung disk hang the caller (S26)."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ _MOST_WAITING = 24  # gRPC has 32 threads; a hung disk keeps one for `patience_s
 
 
 class DiskCalls:
-    """Does what waits for a disk in a thread of its own: one at a time for each disk.
+    """Runs work that waits for a disk in a separate thread: one at a time for each disk.
 
-    A disk that doesn't answer keeps that one thread, and who asks about it again is told so at
-    once. Nobody is given what was read for an earlier call: it may be older than the question, and
-    proves nothing (D1).
+    A disk that doesn't answer keeps that one thread, and a later call about it fails at once. No
+    call gets the result of an earlier one: it could be older than the question, and proves nothing
+    (D1).
 
     Args:
-        patience_seconds: How long a disk is waited for, if the call has so much time.
+        patience_seconds: How long to wait for a disk at most.
     """
 
     def __init__(self, *, patience_seconds: float) -> None:
-        # A node where every pod starts at once asks all of its disks.
+        # Separate, because a node where every pod starts at once asks all of its disks.
         room = Room(most_calls=_MOST_CALLS, most_waiting=_MOST_WAITING)
         self._workers = Workers[None](room, patience_seconds=patience_seconds, only_informs=False)
 
@@ -44,12 +44,12 @@ class DiskCalls:
         *,
         too_late: Callable[[T], object] | None = None,
     ) -> T:
-        """Do what waits for a disk, and return its result or raise what it raised.
+        """Run work that waits for a disk, and return its result or raise its exception.
 
         Args:
-            work: Writes nothing to the disk: it may come to its end after its call has gone.
+            work: Must write nothing to the disk: it can end after its call has gone.
             deadline: The call's, `None` inside a job.
-            too_late: What becomes of a result that nobody waits for any more.
+            too_late: Called with a result that comes after the call has gone.
 
         Raises:
             NoAnswer: The disk doesn't answer, or has not answered an earlier call yet.
@@ -71,10 +71,10 @@ class DiskCalls:
 
     @contextmanager
     def holding(self, device: BlockDevice, deadline: Deadline) -> Iterator[int]:
-        """Keep the device's name and number from going to another disk; yields its open file.
+        """Keep the device's name and number from going to another disk; yield its open file.
 
         Raises:
-            HostError: It cannot be opened, doesn't answer, or another disk has taken its place.
+            HostError: It can't be opened, doesn't answer, or another disk has taken its place.
             DeadlineExceeded: The call's time ended first.
         """
         file = self.run(device, lambda: open_device(device), deadline, too_late=os.close)
@@ -84,16 +84,16 @@ class DiskCalls:
             os.close(file)
 
     def is_in_use(self, device: BlockDevice, deadline: Deadline) -> bool:
-        """Tell whether anybody, in any mount namespace, has mounted or claimed the device.
+        """Return whether the device is mounted or claimed in any mount namespace.
 
         Raises:
-            HostError: It cannot be opened, or doesn't answer.
+            HostError: It can't be opened, or doesn't answer.
             DeadlineExceeded: The call's time ended first.
         """
         return self.run(device, lambda: is_in_use(device), deadline)
 
     def is_read_only(self, device: BlockDevice, deadline: Deadline) -> bool:
-        """Tell whether the device refuses writes.
+        """Return whether the device refuses writes.
 
         Raises:
             HostError: It can't be asked, or doesn't answer.
@@ -102,7 +102,7 @@ class DiskCalls:
         return self.run(device, lambda: is_read_only(device), deadline)
 
     def set_read_only(self, device: BlockDevice, read_only: bool, deadline: Deadline) -> None:
-        """Make the device refuse writes, or no longer; it holds for all who have it open.
+        """Make the device refuse or accept writes, for every process that has it open.
 
         Raises:
             HostError: It can't be set, or doesn't answer.

@@ -1,4 +1,4 @@
-"""Open a disk that nobody else uses: to read it past every cache, or to wipe a signature."""
+"""Exclusive access to a disk: to read it past every cache, or to wipe a signature."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from csi_exoblock.model import VolumeId
 
 @contextmanager
 def alone_with(device: BlockDevice, *, writing: bool = False) -> Iterator[int]:
-    """Open a device that nobody has mounted or claimed, for direct access inside the block.
+    """Open a device exclusively, for direct access inside the block.
 
     Raises:
         OperationPending: It is in use: mounted, perhaps in another mount namespace, or worked on by
-            a mkfs or fsck that outlived an earlier run of the driver (D10).
-        HostError: It cannot be opened, or another disk has taken its place.
+            an mkfs or fsck that outlived an earlier run of the driver (D10).
+        HostError: It can't be opened, or another disk has taken its place.
     """
     access = os.O_RDWR if writing else os.O_RDONLY
     try:
@@ -39,13 +39,13 @@ def alone_with(device: BlockDevice, *, writing: bool = False) -> Iterator[int]:
 
 @contextmanager
 def holding(device: BlockDevice) -> Iterator[int]:
-    """Keep the device's name and number from going to another disk; yields its open file.
+    """Keep the device's name and number from going to another disk; yield its open file.
 
-    A disk may be pulled out at any time, but the kernel gives its name away only when nobody has it
-    open any more: until then a command that opens it by name finds this disk or none.
+    A disk can be pulled out at any time, but the kernel gives its name to another one only when no
+    process has it open: until then a command that opens it by name finds this disk or none.
 
     Raises:
-        HostError: It cannot be opened, or another disk has taken its place.
+        HostError: It can't be opened, or another disk has taken its place.
     """
     file = open_device(device)
     try:
@@ -58,7 +58,7 @@ def open_device(device: BlockDevice) -> int:
     """Open a device for reading, beside its other users.
 
     Raises:
-        HostError: It cannot be opened, or another disk has taken its place.
+        HostError: It can't be opened, or another disk has taken its place.
     """
     try:
         file = os.open(device.path, os.O_RDONLY | os.O_CLOEXEC)
@@ -74,9 +74,9 @@ def open_device(device: BlockDevice) -> int:
 
 @contextmanager
 def holding_volume(devices: Devices, volume_id: VolumeId, device: BlockDevice) -> Iterator[int]:
-    """Prove that the device is still the volume's, and keep it so for the block; yields its file.
+    """Prove that the device is the volume's, and keep it so inside the block; yield its open file.
 
-    Not opened exclusively: mount and e2fsck would find the device busy.
+    It isn't opened exclusively: mount and e2fsck would find it busy.
 
     Raises:
         HostError: The disk is gone, or another one has taken its place.
@@ -88,10 +88,10 @@ def holding_volume(devices: Devices, volume_id: VolumeId, device: BlockDevice) -
 
 
 def prove_unchanged(devices: Devices, volume_id: VolumeId, device: BlockDevice) -> None:
-    """Return if a device that is held open is still the volume's.
+    """Raise HostError unless a device that is held open is still the volume's.
 
-    What a call has found before it waited, for its turn or for anything else, proves nothing any
-    more: another disk may have come to the same name (D2).
+    A device that a call found before it waited proves nothing after the wait: another disk can have
+    come to the same name (D2).
 
     Raises:
         HostError: The disk is gone, or another one has taken its place.
@@ -106,10 +106,10 @@ def prove_unchanged(devices: Devices, volume_id: VolumeId, device: BlockDevice) 
 
 
 def is_in_use(device: BlockDevice) -> bool:
-    """Tell whether anybody, in any mount namespace, has mounted or claimed the device.
+    """Return whether the device is mounted or claimed in any mount namespace.
 
     Raises:
-        HostError: It cannot be opened.
+        HostError: It can't be opened.
     """
     try:
         with alone_with(device):
@@ -121,14 +121,14 @@ def is_in_use(device: BlockDevice) -> bool:
 def read_direct(file: int, offset: int, length: int) -> mmap.mmap:
     """Read from the disk, not from the page cache.
 
-    The answer is memory of its own, which goes back to the kernel with the last reference: as
-    bytes, megabytes of it would stay with the allocator of each thread that ever read a disk.
+    Returns a mapping, whose memory goes back to the kernel with the last reference. Megabytes of
+    `bytes` would stay with the allocator of each thread that ever read a disk.
 
     Args:
         offset: In bytes, a multiple of the sector size like the length.
 
     Raises:
-        HostError: The disk doesn't give all of it.
+        HostError: The read failed, or was short.
     """
     # Aligned to a page, as direct reads demand.
     buffer = mmap.mmap(-1, length, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
@@ -142,7 +142,7 @@ def read_direct(file: int, offset: int, length: int) -> mmap.mmap:
 
 
 def wipe_start(device: BlockDevice) -> None:
-    """Overwrite the first page of a disk, and with it the signature of an unfinished xfs.
+    """Overwrite the first page of a disk with zeros, and so the signature of an unfinished xfs.
 
     Raises:
         OperationPending: The device is in use.

@@ -1,7 +1,7 @@
-"""How a node plugin that is uninstalled leaves kubelet: its socket goes, and does not come back.
+"""The farewell of an uninstalled node plugin to kubelet: its socket goes and does not come back.
 
-The hook before its end and the plugin are two processes. The plugin makes a socket again that has
-vanished, so the hook leaves a note beside it, which the next plugin to start here removes.
+The pre-stop hook and the plugin are two processes. The plugin restores its socket when it vanishes,
+so the hook leaves a note beside the socket. The next plugin that starts here removes the note.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ class Farewell:
     """The note beside a registration socket, under a name that kubelet ignores.
 
     Args:
-        socket: Where kubelet looks for the plugin.
+        socket: The plugin's registration socket.
     """
 
     def __init__(self, socket: Path) -> None:
@@ -22,7 +22,7 @@ class Farewell:
         self._note = socket.with_name(f".{socket.name}.left")
 
     def say(self) -> None:
-        """Have kubelet forget the plugin.
+        """Remove the socket for good, so that kubelet forgets the plugin.
 
         Raises:
             OSError: The note can't be written, or the socket can't be removed.
@@ -31,10 +31,10 @@ class Farewell:
         self._socket.unlink(missing_ok=True)
 
     def was_said(self) -> bool:
-        """Tell whether the plugin is to stay away."""
+        """Return whether the plugin must not restore its socket."""
         return self._note.exists()
 
     def forget(self) -> None:
-        """Begin as a plugin that is wanted."""
+        """Remove the note: a plugin has started here again."""
         with contextlib.suppress(OSError):  # there is no folder yet
             self._note.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Say what is on a disk: blank, a file system, or something that is none of our business (D1)."""
+"""The content of a disk: blank, a file system that can be mounted, or anything foreign (D1)."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from csi_exoblock.host.signatures import HEAD_BYTES, MBR, TAIL_BYTES, Edges, Tra
 from csi_exoblock.host.superblocks import Extent, btrfs_obstacle, extent_of, superblock
 from csi_exoblock.model import Filesystem
 
-# blkid's exit codes, from its manual page. It also ends with 2 on a disk that it can't read, which
-# is why nothing is concluded from a code alone.
+# blkid's exit codes, from its manual page. It also ends with 2 on a disk that it can't read, so the
+# code alone proves nothing.
 _FOUND = 0
 _NOTHING_FOUND = 2
 _AMBIVALENT = 8
@@ -25,11 +25,11 @@ _AMBIGUOUS = "more than one signature"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Blank:
-    """Two probers recognise nothing.
+    """A disk on which two probers recognise nothing.
 
     Attributes:
         zeroed: Whether the disk's first 2 MiB and last 1 MiB are zeros as well.
-        is_noise: Whether they are noise all over, as unwritten blocks of encrypted disks are (N19).
+        is_noise: Whether they are pure noise, like unwritten blocks of encrypted disks (N19).
     """
 
     zeroed: bool
@@ -38,7 +38,7 @@ class Blank:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Formatted:
-    """A file system that the driver knows how to mount.
+    """A file system of a type that the driver mounts.
 
     Attributes:
         unfinished: Whether its mkfs was interrupted.
@@ -50,10 +50,10 @@ class Formatted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Foreign:
-    """Anything else, named as the probers name it.
+    """Any other content, named as the probers name it.
 
     Attributes:
-        way_out: What can be done about it; empty where that depends.
+        way_out: How to proceed, for the message; empty if that depends on the case.
     """
 
     what: str
@@ -64,7 +64,7 @@ Content = Blank | Formatted | Foreign
 
 
 class Filesystems:
-    """Probes disks."""
+    """Probes the content of disks."""
 
     def __init__(self, *, commands: Commands, disk_calls: DiskCalls) -> None:
         self._commands = commands
@@ -73,17 +73,18 @@ class Filesystems:
     def probe(
         self, device: BlockDevice, wanted: Filesystem, deadline: Deadline | None = None
     ) -> Content:
-        """Say what is on the device, by direct reads and by blkid, while nobody else uses it.
+        """Return the device's content, by direct reads and by blkid, with exclusive access.
 
-        blkid says what is foreign first, also when that is a file's content: a whole superblock of
-        what is wanted decides itself, and whatever lies in its extent is its data (D15).
+        blkid reports a foreign signature first, even one inside a file. So a whole superblock of
+        the wanted type decides by itself, and everything within its extent is its data (D15).
 
         Args:
+            wanted: The file system that the volume should have.
             deadline: The call's, `None` inside a job.
 
         Raises:
             OperationPending: The device is in use.
-            HostError: The disk doesn't answer, or a read or a prober failed, so nothing is known.
+            HostError: The disk doesn't answer, or a read or a prober failed.
             DeadlineExceeded: The call's time ended first.
         """
         return self._disk_calls.run(device, lambda: self._probe(device, wanted), deadline)
@@ -110,10 +111,10 @@ class Filesystems:
         return Blank(zeroed=zeroed, is_noise=not zeroed and edges.is_noise)
 
     def _traces_on(self, device: BlockDevice) -> tuple[Trace, ...]:
-        """Return all that libblkid recognises, each with its place; nothing is written.
+        """Return every signature that libblkid recognises, with its offset; write nothing.
 
         Raises:
-            HostError: wipefs failed, or said what it never says.
+            HostError: wipefs failed, or its answer can't be read.
         """
         answer = self._commands.run(
             *("wipefs", "--no-act", "--json", "--output", "OFFSET,TYPE", str(device.path))
@@ -136,10 +137,10 @@ def _read_edges(file: int, device: BlockDevice) -> Edges:
 
 
 def _kind(answer: Completed) -> str:
-    """Return what blkid recognised, empty for nothing at all.
+    """Return the type that blkid recognised, empty if it recognised nothing.
 
     Raises:
-        HostError: It said something that it never says.
+        HostError: Its answer can't be read.
     """
     if answer.exit_code == _NOTHING_FOUND:
         if answer.stdout or answer.stderr:
@@ -155,7 +156,7 @@ def _kind(answer: Completed) -> str:
 
 
 def _outside(extent: Extent, traces: tuple[Trace, ...], edges: Edges) -> tuple[Trace, ...]:
-    """Return the traces that are none of the file system's data; a boot sector is no trace."""
+    """Return the traces that are not the file system's own data; a boot sector is no trace."""
     return tuple(
         trace
         for trace in traces
@@ -169,9 +170,9 @@ def _beside(wanted: Filesystem, outside: tuple[Trace, ...], device: BlockDevice)
     where = ", ".join(f"{trace.name} at byte {trace.offset}" for trace in outside[:4])
     wipes = f"wipefs --offset {outside[0].offset:#x} {device.path}"
     return Foreign(
-        what=f"{wanted}, but outside of it {where}: it is a part of something else, or was once",
+        what=f"{wanted}, but outside of it {where}: the disk is or was a part of something else",
         way_out=(
-            "if that is left from an earlier use, take a snapshot, remove the trace with "
+            "if this trace is left from an earlier use, take a snapshot, remove it with "
             f"`{wipes}` on a node that has the disk attached, and retry; otherwise copy the data "
             "to a new volume"
         ),
@@ -192,7 +193,7 @@ def _filesystem(filesystem: Filesystem, edges: Edges) -> Formatted | Foreign:
         raise HostError(f"blkid recognises {filesystem}, but there is no superblock of it")
     if found.unit_bytes < edges.sector_bytes:
         return Foreign(
-            what=f"{filesystem} made for {found.unit_bytes}-byte sectors, while this disk's are "
-            f"{edges.sector_bytes} bytes; copy the data to a new volume instead of the whole disk"
+            what=f"{filesystem} made for {found.unit_bytes}-byte sectors, but this disk's have "
+            f"{edges.sector_bytes} bytes; copy its files, not the whole disk, to a new volume"
         )
     return Formatted(filesystem=filesystem, unfinished=found.unfinished)

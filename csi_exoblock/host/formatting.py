@@ -1,4 +1,4 @@
-"""Make a file system on a disk that is proven to be the right one and to hold nothing (D1)."""
+"""Make a file system on a disk, after proving that it is the right one and blank (D1)."""
 
 from __future__ import annotations
 
@@ -60,14 +60,15 @@ class Formatter:
     ) -> None:
         """Make a file system on the volume's whole disk; mkfs outlives the deadline (D10).
 
-        All proofs are made again here, right before mkfs: the job may have waited for its turn.
-        From before the first of them no other process of the driver can prove or format the disk.
+        All proofs are repeated here, right before mkfs, as the job can have waited for its turn.
+        The volume's marker is locked before the first proof, so that no other process of the driver
+        can prove or format the disk at the same time.
 
         Raises:
             OperationPending: Another process of the driver formats it, or a job is under way.
-            ForeignContent: The disk holds something, or may hold something.
-            HostError: The disk or a prober can't be read, or mkfs failed.
-            DeadlineExceeded: The deadline came before mkfs's end.
+            ForeignContent: The disk holds data, or might hold data.
+            HostError: The disk can't be read, or a prober or mkfs failed.
+            DeadlineExceeded: The deadline came before mkfs ended.
         """
         self._jobs.run(
             f"volume {volume_id}",
@@ -81,19 +82,19 @@ class Formatter:
         """Raise OperationPending unless no other process of the driver formats the volume.
 
         Raises:
-            OperationPending: One does, or a mkfs that outlived one.
-            HostError: The marker that tells can't be read.
+            OperationPending: Another process formats it, or an mkfs that outlived such a process.
+            HostError: The volume's marker can't be read.
         """
         self._markers.check_idle(volume_id)
 
     def check(self, volume_id: VolumeId, content: Content, created_at: datetime | None) -> None:
-        """Return if the content is none, so that the disk may be formatted.
+        """Raise ForeignContent unless the disk may be formatted.
 
         Args:
-            created_at: When the cloud made the volume, `None` if nobody says.
+            created_at: When the cloud made the volume, `None` if unknown.
 
         Raises:
-            ForeignContent: It is, or may be, somebody's data; the message says what to do.
+            ForeignContent: The content is or might be somebody's data; the message has the remedy.
         """
         interrupted = self._markers.is_set(volume_id)
         match content:
@@ -101,20 +102,20 @@ class Formatter:
                 if not zeroed and self._require_zeroed and not interrupted:
                     why = self._history.why_not_new(volume_id, created_at)
                     if is_noise and why is None:
-                        log.info("disk reads as noise, as a new volume may")
+                        log.info("disk reads as noise, as a new volume can")
                         return
                     kind = f"reads as noise, but {why}" if is_noise else "isn't zeroed"
                     self.refuse(
                         f"volume {volume_id}: its disk has no known signature but {kind}, so "
-                        "it may hold data; if it doesn't, wipe its first 2 MiB and last 1 MiB with "
-                        "zeros or make a new volume",
+                        "it might hold data; if it holds none, fill its first 2 MiB and last 1 MiB "
+                        "with zeros, or make a new volume",
                         reason="not-zeroed",
                     )
             case Formatted(filesystem=found, unfinished=True):
                 if not interrupted:
                     self.refuse(
                         f"volume {volume_id}: its disk holds an unfinished {found}, perhaps a "
-                        "copy under way; if it isn't needed, wipe its start with zeros",
+                        "copy under way; if it isn't needed, fill its first 2 MiB with zeros",
                         reason="unfinished",
                     )
             case Formatted(filesystem=found):
@@ -128,7 +129,7 @@ class Formatter:
                 )
 
     def refuse(self, message: str, *, reason: str) -> None:
-        """Count a disk that isn't formatted, and say why.
+        """Count a refusal to format, and raise it.
 
         Raises:
             ForeignContent: Always.
@@ -136,11 +137,11 @@ class Formatter:
         self._metrics.format_refused.labels(reason).inc()
         raise ForeignContent(message)
 
-    def settle(self, volume_id: VolumeId) -> None:
-        """Forget that the volume was being formatted: its file system is finished.
+    def clear_marker(self, volume_id: VolumeId) -> None:
+        """Remove the marker of a volume whose file system is finished.
 
         Raises:
-            OperationPending: Another process of the driver has its marker.
+            OperationPending: Another process of the driver has the marker locked.
             HostError: The marker can't be removed.
         """
         self._markers.clear(volume_id)

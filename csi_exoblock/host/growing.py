@@ -1,4 +1,4 @@
-"""Let a file system fill its device (S8)."""
+"""Grow a file system to the size of its device (S8)."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from csi_exoblock.model import Filesystem, VolumeId
 
 log = logging.getLogger(__name__)
 
-# No file system of ours counts in larger blocks, so less room than this can't be used.
+# Larger than any block of the driver's file systems, so less room than this can't be used.
 _ROOM_BYTES = 64 * 1024
 
 _REFUSED = 1
 
 
 class Grower:
-    """Grows file systems; what it began goes on when the call's time ends (D10)."""
+    """Grows file systems; a growth that has begun outlives its call (D10)."""
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class Grower:
         self._failures: dict[VolumeId, str] = {}
 
     def failure_of(self, volume_id: VolumeId) -> str | None:
-        """Return why the volume's last growth failed, `None` if it didn't (N7)."""
+        """Return why the volume's last growth failed, `None` if it did not fail (N7)."""
         return self._failures.get(volume_id)
 
     def grow_mounted(
@@ -58,9 +58,9 @@ class Grower:
         path: Path,
         deadline: Deadline,
     ) -> bool:
-        """Grow a mounted file system, if it leaves room; say whether it fills its device now.
+        """Grow a mounted file system unless it fills its device; return whether it fills it now.
 
-        Only ext can say no: its kernel code wants CAP_SYS_RESOURCE, which containers may lack.
+        Only ext can refuse: its kernel code demands CAP_SYS_RESOURCE, which containers can lack.
 
         Raises:
             HostError: The disk was replaced, or growing failed or was killed.
@@ -92,8 +92,8 @@ class Grower:
     def grow_unmounted(self, volume_id: VolumeId, device: BlockDevice, deadline: Deadline) -> None:
         """Check an ext file system fully and grow it while it isn't mounted.
 
-        One with features that e2fsck doesn't know stays as small as it is: its pod gets it, and
-        health says why.
+        A file system with features that e2fsck doesn't know isn't grown: its pod gets it as it is,
+        and the volume's health says why.
 
         Raises:
             WrongState: The check left errors.
@@ -117,7 +117,7 @@ class Grower:
 
     @contextmanager
     def _remembering(self, volume_id: VolumeId) -> Iterator[None]:
-        """Keep the reason why the block fails, until a growth of this volume succeeds."""
+        """Remember why the block failed, until a growth of this volume succeeds."""
         try:
             yield
         except DriverError as error:

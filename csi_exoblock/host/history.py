@@ -1,4 +1,4 @@
-"""Remember which volumes this node has used, so that none of them passes for new (N19)."""
+"""The volumes that this node has used, remembered so that none of them passes for new (N19)."""
 
 from __future__ import annotations
 
@@ -16,14 +16,20 @@ log = logging.getLogger(__name__)
 
 
 class History:
-    """A file per volume that was formatted here, mounted for writing or published raw.
+    """A file for each volume that was formatted here, mounted for writing or published raw.
 
-    It is written and synced before, and says when the cloud made the volume. It is kept until
-    another volume was made so much later that this one can't pass for new any more: the node's own
-    clock may be wrong by days, and right again tomorrow.
+    The file is written and synced before the use, and holds the time at which the cloud made the
+    volume. It is kept until the node uses a volume so much younger that the older one can't pass
+    for new any more. The node's clock doesn't decide: it can be wrong by days, and right tomorrow.
+
+        history.remember(a, created_at=monday)    # a's file is synced, then a is mounted
+        history.why_not_new(a, monday)            # "this node has used the volume before"
+        ...                                       # the node restarts with its clock at Sunday
+        history.why_not_new(a, monday)            # the same: the file is still there
+        history.remember(b, created_at=a_month_later)  # a's file is removed: a can't pass for new
 
     Args:
-        folder: Where they lie, on a file system that survives the driver; made when needed.
+        folder: Where the files lie, on a file system that survives the driver; made when needed.
     """
 
     def __init__(self, *, folder: Path, timing: Timing) -> None:
@@ -31,13 +37,13 @@ class History:
         self._timing = timing
 
     def why_not_new(self, volume_id: VolumeId, created_at: datetime | None) -> str | None:
-        """Return why the volume may hold somebody's data, `None` if it is new and was never used.
+        """Return why the volume might hold data, `None` if it is new and was never used.
 
         Args:
-            created_at: When the cloud made it, `None` if nobody says.
+            created_at: When the cloud made it, `None` if unknown.
         """
         if created_at is None:
-            return "nobody says that it is a new volume"
+            return "nothing says that it is a new volume"
         now = max(time.time(), self._latest())
         age = now - created_at.timestamp()
         if not -self._timing.clocks_apart <= age < self._timing.new_volume_window:
@@ -51,16 +57,16 @@ class History:
         except FileNotFoundError:
             return None
         except OSError as error:
-            return f"whether this node has used it can't be read: {error.strerror}"
+            return f"this node's record of used volumes can't be read: {error.strerror}"
         return "this node has used the volume before"
 
     def remember(self, volume_id: VolumeId, created_at: datetime | None) -> None:
-        """Note, past a power cut, that the volume is about to be used here.
+        """Record, so that a power cut doesn't lose it, that the volume is about to be used here.
 
-        One that is far older than another volume can never pass for new and needs no note.
+        A volume far older than another one can never pass for new, and needs no file.
 
         Raises:
-            HostError: It can't be noted, and the volume could pass for new later.
+            HostError: The file can't be written, and the volume could pass for new later.
         """
         latest = self._latest()
         if created_at is not None and self._is_outlived(created_at.timestamp(), latest):
@@ -68,25 +74,25 @@ class History:
         try:
             self._write(self._file(volume_id), created_at)
         except OSError as error:
-            if created_at is not None and self._may_be_new(created_at):
+            if created_at is not None and self._can_pass_for_new(created_at):
                 raise HostError(
-                    f"volume {volume_id}: that it is used can't be noted in {self._folder}: "
+                    f"volume {volume_id}: its use can't be recorded in {self._folder}: "
                     f"{error.strerror}; retry"
                 ) from error
-            log.warning("use of a volume can't be noted", extra={"error": str(error)})
+            log.warning("use of a volume can't be recorded", extra={"error": str(error)})
 
-    def _may_be_new(self, created_at: datetime) -> bool:
+    def _can_pass_for_new(self, created_at: datetime) -> bool:
         return time.time() - created_at.timestamp() < self._timing.new_volume_window
 
     def _is_outlived(self, made: float, latest: float) -> bool:
-        """Return whether another volume was made so late that one can't pass for new any more."""
+        """Return whether the latest volume is so young that this one can't pass for new."""
         return latest - made >= 2 * self._timing.new_volume_window
 
     def _latest(self) -> float:
-        """Return when the youngest volume that was used here was made, in seconds since 1970."""
-        return max(filter(None, (_made(each) for each in self._notes())), default=0.0)
+        """Return when the youngest of the used volumes was made, in seconds since 1970."""
+        return max(filter(None, (_made(each) for each in self._files())), default=0.0)
 
-    def _notes(self) -> list[Path]:
+    def _files(self) -> list[Path]:
         try:
             return list(self._folder.iterdir())
         except OSError:
@@ -108,12 +114,12 @@ class History:
             self._forget_old()
 
     def _forget_old(self) -> None:
-        """Remove the notes of volumes that can't pass for new any more.
+        """Remove the files of volumes that can't pass for new any more.
 
-        A note that doesn't tell when its volume was made goes by its own age.
+        A file without the time at which its volume was made is judged by its own age.
         """
         latest, oldest = self._latest(), time.time() - 2 * self._timing.new_volume_window
-        for path in self._notes():
+        for path in self._files():
             made = _made(path)
             if made is None:
                 is_outlived = path.stat().st_mtime < oldest
@@ -126,9 +132,9 @@ class History:
         return self._folder / f"{volume_id.zone}.{volume_id.uuid}"
 
 
-def _made(note: Path) -> float | None:
-    """Return when the volume was made that a note is about, `None` where it doesn't tell."""
+def _made(file: Path) -> float | None:
+    """Return when the volume of a file was made, `None` if the file doesn't say."""
     try:
-        return float(note.read_bytes())
+        return float(file.read_bytes())
     except (OSError, ValueError):
         return None

@@ -1,4 +1,4 @@
-"""Who this node is: the instance's id and zone, from the first source that knows (S10)."""
+"""The identity of this node: its instance's id and zone, from the first source that knows (S10)."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ log = logging.getLogger(__name__)
 
 
 class Source(Protocol):
-    """Somewhere the identity may be written."""
+    """A place where the identity can be read."""
 
     def read(self) -> NodeId:
         """Return the identity.
 
         Raises:
-            HostError: The source isn't there, doesn't answer or makes no sense.
+            HostError: The source is absent, doesn't answer, or its answer makes no sense.
         """
 
 
@@ -35,7 +35,7 @@ def sources(names: tuple[str, ...], *, node_object: Read, timing: Timing) -> Map
 
     Args:
         names: Of `kubernetes`, `cdrom` and `server`.
-        node_object: Reads what Kubernetes knows of this node.
+        node_object: Reads Kubernetes' Node of this host.
     """
     known: Mapping[str, Source] = {
         "kubernetes": NodeObject(node_object),
@@ -57,19 +57,19 @@ class Identity:
     ) -> None:
         self._sources = sources
         self._timing = timing
-        # A drive may never answer, nor a resolver; in rooms of their own, for no volume waits here.
+        # A drive or a resolver might never answer. A separate limit, as no volume waits here.
         self._workers = Workers[NodeId](
             Room(),
             patience_seconds=timing.metadata_timeout,
             only_informs=False,
-            perhaps="it is asked again once it does",
+            perhaps="it is asked again later",
         )
         self._answer: Future[NodeId] = Future()
         if known is not None:
             self._answer.set_result(known)
 
     def ask(self) -> float | None:
-        """Ask the sources once; return the seconds until the next time, None once one answered."""
+        """Ask the sources once; return the seconds until the next time, `None` after an answer."""
         if not self.known():
             if (found := self._ask()) is None:
                 return self._timing.identity_retry
@@ -77,7 +77,7 @@ class Identity:
         return None
 
     def known(self) -> bool:
-        """Tell whether a source has answered."""
+        """Return whether a source has answered."""
         return self._answer.done()
 
     def zone(self) -> ZoneName | None:
@@ -85,24 +85,26 @@ class Identity:
         return self._answer.result().zone if self.known() else None
 
     def get(self, deadline: Deadline) -> NodeId:
-        """Wait until a source has answered, and return what it said.
+        """Wait until a source has answered, and return the identity.
 
         Raises:
-            HostError: None has, as long as the caller could wait; they are asked again.
+            HostError: No source answered while the caller could wait; they are asked again later.
         """
         try:
             return deadline.result(self._answer)
         except DeadlineExceeded as error:
             raise HostError(
-                "the instance's id and zone are not known yet; asked again and again: "
-                f"{', '.join(self._sources) or 'nothing'}"
+                "the instance's id and zone are not known yet; the driver keeps asking: "
+                f"{', '.join(self._sources) or 'no source'}"
             ) from error
 
     def _ask(self) -> NodeId | None:
         for name, source in self._sources.items():
             try:
                 found = self._workers.run(f"source {name}", source.read)
-            except Exception as error:  # whatever one says or lacks, the next one may know (S10)
+            except (
+                Exception
+            ) as error:  # whatever fails in one source, the next one might know (S10)
                 log.warning(
                     "source of the identity failed", extra={"source": name, "error": str(error)}
                 )

@@ -1,4 +1,4 @@
-"""Read one small file off a CD-ROM, without mounting what may be anybody's file system (F17).
+"""Read one small file from a CD-ROM without mounting it, as its file system isn't trusted (F17).
 
 Source: ECMA-119 for the volume and its directories, Joliet and the Rock Ridge Interchange Protocol
 for names as long and as lower-case as `meta-data`.
@@ -16,7 +16,7 @@ from csi_exoblock.errors import HostError
 _SECTOR_BYTES = 2048
 _FIRST_DESCRIPTOR = 16
 _MOST_DESCRIPTORS = 16
-# Of a file or a directory: far more than metadata needs, and nothing that memory would notice.
+# The largest file or directory to read: far more than metadata needs, and little memory.
 _MOST_BYTES = 64 * 1024
 
 _PRIMARY, _SUPPLEMENTARY, _TERMINATOR = 1, 2, 255
@@ -26,15 +26,15 @@ _ESCAPES = slice(88, 120)
 _ROOT = slice(156, 190)
 _JOLIET = (b"%/@", b"%/C", b"%/E")
 
-# A directory's record: its length, where its extent begins and how long it is, flags, the name's
-# length; the name follows, and behind it what Rock Ridge adds.
+# A directory's record: its length, the beginning and length of its extent, flags, the length of
+# the name; then the name, and behind it the fields of Rock Ridge.
 _RECORD = struct.Struct("<BxI4xI4x7xB6xB")
 _IS_NO_FILE = 0x82  # a directory, or a file of more than one extent
 
 
 @dataclass(frozen=True, slots=True)
 class _Record:
-    """A file or folder: where it lies on the disk, in sectors and bytes."""
+    """A file or folder and its place on the disc."""
 
     sector: int
     size_bytes: int
@@ -43,13 +43,14 @@ class _Record:
 
 
 def read_file(disc: int, label: str, name: str) -> bytes:
-    """Return a file of the root directory; the label's case doesn't matter.
+    """Return the content of a file in the root directory of a disc with a label.
 
     Args:
         disc: The open device.
+        label: The label that the disc must have, in lower case; the disc's own can be in any case.
 
     Raises:
-        HostError: There is no such disc, no such file, or the file is no plain small one.
+        HostError: The disc has another format or label, or no such file, or the file isn't small.
         OSError: The disc can't be read.
     """
     descriptors = list(_descriptors(disc))
@@ -71,7 +72,7 @@ def read_file(disc: int, label: str, name: str) -> bytes:
 
 
 def _descriptors(disc: int) -> Iterator[bytes]:
-    """Yield the descriptors that lead to a directory whose names can be read."""
+    """Yield the volume descriptors whose directories have readable names."""
     for number in range(_FIRST_DESCRIPTOR, _FIRST_DESCRIPTOR + _MOST_DESCRIPTORS):
         sector = os.pread(disc, _SECTOR_BYTES, number * _SECTOR_BYTES)
         if len(sector) < _SECTOR_BYTES or sector[1:6] != _STANDARD or sector[0] == _TERMINATOR:
@@ -83,7 +84,7 @@ def _descriptors(disc: int) -> Iterator[bytes]:
 
 def _read(disc: int, record: _Record) -> bytes:
     if record.size_bytes > _MOST_BYTES:
-        raise HostError(f"it holds {record.size_bytes} bytes where at most {_MOST_BYTES} are read")
+        raise HostError(f"it has {record.size_bytes} bytes; at most {_MOST_BYTES} are read")
     return os.pread(disc, record.size_bytes, record.sector * _SECTOR_BYTES)
 
 

@@ -1,4 +1,4 @@
-"""What the kernel says about a device while something is tried on it (S17)."""
+"""The kernel's messages about a device during an attempt, such as a mount (S17)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SHOWN_CHARACTERS = 200
 
 
 class KernelLog:
-    """Listens from entering the block on; hears nothing where listening is not allowed."""
+    """Collects the kernel's messages inside a block; none where reading them is not allowed."""
 
     def __init__(self, device: Path = Path("/dev/kmsg")) -> None:
         self._device = device
@@ -37,7 +37,7 @@ class KernelLog:
         self._close()
 
     def last_about(self, device: Path) -> str:
-        """Return the last line so far that names the device, in brackets, or nothing."""
+        """Return the last line so far that names the device, in brackets, or an empty text."""
         lines = [line for line in self._lines() if f"{device.name})" in line]
         return f"(kernel: {lines[-1][:_SHOWN_CHARACTERS]})" if lines else ""
 

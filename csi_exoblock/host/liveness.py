@@ -1,4 +1,4 @@
-"""Tell whether a mounted file system still works (D7, N7)."""
+"""The liveness of mounted file systems: whether they still work (D7, N7)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from csi_exoblock.host.devices import BlockDevice
 from csi_exoblock.host.mounts import Mount
 from csi_exoblock.host.workers import Workers
 
-# How ext4 shows that it has given up, where it doesn't turn to `ro`.
+# Options by which ext4 shows that it has given up without turning to `ro`.
 _SHUT_DOWN = "shutdown"
 _NO_MORE_WRITES = "emergency_ro"
 
@@ -31,17 +31,17 @@ class Trouble:
 
 
 class Liveness:
-    """Looks at file systems the way their users do, for the kernel's tables may still say rw."""
+    """Tests file systems by reading them, because the kernel's tables can still say `rw`."""
 
     def __init__(self, *, workers: Workers[None], sysfs: Path = Path("/sys")) -> None:
         self._workers = workers
         self._sysfs = sysfs
 
     def why_unusable(self, mount: Mount, *, writing: bool) -> Trouble | None:
-        """Return what is wrong with a mounted file system, `None` if nothing is.
+        """Return why a mounted file system can't be used, `None` if it works.
 
         Args:
-            writing: Whether it must take writes through this mount.
+            writing: Whether it must accept writes through this mount.
 
         Raises:
             HostError: It doesn't answer at all.
@@ -53,22 +53,23 @@ class Liveness:
         if writing and "ro" in mount.super_options | mount.options:
             return _read_only("it is read-only")
         try:
+            # By superblock: a file system that doesn't answer at one of its paths does at none.
             self._workers.run(
-                f"the file system {mount.superblock}", lambda: _look(mount.target)
-            )  # at none of its paths it answers if it doesn't at one
+                f"the file system {mount.superblock}", lambda: _read_root(mount.target)
+            )
         except OSError as error:
             return _shut_down(f"its root can't be read: {error.strerror}")
         return None
 
     def recorded_errors(self, device: BlockDevice) -> int:
-        """Return how many errors ext4 has counted since its last check; 0 for all others."""
+        """Return how many errors ext4 has counted since its last check; 0 for other types."""
         try:
             return int((self._sysfs / "fs" / "ext4" / device.name / "errors_count").read_text())
         except OSError:
             return 0
 
 
-def _look(root: Path) -> None:
+def _read_root(root: Path) -> None:
     root.stat()
     with os.scandir(root) as entries:
         next(entries, None)

@@ -1,4 +1,4 @@
-"""Remember, past a crash, which disks are being formatted, and format each only once (D10)."""
+"""Markers of disks that are being formatted; they survive a crash and lock the disk (D10)."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from csi_exoblock.model import VolumeId
 
 
 class Marker:
-    """A volume's marker, locked: nobody else proves that its disk is blank, nor formats it (D1).
+    """The locked marker of a volume: no other process can prove its disk blank or format it (D1).
 
     Attributes:
-        file: Its open file. Whatever inherits it keeps the lock, also when the driver dies: not
-            every mkfs opens its disk so that others find it busy; that of btrfs doesn't.
+        file: Its open file. A command that inherits it keeps the lock even if the driver dies. That
+            matters for btrfs, whose mkfs doesn't open its disk exclusively.
     """
 
     def __init__(self, file: int, path: Path, content: bytes) -> None:
@@ -27,12 +27,12 @@ class Marker:
         self._content = content
 
     def set(self) -> None:
-        """Say that formatting begins; from now on that survives a power cut.
+        """Write and sync the marker, before formatting begins.
 
         A marker that an interrupted mkfs left is not written again: a full disk would destroy it.
 
         Raises:
-            HostError: It can't be written, so formatting must not begin.
+            HostError: The marker can't be written, so formatting must not begin.
         """
         try:
             if not self.is_set():
@@ -50,7 +50,7 @@ class Marker:
         return os.pread(self.file, len(self._content) + 1, 0) == self._content
 
     def clear(self) -> None:
-        """Say that formatting has ended.
+        """Remove the marker, after formatting has ended.
 
         Raises:
             HostError: The marker can't be removed.
@@ -58,7 +58,7 @@ class Marker:
         _remove(self._path)
 
     def _write(self) -> None:
-        """Write it whole or not at all: what is there now is empty, or is no marker."""
+        """Write the whole marker or nothing; the present content is empty, or is no marker."""
         os.ftruncate(self.file, 0)
         if os.pwrite(self.file, self._content, 0) != len(self._content):
             os.ftruncate(self.file, 0)
@@ -66,19 +66,21 @@ class Marker:
 
 
 class Markers:
-    """A file per volume while its mkfs runs; one that is left says that mkfs was interrupted.
+    """A file for each volume while its mkfs runs; a file that is left says mkfs was interrupted.
 
     Two processes of the driver serve a node while it is upgraded. The file is locked, across
-    processes, from before the disk is looked at until mkfs has ended:
+    processes, from before the disk is probed until mkfs has ended:
 
         with markers.locked(volume_id) as marker:
             prove that the disk is blank
             marker.set()
             run mkfs, which inherits marker.file
             marker.clear()
+        ...                        # or the node loses power during mkfs, and boots again:
+        markers.is_set(volume_id)  # True: the driver may wipe the unfinished file system
 
     Args:
-        folder: Where they lie, on a file system that survives the driver; made when needed.
+        folder: Where the files lie, on a file system that survives the driver; made when needed.
     """
 
     def __init__(self, *, folder: Path) -> None:
@@ -104,8 +106,8 @@ class Markers:
         """Lock the volume's marker for the block, against every other process of the driver too.
 
         Raises:
-            HostError: It can't be made, so formatting must not begin.
-            OperationPending: Another process has it locked, or a mkfs that outlived one.
+            HostError: The file can't be made, so formatting must not begin.
+            OperationPending: Another process has it locked, or an mkfs that outlived one.
         """
         file, path = self._open(volume_id), self._file(volume_id)
         try:
@@ -113,16 +115,17 @@ class Markers:
             try:
                 yield marker
             finally:
-                if not marker.is_set():  # it was only the lock
+                if not marker.is_set():  # it served only as the lock
                     _remove(path)
         finally:
             os.close(file)
 
     def check_idle(self, volume_id: VolumeId) -> None:
-        """Raise OperationPending unless nobody formats the volume, nor is about to.
+        """Raise OperationPending unless the volume is neither being formatted nor about to be.
 
         Raises:
-            OperationPending: Another process of the driver does, or a mkfs that outlived one.
+            OperationPending: Another process of the driver has the marker locked, or an mkfs that
+                outlived such a process.
             HostError: The marker can't be read.
         """
         path = self._file(volume_id)
@@ -135,7 +138,7 @@ class Markers:
             raise HostError(f"{path}: the marker can't be read: {error.strerror}") from error
 
     def clear(self, volume_id: VolumeId) -> None:
-        """Remove the marker, if there is one; nothing is written if there isn't.
+        """Remove the marker if there is one; otherwise write nothing.
 
         Raises:
             OperationPending: Another process of the driver has it locked.
@@ -147,7 +150,7 @@ class Markers:
             marker.clear()
 
     def _open(self, volume_id: VolumeId) -> int:
-        """Open the marker, which is made if it must, and lock it."""
+        """Open the marker's file, made if it is absent, and lock it."""
         path = self._file(volume_id)
         while True:
             try:
@@ -164,7 +167,7 @@ class Markers:
             except BaseException:
                 os.close(file)
                 raise
-            os.close(file)  # who had it locked until now has removed it
+            os.close(file)  # the process that had locked it until now has removed it
 
     def _make_folder(self) -> None:
         try:
@@ -185,7 +188,7 @@ def _lock(file: int, volume_id: VolumeId) -> None:
     except BlockingIOError as error:
         raise OperationPending(
             f"volume {volume_id}: its disk is being formatted by another process of the driver, or "
-            "by an mkfs that outlived one; it is not interrupted; retry"
+            "by an mkfs that outlived such a process; it is not interrupted; retry"
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""The cloud's metadata server, which tells an instance who it is."""
+"""The cloud's metadata server, which gives an instance its id and zone."""
 
 from __future__ import annotations
 
@@ -15,20 +15,21 @@ from csi_exoblock.model import NodeId
 _ZONE = "availability-zone"
 _INSTANCE = "instance-id"
 
-# Longer than any id or zone; a page that somebody else serves is not read further.
+# Longer than any id or zone; of a longer page from a wrong server no more is read.
 _BODY_BYTES = 256
-# Of a whole answer, headers included.
+# The largest answer to read, headers included.
 _ANSWER_BYTES = 16 * 1024
-# Of a value that is none, in a message.
+# Characters of an invalid value that a message shows.
 _SHOWN = 100
 
 
 class MetadataServer:
-    """The cloud's server at a link-local address; no proxy is ever asked for it (F2).
+    """The cloud's server at a link-local address; requests to it never use a proxy (F2).
 
     Args:
-        url: Under which the values lie, one a path. The dot at the end of the name keeps resolvers
-            from trying it below a cluster's own domains first, where others make names.
+        url: The folder of the values, one for each path below it. The dot at the end of the host's
+            name keeps resolvers from trying it below a cluster's own domains first, where a tenant
+            can create names.
     """
 
     def __init__(
@@ -41,8 +42,7 @@ class MetadataServer:
         """Return the identity.
 
         Raises:
-            HostError: The server can't be reached, is too slow, or answers otherwise than with the
-                values.
+            HostError: The server can't be reached, is too slow, or doesn't answer with the values.
         """
         deadline = Deadline(self._timing.metadata_timeout)
         return node_id_of({name: self._get(name, deadline) for name in (_ZONE, _INSTANCE)})
@@ -50,7 +50,7 @@ class MetadataServer:
     def _get(self, name: str, deadline: Deadline) -> str:
         connection = _Connection(self._url.netloc, deadline)
         try:
-            host = self._url.netloc.rstrip(".")  # as servers know themselves
+            host = self._url.netloc.rstrip(".")  # a server doesn't know its name with the dot
             connection.request("GET", f"{self._url.path}/{name}", headers={"Host": host})
             answer = connection.getresponse()
             body = answer.read(_BODY_BYTES)
@@ -64,9 +64,9 @@ class MetadataServer:
 
 
 class _Connection(http.client.HTTPConnection):
-    """A connection whose answer has to come within a deadline, all of it, and has a largest size.
+    """A connection with one deadline and one size limit for the whole answer.
 
-    A server that sends a byte now and then outlasts every timeout between two bytes.
+    A timeout between two bytes is no limit: a server can send a byte just before each one.
     """
 
     def __init__(self, host: str, deadline: Deadline) -> None:
@@ -74,7 +74,7 @@ class _Connection(http.client.HTTPConnection):
         self._deadline = deadline
 
     def connect(self) -> None:
-        """Connect by a socket that keeps the limits."""
+        """Connect, with a socket that enforces the limits."""
         super().connect()
         self.sock = _Limited(self.sock, self._deadline)
 
@@ -89,7 +89,7 @@ class _Limited(socket.socket):
     def recv_into(  # type: ignore[override] # Python has no name for its type before 3.12
         self, buffer: memoryview, nbytes: int = 0, flags: int = 0
     ) -> int:
-        """Read what has come; all that `http.client` reads comes this way."""
+        """Read from the socket; `http.client` reads everything through this method."""
         if not (seconds := self._deadline.remaining()):
             raise TimeoutError("the answer did not come in time")
         self.settimeout(seconds)
@@ -101,10 +101,10 @@ class _Limited(socket.socket):
 
 
 def node_id_of(values: Mapping[str, str]) -> NodeId:
-    """Return the identity that the cloud's names for zone and instance give.
+    """Return the identity in a mapping with the cloud's keys for zone and instance.
 
     Raises:
-        HostError: They are missing or make no sense.
+        HostError: A value is missing or makes no sense.
     """
     zone, instance = values.get(_ZONE, "")[:_SHOWN], values.get(_INSTANCE, "")[:_SHOWN]
     try:

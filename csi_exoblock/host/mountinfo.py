@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from typing import NamedTuple, Self
 
-# Of a line of mountinfo: those before the optional ones.
+# The fields of a line before the optional ones.
 _LEAST_FIELDS = 6
 _NUMBER = re.compile(r"[0-9]+:[0-9]+", re.ASCII)
 
-# Where device nodes live: the kernel's own folder, or a container's.
+# The file systems that hold device nodes: the kernel's own, or a container's.
 _NODE_HOMES = frozenset({"devtmpfs", "tmpfs"})
 
 
@@ -28,10 +28,10 @@ class Line(NamedTuple):
 
     @classmethod
     def parse(cls, line: str) -> Self | None:
-        """Return the parts of a line, `None` for one that isn't written as proc(5) says.
+        """Return the parts of a line, `None` if it doesn't have the format of proc(5).
 
         Each file system writes its own options, and some escape nothing: 9p leaves spaces in them,
-        and a line break makes two lines of one. Such lines are never about a disk.
+        and a line break there makes two lines of one. No file system on a disk does that.
         """
         # 36 35 98:0 /root /target rw,noatime shared:1 - ext3 /dev/root rw,errors=continue
         fields, _, rest = line.partition(" - ")
@@ -44,17 +44,17 @@ class Line(NamedTuple):
 
     @property
     def hides_its_device(self) -> bool:
-        """Whether the device that is seen may be another one than the number says."""
+        """Whether the device behind the target can differ from the line's number."""
         return self.filesystem == "btrfs" or self.shows_a_node
 
     @property
     def shows_a_node(self) -> bool:
-        """Whether what is bound to the target may be a device node."""
+        """Whether the target can be a bound device node."""
         return self.filesystem in _NODE_HOMES and self.root != "/"
 
 
 def unescaped(text: str) -> str:
-    """Return a path of mountinfo as it is, spaces and line breaks included."""
+    """Return a path of mountinfo with its spaces and line breaks restored."""
     if "\\" not in text:
         return text
     return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), text)

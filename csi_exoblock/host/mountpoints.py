@@ -1,4 +1,4 @@
-"""What is mounted on: a folder, or a file for a device; made before, removed after."""
+"""Mount points: a folder, or a file for a device; made before a mount and removed after it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from csi_exoblock.errors import HostError, WrongState
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder, with those above it; one that is there is fine.
+    """Make a folder and its parents, unless it exists.
 
     Raises:
         WrongState: Something else is in its place.
@@ -23,7 +23,7 @@ def make_folder(path: Path) -> None:
 
 
 def make_file(path: Path) -> None:
-    """Make an empty file, with the folders above it; one that is there is fine.
+    """Make an empty file and its parent folders, unless it exists.
 
     Raises:
         WrongState: Something else is in its place.
@@ -38,10 +38,10 @@ def make_file(path: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove an empty folder or an empty file that nothing is mounted on; none is fine.
+    """Remove an empty folder or empty file that isn't mounted on; return if it is absent.
 
     Raises:
-        WrongState: It is something else, which this driver didn't make.
+        WrongState: It has content or another type, so the driver didn't make it.
     """
     try:
         status = path.lstat()
@@ -71,6 +71,8 @@ def _explained(path: Path, kind: str) -> Iterator[None]:
     try:
         yield
     except (FileExistsError, NotADirectoryError) as error:
-        raise WrongState(f"{path} must be a {kind}; remove what is in its place") from error
+        raise WrongState(
+            f"{path} must be a {kind}, but something else is there; remove it"
+        ) from error
     except OSError as error:
         raise HostError(f"{path} can't be made: {error.strerror}") from error

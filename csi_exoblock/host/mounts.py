@@ -1,4 +1,4 @@
-"""What is mounted on this host, and how to mount, bind and unmount."""
+"""The mounts of this host: the table of mounts, and the commands that change it."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from csi_exoblock.host.holders import Holders
 from csi_exoblock.host.kernel_log import KernelLog
 from csi_exoblock.host.mountinfo import Line, unescaped
 
-# Far more than a table that changes all the time needs to be read twice the same.
+# Enough to read a busy table the same twice in a row.
 _READS = 20
 
 _MOUNT_FAILED = 32
 
-# What each mount of a file system has for itself. Source: Linux, fs/proc_namespace.c.
+# The flags of one mount, not of its whole file system. Source: Linux, fs/proc_namespace.c.
 _OWN_FLAGS = frozenset(
     {"ro", "nosuid", "nodev", "noexec", "noatime", "nodiratime", "relatime", "nosymfollow"}
 )
@@ -34,17 +34,17 @@ class Mount:
     """A line of mountinfo. Source: proc(5).
 
     Attributes:
-        mount_id: Differs from that of every other mount there is.
-        device: The block device that is seen through this mount: the one that the file system is
-            on, or the one whose node is bound to the target. `None` for anything else.
-        root: Which folder or file of the file system is seen; `/` is all of it.
-        is_block: Whether a device node is bound there, instead of a file system mounted.
-        superblock: The number that mountinfo itself gives: the device's own for most file systems,
-            an invented one for those that may span devices. All mounts of one file system share it,
-            also when its device is gone.
-        options: Of this mount alone, such as `ro`.
-        super_options: Of the file system, wherever it is mounted.
-        shared: Whether what is mounted below shows up in other mount namespaces.
+        mount_id: Differs between all mounts that exist at the same time.
+        device: The block device behind this mount: the one that holds the file system, or the one
+            whose node is bound to the target. `None` if there is no such device.
+        root: The folder or file of the file system that the mount shows; `/` for all of it.
+        is_block: Whether a device node is bound to the target, instead of a file system mounted.
+        superblock: The number in mountinfo: the device's own for most file systems, an invented one
+            for those that can span devices. All mounts of one file system share it, even after its
+            device is gone.
+        options: Those of this mount alone, such as `ro`.
+        super_options: Those of the file system, wherever it is mounted.
+        shared: Whether mounts below the target propagate to other mount namespaces.
     """
 
     mount_id: str
@@ -60,17 +60,17 @@ class Mount:
 
     @property
     def read_only(self) -> bool:
-        """Whether this mount forbids writing, whatever the file system allows."""
+        """Whether this mount forbids writing, even if the file system allows it."""
         return "ro" in self.options
 
     @property
     def flags(self) -> frozenset[str]:
-        """What is forbidden or spared through this mount alone, as mount(8) is told it."""
+        """The flags of this mount alone, in the words of mount(8)."""
         return self.options & _OWN_FLAGS
 
     @property
     def writable(self) -> bool:
-        """Whether a file system is mounted here that can be written, so grown."""
+        """Whether this is a file system that can be written, and so grown."""
         return not self.is_block and "ro" not in self.options | self.super_options
 
 
@@ -86,18 +86,18 @@ class Mounts:
         self._mountinfo = proc / "self" / "mountinfo"
 
     def at(self, path: Path) -> tuple[Mount, ...]:
-        """Return what is mounted exactly there, the lowest layer first."""
+        """Return the mounts at exactly this path, the lowest layer first."""
         target = str(real_path(path))
         return self._table(lambda line: unescaped(line.target) == target)
 
     def of(self, device: DeviceNumber) -> tuple[Mount, ...]:
-        """Return every mount through which a device is seen."""
+        """Return every mount that shows a device."""
         number = str(device)
         lines = self._table(lambda line: line.number == number or line.hides_its_device)
         return tuple(mount for mount in lines if mount.device == device)
 
     def of_superblock(self, superblock: DeviceNumber) -> tuple[Mount, ...]:
-        """Return every mount of a file system, whether or not its device is still there."""
+        """Return every mount of a file system, even if its device is gone."""
         number = str(superblock)
         return self._table(lambda line: line.number == number)
 
@@ -107,24 +107,24 @@ class Mounts:
         return self._table(lambda line: Path(unescaped(line.target)).is_relative_to(top))
 
     def around(self, path: Path) -> Mount | None:
-        """Return the mount that a path lies in, `None` where the table doesn't list it.
+        """Return the mount that contains a path, `None` if the table doesn't list it.
 
         In a chroot the table has no entry for `/` unless the new root is itself a mount.
         """
         real = Path(os.path.realpath(path))
         within = self._table(lambda line: real.is_relative_to(unescaped(line.target)))
-        # Of several on one folder the last one, which covers the others, is seen.
+        # Of several mounts on one folder the last one covers the others.
         return max(reversed(within), key=lambda mount: len(mount.target.parts), default=None)
 
     def mount(self, device: Path, path: Path, filesystem: str, flags: tuple[str, ...]) -> None:
         """Mount a file system on a folder, which must exist.
 
         Raises:
-            CommandFailed: The kernel refused it; the message has the kernel's own line (S17).
+            CommandFailed: The kernel refused; the message has the kernel's own line (S17).
             WrongState: The file system is damaged.
         """
         options = ("-o", ",".join(flags)) if flags else ()
-        # Without -w a disk that refuses writes is mounted read-only, which counts as success (D7).
+        # Without -w mount(8) mounts a disk that refuses writes read-only, and reports success (D7).
         writing = () if "ro" in flags else ("-w",)
         argv = ("mount", *writing, "-t", filesystem, *options, str(device), str(path))
         with KernelLog() as kernel:
@@ -132,39 +132,39 @@ class Mounts:
             if ended.exit_code == 0:
                 return
             reason = f"mounting {device} on {path}: {ended.complaint} {kernel.last_about(device)}"
-        # mount(8) has one exit code for every errno; damage is the one that a retry doesn't mend.
+        # mount(8) has one exit code for every errno. Damage is the only one that no retry mends.
         if os.strerror(errno.EUCLEAN) in ended.complaint:
             raise WrongState(reason)
         raise CommandFailed(reason)
 
     def bind(self, source: Path, path: Path, flags: frozenset[str] = frozenset()) -> None:
-        """Show a folder or a device node at another path, which must exist.
+        """Bind a folder or a device node to another path, which must exist.
 
         Args:
-            flags: Those of this mount alone. Without any it takes over all that the source has.
+            flags: Those of the new mount alone. If empty, it inherits all flags of the source.
 
         Raises:
-            CommandFailed: The kernel refused it.
+            CommandFailed: The kernel refused.
         """
         self._commands.run(
             "mount", "-o", ",".join(("bind", *sorted(flags))), str(source), str(path)
         )
 
     def change_flags(self, path: Path, flags: frozenset[str]) -> None:
-        """Give a mount these flags, and no others, while it stays in use.
+        """Replace the flags of a mount while it stays in use.
 
         Raises:
-            CommandFailed: The kernel refused it.
+            CommandFailed: The kernel refused.
         """
         self._commands.run("mount", "-o", ",".join(("remount,bind", *sorted(flags))), str(path))
 
     def unmount(self, path: Path, deadline: Deadline) -> None:
-        """Remove every layer of mounts at a path, never lazily; none is fine.
+        """Unmount every layer at a path, never lazily; return if there is none.
 
-        A file system that is in use is waited for (D6).
+        Waits for `Timing.device_in_use` while a layer is in use (D6).
 
         Raises:
-            WrongState: It stayed in use; the message says by whom.
+            WrongState: It stayed in use; the message names its users.
             CommandFailed: umount hung or was killed.
             DeadlineExceeded: The caller's time ended first.
         """
@@ -187,12 +187,12 @@ class Mounts:
             layers = self.at(path)
 
     def _table(self, wanted: Callable[[Line], bool]) -> tuple[Mount, ...]:
-        # A node with many pods has hundreds of lines: only those that matter are looked at closely.
+        # A node with many pods has hundreds of lines, so only the wanted ones are parsed in full.
         lines = filter(None, map(Line.parse, self._read_lines()))
         return tuple(_mount(line) for line in lines if wanted(line))
 
     def _read_lines(self) -> list[str]:
-        # The kernel hands the table out in pieces and may leave lines out while it changes.
+        # The kernel hands the table out in pieces, and can leave lines out while it changes.
         before = self._mountinfo.read_bytes()
         for _ in range(_READS):
             again = self._mountinfo.read_bytes()
@@ -203,7 +203,7 @@ class Mounts:
 
 
 def real_path(path: Path) -> Path:
-    """Return the path as mountinfo spells it: the folder's links followed, not the last part's."""
+    """Return the path as mountinfo spells it: with links resolved in all but its last part."""
     return Path(os.path.realpath(path.parent)) / path.name
 
 

@@ -1,4 +1,4 @@
-"""What Kubernetes knows of this node: its cloud controller wrote instance and zone there."""
+"""The identity in Kubernetes' Node, where a cloud controller writes instance and zone."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Read = Callable[[], tuple[str, Mapping[str, str]]]
 
 
 class NodeObject:
-    """Reads the identity that Kubernetes' Node of this host names."""
+    """Reads the identity from Kubernetes' Node of this host."""
 
     def __init__(self, read: Read) -> None:
         self._read = read
@@ -28,7 +28,7 @@ class NodeObject:
         """Return the identity.
 
         Raises:
-            HostError: The Node can't be read, or no cloud controller has told instance and zone.
+            HostError: The Node can't be read, or no cloud controller has written instance and zone.
         """
         provider_id, labels = self._read()
         zone = labels.get(_ZONE) or labels.get(_REGION) or ""
@@ -37,6 +37,6 @@ class NodeObject:
             return NodeId.parse(f"{zone}/{before}{instance}")
         except NotFound as error:
             raise HostError(
-                f"the Node has providerID {provider_id[:_SHOWN]!r} and zone {zone[:_SHOWN]!r}, "
-                f"which are no {_PROVIDER}<instance id> and zone; the cloud controller sets them"
+                f"the Node has providerID {provider_id[:_SHOWN]!r} and zone {zone[:_SHOWN]!r} "
+                f"instead of {_PROVIDER}<instance id> and a zone; the cloud controller sets them"
             ) from error

@@ -1,4 +1,4 @@
-"""A small file for each volume, which the next process of the driver finds."""
+"""Notes: a small file for each volume, left for the next process of the driver."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from csi_exoblock.model import VolumeId
 
 
 class Notes:
-    """Notes of one kind. None has to survive more than the driver's end, so none is synced.
+    """Notes of one kind. They only have to survive the driver, not the host, so they aren't synced.
 
-    Each begins with a device's number and a space: the disk that it is about.
+    Each begins with the device number of the volume's disk and a space.
 
     Args:
-        folder: Where they lie; made when needed.
+        folder: Where the files lie; made when needed.
     """
 
     def __init__(self, *, folder: Path) -> None:
         self._folder = folder
 
     def write(self, volume_id: VolumeId, device: DeviceNumber, text: str) -> None:
-        """Note something about a volume's disk, instead of what is noted.
+        """Write a note about a volume's disk, in place of an earlier one.
 
         Raises:
             OSError: It can't be written.
@@ -32,9 +32,9 @@ class Notes:
         self._file(volume_id).write_bytes(os.fsencode(f"{device} {text}"))
 
     def read(self, volume_id: VolumeId) -> tuple[DeviceNumber, str] | None:
-        """Return what is noted, `None` for nothing and for what is no such note.
+        """Return the disk's number and the text of a note, `None` without a complete note.
 
-        One that was only half written was so before anything was done.
+        An incomplete note can be ignored: a note is written before the act that it announces.
 
         Raises:
             HostError: It can't be read.
@@ -52,9 +52,9 @@ class Notes:
             return None
 
     def remove(self, volume_id: VolumeId) -> None:
-        """Forget what is noted, whatever it is."""
+        """Remove the note, if there is one."""
         file = self._file(volume_id)
-        if file.exists():  # nothing is written, so waited for, where nothing is to be forgotten
+        if file.exists():  # without a note there is nothing to write, and no wait for the disk
             file.unlink(missing_ok=True)
 
     def _file(self, volume_id: VolumeId) -> Path:

@@ -1,6 +1,6 @@
-"""How each file system is made: fixed profiles that old kernels can mount (S17, S25, N9).
+"""The profiles of new file systems: fixed options of mkfs, for old kernels too (S17, S25, N9).
 
-Everything that a tool's default or its configuration on the host could change is said outright.
+Each option that a tool's default or the host's configuration could change is given explicitly.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from pathlib import Path
 from csi_exoblock.model import Filesystem
 from csi_exoblock.options import FormatOptions, XfsCompat
 
-# What the profiles of these names in xfsprogs say. They are spelt out here because mkfs.xfs 6.1 of
-# Debian 12 can't read its own files: "invalid config file option: [metadata]: nrext64=0".
+# The profiles of these names in xfsprogs, spelt out because mkfs.xfs 6.1 of Debian 12 can't read
+# its own files: "invalid config file option: [metadata]: nrext64=0".
 _XFS_OLD = "bigtime=0,inobtcount=0,reflink={reflink}"
 _XFS_NEW = "bigtime=1,inobtcount=1,reflink=1"
 _XFS_METADATA = {
@@ -22,11 +22,12 @@ _XFS_METADATA = {
     XfsCompat.LTS_6_1: _XFS_NEW,
 }
 
-# The disks' sectors (N9). Larger than the ones of a disk is fine, smaller is not.
+# The sector size of the cloud's disks (N9). A file system can have larger ones than its disk, but
+# not smaller ones.
 _SECTOR_BYTES = 4096
 
 _EXT3_FEATURES = "has_journal,ext_attr,resize_inode,dir_index,filetype,sparse_super,large_file"
-# What mke2fs has made by default since 2016: any kernel since Linux 3.18 can mount it.
+# The default of mke2fs since 2016: any kernel since Linux 3.18 can mount it.
 _EXT4_FEATURES = (
     f"{_EXT3_FEATURES},extent,64bit,flex_bg,huge_file,dir_nlink,extra_isize,metadata_csum"
 )
@@ -34,7 +35,7 @@ _BTRFS_FEATURES = "extref,skinny-metadata,no-holes"
 
 
 def mkfs_command(filesystem: Filesystem, device: Path, options: FormatOptions) -> tuple[str, ...]:
-    """Return the command that makes a file system; it never has an option that forces (D1)."""
+    """Return the mkfs command for a file system; it never has an option that forces (D1)."""
     profile = {
         Filesystem.EXT4: _ext4,
         Filesystem.EXT3: _ext3,
@@ -54,7 +55,7 @@ def _ext3(options: FormatOptions) -> tuple[str, ...]:
 
 def _ext(command: str, features: str, options: FormatOptions) -> tuple[str, ...]:
     asked = dict(options.mkfs_arguments)
-    # mke2fs heeds only the last -O and the last -E, so ours and the class's are joined.
+    # mke2fs heeds only the last -O and the last -E, so the profile's and the class's are joined.
     asked["-O"] = _joined("none", features, asked.get("-O"))
     asked["-E"] = _joined(
         "discard" if options.discard else "nodiscard",

@@ -1,4 +1,4 @@
-"""Write-protect a disk for pods that get it raw, and lift that after the last of them (D7, F15)."""
+"""The write protection of raw disks: set for pods that only read, lifted after them (D7, F15)."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ log = logging.getLogger(__name__)
 
 
 class Protections:
-    """The write protection of whole disks, which the kernel keeps for as long as they are there.
+    """The write protection of whole disks, which the kernel keeps until the disk leaves.
 
-    One that this driver has set is noted before. One that somebody else has set stays when the
-    volume leaves its pods.
+    The driver notes each protection before it sets it, and later lifts only those that it noted: a
+    protection that somebody else set stays.
     """
 
     def __init__(
@@ -31,7 +31,7 @@ class Protections:
         self._disk_calls = disk_calls
 
     def is_set(self, device: BlockDevice, deadline: Deadline) -> bool:
-        """Tell whether the device refuses writes.
+        """Return whether the device refuses writes.
 
         Raises:
             HostError: It can't be asked, or doesn't answer.
@@ -40,22 +40,22 @@ class Protections:
         return self._disk_calls.is_read_only(device, deadline)
 
     def set(self, volume_id: VolumeId, device: BlockDevice, deadline: Deadline) -> None:
-        """Make the device refuse writes, for all who have it open.
+        """Make the device refuse writes, for every process that has it open.
 
         Raises:
-            HostError: It can't be noted or set, so nobody may get the device.
+            HostError: It can't be noted or set, so no pod may get the device.
             DeadlineExceeded: The call's time ended first.
         """
         try:
             self._notes.write(volume_id, device.number, str(device.sequence))
         except OSError as error:
             raise HostError(
-                f"volume {volume_id}: that its device is made read-only can't be noted: {error}"
+                f"volume {volume_id}: no note can be made that its device is read-only: {error}"
             ) from error
         self._disk_calls.set_read_only(device, True, deadline)
 
     def clear(self, volume_id: VolumeId, device: BlockDevice, deadline: Deadline) -> None:
-        """Let the device take writes again, also if somebody else protected it.
+        """Let the device accept writes again, even if somebody else protected it.
 
         Raises:
             HostError: It can't be set.
@@ -65,9 +65,9 @@ class Protections:
         self._notes.remove(volume_id)
 
     def lift(self, volume_id: VolumeId, deadline: Deadline) -> None:
-        """Clear the protection that this driver has set, once nobody has the device any more.
+        """Clear the protection that the driver noted, unless the device is still mounted somewhere.
 
-        What can't be cleared now is tried again when the volume leaves: nobody waits for that.
+        A failure is only logged: the volume's next unpublish or unstage tries again.
         """
         try:
             if noted := self._notes.read(volume_id):

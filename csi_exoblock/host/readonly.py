@@ -15,7 +15,7 @@ _BLKROGET = 0x125E
 
 
 def is_read_only(device: BlockDevice) -> bool:
-    """Tell whether the device refuses writes.
+    """Return whether the device refuses writes.
 
     Raises:
         HostError: It can't be asked.
@@ -24,7 +24,7 @@ def is_read_only(device: BlockDevice) -> bool:
 
 
 def set_read_only(device: BlockDevice, *, read_only: bool) -> None:
-    """Make the device refuse writes, or no longer; it holds for all who have it open.
+    """Make the device refuse or accept writes, for every process that has it open.
 
     Raises:
         HostError: It can't be set.

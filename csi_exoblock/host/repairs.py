@@ -1,4 +1,4 @@
-"""Remember, past a crash, what is unmounted only to be mounted again (D7, S15)."""
+"""Notes of repairs under way, which survive a crash of the driver (D7, S15)."""
 
 from __future__ import annotations
 
@@ -11,23 +11,28 @@ from csi_exoblock.model import VolumeId
 
 
 class Repairs:
-    """A file per staged volume whose repair has begun and did not end.
+    """A note for each staged volume that the driver has unmounted in order to mount it again.
 
-    Kubelet believes that such a volume is staged, and doesn't stage it again. No file survives more
-    than the driver's end: a reboot takes all mounts away, and kubelet stages anew.
+    Kubelet believes that such a volume is staged, and doesn't stage it again. So if the driver dies
+    in between, the next publish has to finish the repair:
 
-    Args:
-        notes: Where that is written down.
+        repairs.begin(volume_id, path, device)  # before unmounting
+        ...                                     # the driver dies after unmounting, and restarts
+        repairs.unfinished(volume_id)           # the next publish finds device and path,
+        ...                                     # mounts the device there
+        repairs.end(volume_id)                  # and removes the note
+
+    The notes needn't survive a reboot: it removes all mounts, and kubelet stages all volumes again.
     """
 
     def __init__(self, *, notes: Notes) -> None:
         self._notes = notes
 
     def begin(self, volume_id: VolumeId, path: Path, device: DeviceNumber) -> None:
-        """Remember that the device's file system is about to be unmounted from the path.
+        """Note that the device's file system is about to be unmounted from the path.
 
         Raises:
-            HostError: It can't be written down, so the mount must stay.
+            HostError: The note can't be written, so the mount must stay.
         """
         try:
             self._notes.write(volume_id, device, str(path))
@@ -35,7 +40,7 @@ class Repairs:
             raise HostError(f"volume {volume_id}: its repair can't be noted: {error}") from error
 
     def unfinished(self, volume_id: VolumeId) -> tuple[DeviceNumber, Path] | None:
-        """Return what is to be mounted again and where, `None` if no repair has begun.
+        """Return which device to mount again and where, `None` without an unfinished repair.
 
         Raises:
             HostError: The note can't be read.
@@ -44,5 +49,5 @@ class Repairs:
         return (noted[0], Path(noted[1])) if noted else None
 
     def end(self, volume_id: VolumeId) -> None:
-        """Forget the repair: it has ended, or the volume is staged or unstaged anyhow."""
+        """Remove the note: the repair has ended, or the volume is staged or unstaged instead."""
         self._notes.remove(volume_id)

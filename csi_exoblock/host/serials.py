@@ -1,4 +1,4 @@
-"""Ask disks for their serials, each disk once: it is a request to the disk and may hang (S26)."""
+"""The serials of disks, each read once, because reading one is a request that can hang (S26)."""
 
 from __future__ import annotations
 
@@ -17,22 +17,23 @@ from csi_exoblock.host.workers import Room
 
 # No attribute of sysfs is longer. Source: Linux, Documentation/filesystems/sysfs.rst.
 _ATTRIBUTE_BYTES = 4096
-# Disks that hang at once, each with a thread of its own: more than an instance has slots for.
+# Disks that are asked at once, each in a separate thread: more than an instance has slots for.
 _MOST_ASKED = 32
 # An answer is quick if it takes this part of `Timing.serial_timeout` at most.
 _QUICK = 0.05
 
 
 class Serials:
-    """What each disk of this host says its serial is.
+    """The serials that the disks of this host report.
 
-    A serial that was read counts for as long as the disk is there, so a disk that hangs later is
-    still known, and nobody who looks for another disk waits for it. One that hangs from the start
-    holds up those who ask once, and for a moment; so does one that fails, however often.
+    A serial that was read counts until the disk leaves. So a disk that hangs later is still known,
+    and a search for another disk doesn't wait for it. A disk that hangs from the start delays
+    callers once, for `Timing.serial_timeout` in all. So does a disk that fails slowly, however
+    often.
 
         serials.of("vdb")  # asks the disk and remembers its answer
         ...                # vdb stops answering
-        serials.of("vdb")  # returns what it said before
+        serials.of("vdb")  # returns the remembered serial
         ...                # vdc is plugged in and never answers
         serials.of("vdc")  # HostError after `Timing.serial_timeout`
         serials.of("vdc")  # HostError at once, until it answers
@@ -44,13 +45,13 @@ class Serials:
     def __init__(self, *, blocks: Path, timing: Timing) -> None:
         self._blocks = blocks
         self._timing = timing
-        self._room = Room()  # for those who wait; each disk has a thread of its own
+        self._room = Room()  # for waiting callers; each disk has a separate thread
         self._lock = threading.Lock()
         self._questions: dict[str, _Question] = {}
         self._under_way = 0
 
     def names(self) -> list[str]:
-        """Return the disks that have a serial, or at least the attribute."""
+        """Return the names of the disks that have the attribute of a serial."""
         return [name for name in os.listdir(self._blocks) if self.has_one(name)]
 
     def has_one(self, name: str) -> bool:
@@ -58,10 +59,10 @@ class Serials:
         return os.path.exists(f"{self._blocks}/{name}/serial")
 
     def of(self, name: str) -> str | None:
-        """Return a disk's serial, empty if it doesn't tell, `None` if it has no such attribute.
+        """Return a disk's serial, empty if it reports none, `None` if it has no such attribute.
 
         Raises:
-            HostError: It doesn't answer, or not with a serial.
+            HostError: The disk doesn't answer, or answers with an error.
         """
         if (question := self._ask(name)) is None:
             return None
@@ -71,17 +72,17 @@ class Serials:
             with self._room.waiting(f"disk {name}"):
                 return question.patience.result(question.answer)
         except DeadlineExceeded as error:
-            raise HostError(f"disk {name} doesn't answer; it may be hung") from error
+            raise HostError(f"disk {name} doesn't answer; it might be hung") from error
 
     def of_all(self) -> dict[str, str | None]:
-        """Return the serial of each disk that has one, `None` for one that doesn't answer."""
+        """Return the serial of each disk in `names`, `None` if the disk doesn't answer."""
         names = self.names()
         for name in names:  # all are asked before any is waited for
             self.so_far(name)
         return {name: self._or_none(name) for name in names}
 
     def so_far(self, name: str) -> str | None:
-        """Return what `of` would, but `None` where it is not known yet; a question is begun."""
+        """Return the serial if it is known already, else `None`; ask the disk without waiting."""
         try:
             question = self._ask(name)
         except HostError:
@@ -97,7 +98,7 @@ class Serials:
             return None
 
     def _ask(self, name: str) -> _Question | None:
-        """Return the question to a disk that is under way or answered, or begin one."""
+        """Return the latest question to a disk, or a new one if due; `None` if it has no serial."""
         folder = self._blocks / name
         try:
             disk = _Disk(
@@ -132,7 +133,7 @@ class Serials:
             answer.set_result(_text(path))
         except OSError as error:
             if os.path.exists(path):
-                failure = HostError(f"disk {name} doesn't tell its serial: {error.strerror}")
+                failure = HostError(f"disk {name} doesn't report its serial: {error.strerror}")
                 answer.set_exception(failure)
             else:
                 answer.set_result(None)
@@ -141,18 +142,18 @@ class Serials:
 
 
 class _Disk(NamedTuple):
-    """What differs between a disk and all that ever had its name."""
+    """The identity of a disk, which differs between all disks that ever had its name."""
 
     folder: int
     number: str
-    sequence: str | None  # where the kernel counts
+    sequence: str | None  # `None` on a kernel that doesn't count disks
 
 
 class _Question:
     """A question to a disk for its serial.
 
     Args:
-        patience_seconds: How long those who ask wait for it, all together.
+        patience_seconds: How long all callers together wait for the answer.
     """
 
     def __init__(self, disk: _Disk, patience_seconds: float) -> None:
@@ -164,22 +165,22 @@ class _Question:
         self._took = 0.0
 
     def end(self) -> None:
-        """Note how long the disk took."""
+        """Record how long the disk took."""
         self._took = time.monotonic() - self._began
 
     def seconds_for_next(self, most_seconds: float) -> float:
-        """Return how long the next question is waited for.
+        """Return how many seconds callers wait for the next question to this disk.
 
-        A disk that fails slowly gets `most_seconds` in all, and not for each call. One without a
-        serial, which is asked as often and answers at once, keeps its time; a slow one wins a
-        little of it back with each quick answer.
+        A disk that fails slowly gets `most_seconds` in all, not for each call. A disk that has no
+        serial is asked as often, but answers at once and so keeps its time. A slow disk regains a
+        little time with each quick answer.
         """
         if self._took <= (quick := _QUICK * most_seconds):
             return min(most_seconds, self._seconds + quick)
         return max(0.0, self._seconds - self._took)
 
     def is_to_be_repeated(self) -> bool:
-        """Return whether it has ended without a serial: an error reads as an empty one."""
+        """Return whether it ended without a serial; an empty one can be an error of the disk."""
         return self.answer.done() and (
             self.answer.exception() is not None or not self.answer.result()
         )

@@ -1,6 +1,6 @@
-"""Recognise what the first and the last bytes of a disk say about its content, and where.
+"""Signatures of known formats in the first and last bytes of a disk, with their places.
 
-This is the second prober beside blkid: it decides nothing alone, but a disk that it recognises is
+This is the second prober beside blkid: it decides nothing alone, but a disk with a signature is
 never taken for blank (D1). Offsets are from the formats' own definitions.
 """
 
@@ -17,14 +17,14 @@ TAIL_BYTES = 1024**2
 
 Buffer = bytes | mmap.mmap
 
-# Small enough that the copies that are compared stay in the processor's cache, and that a piece of
-# noise with anything else in it can be compressed.
+# Small enough that the compared copies stay in the processor's cache, and that noise with anything
+# else among it compresses.
 _PIECE_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trace:
-    """Something that a prober recognises.
+    """A signature that a prober recognises.
 
     Attributes:
         offset: Where it begins on the disk, in bytes.
@@ -39,7 +39,7 @@ class Edges:
     """The first 2 MiB and the last 1 MiB of a disk.
 
     Attributes:
-        size_bytes: Of the disk that they were read from.
+        size_bytes: The size of the whole disk.
         sector_bytes: Its logical sector size.
     """
 
@@ -50,12 +50,12 @@ class Edges:
 
     @property
     def zeroed(self) -> bool:
-        """Whether there is nothing but zeros."""
+        """Whether both are nothing but zeros."""
         return _is_zero(self.head) and _is_zero(self.tail)
 
     @property
     def is_noise(self) -> bool:
-        """Whether no part of it can be compressed: a superblock, a bitmap or a table could be."""
+        """Whether no piece of them compresses, as a superblock, a bitmap or a table would."""
         return all(
             len(zlib.compress(piece, 1)) >= len(piece)
             for data in (self.head, self.tail)
@@ -64,18 +64,18 @@ class Edges:
 
     @property
     def has_partitions(self) -> bool:
-        """Whether an MBR is a table with partitions in it, and not just a boot sector."""
+        """Whether an MBR has a table with partitions, and is more than a boot sector."""
         entries = [self.head[begin : begin + 16] for begin in range(446, 510, 16)]
         return all(entry[0] in (0x00, 0x80) for entry in entries) and any(
             entry[4] for entry in entries
         )
 
     def signatures(self) -> tuple[str, ...]:
-        """Name everything that is recognised."""
+        """Return the names of all signatures."""
         return tuple(dict.fromkeys(trace.name for trace in self.traces()))
 
     def traces(self) -> tuple[Trace, ...]:
-        """Return everything that is recognised, with its place on the disk."""
+        """Return all signatures with their places on the disk."""
         return tuple(
             Trace(name=name, offset=offset)
             for name, places in _SIGNATURES.items()
@@ -91,7 +91,7 @@ def _pieces(data: Buffer) -> Iterator[bytes]:
     return (data[start : start + _PIECE_BYTES] for start in range(0, len(data), _PIECE_BYTES))
 
 
-# Each returns where on the disk it is recognised.
+# Finds a signature; returns the offsets on the disk at which it begins.
 _Places = Callable[[Edges], Iterable[int]]
 
 
@@ -149,7 +149,7 @@ def _zfs(edges: Edges) -> Iterable[int]:
 
 
 def _gpt(sector_bytes: int) -> _Places:
-    # In the second and, as a copy, in the last sector, as large as the table's maker took them.
+    # In the second sector, with a copy in the last; their size is the choice of the table's maker.
     def places(edges: Edges) -> Iterable[int]:
         if _has(edges.head, sector_bytes, b"EFI PART"):
             yield sector_bytes

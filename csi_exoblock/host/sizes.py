@@ -1,4 +1,4 @@
-"""How much of its device a mounted file system fills, as the kernel knows it."""
+"""The sizes of mounted file systems and of block devices, as the kernel knows them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from csi_exoblock.host.superblocks import superblock
 from csi_exoblock.model import Filesystem
 
 # Source: Linux, fs/xfs/libxfs/xfs_fs.h: _IOR('X', 100, struct xfs_fsop_geom_v1), 112 bytes; the
-# size of a block comes first, the number of blocks behind eight such words.
+# size of a block comes first, the number of blocks after eight such words.
 _XFS_IOC_FSGEOMETRY_V1 = 0x80705864
 _XFS_GEOMETRY = struct.Struct("=I28xQ72x")
 
@@ -28,7 +28,7 @@ def mounted_size_bytes(filesystem: Filesystem, path: Path, device: BlockDevice) 
     """Return the size of the file system that is mounted at a path.
 
     Raises:
-        HostError: It doesn't say.
+        HostError: The size can't be read.
     """
     try:
         match filesystem:
@@ -68,7 +68,7 @@ def _xfs_size_bytes(path: Path) -> int:
 
 
 def _ext_size_bytes(filesystem: Filesystem, device: BlockDevice) -> int:
-    # Through the page cache, where the mounted file system keeps its superblock.
+    # Read through the page cache, where the mounted file system keeps its superblock.
     file = os.open(device.path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         found = superblock(filesystem, os.pread(file, _EXT_SUPERBLOCK_END, 0))

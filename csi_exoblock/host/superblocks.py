@@ -1,4 +1,4 @@
-"""Read what a file system says of itself in its superblock.
+"""Superblocks: the size, the state and the extent that a file system records for itself.
 
 Offsets are from the definitions in Linux.
 """
@@ -14,7 +14,7 @@ from csi_exoblock.model import Filesystem
 
 Buffer = bytes | mmap.mmap
 
-# struct ext4_super_block, at 1024; so far reaches what its checksum covers.
+# struct ext4_super_block, at 1024, and how many of its bytes its checksum covers.
 _EXT_BEGIN = 1024
 _EXT_CHECKSUM = 0x3FC
 _EXT_MAGIC_AT = 0x38
@@ -27,17 +27,17 @@ _EXT_METADATA_CHECKSUMS = 0x400
 _EXT_ORPHANS_PRESENT = 0x10000
 _EXT_HAS_JOURNAL = 0x4
 _EXT_JOURNAL_DEVICE = 0x8
-# What ext3 may have: file types, recovery, meta block groups, and
-# sparse superblocks, large files, trees.
+# The features of ext3. Incompatible: file types, recovery, meta block groups. Read-only: sparse
+# superblocks, large files, trees.
 _EXT3_INCOMPATIBLE = 0x2 | 0x4 | 0x10
 _EXT3_READ_ONLY = 0x1 | 0x2 | 0x4
-# The one state in which all was written and no error was seen.
+# The only state in which everything was written and no error was seen.
 _EXT_VALID = 1
 
 # struct xfs_dsb, at 0.
 _XFS_WITH_CHECKSUMS = 5
 _XFS_CHECKSUM = 224
-# Of an allocation group, a sector each: superblock, free space, inodes, free list.
+# The headers of an allocation group, a sector each: superblock, free space, inodes, free list.
 _XFS_HEADERS = 4
 
 # struct btrfs_super_block.
@@ -49,11 +49,11 @@ _BTRFS_SEEDING = 1 << 32
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Superblock:
-    """What a file system says of itself.
+    """The facts in a superblock that the driver uses.
 
     Attributes:
-        size_bytes: How much of the disk it fills.
-        unit_bytes: The smallest amount it reads and writes.
+        size_bytes: The size of the file system.
+        unit_bytes: The smallest amount that it reads and writes.
         unfinished: Whether its mkfs did not come to its end.
     """
 
@@ -63,7 +63,7 @@ class Superblock:
 
 
 def superblock(filesystem: Filesystem, head: Buffer) -> Superblock | None:
-    """Read the superblock of a file system of this type, `None` if there is none."""
+    """Parse the superblock of a file system of this type, `None` if there is none."""
     return {
         Filesystem.EXT4: _ext,
         Filesystem.EXT3: _ext,
@@ -73,7 +73,7 @@ def superblock(filesystem: Filesystem, head: Buffer) -> Superblock | None:
 
 
 def btrfs_id(head: bytes) -> UUID | None:
-    """Read the id of a btrfs, by which the kernel knows it; `None` if there is none."""
+    """Parse the id by which the kernel knows a btrfs; `None` if there is none."""
     return UUID(bytes=head[0x10020:0x10030]) if _btrfs(head) else None
 
 
@@ -101,7 +101,7 @@ def _xfs(head: Buffer) -> Superblock | None:
 
 
 def _btrfs(head: Buffer) -> Superblock | None:
-    # Source: Linux, fs/btrfs, struct btrfs_super_block, at 64 KiB; size of its one device.
+    # Source: Linux, fs/btrfs, struct btrfs_super_block, at 64 KiB; the size of its one device.
     if head[0x10040:0x10048] != b"_BHRfS_M":
         return None
     size_bytes = _number("<Q", head, 0x10000 + 0xC9 + 8)
@@ -115,12 +115,13 @@ def _number(form: str, data: Buffer, offset: int) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Extent:
-    """What of its disk a file system owns: all that is there is its data (D15).
+    """The part of a disk that a file system owns: everything in it is its data (D15).
 
     Attributes:
-        magic_bytes: Where the number is by which probers know it.
-        begin_bytes: Where the content of files may begin. Before that lies what it needs to find
-            them: whatever else is there has overwritten it.
+        magic_bytes: The offset of the magic number by which probers know it.
+        begin_bytes: The lowest offset at which the content of files can begin. A foreign signature
+            below it has overwritten a part of the file system's own tables.
+        end_bytes: The offset of its end.
     """
 
     magic_bytes: int
@@ -134,7 +135,8 @@ class Extent:
 def extent_of(filesystem: Filesystem, head: Buffer, device_bytes: int) -> Extent | None:
     """Return the extent of a file system of exactly this type, `None` without a whole superblock.
 
-    Whole means that its own checksum vouches for it, where there is one, and that it fits.
+    A superblock is whole if its checksum, where it has one, is right, and if the size that it
+    records fits on the device.
     """
     found = superblock(filesystem, head)
     if found is None or found.unfinished or not 0 < found.size_bytes <= device_bytes:
@@ -157,10 +159,10 @@ def extent_of(filesystem: Filesystem, head: Buffer, device_bytes: int) -> Extent
 
 
 def btrfs_obstacle(head: Buffer) -> tuple[str, str] | None:
-    """Return what a btrfs is that can't be a volume's, and the way out; `None` if it can."""
+    """Return why a btrfs can't be a volume's, and the way out; `None` if it can be."""
     devices = _number("<Q", head, _BTRFS_BEGIN + 0x88)
     if devices > 1:
-        what = f"one of the {devices} devices of a btrfs, and a volume is a file system of its own"
+        what = f"one of the {devices} devices of a btrfs, and a volume must be a whole file system"
         return what, "remove all devices but one from it, with `btrfs device remove`"
     if _number("<Q", head, _BTRFS_BEGIN + 0x38) & _BTRFS_SEEDING:
         return "a btrfs that is a seed for others", "end that with `btrfstune -S 0`"
@@ -168,7 +170,7 @@ def btrfs_obstacle(head: Buffer) -> tuple[str, str] | None:
 
 
 def needs_check(head: Buffer, *, now: float) -> bool:
-    """Tell whether an ext file system wasn't left in order, or says that a check is due.
+    """Return whether an ext file system was not left in order, or records that a check is due.
 
     Args:
         head: At least the first 2 KiB of its disk.
@@ -192,7 +194,7 @@ def needs_check(head: Buffer, *, now: float) -> bool:
 
 
 def _has_ext_checksum(head: Buffer) -> bool:
-    """Tell whether an ext superblock has the checksum that it should have, if it should."""
+    """Return whether an ext superblock has the right checksum, or needs none."""
     if not _number("<I", head, _EXT_BEGIN + 0x64) & _EXT_METADATA_CHECKSUMS:
         return True
     covered = head[_EXT_BEGIN : _EXT_BEGIN + _EXT_CHECKSUM]
@@ -200,7 +202,7 @@ def _has_ext_checksum(head: Buffer) -> bool:
 
 
 def _ext_type(head: Buffer) -> Filesystem | None:
-    """Return what blkid would call it, `None` for ext2 and for the journal of another one."""
+    """Return the type by blkid's rules, `None` for ext2 and for an external journal."""
     compatible, incompatible, read_only = struct.unpack_from("<III", head, _EXT_BEGIN + 0x5C)
     if incompatible & _EXT_JOURNAL_DEVICE:
         return None
@@ -219,13 +221,13 @@ def _has_xfs_checksum(head: Buffer) -> bool:
 
 def _has_btrfs_checksum(head: Buffer) -> bool:
     if _number("<H", head, _BTRFS_BEGIN + 0xC4) != 0:
-        return True  # none of crc32c
+        return True  # another algorithm than crc32c, which isn't verified
     covered = head[_BTRFS_BEGIN + 0x20 : _BTRFS_BEGIN + 0x1000]
     return crc32c(covered) ^ 0xFFFFFFFF == _number("<I", head, _BTRFS_BEGIN)
 
 
 def crc32c(data: bytes | bytearray, crc: int = 0xFFFFFFFF) -> int:
-    """Return the checksum that file systems use, before its last inversion."""
+    """Return the CRC-32C of data, without the final inversion."""
     for byte in data:
         crc = crc >> 8 ^ _CRC32C[(crc ^ byte) & 0xFF]
     return crc

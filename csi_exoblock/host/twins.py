@@ -1,4 +1,4 @@
-"""Tell that btrfs refuses a disk because another one with its id is mounted here (D9)."""
+"""Twins: a disk whose btrfs has the id of a mounted one, so that the kernel refuses it (D9)."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from csi_exoblock.host.superblocks import btrfs_id
 
 
 class Twins:
-    """Compares disks by the ids of their btrfs, which a restored one shares with its source."""
+    """Finds mounted disks by their btrfs' id, which a restored volume shares with its source."""
 
     def __init__(self, *, sysfs: Path = Path("/sys")) -> None:
         self._mounted = sysfs / "fs" / "btrfs"
 
     def mounted(self, device: BlockDevice) -> str | None:
-        """Return the name of another disk that is mounted under this one's id, if there is one.
+        """Return the name of another mounted disk with the id of this device's btrfs, if any.
 
         Raises:
             HostError: The device can't be read.

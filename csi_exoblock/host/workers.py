@@ -1,4 +1,4 @@
-"""Calls into a disk or file system that may never return; they hold up nobody else (S16, S26)."""
+"""Workers: calls into disks and file systems that might never return, in threads (S16, S26)."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from csi_exoblock.errors import DeadlineExceeded, HostError, NoAnswer
 T = TypeVar("T")
 
 _MOST_CALLS = 16
-_KEPT_FREE = 4  # by calls that only inform, for those that let a pod start or a volume leave
-# Each keeps a gRPC thread, of which a node has 32; half of them for one disk.
+_KEPT_FREE = 4  # calls that only inform leave these to calls that a pod or a detach waits for
+# Each waiting caller keeps a gRPC thread, of which a node has 32. One call gets half of them.
 _MOST_WAITING = 16
 _MOST_WAITING_FOR_ONE = 8
 
 
 class Room:
-    """Bounds the calls that have not returned, and the callers that wait for one.
+    """A bound on the calls that have not returned, and on the callers that wait for them.
 
     Args:
-        most_calls: How many calls, each with a thread.
-        most_waiting: How many callers, each with a thread of gRPC's.
+        most_calls: How many calls can be under way, each in a thread.
+        most_waiting: How many callers can wait, each in a thread of gRPC's.
     """
 
     def __init__(self, *, most_calls: int = _MOST_CALLS, most_waiting: int = _MOST_WAITING) -> None:
@@ -37,7 +37,7 @@ class Room:
         self._waiting = threading.Semaphore(most_waiting)
 
     def enter(self, *, only_informs: bool) -> bool:
-        """Take the place of one more call, and return whether there was one."""
+        """Count one more call, and return whether the bound allows it."""
         with self._lock:
             most = self._most_calls - _KEPT_FREE if only_informs else self._most_calls
             has_place = self._calls < most
@@ -45,16 +45,16 @@ class Room:
             return has_place
 
     def leave(self) -> None:
-        """Give the place back."""
+        """Count one call less."""
         with self._lock:
             self._calls -= 1
 
     @contextmanager
     def waiting(self, key: str) -> Iterator[None]:
-        """Let somebody wait for a call's answer in the block.
+        """Count a caller that waits inside the block for a call's answer.
 
         Raises:
-            HostError: Too many others wait already.
+            HostError: Too many callers wait already.
         """
         if not self._waiting.acquire(blocking=False):
             raise HostError(f"{key} isn't waited for: too many others wait for disks")
@@ -65,16 +65,23 @@ class Room:
 
 
 class Workers(Generic[T]):
-    """Makes one kind of call, each in a thread and with little time: one at a time for each key.
+    """Makes calls of one kind, each in a thread with a timeout, and one at a time for each key.
 
-    Who asks what somebody else is asking already gets the same answer, if that may be older than
-    the question. Who asks what hangs is told so at once.
+    A second caller for a key shares the answer of the call that is under way, unless it needs a
+    newer one. A call that has hung past its timeout fails later callers at once:
+
+        workers.run("disk a", read)               # NoAnswer after `patience_seconds`; still runs
+        workers.run("disk a", read)               # NoAnswer at once
+        workers.run("disk b", read)               # returns: another key has another thread
+        ...                                       # disk a answers, and its thread ends
+        workers.run("disk a", read)               # calls again, and returns the new answer
+        workers.run("disk a", read, joins=False)  # NoAnswer while an earlier call is under way
 
     Args:
-        room: Bounds how many are under way, of this and of every other kind.
-        patience_seconds: How long a call may take before it counts as hung.
-        only_informs: Whether no pod waits for what it returns.
-        perhaps: Why one may not answer, for the message.
+        room: Bounds the calls under way, of this kind and of the others that share it.
+        patience_seconds: How long a call can take before it counts as hung.
+        only_informs: Whether neither a pod nor a detach waits for the result.
+        perhaps: Why a call might not answer, for the message.
     """
 
     def __init__(
@@ -100,17 +107,18 @@ class Workers(Generic[T]):
         *,
         joins: bool = True,
     ) -> T:
-        """Do the work and return its result, or raise what it raised.
+        """Do the work in a thread, and return its result or raise its exception.
 
         Args:
-            key: What the work looks at, as messages name it.
-            deadline: The caller's, `None` for one that waits as long as the work may take.
-            joins: Whether the answer to an earlier question will do. Nothing is begun beside that
-                question either way.
+            key: The subject of the work, as messages name it.
+            deadline: The caller's, `None` to wait for `patience_seconds`.
+            joins: Whether to share the answer of a call under way. If not, such a call is an
+                error: two calls for one key never run at once.
 
         Raises:
-            NoAnswer: It doesn't answer, as others before it perhaps, and is left behind.
-            HostError: Too many wait for it already, or the host has no thread left.
+            NoAnswer: The work took too long and goes on in its thread; or an earlier call for the
+                key is hung, or too many calls have not returned.
+            HostError: Too many callers wait for it already, or the host can start no more threads.
             DeadlineExceeded: The caller's time ended first; the work goes on.
         """
         with self._lock:
@@ -137,7 +145,7 @@ class Workers(Generic[T]):
             raise NoAnswer(f"{key} isn't asked: too many other calls have not returned")
         call = _Call[T](Deadline(self._patience_seconds))
         try:
-            context = contextvars.copy_context()  # what it logs names the call that began it
+            context = contextvars.copy_context()  # its log lines name the call that began it
             begin_thread(partial(context.run, self._work, key, work, call), name=key)
         except HostError:
             self._room.leave()
@@ -162,7 +170,7 @@ class _Call(Generic[T]):
     @contextmanager
     def waiting(self, key: str) -> Iterator[None]:
         if not self._waiting.acquire(blocking=False):
-            raise HostError(f"{key} isn't waited for: others do already")
+            raise HostError(f"{key} isn't waited for: too many others wait for it")
         try:
             yield
         finally:

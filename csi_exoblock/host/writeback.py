@@ -1,4 +1,4 @@
-"""Write back what is cached of a volume, while an error can still be seen (D6, D14)."""
+"""Write-back of a volume's cached data, while an error can still be reported (D6, D14)."""
 
 from __future__ import annotations
 
@@ -17,16 +17,22 @@ log = logging.getLogger(__name__)
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
-# What opening a device says once its disk has left.
+# The errors of opening a device whose disk has left.
 _GONE = frozenset({errno.ENXIO, errno.ENODEV, errno.ENOENT, errno.ENOMEDIUM})
 
 
 class WriteBack:
     """Syncs file systems and devices, which can hang as long as their disk does.
 
-    What can't be written is reported once, so that a retry may save it. The repetition only logs
-    it: the data is lost with its disk, and a volume that can't be written must still be able to
-    leave. What was lost is remembered for the volume's health, until the volume is staged again.
+    The first failure for a volume is an error, because a retry might save the data. The second is
+    only logged: the data is lost with its disk, and the volume must still be able to leave. The
+    loss is part of the volume's health until the volume is staged again:
+
+        write_back.sync_device("volume a", node, number)  # HostError: can't be written
+        ...                                               # kubelet retries
+        write_back.sync_device("volume a", node, number)  # logs the loss, and returns
+        write_back.loss_of("volume a")                    # the reason of the last failure
+        write_back.forget("volume a")                     # the volume is staged again
     """
 
     def __init__(self, *, workers: Workers[None], devices: Devices) -> None:
@@ -36,14 +42,15 @@ class WriteBack:
         self._losses: dict[str, str] = {}
 
     def sync_file_system(self, volume: str, mounted: Path) -> None:
-        """Write the file system that is mounted at a path to its disk.
+        """Write the cached data of the file system that is mounted at a path to its disk.
 
-        One that was shut down, or whose disk has left, is only noted: no retry writes it. Kubelet,
-        which can't look at the path of one that was shut down, would not even come back.
+        If the file system was shut down or its disk has left, the loss is only recorded, as no
+        retry can write the data. After a shutdown kubelet can't even read the path, and would not
+        retry.
 
         Raises:
-            HostError: It could not be written, for the first time; or it takes too long: then it
-                goes on, and the next call finds out how it ended.
+            HostError: The first write failed; or the write takes too long: then it goes on, and the
+                next call learns how it ended.
         """
         try:
             self._workers.run(f"writing back {mounted}", lambda: _syncfs(mounted, self._devices))
@@ -54,13 +61,13 @@ class WriteBack:
             self._report(volume, f"{mounted}: {error.strerror}")
 
     def sync_device(self, volume: str, node: Path, number: DeviceNumber) -> None:
-        """Write what is cached of a block device to its disk; one that is gone is left alone.
+        """Write the cached data of a block device to its disk; if that is gone, record the loss.
 
         Args:
-            node: A device node through which it is reached.
+            node: A device node of the device.
 
         Raises:
-            HostError: It could not be written, or doesn't answer, for the first time.
+            HostError: The write failed or doesn't end, for the first time.
         """
         try:
             self._workers.run(f"writing back device {number}", lambda: _fsync(node, number))
@@ -68,31 +75,31 @@ class WriteBack:
             self._report(volume, str(error))
         except OSError as error:
             if error.errno in _GONE:
-                log.warning("device is gone, so nothing of it is written back")
+                log.warning("device is gone, so its cached data is not written back")
                 self._note(volume, f"{node}: {error.strerror}")
             else:
                 self._report(volume, f"{node}: {error.strerror}")
 
     def loss_of(self, volume: str) -> str | None:
-        """Return why a volume's data could not be written, `None` if all of it was."""
+        """Return why data of a volume could not be written, `None` if all was written."""
         with self._lock:
             return self._losses.get(volume)
 
     def forget(self, volume: str) -> None:
-        """Forget what was lost of a volume: it is staged again."""
+        """Forget the loss of a volume, which is being staged again."""
         with self._lock:
             self._losses.pop(volume, None)
 
     def _report(self, volume: str, reason: str) -> None:
         if self._note(volume, reason):
             raise HostError(
-                f"{volume}: what was written last can't be written to its disk: {reason}; it is "
-                "tried again once, and then given up"
+                f"{volume}: its last writes can't be written to its disk: {reason}; Kubernetes "
+                "will retry, and after a second failure they are given up"
             )
         log.error("cached data could not be written and is lost", extra={"error": reason})
 
     def _note(self, volume: str, reason: str) -> bool:
-        """Remember a loss; return whether it is the volume's first."""
+        """Record a loss; return whether it is the volume's first."""
         with self._lock:
             is_first = volume not in self._losses
             self._losses[volume] = reason
@@ -100,9 +107,9 @@ class WriteBack:
 
 
 class _Lost(OSError):
-    """What a file system cached can no longer be written.
+    """The cached data of a file system can no longer be written.
 
-    Its disk has left, or even its root can't be opened, as on an xfs that was shut down.
+    Its disk has left, or its root can't be opened, as on an xfs that was shut down.
     """
 
 
@@ -115,7 +122,7 @@ def _syncfs(mounted: Path, devices: Devices) -> None:
         _check(_LIBC.syncfs(file))
     except OSError as error:
         number = DeviceNumber.of(os.fstat(file).st_dev)
-        # A btrfs has a number of its own (major 0), which doesn't say whether its disk is there.
+        # A btrfs has an invented number (major 0), which doesn't say whether its disk is there.
         if number.major != 0 and not devices.is_there(number):
             raise _Lost(error.errno, error.strerror) from error
         raise
@@ -130,7 +137,7 @@ def _fsync(node: Path, number: DeviceNumber) -> None:
         try:
             os.fsync(file)
         except OSError as error:
-            if os.lseek(file, 0, os.SEEK_END) == 0:  # it left while it was open
+            if os.lseek(file, 0, os.SEEK_END) == 0:  # the disk left while the node was open
                 raise OSError(errno.ENXIO, os.strerror(errno.ENXIO)) from error
             raise
 

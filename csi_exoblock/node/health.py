@@ -57,7 +57,7 @@ class Health:
         return found
 
     def _examine(self, volume_id: VolumeId, paths: tuple[Path, ...]) -> tuple[Ailment, ...]:
-        disk = self._devices.look(volume_id.uuid)
+        disk = self._devices.find_now(volume_id.uuid)
         if disk is None:
             self._devices.refuse_unreadable(volume_id.uuid)
         seen = self._seen(disk, paths)

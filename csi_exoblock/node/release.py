@@ -173,8 +173,8 @@ class Release:
         users = self._holders.of_device(self._devices.numbers(suspect))
         if users or self._disk_calls.is_in_use(suspect, deadline):
             raise HostError(
-                f"volume {volume_id}: the disk {suspect.name}, which may be its own, doesn't "
-                f"answer and is in use by {listed(users)}; it is asked again"
+                f"volume {volume_id}: the disk {suspect.name}, which might be its own, doesn't "
+                f"answer and is in use by {listed(users)}; Kubernetes will retry"
             )
 
     def _sync(self, volume_id: VolumeId, device: BlockDevice) -> None:

@@ -222,7 +222,7 @@ class Staging:
         content = self._filesystems.probe(device, access.filesystem, deadline)
         match content:
             case Formatted(filesystem=found, unfinished=False) if found is access.filesystem:
-                self._formatter.settle(volume_id)
+                self._formatter.clear_marker(volume_id)
                 return False
             case Formatted(filesystem=found, unfinished=False):
                 raise ForeignContent(

@@ -80,7 +80,7 @@ class Host:
     def try_to_find(self) -> str | None:
         """Return the name of the disk that is found for my volume, if one is now."""
         try:
-            found = self.devices.look(MINE)
+            found = self.devices.find_now(MINE)
         except HostError:
             return None
         return found.name if found else None
@@ -166,7 +166,7 @@ def test_a_disk_whose_serial_can_t_be_read_is_not_absent(host: Host) -> None:  #
     host.add("vdb", serial="")
     host.link(MINE, "vdb")
 
-    with pytest.raises(HostError, match="vdb, which its link names, doesn't tell its serial"):
+    with pytest.raises(HostError, match="vdb, which its link names, doesn't report its serial"):
         host.devices.refuse_unreadable(MINE)
 
 
@@ -241,8 +241,8 @@ def test_a_disk_that_hangs_holds_up_nobody_but_who_asks_for_it(host: Host) -> No
     with host.hanging("vdc"):
         for _ in range(40):
             with pytest.raises(HostError, match=r"vdc.*doesn't answer"):
-                host.devices.look(OTHER)
-        found = host.devices.look(MINE)
+                host.devices.find_now(OTHER)
+        found = host.devices.find_now(MINE)
         mine = host.devices.is_volume(DeviceNumber(254, 0), MINE)
         seen = [disk.name for _, disk in host.devices.volumes()]
         asked = [each for each in threading.enumerate() if each.name == "serial of vdc"]
@@ -274,7 +274,7 @@ def test_a_disk_that_takes_the_name_of_another_is_asked_again(host: Host) -> Non
     host.set_serial("vdb", serial_of(OTHER))
     host.set_sequence("vdb", 8)
 
-    assert host.devices.look(MINE) is None
+    assert host.devices.find_now(MINE) is None
 
 
 def test_a_disk_that_answers_at_last_is_found(host: Host) -> None:  # S26
@@ -292,8 +292,8 @@ def test_a_disk_that_was_never_known_and_hangs_may_be_anybodys(host: Host) -> No
     """D4: a volume is not absent because its disk doesn't say its name, and udev didn't either."""
     host.add("vdc", serial=None)
 
-    with host.hanging("vdc"), pytest.raises(HostError, match="may be its own"):
-        host.devices.look(MINE)
+    with host.hanging("vdc"), pytest.raises(HostError, match="might be its own"):
+        host.devices.find_now(MINE)
 
 
 def test_a_disk_that_hangs_is_another_volume_if_its_link_says_so(host: Host) -> None:  # S26
@@ -301,7 +301,7 @@ def test_a_disk_that_hangs_is_another_volume_if_its_link_says_so(host: Host) -> 
     host.link(OTHER, "vdc")
 
     with host.hanging("vdc"):
-        assert host.devices.look(MINE) is None
+        assert host.devices.find_now(MINE) is None
 
 
 def test_a_disk_that_fails_slowly_is_waited_for_once(host: Host, tmp_path: pathlib.Path) -> None:
@@ -312,7 +312,7 @@ def test_a_disk_that_fails_slowly_is_waited_for_once(host: Host, tmp_path: pathl
 
     for _ in range(150):
         with pytest.raises(HostError, match=r"vdc.*doesn't answer"):
-            host.devices.look(MINE)
+            host.devices.find_now(MINE)
         serial.open("wb").close()  # who reads it gets nothing
         wait_until(lambda: "serial of vdc" not in _threads(), "the end of the question")
 
@@ -323,7 +323,7 @@ def test_a_disk_without_a_serial_can_be_asked_for_ever(host: Host) -> None:
     end = time.monotonic() + 3 * SERIAL_SECONDS
 
     while time.monotonic() < end:
-        assert host.devices.look(MINE) is None
+        assert host.devices.find_now(MINE) is None
 
 
 def _threads() -> list[str]:

@@ -145,6 +145,8 @@ def test_a_disk_that_may_be_the_volumes_own_and_is_in_use_keeps_it(
 
     with (
         stranger.path.open("rb"),
-        refused(grpc.StatusCode.UNAVAILABLE, stranger.path.name, "may be its own", "is in use by"),
+        refused(
+            grpc.StatusCode.UNAVAILABLE, stranger.path.name, "might be its own", "is in use by"
+        ),
     ):
         beside_hung_processes(lambda: node.NodeUnstageVolume(request, timeout=DEADLINE_SECONDS))

@@ -208,7 +208,7 @@ def test_a_disk_whose_marker_was_lost_with_its_node_is_refused_with_the_remedy(
     volume.disk.write(8192, b"what mkfs had written")
     marker_of(volume, folder).unlink()
 
-    with refused(grpc.StatusCode.FAILED_PRECONDITION, "wipe", "new volume"):
+    with refused(grpc.StatusCode.FAILED_PRECONDITION, "with zeros", "new volume"):
         volume.stage()
 
 

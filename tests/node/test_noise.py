@@ -82,9 +82,9 @@ def test_a_new_volume_of_noise_is_formatted_and_works(
 @pytest.mark.parametrize(
     ("publish_context", "why"),
     [
-        ({}, "nobody says that it is a new volume"),
-        ({"created-at": "yesterday"}, "nobody says that it is a new volume"),
-        ({"created-at": "2026-01-01T00:00:00"}, "nobody says that it is a new volume"),
+        ({}, "nothing says that it is a new volume"),
+        ({"created-at": "yesterday"}, "nothing says that it is a new volume"),
+        ({"created-at": "2026-01-01T00:00:00"}, "nothing says that it is a new volume"),
         (made(LONG_AGO), "isn't new"),
         (made(-LONG_AGO), "isn't new"),
     ],
@@ -96,7 +96,7 @@ def test_noise_on_a_volume_that_is_not_known_to_be_new_is_never_formatted(
     scramble(volume.disk)
     before = tools.count("mkfs.ext4")
 
-    with refused(grpc.StatusCode.FAILED_PRECONDITION, "reads as noise", why, "wipe"):
+    with refused(grpc.StatusCode.FAILED_PRECONDITION, "reads as noise", why, "with zeros"):
         stage(volume, publish_context=publish_context)
 
     assert tools.count("mkfs.ext4") == before

@@ -87,7 +87,7 @@ def test_a_raw_volume_that_can_t_be_written_back_is_kept_once(
     volume.publish("other", capability=RAW)
     file = write(volume.disk.path, MORE_THAN_FITS)
     try:
-        with refused(grpc.StatusCode.UNAVAILABLE, "can't be written to its disk", "again once"):
+        with refused(grpc.StatusCode.UNAVAILABLE, "can't be written to its disk", "second failure"):
             volume.unpublish()
         assert target.is_block_device()
 

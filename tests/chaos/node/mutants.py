@@ -54,11 +54,11 @@ def format_on_exit_2_alone() -> None:
 def trust_the_link() -> None:
     """Believe udev's link, whatever the disk itself says (D2)."""
 
-    def look(self: Devices, volume_uuid: UUID) -> BlockDevice | None:
+    def find_now(self: Devices, volume_uuid: UUID) -> BlockDevice | None:
         linked = self._linked(str(volume_uuid)[:_SERIAL_CHARACTERS])
         return self._describe(linked) if linked else None
 
-    Devices.look = look  # type: ignore[method-assign]
+    Devices.find_now = find_now  # type: ignore[method-assign]
 
 
 def compare_mounts_by_path() -> None:
@@ -81,7 +81,7 @@ def unstage_by_device_presence() -> None:
     original = Release.release
 
     def release(self: Release, volume_id: VolumeId, path: Path, deadline: Deadline) -> None:
-        if self._devices.look(volume_id.uuid) is not None:
+        if self._devices.find_now(volume_id.uuid) is not None:
             original(self, volume_id, path, deadline)
 
     Release.release = release  # type: ignore[method-assign]

@@ -285,8 +285,8 @@ BREAKS = (
     Break(
         name="disk-that-comes-late-is-missing",
         file="host/devices.py",
-        before="        while (device := self.look(volume_uuid)) is None and patience.remaining():",
-        after="        while (device := self.look(volume_uuid)) is None and not patience:",
+        before="(device := self.find_now(volume_uuid)) is None and patience.remaining():",
+        after="(device := self.find_now(volume_uuid)) is None and not patience:",
         rules="S6",
         tests=(f"{_DEVICES}::test_a_disk_that_comes_late_is_waited_for",),
     ),
