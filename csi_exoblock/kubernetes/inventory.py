@@ -14,7 +14,7 @@ _SNAPSHOTS = "/apis/snapshot.storage.k8s.io/v1"
 
 
 class Inventory:
-    """Reads what `Kubernetes` does not, because the driver needs it nowhere; raises as it does."""
+    """Reads the objects that the driver itself never needs. Raises as `Kubernetes` does."""
 
     def __init__(self, source: Source) -> None:
         self._source = source

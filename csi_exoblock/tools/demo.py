@@ -1,4 +1,4 @@
-"""The demo: one volume through its whole life, by the real driver, against the embedded cloud."""
+"""The demo: the real driver takes one volume through its life, against the simulator."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _INTERRUPTED = 130
 def demo(latency: str, mode: tuple[str, ...]) -> None:
     """Show a volume's life; no account needed, nothing left behind.
 
-    Without root the cloud's side is shown, and what happens on the host is skipped.
+    Without root only the cloud's side is shown, and the steps on the host are skipped.
     """
     interrupt_on_signals()
     console = Console(highlight=False)
@@ -55,15 +55,15 @@ def demo(latency: str, mode: tuple[str, ...]) -> None:
         console.print(f"[red]{error}[/]", soft_wrap=True)
         sys.exit(_FAILED)
     except grpc.RpcError:
-        sys.exit(_FAILED)  # the report has said what and why
+        sys.exit(_FAILED)  # the report has shown the error
 
 
 def _run(folder: Path, latency: str, modes: tuple[str, ...], console: Console) -> None:
     is_root = os.geteuid() == 0
     if not is_root:
         console.print(
-            "Not root: formatting, mounting and writing are skipped, for they need loop devices "
-            "and mounts.\nThe cloud's side is shown.\n"
+            "Not root: formatting, mounting and writing are skipped, because they need loop "
+            "devices and mounts.\nThe cloud's side is shown.\n"
         )
     with (
         CloudProcess.start(folder / "cloud", latency, modes) as cloud,
@@ -80,7 +80,7 @@ def _run(folder: Path, latency: str, modes: tuple[str, ...], console: Console) -
             else:
                 _life_in_the_cloud(orchestrator, report)
         except grpc.RpcError:
-            console.print(f"\nThe driver's last words:\n{driver.last_words()}", soft_wrap=True)
+            console.print(f"\nThe end of the driver's log:\n{driver.last_words()}", soft_wrap=True)
             raise
         _require_nothing_left(cloud, folder)
         report.conclude()
@@ -122,8 +122,8 @@ def _life_in_the_cloud(orchestrator: Orchestrator, report: Report) -> None:
 
 def _create_first(orchestrator: Orchestrator, report: Report) -> Volume:
     volume = orchestrator.create("data", 1)
-    report.note("5 s of that only once: a driver that has just started looks twice for")
-    report.note("what one that died before it may have begun to create")
+    report.note("5 s of that come only once: a driver that has just started lists the volumes")
+    report.note("twice, because a driver that died before it might have begun to create one")
     return volume
 
 

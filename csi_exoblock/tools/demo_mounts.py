@@ -1,4 +1,4 @@
-"""The mounts of the demo, which must all be gone before its disks are."""
+"""The mounts of the demo: all of them must be gone before its disks are removed."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from csi_exoblock.tools.demo_signals import ignore_signals
 
 _TIMING = Timing()
 _MOUNTS = Path("/proc/self/mountinfo")
-_TARGET = 4  # the field of a line that names where it is mounted
+_TARGET = 4  # the field of a line that contains the mount point
 
 
 def mounts_below(folder: Path) -> list[Path]:
-    """Return what is mounted below a folder, the last mount first."""
+    """Return the mount points below a folder, the last mount first."""
     lines = (line.split(" ") for line in os.fsdecode(_MOUNTS.read_bytes()).split("\n"))
-    # Others' file systems break lines: 9p escapes none of its options.
+    # Some lines are broken in two: 9p escapes nothing in its options.
     targets = [Path(_unescape(line[_TARGET])) for line in lines if len(line) > _TARGET]
     return [target for target in reversed(targets) if folder in target.parents]
 
 
 @contextmanager
 def mounts_ended(folder: Path) -> Iterator[None]:
-    """Unmount, after the block, what an interruption left mounted below a folder."""
+    """After the block, unmount everything that is still mounted below a folder."""
     try:
         yield
     finally:
@@ -39,12 +39,13 @@ def mounts_ended(folder: Path) -> Iterator[None]:
 
 
 def _unmount(target: Path) -> None:
-    """Unmount, and wait for programs that still have something open there.
+    """Unmount, and wait for programs that still have a file open there.
 
-    The simulator has while it takes a snapshot: it freezes the file system by its root folder.
+    The simulator is one while it takes a snapshot: it opens the root folder to freeze the file
+    system.
 
     Raises:
-        DemoFailed: It stays busy.
+        DemoFailed: The file system stays busy.
     """
     deadline = Deadline(_TIMING.demo_unmount)
     while True:
@@ -57,5 +58,5 @@ def _unmount(target: Path) -> None:
 
 
 def _unescape(text: str) -> str:
-    """Return a path whose spaces and the like mountinfo has as `\\040`."""
+    """Return a path without mountinfo's escapes, such as `\\040` for a space."""
     return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), text)

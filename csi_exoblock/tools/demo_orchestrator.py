@@ -1,4 +1,4 @@
-"""What Kubernetes does in a cluster: the CSI calls, in the order in which they belong."""
+"""The part of Kubernetes in the demo: it makes the CSI calls."""
 
 from __future__ import annotations
 
@@ -22,7 +22,12 @@ _CAPABILITY = csi_pb2.VolumeCapability(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Volume:
-    """A volume as the driver described it: its name for people, its id, what the node is told."""
+    """A volume as the driver described it.
+
+    Attributes:
+        name: The name for people.
+        context: The driver's own words to the node.
+    """
 
     name: str
     id: str
@@ -30,7 +35,7 @@ class Volume:
 
 
 class Orchestrator:
-    """Calls the driver over its socket, each call a step of the report."""
+    """Calls the driver over its socket; each call is a step of the report."""
 
     def __init__(self, channel: grpc.Channel, *, node_id: str, report: Report) -> None:
         self._controller = csi_pb2_grpc.ControllerStub(channel)
@@ -100,7 +105,7 @@ class Orchestrator:
             self._controller.ControllerUnpublishVolume(request)
 
     def stage(self, volume: Volume, staging_path: Path) -> None:
-        """Mount the volume's file system on the node, made or grown where needed."""
+        """Mount the volume on the node; the driver makes or grows its file system if needed."""
         request = csi_pb2.NodeStageVolumeRequest(
             volume_id=volume.id,
             staging_target_path=str(staging_path),
@@ -120,7 +125,7 @@ class Orchestrator:
             self._node.NodeUnstageVolume(request)
 
     def publish(self, volume: Volume, staging_path: Path, target_path: Path) -> None:
-        """Show the volume to a pod."""
+        """Mount the volume into a pod."""
         request = csi_pb2.NodePublishVolumeRequest(
             volume_id=volume.id,
             staging_target_path=str(staging_path),
@@ -133,7 +138,7 @@ class Orchestrator:
             self._node.NodePublishVolume(request)
 
     def unpublish(self, volume: Volume, target_path: Path) -> None:
-        """Take the volume from a pod."""
+        """Unmount the volume from a pod."""
         request = csi_pb2.NodeUnpublishVolumeRequest(
             volume_id=volume.id, target_path=str(target_path)
         )

@@ -1,4 +1,4 @@
-"""A pod of the demo: the volume comes to it when it starts, and leaves when it ends."""
+"""A pod of the demo: it gets the volume when it starts, and gives it back when it ends."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _DATA_BYTES = 32 * 1024**2
 
 
 class Pod:
-    """Something on this host that uses a volume.
+    """A user of a volume on this host.
 
     Args:
-        folder: Where the volume is mounted, for the node and for the pod.
+        folder: The folder in which node and pod mount the volume.
     """
 
     def __init__(self, orchestrator: Orchestrator, volume: Volume, folder: Path) -> None:
@@ -40,7 +40,7 @@ class Pod:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if error is None:  # otherwise the driver is ended first, then all mounts are
+        if error is None:  # after an error the driver ends first, and `mounts_ended` unmounts
             self._orchestrator.unpublish(self._volume, self._target)
             self._orchestrator.unstage(self._volume, self._staging)
             self._orchestrator.detach(self._volume)
@@ -55,7 +55,7 @@ class Pod:
         return hashlib.sha256(data).hexdigest()
 
     def size_mib(self) -> int:
-        """Return how much data there is."""
+        """Return the size of the data in MiB."""
         return self._file.stat().st_size // 1024**2
 
     def checksum(self) -> str:
@@ -63,6 +63,6 @@ class Pod:
         return hashlib.sha256(self._file.read_bytes()).hexdigest()
 
     def capacity(self) -> str:
-        """Say how large the file system is."""
+        """Return a phrase with the size of the file system."""
         usage = os.statvfs(self._target)
         return f"file system of {usage.f_blocks * usage.f_frsize / 1024**3:.2f} GiB"

@@ -1,4 +1,4 @@
-"""The processes of the demo: simulator and driver, started and ended, with nothing left of them."""
+"""The processes of the demo, simulator and driver: how they start, and end without a trace."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ _PR_SET_PDEATHSIG = 1
 
 
 class DemoFailed(Exception):
-    """The demo can't go on, or did not prove what it shows; the text says why."""
+    """The demo can't go on, or a proof failed; the text says why."""
 
 
 class _Process:
-    """A command of ours in a process of its own, which Ctrl-C in the terminal does not reach.
+    """A command of csi-exoblock in a session of its own, so that Ctrl-C does not reach it.
 
-    So the demo ends them in their order, and each can clean up what it made.
+    The demo ends its processes in order, and each cleans up behind itself.
     """
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
@@ -63,7 +63,7 @@ class CloudProcess(_Process):
 
     Attributes:
         node_id: The instance that is this host.
-        environment: What a client needs to be let in.
+        environment: The variables with the API key for a client.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class CloudProcess(_Process):
 
         Raises:
             DemoFailed: It ended at once.
-            click.UsageError: The latency or a mode is not of its form.
+            click.UsageError: The latency or a mode is malformed.
         """
         devices, log = folder / "devices", folder / "log"
         devices.mkdir(parents=True)
@@ -106,16 +106,16 @@ class CloudProcess(_Process):
         return cls(process, announcement=announcement, environment=environment, devices=devices)
 
     def count_calls(self) -> int:
-        """Return how many calls its API has had."""
+        """Return the number of calls to its API so far."""
         return len(self._ask("calls"))
 
     def resources(self) -> list[str]:
-        """Return the ids of all volumes and snapshots that there are."""
+        """Return the ids of all volumes and snapshots."""
         return [each["id"] for what in ("volumes", "snapshots") for each in self._ask(what)]
 
     def _ask(self, what: str) -> list[Any]:
         url = f"{self.url}/_simulator/{what}"
-        with urllib.request.urlopen(url, timeout=_TIMING.demo_process) as response:  # noqa: S310 - ours
+        with urllib.request.urlopen(url, timeout=_TIMING.demo_process) as response:  # noqa: S310 - the URL is the simulator's
             answer: list[Any] = json.load(response)
         return answer
 
@@ -135,7 +135,10 @@ class DriverProcess(_Process):
 
     @classmethod
     def start(cls, folder: Path, cloud: CloudProcess, *, with_node: bool) -> Self:
-        """Start the driver, with the service that works on this host or without.
+        """Start the driver.
+
+        Args:
+            with_node: Whether it also serves the volumes of this host.
 
         Raises:
             DemoFailed: It ended, or is not ready in time.
@@ -202,7 +205,12 @@ def _start(
 
 
 def _announcement(process: subprocess.Popen[str], log: Path) -> re.Match[str]:
-    """Return what the simulator says of itself once it listens."""
+    """Return the line that the simulator prints once it listens.
+
+    Raises:
+        DemoFailed: It did not start.
+        click.UsageError: It refused its flags.
+    """
     line = process.stdout.readline() if process.stdout else ""
     if announcement := _ANNOUNCEMENT.fullmatch(line):
         return announcement
@@ -215,7 +223,7 @@ def _announcement(process: subprocess.Popen[str], log: Path) -> re.Match[str]:
 
 @contextmanager
 def _ended_unless_started(process: subprocess.Popen[str]) -> Iterator[None]:
-    """End the process if it does not start, or if its start is interrupted."""
+    """End the process if the block fails or is interrupted."""
     try:
         yield
     except BaseException:
@@ -236,5 +244,5 @@ def _end(process: subprocess.Popen[str]) -> None:
 
 
 def _end_with_parent() -> None:
-    """Have the kernel end the process when the demo is killed: devices must not outlive it."""
+    """Ask the kernel to end the process if the demo is killed: devices must not outlive it."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

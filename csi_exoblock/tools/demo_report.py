@@ -1,4 +1,4 @@
-"""What the demo shows: each step as it happens, and a table of all at the end."""
+"""The output of the demo: each step as it happens, and a table of all steps at the end."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class _Step:
 
 
 class Report:
-    """Times steps and counts the calls to the cloud's API that each of them cost."""
+    """Measures the time of each step, and counts its calls to the cloud's API."""
 
     def __init__(self, console: Console, *, count_calls: Callable[[], int]) -> None:
         self._console = console
@@ -34,7 +34,7 @@ class Report:
 
     @contextmanager
     def step(self, text: str, rpc: str) -> Iterator[None]:
-        """Show the block as one step, with the RPC that it makes."""
+        """Show the block as one step with its RPC."""
         end_if_interrupted()
         calls = self._count_calls()
         began = time.monotonic()
@@ -42,7 +42,9 @@ class Report:
             with self._console.status(f"{text} …"):
                 yield
         except grpc.RpcError as error:
-            call = cast(grpc.Call, error)  # every error of a channel is one; the stubs can't say so
+            call = cast(
+                grpc.Call, error
+            )  # the error of a channel is always a call too; its type can't say so
             self._print(f"[red]✗[/] {text:<30} {rpc}\n  {call.code().name}: {call.details()}")
             raise
         step = _Step(
@@ -55,11 +57,11 @@ class Report:
         self._print(f"[green]✓[/] {text:<30} {rpc:<25} {step.seconds:6.2f} s")
 
     def note(self, text: str) -> None:
-        """Show what was found out between two steps."""
+        """Show a line between two steps."""
         self._print(f"  [cyan]{text}[/]")
 
     def conclude(self) -> None:
-        """Show the table of all steps, and their sums."""
+        """Show the table of all steps with their sums."""
         table = Table("step", "RPC", box=box.SIMPLE)
         table.add_column("seconds", justify="right")
         table.add_column("API calls", justify="right")

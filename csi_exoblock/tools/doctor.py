@@ -1,6 +1,6 @@
-"""`csi-exoblock doctor`: what is wrong with an installation, and what to do about it (N11).
+"""`csi-exoblock doctor`: finds the faults of an installation, each with a remedy (N11).
 
-Read-only. A check is a name and a function that yields findings; what can't be asked is no fault.
+It changes nothing. A check that lacks a right is reported as not checked, which is no fault.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from csi_exoblock.escaping import printable
 
 
 class Verdict(StrEnum):
-    """What a check found."""
+    """The result of a check."""
 
     WELL = "well"
     WRONG = "wrong"
@@ -27,9 +27,9 @@ class Finding:
     """One line of the report.
 
     Attributes:
-        check: What was looked at, in one or two words.
-        says: What was seen.
-        remedy: What to do, empty where nothing is wrong.
+        check: The subject, in one or two words.
+        says: The observation.
+        remedy: What to do, empty if nothing is wrong.
     """
 
     check: str
@@ -40,33 +40,33 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """Something that can be wrong.
+    """A question to the installation.
 
     Attributes:
-        look: Yields what it finds; may raise DriverError where it can't look.
-        remedy: What to do if it can't look.
+        findings: Yields them; raises DriverError if the question can't be answered.
+        remedy: What to do in that case.
     """
 
     name: str
-    look: Callable[[], Iterable[Finding]]
-    remedy: str = "make it answer, then run this again"
+    findings: Callable[[], Iterable[Finding]]
+    remedy: str = "make it answer, then run this command again"
 
 
 def run(checks: Sequence[Check]) -> tuple[Finding, ...]:
-    """Make all checks, one after the other."""
-    return tuple(finding for check in checks for finding in _made(check))
+    """Run all checks, one after the other."""
+    return tuple(finding for check in checks for finding in _findings_of(check))
 
 
 def is_well(findings: Sequence[Finding]) -> bool:
-    """Return whether nothing needs to be done."""
+    """Return whether no finding needs action."""
     return all(each.verdict is not Verdict.WRONG for each in findings)
 
 
 def as_text(findings: Sequence[Finding], *, verbose: bool) -> str:
-    """Return what is wrong with its remedies, and a last line that sums up.
+    """Return a line for each finding, and a last line with the numbers.
 
     Args:
-        verbose: Whether to show what is well too.
+        verbose: Whether to show passed checks too.
     """
     counts = {verdict: sum(each.verdict is verdict for each in findings) for verdict in Verdict}
     shown = (each for each in findings if verbose or each.verdict is not Verdict.WELL)
@@ -78,28 +78,28 @@ def as_text(findings: Sequence[Finding], *, verbose: bool) -> str:
 
 
 def as_json(findings: Sequence[Finding]) -> str:
-    """Return the same for programs, with what is well."""
+    """Return all findings as JSON, passed checks too."""
     return json.dumps({"findings": [asdict(each) for each in findings]}, indent=2)
 
 
 def well(check: str, says: str) -> Finding:
-    """Return that something is as it should be."""
+    """Return the finding of a passed check."""
     return Finding(check=check, verdict=Verdict.WELL, says=says)
 
 
 def wrong(check: str, says: str, remedy: str) -> Finding:
-    """Return that something is wrong."""
+    """Return the finding of a fault."""
     return Finding(check=check, verdict=Verdict.WRONG, says=says, remedy=remedy)
 
 
 def not_checked(check: str, says: str, remedy: str = "") -> Finding:
-    """Return that something could not be looked at."""
+    """Return the finding of a check that could not be made."""
     return Finding(check=check, verdict=Verdict.NOT_CHECKED, says=says, remedy=remedy)
 
 
-def _made(check: Check) -> Iterator[Finding]:
+def _findings_of(check: Check) -> Iterator[Finding]:
     try:
-        yield from check.look()
+        yield from check.findings()
     except KubernetesDenied as error:
         yield not_checked(check.name, str(error), "use a kubeconfig that may read it")
     except DriverError as error:

@@ -16,9 +16,9 @@ from csi_exoblock.model import ZoneName
 from csi_exoblock.tools.doctor import Check, Finding, not_checked, well, wrong
 
 _NOBODY = UUID(int=0)
-"""What doesn't exist: a write to it changes nothing, and tells whether the role permits it."""
+"""The id of nothing: a write to it changes nothing, and shows whether the role permits it."""
 
-# Creating something new can't be tried without creating it.
+# There is no way to try this without creating a volume.
 _NOT_TRIED = "create-block-storage-volume"
 _FULL = 0.9
 
@@ -50,11 +50,11 @@ _TRIALS: Mapping[str, _Ask] = {
     ),
     "delete-block-storage-snapshot": lambda zone, deadline: zone.delete_snapshot(_NOBODY, deadline),
 }
-"""How each operation is tried that the zones' own check has not tried already."""
+"""A harmless request for each operation; the check of the zones has tried the remaining one."""
 
 
 class CloudChecks:
-    """Looks at the API with the driver's key. Nothing that exists is written to."""
+    """Checks the API with the driver's key. No existing resource is written to."""
 
     def __init__(self, cloud: Cloud, *, timing: Timing, proxied: bool) -> None:
         self._cloud = cloud
@@ -62,11 +62,11 @@ class CloudChecks:
         self._proxied = proxied
 
     def all(self) -> list[Check]:
-        """Return the checks; the first ones say most."""
+        """Return the checks. A fault of an early one explains those of later ones."""
         way = "network, proxy (HTTPS_PROXY), --ca-file, --api-endpoint"
         key = "put a valid key into the Secret or the environment, and compare the clocks"
         return [
-            Check("zones", self._zones, f"look at {way}; if the key is refused: {key}"),
+            Check("zones", self._zones, f"check {way}; if the key is refused: {key}"),
             Check("API", self._answers),
             Check("clock", self._clock),
             Check("role", self._role),
@@ -76,7 +76,7 @@ class CloudChecks:
     def _zones(self) -> Iterator[Finding]:
         names = self._cloud.zones(self._deadline())
         way = "through a proxy" if self._proxied else "directly"
-        yield well("zones", f"in scope: {', '.join(names)}; the API is asked {way}")
+        yield well("zones", f"in scope: {', '.join(names)}; the API is reached {way}")
 
     def _answers(self) -> Iterator[Finding]:
         for name in self._cloud.zones(self._deadline()):
@@ -98,19 +98,22 @@ class CloudChecks:
     def _timed(self, zone: ZoneName, count: int, seconds: float) -> Finding:
         says = f"zone {zone} lists {count} volumes in {seconds:.1f} s"
         if seconds > self._timing.doctor_slow:
-            return wrong("API", says, "it is slow: look at network and proxy, or wait")
+            return wrong(
+                "API", says, "check network and proxy, or wait: the API might be slow for everybody"
+            )
         return well("API", says)
 
     def _clock(self) -> Iterator[Finding]:
         apart = self._cloud.now() - time.time()
         if abs(apart) > self._timing.clock_error:
+            direction = "behind" if apart > 0 else "ahead of"
             yield wrong(
                 "clock",
-                f"this host's clock is {abs(apart):.0f} s {'behind' if apart > 0 else 'ahead'}",
-                "set it right (NTP): signatures hold for minutes only",
+                f"this host's clock is {abs(apart):.0f} s {direction} the API's",
+                "correct it (NTP): the API refuses signatures that are minutes old",
             )
         else:
-            yield well("clock", f"{abs(apart):.0f} s apart from the API's")
+            yield well("clock", f"{abs(apart):.0f} s away from the API's")
 
     def _role(self) -> Iterator[Finding]:
         name, *_ = self._cloud.zones(self._deadline())
@@ -131,7 +134,7 @@ class CloudChecks:
             else:
                 permitted.append(operation)
         yield well("role", f"{len(permitted)} of {len(OPERATIONS)} operations are permitted")
-        yield well("role", f"{_NOT_TRIED} was not tried: that would make a volume")
+        yield well("role", f"{_NOT_TRIED} was not tried, because that would create a volume")
 
     def _quotas(self) -> Iterator[Finding]:
         name, *_ = self._cloud.zones(self._deadline())
@@ -141,7 +144,7 @@ class CloudChecks:
             limit = "unlimited" if quota.limit is None else quota.limit
             says = f"{quota.resource}: {quota.usage} of {limit} in use"
             if quota.limit is not None and quota.usage >= _FULL * quota.limit:
-                yield wrong("quotas", says, "delete what nobody needs, or have it raised")
+                yield wrong("quotas", says, "delete unused resources, or ask Exoscale to raise it")
             else:
                 yield well("quotas", says)
 

@@ -1,4 +1,4 @@
-"""The doctor's checks of Kubernetes: driver, classes, nodes, volumes (N11)."""
+"""The doctor's checks of the objects in Kubernetes (N11)."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from csi_exoblock.tools.doctor import Check, Finding, not_checked, well, wrong
 from csi_exoblock.tools.doctor_nodes import NodeChecks
 from csi_exoblock.tools.reach import Reach
 
-_USE_KUBECONFIG = "use your kubeconfig: run this from a desk"
+_USE_KUBECONFIG = "use your kubeconfig: run this command outside of the cluster"
 _FILE_POLICY = "File"
 
 
 class ClusterChecks:
-    """Looks at what an installation has in Kubernetes, with the rights of a person.
+    """Checks the installation's objects in Kubernetes, with the rights of the user.
 
-    The driver's own service accounts may read little of it, and asking all the same would fill the
-    audit log with refusals (S23).
+    The driver's service accounts may read few of them. Trying would only fill the audit log with
+    refused requests (S23).
     """
 
     def __init__(self, reach: Reach) -> None:
@@ -39,8 +39,8 @@ class ClusterChecks:
         ]
 
     def _elsewhere(self) -> Iterator[Finding]:
-        why = "this is a pod" if self._reach.is_in_pod else "there is no kubectl"
-        yield not_checked("Kubernetes", f"not checked here, for {why}", _USE_KUBECONFIG)
+        why = "this is a pod" if self._reach.is_in_pod else "kubectl is not installed"
+        yield not_checked("Kubernetes", f"not checked here, because {why}", _USE_KUBECONFIG)
 
     def _driver(self) -> Iterator[Finding]:
         name = self._reach.driver_name
@@ -52,14 +52,14 @@ class ClusterChecks:
         if not found.attach_required:
             yield wrong(
                 "CSIDriver",
-                "attachRequired is false, so nothing is ever attached",
+                "attachRequired is false, so no volume is ever attached",
                 "delete the CSIDriver and install the chart again",
             )
         if found.group_policy != _FILE_POLICY:
             yield wrong(
                 "CSIDriver",
                 f"fsGroupPolicy is {found.group_policy or 'not set'}",
-                "delete the CSIDriver and install the chart again: it says File",
+                "delete the CSIDriver and install the chart again, which sets File",
             )
         yield well("CSIDriver", f"{name} is there")
 
@@ -71,18 +71,18 @@ class ClusterChecks:
             if each.driver_name == driver
         ]
         if not ours:
-            yield wrong("classes", f"no StorageClass has provisioner {driver}", "make one")
+            yield wrong("classes", f"no StorageClass has provisioner {driver}", "create one")
         for each in ours:
             if not each.waits_for_pod and len(zones) > 1:
                 yield wrong(
                     "classes",
                     f"{each.name} binds immediately, in a cluster of {len(zones)} zones",
-                    "make a class with volumeBindingMode WaitForFirstConsumer",
+                    "create a class with volumeBindingMode WaitForFirstConsumer",
                 )
             if not each.may_expand:
                 yield wrong(
                     "classes",
-                    f"{each.name} does not let volumes grow",
+                    f"{each.name} does not allow expansion",
                     f"kubectl patch storageclass {each.name} "
                     "--patch '{\"allowVolumeExpansion\":true}'",
                 )
@@ -92,7 +92,9 @@ class ClusterChecks:
         if self._cluster().has_snapshots(self._deadline()):
             yield well("snapshots", "the CRDs are there")
         else:
-            yield not_checked("snapshots", "the cluster has no snapshot CRDs, so no snapshots")
+            yield not_checked(
+                "snapshots", "the cluster has no snapshot CRDs, so it has no snapshots"
+            )
 
     def _volumes(self) -> Iterator[Finding]:
         seen = facts.gather(self._reach)
@@ -101,8 +103,8 @@ class ClusterChecks:
             name = row.claim or row.persistent_volume
             for note in row.notes:
                 if note.is_wrong:
-                    yield wrong("volumes", f"{name}: {note}", "docs/troubleshooting.md")
-        yield well("volumes", f"{len(found)} claims and PersistentVolumes were looked at")
+                    yield wrong("volumes", f"{name}: {note}", "see docs/troubleshooting.md")
+        yield well("volumes", f"{len(found)} claims and PersistentVolumes were checked")
 
     def _cluster(self) -> Inventory:
         return self._reach.inventory()

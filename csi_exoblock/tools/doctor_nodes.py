@@ -20,7 +20,7 @@ _TOO_SMALL = ("micro", "tiny")  # Source: the vendor's documentation of block st
 class NodeChecks:
     """Checks every Node that is an instance of this cloud.
 
-    It reads a zone's quotas and an instance type only once, for they are many nodes' own.
+    It reads a zone's quotas and an instance type only once, because many nodes share them.
     """
 
     def __init__(self, reach: Reach) -> None:
@@ -30,9 +30,9 @@ class NodeChecks:
 
     def all(self) -> list[Check]:
         """Return the check."""
-        return [Check("nodes", self._look)]
+        return [Check("nodes", self._findings)]
 
-    def _look(self) -> Iterator[Finding]:
+    def _findings(self) -> Iterator[Finding]:
         kubernetes, inventory = self._reach.kubernetes(), self._reach.inventory()
         driver = self._reach.driver_name
         registered = {each.name: each.limits for each in inventory.list_csi_nodes(self._deadline())}
@@ -47,7 +47,7 @@ class NodeChecks:
                 yield wrong(
                     "nodes",
                     f"{node.name} is not ready, and has volumes attached",
-                    "if its instance is dead: docs/node-loss.md",
+                    "if its instance is dead, see docs/node-loss.md",
                 )
             yield from self._of_registration(node, registered.get(node.name, {}))
             yield from self._of_instance(node, registered.get(node.name, {}))
@@ -58,27 +58,26 @@ class NodeChecks:
             yield wrong(
                 "nodes",
                 f"kubelet of {node.name} does not know the driver",
-                "look at the node plugin's pod there: docs/runbooks.md, "
-                "ExoblockNodePluginNotRegistered",
+                "see ExoblockNodePluginNotRegistered in docs/runbooks.md",
             )
 
     def _of_instance(self, node: Node, limits: Mapping[str, int | None]) -> Iterator[Finding]:
         try:
             node_id = NodeObject(lambda: (node.provider_id, node.labels)).read()
         except HostError as error:
-            yield wrong("nodes", f"{node.name}: {error}", "see that the cloud controller runs")
+            yield wrong("nodes", f"{node.name}: {error}", "check that the cloud controller runs")
             return
         if self._reach.driver_name in limits:
             yield from self._of_limit(node, node_id.zone, limits[self._reach.driver_name])
         try:
             size = self._size(node_id)
         except DriverError as error:
-            yield not_checked("nodes", f"size of {node.name} not read: {error}")
+            yield not_checked("nodes", f"the size of {node.name} could not be read: {error}")
             return
         if size in _TOO_SMALL:
             yield wrong(
                 "nodes",
-                f"{node.name} is of size {size}, and takes no volumes",
+                f"{node.name} has size {size}, which takes no volumes",
                 "use instances of size small or larger",
             )
 
@@ -87,8 +86,8 @@ class NodeChecks:
         if allowed is not None and (limit is None or limit > allowed):
             yield wrong(
                 "nodes",
-                f"{node.name} promises {limit or 'any number of'} volumes, the organisation allows "
-                f"{allowed}",
+                f"{node.name} promises {limit or 'any number of'} volumes, but the organisation "
+                f"allows {allowed}",
                 "lower --volume-attach-limit (chart: node.volumeAttachLimit)",
             )
 

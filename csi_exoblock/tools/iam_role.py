@@ -1,4 +1,4 @@
-"""`csi-exoblock iam-role`: the least role of the API key (F14)."""
+"""`csi-exoblock iam-role`: the smallest role for the API key (F14)."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from csi_exoblock.exoscale.role import policy
 
 
 def as_json() -> str:
-    """Return the policy, as `exo iam role create --policy` reads it."""
+    """Return the policy in the format of `exo iam role create --policy`."""
     return json.dumps(policy(), indent=2)

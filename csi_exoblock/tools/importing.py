@@ -1,6 +1,6 @@
-"""`csi-exoblock import`: objects of Kubernetes for volumes and snapshots that exist (F9).
+"""`csi-exoblock import`: Kubernetes' objects for existing volumes and snapshots (F9).
 
-It prints them, and changes nothing: the operator applies them.
+The command prints them and changes nothing. The operator applies them.
 """
 
 from __future__ import annotations
@@ -20,11 +20,12 @@ from csi_exoblock.tools.static_volume import BLOCK, FILESYSTEM, Object, StaticVo
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """What is to be made of a volume.
+    """How a volume is to appear in Kubernetes.
 
     Attributes:
-        name: Of PersistentVolume and claim; empty for one that follows from the id.
-        filesystem: What is on the volume; `block` for a raw device.
+        namespace: The claim's.
+        name: The name of PersistentVolume and claim; empty for a name made from the id.
+        filesystem: The file system on the volume; `block` for a raw device.
         partition: Number of the partition to mount, `None` for the whole disk.
     """
 
@@ -38,8 +39,8 @@ def objects_for(reach: Reach, id: str, target: Target) -> list[Object]:
     """Return PersistentVolume and claim for a volume, or content and snapshot for a snapshot.
 
     Raises:
-        NotFound: The id is neither's.
-        DriverError: The API can't be asked.
+        NotFound: Neither exists.
+        DriverError: The API can't be read.
     """
     deadline = Deadline(reach.timing.api_timeout)
     volume_id = VolumeId.parse(id)
@@ -57,19 +58,19 @@ def objects_for(reach: Reach, id: str, target: Target) -> list[Object]:
 
 
 def as_text(objects: Sequence[Object]) -> str:
-    """Return what `kubectl apply --filename -` reads: a list as JSON, which is YAML too."""
+    """Return a list of the objects as JSON, for `kubectl apply --filename -`."""
     return json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)}, indent=2)
 
 
 def steps_from(reach: Reach, driver_name: str) -> str:
-    """Return the steps that move every PersistentVolume of another driver to this one.
+    """Return a script that moves every PersistentVolume of another driver to this one.
 
-    Its volumes have the same ids. The steps are a script for people to read first: no step deletes
-    a volume, for each PersistentVolume is made `Retain`, and that is checked, before it is deleted.
+    Both drivers must use the same ids. The operator reads the script first. It deletes no volume:
+    it sets each PersistentVolume to `Retain`, and checks that, before it deletes the object.
 
     Raises:
-        KubernetesError: The cluster can't be asked, or refuses it.
-        InvalidRequest: It is this driver itself.
+        KubernetesError: The cluster can't be read, or denies it.
+        InvalidRequest: The other driver is this one.
     """
     if driver_name == reach.driver_name:
         raise InvalidRequest(f"--from-driver {driver_name} is this driver itself")
@@ -83,7 +84,7 @@ def steps_from(reach: Reach, driver_name: str) -> str:
     head = [
         "#!/bin/sh",
         f"# Moves {len(volumes)} PersistentVolumes from {driver_name} to {reach.driver_name}.",
-        "# Read it first. Stop the pods that use them, and wait until no VolumeAttachment is left.",
+        "# Read it first. Stop the pods that use them, and wait for their VolumeAttachments to go.",
         "set -eu",
     ]
     return "\n".join([*head, *lines, ""])
@@ -96,7 +97,7 @@ def _steps_of(volume: PersistentVolume, driver_name: str) -> Iterator[str]:
     try:
         VolumeId.parse(volume.handle)
     except NotFound:
-        yield "# It stays: its handle is not <zone>/<id>. Make a PersistentVolume for it by hand."
+        yield "# Not moved: its handle is not <zone>/<id>. Create its PersistentVolume by hand."
         return
     retain = json.dumps({"spec": {"persistentVolumeReclaimPolicy": "Retain"}})
     yield f"kubectl patch persistentvolume {name} --patch '{retain}'"

@@ -1,4 +1,4 @@
-"""`csi-exoblock orphans`: what costs money for nothing, or is missing. Deletes nothing (C4, C6)."""
+"""`csi-exoblock orphans`: resources that only the cloud or only Kubernetes knows (C4, C6)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MEANING: Mapping[OrphanKind, str] = {
     OrphanKind.VOLUME: "volume without PersistentVolume",
     OrphanKind.SNAPSHOT: "snapshot without VolumeSnapshotContent",
     OrphanKind.TWIN: "volume without PersistentVolume, second of its name",
-    OrphanKind.TEMPORARY: "snapshot of a clone, goes by itself",
+    OrphanKind.TEMPORARY: "snapshot of a clone, deleted automatically",
     OrphanKind.MISSING: "PersistentVolume without volume",
 }
 # The vendor's CLI; it asks before it deletes.
@@ -28,10 +28,10 @@ _COMMANDS: Mapping[OrphanKind, str] = {
 
 
 def find(reach: Reach) -> tuple[Orphans, float]:
-    """Return what is left alone and not too young, and the cloud's time.
+    """Return the orphans of at least `orphan_age`, and the cloud's time.
 
     Raises:
-        DriverError: Cloud or cluster can't be asked.
+        DriverError: Cloud or cluster can't be read.
     """
     deadline = Deadline(reach.timing.orphans_timeout)
     search = OrphanSearch(
@@ -49,7 +49,7 @@ def find(reach: Reach) -> tuple[Orphans, float]:
 
 
 def as_text(orphans: Orphans, now: float) -> str:
-    """Return a table for people, with a line for each zone that could not be read."""
+    """Return a table, with a line for each zone that could not be read."""
     rows = [
         (
             _MEANING[each.kind],
@@ -62,13 +62,13 @@ def as_text(orphans: Orphans, now: float) -> str:
         for each in orphans.found
     ]
     head = ("WHAT", "ID", "NAME", "SIZE", "AGE", "MADE FOR")
-    found = table(head, rows) if rows else "nothing is left alone"
+    found = table(head, rows) if rows else "no orphans"
     unread = (f"zone {zone} was not read: {why}" for zone, why in orphans.unread.items())
     return "\n".join((found, *unread))
 
 
 def as_json(orphans: Orphans) -> str:
-    """Return the same for programs."""
+    """Return the same as JSON."""
     found = [
         {**asdict(each), "created_at": each.created_at and each.created_at.isoformat()}
         for each in orphans.found
@@ -77,10 +77,7 @@ def as_json(orphans: Orphans) -> str:
 
 
 def as_commands(orphans: Orphans) -> str:
-    """Return lines for a shell that delete what is left alone; nobody has run them.
-
-    What goes by itself and what does not exist has none.
-    """
+    """Return a shell command for each orphan that must be deleted by hand. None of them was run."""
     return "\n".join(filter(None, map(_command, orphans.found)))
 
 

@@ -1,6 +1,6 @@
-"""What a node's container does before it is stopped: wait for the volumes of a drained node.
+"""The hook of the node's container before it stops: waits for the volumes of a drained node.
 
-Kubelet runs it as a hook, so it starts at once: nothing here may import gRPC.
+It must start at once, so this module may not import gRPC.
 """
 
 from __future__ import annotations
@@ -30,23 +30,23 @@ def run(
     timing: Timing,
     say: Callable[[str], object],
 ) -> None:
-    """Return when the node may lose its plugin: at once, unless its volumes are to leave it.
+    """Wait until the node no longer needs its plugin; it does while its volumes are detached.
 
     Args:
         cluster: The cluster in whose pod this runs, `None` outside of one.
-        daemon_set: Namespace and name of the plugin's DaemonSet, `None` if nobody says.
+        daemon_set: Namespace and name of the plugin's DaemonSet, `None` if no flag names it.
         registration_path: The plugin's socket for kubelet.
-        say: Takes a line of the output.
+        say: Prints a line.
 
     Raises:
-        DriverError: Kubernetes can't be asked; or volumes are still attached, and the time is over.
+        DriverError: Kubernetes can't be read, or volumes are still attached at the time limit.
     """
     if cluster is None or cluster.node_name is None:
-        say("nothing to wait for: no pod of Kubernetes, or no --node-name")
+        say("nothing to wait for: this is no pod of Kubernetes, or --node-name is missing")
         return
     kubernetes = Kubernetes(ApiServer(cluster, timing=timing))
     if daemon_set and registration_path and _is_uninstalled(kubernetes, daemon_set, timing, say):
-        say("the DaemonSet is gone: kubelet forgets the driver")
+        say("the DaemonSet is deleted: kubelet removes the driver from CSINode")
         Farewell(registration_path).say()
         return
     PreStop(
@@ -64,9 +64,9 @@ def _is_uninstalled(
     timing: Timing,
     say: Callable[[str], object],
 ) -> bool:
-    """Tell whether the plugin is to go from here for good.
+    """Return whether the plugin is being uninstalled.
 
-    Whoever uninstalls it takes its rights in the same moment, so to be refused means the same.
+    An uninstall also removes the plugin's rights, so a denied request means the same.
     """
     try:
         deadline = Deadline(timing.pre_stop_patience)
@@ -79,7 +79,7 @@ def _is_uninstalled(
 
 
 class PreStop:
-    """Waits for a node's VolumeAttachments to go, as long as the node is on its way out (S22).
+    """Waits until a node that is leaving has no VolumeAttachments (S22).
 
     While a node is drained its pods end, and kubelet needs the plugin to unmount their volumes.
     """
@@ -100,14 +100,14 @@ class PreStop:
         self._say = say
 
     def run(self) -> None:
-        """Wait until nothing is attached any more, or the node stays.
+        """Wait until no volume is attached, or the node is no longer leaving.
 
         Raises:
-            DeadlineExceeded: Volumes are still attached, or Kubernetes did not tell.
-            KubernetesDenied: The service account may not ask.
+            DeadlineExceeded: Volumes are still attached, or Kubernetes did not answer.
+            KubernetesDenied: The service account lacks the right.
         """
         deadline = Deadline(self._timing.pre_stop_timeout)
-        # Whether to wait at all is known soon, or the API server is away, and nothing is detached.
+        # Without an API server nothing is detached, so the first question gets little time.
         if not self._ask(self._is_leaving, deadline.within(self._timing.pre_stop_patience)):
             self._say(f"node {self._node_name} stays: nothing to wait for")
             return
@@ -116,23 +116,25 @@ class PreStop:
         try:
             while names := self._ask(self._attached, deadline):
                 left = f"{len(names)} volumes are attached: {', '.join(names[:_NAMED])}"
-                self._say(f"node {self._node_name} is being left; {left}")
+                self._say(f"node {self._node_name} is leaving; {left}")
                 deadline.wait(next(rest))
                 if not self._ask(self._is_leaving, deadline):
-                    self._say(f"node {self._node_name} stays after all")
+                    self._say(f"node {self._node_name} is no longer leaving")
                     return
         except DeadlineExceeded as error:
             if not left:
                 raise
-            raise DeadlineExceeded(f"node {self._node_name}: time is over, {left}") from error
+            raise DeadlineExceeded(
+                f"node {self._node_name}: the time is over, but {left}"
+            ) from error
         self._say(f"node {self._node_name}: no volume is attached")
 
     def _ask(self, question: Callable[[Deadline], T], deadline: Deadline) -> T:
-        """Ask until there is an answer.
+        """Repeat a question until it is answered.
 
         Raises:
-            DeadlineExceeded: There is none in time; says why.
-            KubernetesDenied: There won't be one.
+            DeadlineExceeded: There was no answer in time; the text has the last error.
+            KubernetesDenied: The service account lacks the right.
         """
         rest = pauses(self._timing.pre_stop_initial, self._timing.pre_stop_max, growth=1.5)
         while True:
@@ -148,7 +150,7 @@ class PreStop:
                     raise DeadlineExceeded(f"Kubernetes gave no answer in time: {error}") from error
 
     def _is_leaving(self, deadline: Deadline) -> bool:
-        """Tell whether the node is on its way out, or gone already."""
+        """Return whether the node is leaving, or gone."""
         try:
             node = self._kubernetes.get_node(self._node_name, deadline)
         except NotFound:
@@ -156,7 +158,7 @@ class PreStop:
         return node.is_leaving
 
     def _attached(self, deadline: Deadline) -> list[str]:
-        """Return the names of the driver's volumes that are not detached from the node yet."""
+        """Return the names of the driver's volumes that are still attached to the node."""
         return [
             each.volume_name or each.name
             for each in self._kubernetes.list_volume_attachments(deadline)

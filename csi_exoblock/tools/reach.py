@@ -1,4 +1,4 @@
-"""How a command reaches cloud and cluster: from a pod of the driver, or from a desk."""
+"""How a command reaches cloud and cluster: in a pod of the driver, or outside of the cluster."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from csi_exoblock.tools.kubectl import Kubectl
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """What the flags of a command say.
+    """The settings that a command's flags give.
 
     Attributes:
         cluster: The cluster in whose pod this runs, `None` outside of one.
-        kubeconfig: For kubectl, `None` for its own choice.
-        context: Of the kubeconfig; empty for the current one.
+        kubeconfig: The file for kubectl, `None` for its own choice.
+        context: The context in the kubeconfig; empty for the current one.
     """
 
     api: ApiSettings
@@ -38,7 +38,11 @@ class Wanted:
 
 
 class Reach:
-    """Cloud and cluster, as far as they can be reached."""
+    """Cloud and cluster.
+
+    Attributes:
+        source: `None` if this is no pod and there is no kubectl.
+    """
 
     def __init__(self, wanted: Wanted) -> None:
         self.timing = wanted.timing
@@ -50,7 +54,7 @@ class Reach:
         self._ownership = wanted.ownership
 
     def kubernetes(self) -> Kubernetes:
-        """Return the cluster.
+        """Return the client for the driver's own requests.
 
         Raises:
             KubernetesUnavailable: This is no pod, and there is no kubectl.
@@ -58,14 +62,14 @@ class Reach:
         return Kubernetes(self._asked())
 
     def inventory(self) -> Inventory:
-        """Return more of the cluster, for tables; raises as `kubernetes`."""
+        """Return the client for the requests of commands only; raises as `kubernetes`."""
         return Inventory(self._asked())
 
     def labels(self, deadline: Deadline) -> Labels:
-        """Return what tells this cluster's volumes from others, its id read if no flag says it.
+        """Return the labels by which this cluster's volumes are known.
 
         Raises:
-            KubernetesError: The id can't be read.
+            KubernetesError: No flag gives the cluster's id, and it can't be read.
         """
         cluster_id = self._ownership.cluster_id
         if cluster_id is None:
@@ -73,12 +77,14 @@ class Reach:
         return Labels(self._ownership, cluster=lambda: cluster_id or None)
 
     def rest(self) -> None:
-        """Wait until it is time to look again."""
+        """Wait for the interval of `--watch`."""
         threading.Event().wait(self.timing.status_interval)
 
     def _asked(self) -> Source:
         if self.source is None:
-            raise KubernetesUnavailable("this is no pod of Kubernetes, and there is no kubectl")
+            raise KubernetesUnavailable(
+                "this is no pod of Kubernetes, and kubectl is not installed"
+            )
         return self.source
 
 

@@ -1,4 +1,4 @@
-"""`csi-exoblock status`: each claim with its volume, and what it waits for (N20)."""
+"""`csi-exoblock status`: a table of all claims with their volumes (N20)."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ _UNDER_WAY = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Note:
-    """Something that a volume waits for, or that does not fit together.
+    """A reason why a volume waits, or a contradiction between cloud and Kubernetes.
 
     Attributes:
-        seconds: For how long, `None` where nobody tells.
-        is_wrong: Whether somebody has to do something, or look at least.
+        seconds: For how long it has been so, `None` if that is not known.
+        is_wrong: Whether somebody must act.
     """
 
     text: str
@@ -46,12 +46,12 @@ class Row:
     """One claim or PersistentVolume.
 
     Attributes:
-        asked_gib: What the claim asks for now.
-        cloud_gib: What the volume has in the cloud.
-        known_gib: What Kubernetes last learnt that the claim has, the file system included.
-        state: In the cloud; empty where there is no volume.
-        instance: The UUID of the instance that has it in the cloud; empty for none.
-        node: That instance's Node.
+        asked_gib: The size that the claim requests.
+        cloud_gib: The size of the volume in the cloud.
+        known_gib: The capacity that Kubernetes last recorded, with a file system of that size.
+        state: The volume's state in the cloud; empty if there is no volume.
+        instance: The UUID of the instance to which it is attached in the cloud; empty for none.
+        node: The Node of that instance.
     """
 
     claim: str
@@ -68,7 +68,7 @@ class Row:
 
     @property
     def is_wrong(self) -> bool:
-        """Whether something does not fit together."""
+        """Whether somebody must act."""
         return any(each.is_wrong for each in self.notes)
 
 
@@ -84,7 +84,7 @@ def rows(facts: Facts) -> tuple[Row, ...]:
 
 
 def as_text(found: tuple[Row, ...], facts: Facts) -> str:
-    """Return a table for people; what is wrong begins with `!`."""
+    """Return a table. A note that needs action begins with `!`."""
     lines = [
         (
             row.claim,
@@ -103,7 +103,7 @@ def as_text(found: tuple[Row, ...], facts: Facts) -> str:
 
 
 def as_json(found: tuple[Row, ...], facts: Facts) -> str:
-    """Return the same for programs."""
+    """Return the same as JSON."""
     content = {"volumes": [asdict(row) for row in found], "unread": dict(facts.unread)}
     return json.dumps(content, indent=2)
 
@@ -182,17 +182,17 @@ def _of_cloud(
     asked = _gib(claim.asked_bytes) if claim else None
     if volume.handle in facts.pending_gib:
         size_gib = facts.pending_gib[volume.handle]
-        yield Note(text=f"its pod to be replaced: then it grows to {size_gib} GiB")
+        yield Note(text=f"its pod to be replaced, then it grows to {size_gib} GiB")
     elif asked is not None and asked > seen.size_gib:
         yield Note(text=f"growth to {asked} GiB; see the claim's events", is_wrong=True)
     elif claim and claim.has_bytes and (_gib(claim.has_bytes) or 0) < seen.size_gib:
-        yield Note(text="its file system to grow, when its pod is replaced")
+        yield Note(text="its file system to grow, once its pod is replaced")
 
 
 def _of_places(
     seen: Volume, attachments: tuple[VolumeAttachment, ...], facts: Facts
 ) -> Iterator[Note]:
-    """Compare where cloud and Kubernetes say that the volume is."""
+    """Compare the places of the volume in cloud and Kubernetes."""
     nodes = {each.node_name for each in attachments if each.is_attached}
     instance = str(seen.attached_to.uuid) if seen.attached_to else ""
     node = facts.nodes.get(instance, "")
@@ -231,7 +231,7 @@ def _of_attachment(attachment: VolumeAttachment, now: float) -> Iterator[Note]:
 
 
 def _since(moment: datetime | None, now: float) -> float | None:
-    """Return how many seconds ago something was, `None` where nobody tells."""
+    """Return the seconds since a moment, `None` if it is not known."""
     return None if moment is None else now - moment.timestamp()
 
 

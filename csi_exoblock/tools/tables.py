@@ -1,4 +1,4 @@
-"""Tables of plain text, aligned, for people and for `grep`."""
+"""Aligned tables of plain text, for people and for `grep`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def age(since: datetime | None, now: float) -> str:
-    """Return how long ago something was, in one unit: `3d`, `5h`; empty where nobody knows.
+    """Return the time since a moment in one unit, such as `3d`; empty if the moment is not known.
 
     Args:
         now: In seconds of Unix time.

@@ -176,7 +176,7 @@ def test_an_attachment_that_never_goes_is_named_at_the_end(server: ApiServer) ->
         assert hook.end() == 1
 
     last = hook.said.splitlines()[-1]
-    assert last.startswith(f"csi-exoblock: node {NODE_NAME}: time is over, 2 volumes")
+    assert last.startswith(f"csi-exoblock: node {NODE_NAME}: the time is over, but 2 volumes")
     assert "pvc-one, pvc-two" in last
 
 
@@ -190,7 +190,7 @@ def test_an_attachment_is_named_at_the_end_though_kubernetes_fell_silent(
         server.always(NODE, Status(503))
         assert hook.end() == 1
 
-    assert "time is over, 2 volumes" in hook.said.splitlines()[-1]
+    assert "the time is over, but 2 volumes" in hook.said.splitlines()[-1]
 
 
 def test_a_node_that_is_no_longer_cordoned_stays(server: ApiServer) -> None:  # S22
@@ -201,7 +201,7 @@ def test_a_node_that_is_no_longer_cordoned_stays(server: ApiServer) -> None:  # 
         become(server, {"spec": {"unschedulable": False}})
 
         assert hook.end() == 0
-        assert "stays after all" in hook.said
+        assert "is no longer leaving" in hook.said
 
 
 @pytest.mark.parametrize(
@@ -283,7 +283,7 @@ def test_a_plugin_that_is_uninstalled_leaves_no_socket_until_it_is_installed_aga
     with running(server, *with_daemon_set(socket)) as hook:
         assert hook.end() == 0
 
-    assert "kubelet forgets the driver" in hook.said
+    assert "kubelet removes the driver" in hook.said
     threading.Event().wait(CHECKS_SECONDS)
     assert not socket.exists()
     plugin.stop()

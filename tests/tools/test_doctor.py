@@ -161,7 +161,7 @@ def test_absent_csi_driver_is_found(healthy: ApiServer, at_desk: AtDesk) -> None
     [
         ([], f"no StorageClass has provisioner {DRIVER}"),
         ([storage_class(mode="Immediate")], "exoblock binds immediately, in a cluster of 2 zones"),
-        ([storage_class(expand=False)], "exoblock does not let volumes grow"),
+        ([storage_class(expand=False)], "exoblock does not allow expansion"),
     ],
 )
 def test_class_that_does_harm_is_found(
@@ -198,7 +198,7 @@ def test_node_that_is_too_small_is_found(
     healthy.lists[NODES] = [node("n1", tiny, cloud.zones[0])]
 
     assert faults(at_desk("--output=json")) == [
-        ("nodes", "n1 is of size tiny, and takes no volumes")
+        ("nodes", "n1 has size tiny, which takes no volumes")
     ]
 
 

@@ -37,7 +37,7 @@ def test_a_cluster_in_order_has_none(
 
     ended = run("orphans", NOW)
 
-    assert (ended.code, ended.output) == (0, "nothing is left alone\n")
+    assert (ended.code, ended.output) == (0, "no orphans\n")
 
 
 def test_volume_without_persistent_volume_is_shown_with_what_made_it(
@@ -205,7 +205,7 @@ def test_without_any_way_to_kubernetes_it_says_so(
     )  # fmt: skip
 
     assert (ended.code, ended.output) == (1, "")
-    assert "there is no kubectl" in ended.errors
+    assert "kubectl is not installed" in ended.errors
 
 
 @pytest.mark.parametrize("flag", ["--output=yaml", "--min-age=never"])

@@ -86,7 +86,7 @@ def test_growth_waits_for_the_pod(
     note = f"3-{int(time.time())}"
     cloud.relabel_volume(cloud.zones[0], volume["id"], {"exoblock/pending-size": note})
 
-    assert notes(run) == [(False, "its pod to be replaced: then it grows to 3 GiB")]
+    assert notes(run) == [(False, "its pod to be replaced, then it grows to 3 GiB")]
 
 
 def test_growth_that_nobody_noted_is_wrong(
