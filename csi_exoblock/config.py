@@ -98,9 +98,7 @@ class Timing:
     leader_away: float = seconds(
         15.0, "a lease lasts this long; served no create for longer, another process can have led"
     )
-    other_zones_wait: float = seconds(
-        2.0, "a dead zone delays a create elsewhere at most this long"
-    )
+    other_zones_wait: float = seconds(2.0, "a dead zone delays a create elsewhere no longer")
     page_age: float = seconds(300.0, "a caller that pages through a list asks again by then")
     zones_age: float = seconds(3600.0, "zones are added once a year")
     zones_apart: float = seconds(
@@ -148,6 +146,7 @@ class Timing:
     command_timeout: float = seconds(
         30.0, "a command that only reads or mounts; long work has no limit (D10)"
     )
+    format_turn: float = seconds(60.0, "a mkfs takes seconds, one that hangs keeps others (S26)")
     device_wait: float = seconds(
         60.0, "a disk appears within seconds; kubelet waits two minutes (S6)"
     )

@@ -79,7 +79,7 @@ def build_node(
         sources=sources(settings.metadata_sources, node_object=own.read, timing=timing),
         timing=timing,
     )
-    jobs = Jobs(max_formats=settings.max_concurrent_format)
+    jobs = Jobs(max_formats=settings.max_concurrent_format, timing=timing)
     holds = Holds()
     devices = Devices(link_dir=settings.device_dir, timing=timing, metrics=metrics)
     disk_calls = DiskCalls(patience_seconds=timing.disk_answer)

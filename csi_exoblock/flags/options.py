@@ -303,7 +303,7 @@ def node() -> Decorator:
             "--max-concurrent-format",
             click.IntRange(1),
             usual.max_concurrent_format,
-            "Maximum number of mkfs and fsck runs at once.",
+            "Maximum number of mkfs at once; one that takes over a minute no longer counts.",
         ),
     )
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import contextvars
 import logging
+import math
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from enum import Enum
 from functools import partial
 from typing import TypeVar
 
 from csi_exoblock.concurrency import Deadline, begin_thread, carry_out
+from csi_exoblock.config import Timing
 from csi_exoblock.errors import DeadlineExceeded, HostError, OperationPending
 
 T = TypeVar("T")
@@ -35,15 +38,20 @@ class Kind(Enum):
 class Jobs:
     """The long work under way: at most one per volume, and few of a kind at once.
 
+    A job whose disk hangs keeps the others of its kind waiting no longer than a turn lasts (S26).
+
     A job is joined by the call that begins it, as long as that call lives. Later calls are told
     that it is under way, until it has ended; then they look at the disk like the first one.
     """
 
-    def __init__(self, *, max_formats: int) -> None:
+    def __init__(self, *, max_formats: int, timing: Timing) -> None:
         self._lock = threading.Lock()
         self._under_way: dict[str, _Job] = {}
         self._when_idle: Callable[[], None] | None = None  # set once the process ends
-        self._turns = {Kind.FORMAT: _Turns(max_formats), Kind.CHECK: _Turns(_MOST_CHECKS)}
+        self._turns = {
+            Kind.FORMAT: _Turns(max_formats, lasts_seconds=timing.format_turn),
+            Kind.CHECK: _Turns(_MOST_CHECKS, lasts_seconds=math.inf),
+        }
 
     def check(self, volume: str) -> None:
         """Return if nothing is under way for the volume.
@@ -84,17 +92,16 @@ class Jobs:
         if first is not job:
             self.check(volume)
         turns = self._turns[kind] if kind else None
-        if turns:
-            try:
-                turns.take(deadline)
-            except DeadlineExceeded:
-                self._forget(volume, job)
-                raise
+        try:
+            turn = turns.take(deadline) if turns else None
+        except DeadlineExceeded:
+            self._forget(volume, job)
+            raise
         result: Future[T] = Future()
 
         def end() -> None:
-            if turns:
-                turns.give_back()
+            if turns and turn:
+                turns.give_back(turn)
             self._forget(volume, job)
 
         def run() -> None:
@@ -151,41 +158,55 @@ class _Job:
 
 
 class _Turns:
-    """So many at once; the others wait in the order in which they came, each as long as it can."""
+    """So many at once; the others wait in the order in which they came, each as long as it can.
 
-    def __init__(self, number: int) -> None:
+    Args:
+        lasts_seconds: After how long a turn no longer counts, whatever becomes of its work.
+    """
+
+    def __init__(self, number: int, *, lasts_seconds: float) -> None:
+        self._number = number
+        self._lasts_seconds = lasts_seconds
         self._lock = threading.Lock()
-        self._free = number
+        self._ends: dict[Future[None], float] = {}
         self._waiting: deque[Future[None]] = deque()
 
-    def take(self, deadline: Deadline) -> None:
+    def take(self, deadline: Deadline) -> Future[None]:
+        """Wait for a turn and return it.
+
+        Raises:
+            DeadlineExceeded: The deadline came first.
+        """
         turn: Future[None] = Future()
         with self._lock:
-            if self._free:
-                self._free -= 1
-                return
             self._waiting.append(turn)
-        try:
-            deadline.result(turn)
-        except DeadlineExceeded:
-            if not self._leave(turn):  # it came at the same moment
-                self.give_back()
-            raise
-
-    def give_back(self) -> None:
-        with self._lock:
-            if self._waiting:
-                self._waiting.popleft().set_result(None)
+        while True:
+            self._hand_out()
+            try:
+                deadline.within(self._lasts_seconds).result(turn)
+            except DeadlineExceeded:
+                if not deadline.remaining():
+                    self.give_back(turn)
+                    raise
             else:
-                self._free += 1
+                return turn
 
-    def _leave(self, turn: Future[None]) -> bool:
-        """Wait no more; say whether the turn had not come yet."""
+    def give_back(self, turn: Future[None]) -> None:
+        """Give a turn back, or wait for it no more."""
         with self._lock:
-            if turn.done():
-                return False
-            self._waiting.remove(turn)
-            return True
+            self._ends.pop(turn, None)
+            with suppress(ValueError):
+                self._waiting.remove(turn)
+        self._hand_out()
+
+    def _hand_out(self) -> None:
+        with self._lock:
+            now = time.monotonic()
+            self._ends = {turn: end for turn, end in self._ends.items() if end > now}
+            while self._waiting and len(self._ends) < self._number:
+                turn = self._waiting.popleft()
+                self._ends[turn] = now + self._lasts_seconds
+                turn.set_result(None)
 
 
 def _log_end(result: Future[T]) -> None:

@@ -49,7 +49,7 @@ def test_a_disk_that_was_replaced_while_its_check_waited_is_not_touched(
     before = intruder.content()
     metrics, timing = Metrics(CollectorRegistry()), Timing()
     devices = Devices(link_dir=tmp_path / "by-id", timing=timing, metrics=metrics)
-    jobs, deadline = Jobs(max_formats=1), Deadline(LONG_SECONDS)
+    jobs, deadline = Jobs(max_formats=1, timing=timing), Deadline(LONG_SECONDS)
     checker = Checker(
         commands=Commands(timing=timing, metrics=metrics),
         jobs=jobs,

@@ -108,6 +108,26 @@ def test_a_command_that_cannot_be_killed_is_left_behind_and_reaped_once_it_ends(
     wait_until(lambda: not _children(driver.pid), "the command to be reaped")
 
 
+def test_a_disk_that_hangs_in_mkfs_keeps_no_other_volume_from_being_formatted(
+    hanging: Hanging,
+    gate: Callable[[str], Gate],
+    make_disk: MakeDisk,
+    make_volume: Callable[[Disk], Volume],
+) -> None:  # D10: one mkfs at a time is allowed here
+    volume, healthy, mkfs = hanging.volume, make_volume(make_disk()), gate("mkfs.ext4")
+    request = stage(volume.disk.volume_id, volume.staging, mount_capability())
+    staged = volume.node.NodeStageVolume.future(request, timeout=LIMIT_SECONDS)
+    mkfs.wait_until_begun()
+    hanging.server.stop_answering()
+    mkfs.open()
+
+    healthy.stage(seconds=LIMIT_SECONDS / 2)
+
+    assert not staged.done()
+    hanging.server.answer_again()
+    staged.result()
+
+
 def _stages(volume: Volume) -> bool:
     try:
         volume.stage(seconds=LIMIT_SECONDS)

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import replace
 from typing import Any
 
@@ -96,8 +97,9 @@ def _ask_at_each_step(path: str) -> None:
     logs.step = asked
     take = _Turns.take
 
-    def taken(self: _Turns, deadline: Deadline) -> None:
-        take(self, deadline)
+    def taken(self: _Turns, deadline: Deadline) -> Future[None]:
+        turn = take(self, deadline)
         tell(TURN)
+        return turn
 
     _Turns.take = taken  # type: ignore[method-assign]

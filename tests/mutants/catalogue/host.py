@@ -19,6 +19,14 @@ _HOLDERS = "tests/host/test_holders.py"
 
 BREAKS = (
     Break(
+        name="hung-mkfs-keeps-its-turn",
+        file="host/jobs.py",
+        before="for turn, end in self._ends.items() if end > now}",
+        after="for turn, end in self._ends.items() if end > 0}",
+        rules="S26",
+        tests=("tests/host/test_jobs.py::test_a_job_that_hangs_keeps_no_other_from_its_turn",),
+    ),
+    Break(
         name="hung-loop-is-made-of-no-disk",
         file="host/holders.py",
         before="            if hung and not users and not skip_hung:",
