@@ -241,12 +241,14 @@ def build_node(
     )
     work = [background("identity", instance.ask, timing=timing, metrics=metrics)]
     if own.is_known:
-        work.append(background("attach-limit", attach_limit.look, timing=timing, metrics=metrics))
+        work.append(
+            background("attach-limit", attach_limit.refresh, timing=timing, metrics=metrics)
+        )
     if settings.taint_removal and own.is_known:
         taint = StartupTaint(
             is_registered=own.is_registered, remove=own.remove_taint, timing=timing
         )
-        work.append(background("taint", taint.look, timing=timing, metrics=metrics))
+        work.append(background("taint", taint.check, timing=timing, metrics=metrics))
     return _part(service, instance, jobs, server, settings, work, metrics)
 
 

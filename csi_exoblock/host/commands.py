@@ -1,4 +1,4 @@
-"""Run a command on this host: an argv list, no shell, an expected end."""
+"""Commands on this host: run from an argument list, without a shell, and measured."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from csi_exoblock.config import Timing
 from csi_exoblock.errors import CommandFailed
 from csi_exoblock.metrics import Metrics
 
-# More than any command has to say that the driver runs; what follows is dropped.
+# More than any of the driver's commands prints.
 _OUTPUT_BYTES = 64 * 1024
-# By the name of what it writes to, /proc shows of a process that it is a command of the driver.
+# The name of a command's output in /proc, which tells the driver's commands from other processes.
 _OUTPUT_NAME = "csi-exoblock command"
-# A hostile disk can keep a check busy for minutes: the node's other work comes first. Not idle: on
-# a busy node that would be never.
+# A hostile disk can keep a check busy for minutes, so the node's other work comes first. But not
+# with the class "idle": on a busy node the check would never run.
 _GENTLY = ("nice", "-n", "10", "ionice", "-t", "-c", "2", "-n", "7")
-# Of what a command complains about, so that the whole error fits where sidecars store it (F11).
+# The longest complaint of a command, so that the whole error fits where sidecars store it (F11).
 _COMPLAINT_CHARACTERS = 300
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completed:
-    """How a command ended, and what it said: at most 64 KiB of each stream."""
+    """The exit code of a command, and its output: at most 64 KiB of each stream."""
 
     exit_code: int
     stdout: str
@@ -39,7 +39,7 @@ class Completed:
 
     @property
     def complaint(self) -> str:
-        """The end of what it said, in one line and short enough for an error message."""
+        """The end of its output, in one line and short enough for an error message."""
         words = " ".join((self.stderr.strip() or self.stdout.strip()).split())
         return words[-_COMPLAINT_CHARACTERS:] or "it said nothing"
 
@@ -52,13 +52,13 @@ class Commands:
         self._metrics = metrics
 
     def run(self, *argv: str, allowed: Container[int] = (0,)) -> Completed:
-        """Run a command that asks or mounts, and kill it when that takes too long.
+        """Run a short command, such as blkid or mount, and kill it after a timeout.
 
         Args:
-            allowed: Exit codes that the caller wants to see.
+            allowed: Exit codes that are no failure.
 
         Raises:
-            CommandFailed: It ended otherwise, was killed, hung, or isn't installed.
+            CommandFailed: It ended with another code, was killed, hung, or isn't installed.
         """
         return self._run(argv, allowed, self._timing.command_timeout)
 
@@ -69,16 +69,16 @@ class Commands:
         inherited: tuple[int, ...] = (),
         gently: bool = False,
     ) -> Completed:
-        """Run a command that may take hours and must not be cut short, so it is never killed (D10).
+        """Run a command that can take hours and must not be cut short; it is never killed (D10).
 
-        It survives the driver as well: it has a session of its own and writes to no pipe.
+        It survives the driver as well: it has a separate session and writes to no pipe.
 
         Args:
             inherited: Open files that stay open as long as the command runs.
-            gently: Whether it lets everybody else have processor and disks first.
+            gently: Whether it runs at a lower priority for processor and disks.
 
         Raises:
-            CommandFailed: It ended otherwise than allowed, was killed, or isn't installed.
+            CommandFailed: It ended with another code, was killed, or isn't installed.
         """
         return self._run(argv, allowed, None, inherited, prefix=_GENTLY if gently else ())
 
@@ -105,9 +105,12 @@ class Commands:
 
 
 def is_own_command(process: Path) -> bool:
-    """Return whether a process, a folder of /proc, is a command of this driver or an earlier one.
+    """Return whether a process is a command of this driver process or of an earlier one.
 
-    Asks for nothing that a process which hangs on its disk keeps locked (S26).
+    Reads nothing that a process locks while it hangs on its disk (S26).
+
+    Args:
+        process: Its folder in /proc.
     """
     try:
         output = os.readlink(process / "fd" / "1")
@@ -124,8 +127,8 @@ def _execute(
 ) -> Completed:
     with ExitStack() as files:
         try:
-            # Files in memory instead of pipes: they never block the command, not even one that
-            # outlives the driver.
+            # Files in memory instead of pipes: they never block the command, even after the driver
+            # has gone.
             stdout, stderr = _bounded_file("stdout", files), _bounded_file("stderr", files)
             process = subprocess.Popen(
                 (*prefix, *argv),
@@ -141,8 +144,8 @@ def _execute(
         try:
             exit_code = _await_end(process, timeout_seconds)
         except subprocess.TimeoutExpired as error:
-            # Not waited for: a process that hangs inside the kernel does not even die when killed.
-            # `subprocess` looks after it whenever the next command begins.
+            # Don't wait for its end: a process that hangs inside the kernel survives the signal.
+            # `subprocess` reaps it when a later command begins.
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             raise CommandFailed(
@@ -152,19 +155,19 @@ def _execute(
 
 
 def _environment() -> Mapping[str, str]:
-    """Return what a command gets: nothing of the driver's own, which may hold the API's secret."""
+    """Return a command's environment, without the driver's own, which can hold the API's secret."""
     return {"PATH": os.pathsep.join(os.get_exec_path()), "LC_ALL": "C"}
 
 
 def _await_end(process: subprocess.Popen[bytes], timeout_seconds: float | None) -> int:
-    """Return the exit code in the moment of the end.
+    """Return the exit code as soon as the process ends.
 
     Raises:
         subprocess.TimeoutExpired: It did not end in time.
     """
     if timeout_seconds is None:
         return process.wait()
-    # With a timeout Popen.wait looks at growing intervals: a mount of 5 ms was noticed after 8.
+    # With a timeout Popen.wait polls at growing intervals: it saw a mount of 5 ms end after 8 ms.
     try:
         end = os.pidfd_open(process.pid)
     except OSError:  # a kernel before 5.3, or a container that forbids it
@@ -179,7 +182,7 @@ def _await_end(process: subprocess.Popen[bytes], timeout_seconds: float | None) 
 
 
 def _bounded_file(name: str, files: ExitStack) -> int:
-    """Return a file in memory that can't grow: a command that writes on beyond its end fails."""
+    """Return a file in memory that can't grow: writes beyond its end fail."""
     file = os.memfd_create(f"{_OUTPUT_NAME}: {name}", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     files.callback(os.close, file)
     os.ftruncate(file, _OUTPUT_BYTES)
@@ -188,7 +191,7 @@ def _bounded_file(name: str, files: ExitStack) -> int:
 
 
 def _text(file: int) -> str:
-    # The command shares the position with us, and so tells how much it has written.
+    # The command shares the file's position with us, so the position is the length of its output.
     return os.pread(file, os.lseek(file, 0, os.SEEK_CUR), 0).decode(errors="replace")
 
 

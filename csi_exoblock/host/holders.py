@@ -1,7 +1,7 @@
-"""Every way in which Linux holds a disk or a file system, and who does (D4, D6).
+"""The holders of a disk or file system: processes, mounts, swap and other devices (D4, D6).
 
-What proves that a disk is free and what a message says about a busy one come from this one list.
-Not seen are descriptors that only a message in a socket or a ring of io_uring still keeps.
+The proof that a disk is free and the message about a busy one both use this list. It lacks
+descriptors that exist only in a message inside a socket, or in a ring of io_uring.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from csi_exoblock.host.mountinfo import Line, unescaped
 from csi_exoblock.host.processes import Processes, Sought, has_open, look_at, name_of, read
 from csi_exoblock.host.workers import Workers
 
-# A message names eight at most; more would not fit where sidecars store it (F11).
+# The most holders that a message names; more would not fit where sidecars store it (F11).
 _NAMED = 8
 
 
 class Holders:
-    """Looks through the processes and the tables of the host.
+    """Searches the processes and the tables of the host for holders.
 
     Args:
-        workers: Bounds how long that may take.
-        loops: Bounds how long one loop device is asked: where its content lies on a network or in
-            user space, the kernel asks there first (S26).
+        workers: Bounds how long a search takes.
+        loops: Bounds how long the query of one loop device takes: if its content is on a network or
+            in user space, the kernel asks there first (S26).
     """
 
     def __init__(
@@ -54,16 +54,16 @@ class Holders:
     def of_device(
         self, numbers: frozenset[DeviceNumber], *, skip_hung: bool = False
     ) -> tuple[str, ...]:
-        """Return who holds a disk, named for people; nobody if it is empty.
+        """Return the holders of a disk, named for people; empty if the disk is free.
 
         Args:
-            numbers: Those of the disk and of its partitions.
-            skip_hung: Whether to believe that processes which hang on other disks have not mapped
-                this one and closed it, and that loop devices which hang are not made of it.
+            numbers: The device numbers of the disk and of its partitions.
+            skip_hung: Whether to assume that a process that hangs has no mapping of this disk
+                beyond its open files, and that a loop device that hangs is not made of this disk.
 
         Raises:
-            HostError: The search doesn't come to an end, or nobody holds it apart perhaps from a
-                process or a loop device that hangs.
+            HostError: The search takes too long; or it finds no holder, but one process or loop
+                device hangs and could be one.
         """
         ways: tuple[Callable[[frozenset[DeviceNumber]], Iterator[str]], ...] = (
             self._mounted,
@@ -92,12 +92,12 @@ class Holders:
     def of_mount(
         self, target: Path, superblock: DeviceNumber, node: DeviceNumber | None = None
     ) -> str:
-        """Name those who have a mount busy.
+        """Return a text that names the users of a mount, for a message.
 
         Args:
-            superblock: What mountinfo calls its device.
-            node: The device whose node is bound there, if that is what the mount is: everybody uses
-                the file system that device nodes lie in.
+            superblock: The number of its file system in mountinfo.
+            node: The device whose node is bound there, `None` for the mount of a file system. With
+                a node the users of the device count: every process uses the file system of nodes.
         """
 
         def search() -> tuple[str, ...]:
@@ -106,7 +106,7 @@ class Holders:
                 return _first(map(name_of, self._processes.using(sought, skip_hung=True)))
             try:
                 numbers = frozenset({superblock, look_at(str(target))[1]})
-            except OSError:  # one that was shut down has no numbers, but its files keep names
+            except OSError:  # after a shutdown it has no numbers, but its open files keep names
                 return _first(map(name_of, self._processes.within(target)))
             return _first(self._using_file_system(target, numbers))
 
@@ -117,10 +117,10 @@ class Holders:
         return listed(users)
 
     def commands_on(self, target: Path, superblock: DeviceNumber) -> tuple[str, ...]:
-        """Name the driver's own commands that have a mounted file system open (D13).
+        """Return the driver's own commands that have a mounted file system open (D13).
 
         Raises:
-            HostError: The search doesn't come to an end.
+            HostError: The search takes too long.
         """
 
         def search() -> tuple[str, ...]:
@@ -134,13 +134,13 @@ class Holders:
     def beside_commands(
         self, device: DeviceNumber | None, target: Path, superblock: DeviceNumber
     ) -> tuple[str, ...]:
-        """Name who has a mounted file system or its device, apart from the driver's own commands.
+        """Return the holders of a mounted file system apart from the driver and its own commands.
 
-        Its mount at the target counts for nobody, nor do the views of it in mount namespaces that
-        hear of an unmount.
+        The mount at the target doesn't count, nor do its copies in mount namespaces to which an
+        unmount propagates.
 
         Raises:
-            HostError: The search doesn't come to an end.
+            HostError: The search takes too long.
         """
         numbers = frozenset({device}) if device else frozenset()
 
@@ -167,11 +167,11 @@ class Holders:
     def _mounted(
         self, numbers: frozenset[DeviceNumber], *, apart_from: str | None = None
     ) -> Iterator[str]:
-        """Yield where it is mounted, in any mount namespace that a process is in.
+        """Yield the mounts of the device in every mount namespace that has a process.
 
         Args:
-            apart_from: Of which mount neither it nor its views elsewhere, such as below a folder
-                that shows the host's root, are sought.
+            apart_from: The path of a mount that doesn't count, nor do its copies elsewhere, such as
+                below a folder that shows the host's root.
         """
         written = {str(number) for number in numbers}
         own, *others = self._processes.mount_namespaces()
@@ -185,17 +185,17 @@ class Holders:
                     yield f"a mount at {target}{where}"
 
     def _opened(self, numbers: frozenset[DeviceNumber], skip_hung: bool) -> Iterator[str]:
-        """Yield the processes that have it open or mapped, or files of a file system on it."""
+        """Yield the processes that have the device, or files on it, open or mapped."""
         sought = Sought(devices=numbers, filesystems=numbers)
         return map(name_of, self._processes.using(sought, skip_hung=skip_hung))
 
     def _built_upon(self, numbers: frozenset[DeviceNumber]) -> Iterator[str]:
-        """Yield the devices that are made of it, such as those of LVM and mdraid."""
+        """Yield the devices that are built upon it, such as those of LVM and mdraid."""
         for number in sorted(numbers):
             yield from _names_in(self._sysfs / "dev" / "block" / str(number) / "holders")
 
     def _swapped(self, numbers: frozenset[DeviceNumber]) -> Iterator[str]:
-        """Yield the swap spaces that are on it."""
+        """Yield the swap spaces on the device."""
         for line in read(self._proc / "swaps").splitlines()[1:]:
             path = unescaped(line.split()[0])
             if _is_on(path, numbers):
@@ -204,10 +204,10 @@ class Holders:
     def _backing_loops(
         self, numbers: frozenset[DeviceNumber], hung: list[NoAnswer]
     ) -> Iterator[str]:
-        """Yield the loop devices whose content is on it.
+        """Yield the loop devices whose content is on the device.
 
         Args:
-            hung: Gets an error for each that doesn't answer.
+            hung: Receives an error for each loop device that doesn't answer.
         """
         for backing in (self._sysfs / "block").glob("loop*/loop/backing_file"):
             name = backing.parent.parent.name
@@ -230,14 +230,14 @@ class Holders:
         return filter(None, map(Line.parse, read(process / "mountinfo").split("\n")))
 
     def _is_btrfs_of(self, line: Line, process: Path, numbers: frozenset[DeviceNumber]) -> bool:
-        """Tell whether a line is about a btrfs of the disk, which has an invented number there."""
+        """Return whether a line is about a btrfs on the disk; mountinfo has an invented number."""
         if line.filesystem != "btrfs":
             return False
         source = unescaped(line.source)
         for root in ("", f"{process}/root"):
             with contextlib.suppress(OSError):
                 return look_at(f"{root}{source}")[0] in numbers
-        # Its device node is neither here nor there, but the kernel's name for it may be known.
+        # The device node is in neither namespace, but the kernel's name for the disk can match.
         return Path(source).name in {self._name(number) for number in numbers}
 
     def _name(self, number: DeviceNumber) -> str:
@@ -245,12 +245,12 @@ class Holders:
 
 
 def listed(users: tuple[str, ...]) -> str:
-    """Return users as a message names them."""
+    """Return the users as a list for a message."""
     return ", ".join(users) or "nobody that /proc shows"
 
 
 def _numbers(target: Path, superblock: DeviceNumber) -> frozenset[DeviceNumber]:
-    """Return what mountinfo and `stat` call the device of a mounted file system."""
+    """Return the device numbers that mountinfo and `stat` give for a mounted file system."""
     with contextlib.suppress(OSError):  # it was shut down
         return frozenset({superblock, look_at(str(target))[1]})
     return frozenset({superblock})

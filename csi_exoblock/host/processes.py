@@ -1,4 +1,4 @@
-"""What the processes of the host have open or mapped, asked without waiting for any file system."""
+"""The processes of the host and their open and mapped files, read without waiting for a disk."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _LIBC = ctypes.CDLL(None)
 
 # Source: Linux, include/uapi/linux/stat.h and fcntl.h.
 _AT_FDCWD = -100
-# What a file system in user space or on the network last said is good enough; asking it can hang.
+# The last known answer of a file system in user space or on the network; a new one could hang.
 _WITHOUT_ASKING = 0x4000 | 0x0800  # AT_STATX_DONT_SYNC, AT_NO_AUTOMOUNT
 _STATX_TYPE = 0x1
 _STATX_BYTES = 256
 _MODE = struct.Struct("=28xH")
 _NUMBERS = struct.Struct("=128x4I")
 
-# A line of `maps`: its addresses, and the file by device, inode and name; memory of no file has
+# A line of `maps`: its addresses, and its file by device, inode and name. Memory without a file has
 # inode 0. Source: proc_pid_maps(5).
 _MAPPED_FILE = re.compile(r"^(\S+) \S+ \S+ (\S+ [1-9]\d* .*)$", re.MULTILINE)
 
@@ -36,17 +36,17 @@ _MAPPED_FILE = re.compile(r"^(\S+) \S+ \S+ (\S+ [1-9]\d* .*)$", re.MULTILINE)
 _KCMP = {"x86_64": 312, "aarch64": 272}.get(platform.machine())
 _KCMP_FILES = 2
 
-# Which block device a file is, if it is one, and which one its file system is on.
+# The block device that a file is, `None` for other files; and the device of its file system.
 Numbers = tuple[DeviceNumber | None, DeviceNumber]
 
 
 @dataclass(frozen=True, slots=True)
 class Sought:
-    """What is looked for in processes.
+    """The files to search for in processes.
 
     Attributes:
-        devices: Block devices that are open, through whatever device node.
-        filesystems: What `stat` calls the device of the files that are open.
+        devices: Block devices, open through any device node.
+        filesystems: File systems, by the device number that `stat` gives for their files.
     """
 
     devices: frozenset[DeviceNumber]
@@ -62,8 +62,8 @@ class Processes:
     """The processes that can be seen in one /proc: with `hostPID`, those of the whole host.
 
     Args:
-        memory: Bounds how long one process is looked at: one that hangs on its disk keeps its
-            memory locked, and who looks at its mappings hangs with it (S26).
+        memory: Bounds how long reading the mappings of one process takes: a process that hangs on
+            its disk keeps its memory locked, and a reader of its mappings hangs with it (S26).
     """
 
     def __init__(self, *, memory: Workers[frozenset[Numbers]], proc: Path = Path("/proc")) -> None:
@@ -77,16 +77,16 @@ class Processes:
     def using(self, sought: Sought, *, skip_hung: bool = False) -> Iterator[Path]:
         """Yield the processes that have one of these devices or file systems open or mapped.
 
-        Each is asked as far as it still lives.
+        A process that ends during the search is left out.
 
         Args:
-            skip_hung: Whether a process with locked memory is believed to have nothing mapped
-                whose descriptor it has closed.
+            skip_hung: Whether to assume that a process with locked memory has mapped none of them
+                beyond its open files.
 
         Raises:
-            NoAnswer: Nobody uses them, apart perhaps from a process whose memory is locked.
+            NoAnswer: No process uses them, but one has its memory locked and could.
         """
-        mapped: dict[str, Numbers | None] = {}  # hundreds have the same libraries
+        mapped: dict[str, Numbers | None] = {}  # hundreds of processes map the same libraries
         silent: NoAnswer | None = None
         found = False
         for process in self.all():
@@ -106,13 +106,13 @@ class Processes:
         return [each for each in self.all() if is_own_command(each)]
 
     def _has_mapped(self, process: Path, sought: Sought, known: dict[str, Numbers | None]) -> bool:
-        """Tell whether the process has mapped what is sought: a mapping outlives its descriptor."""
+        """Return whether the process has mapped a sought file; mappings outlive descriptors."""
         name = f"the memory of {name_of(process)}"
         mapped = self._memory.run(name, lambda: _mapped(process, known))
         return any(sought.includes(each) for each in mapped)
 
     def within(self, folder: Path) -> Iterator[Path]:
-        """Yield the processes that have a file of this name, or of one below it, open."""
+        """Yield the processes that have this folder, or a file whose path is below it, open."""
         name, prefix = str(folder), f"{folder}/"
         for process in self.all():
             names = map(_target, _links(process))
@@ -120,7 +120,7 @@ class Processes:
                 yield process
 
     def mount_namespaces(self) -> list[Path]:
-        """Return one process of each mount namespace, this process itself for its own."""
+        """Return one process of each mount namespace, first this process for its own."""
         found: dict[str, Path] = {}
         for process in (self._proc / "self", *self.all()):
             found.setdefault(_namespace(process), process)
@@ -133,7 +133,7 @@ def name_of(process: Path) -> str:
 
 
 def read(file: Path) -> str:
-    """Return a file of /proc as text; nothing once its process is gone."""
+    """Return a file of /proc as text, empty once its process is gone."""
     try:
         return file.read_text(errors="replace")
     except OSError:
@@ -141,7 +141,7 @@ def read(file: Path) -> str:
 
 
 def look_at(path: str) -> Numbers:
-    """Return which block device a path is, if it is one, and which one its file system is on.
+    """Return the block device that a path is, if it is one, and the device of its file system.
 
     Raises:
         OSError: Nothing is there.
@@ -177,9 +177,9 @@ def _mapped(process: Path, known: dict[str, Numbers | None]) -> frozenset[Number
 
 
 def _maps(process: Path) -> tuple[str, str]:
-    """Return the folder in which the mappings of a process are seen, and the mappings.
+    """Return the folder in /proc that shows the mappings of a process, and the mappings.
 
-    Those of a first thread that has ended are empty; each thread has a folder that isn't listed.
+    The mappings are empty if the first thread has ended; then those of another thread are read.
     """
     threads = (process.with_name(thread) for thread in _list(f"{process}/task"))
     for folder in (process, *(each for each in threads if each != process)):
@@ -189,7 +189,7 @@ def _maps(process: Path) -> tuple[str, str]:
 
 
 def _plain(addresses: str) -> str:
-    """Return a range of addresses as map_files writes it, without leading zeros."""
+    """Return a range of addresses in the format of map_files, without leading zeros."""
     first, _, last = addresses.partition("-")
     return f"{first.lstrip('0') or '0'}-{last.lstrip('0') or '0'}"
 
@@ -207,7 +207,7 @@ def _numbers(link: str) -> Numbers | None:
 
 
 def _only_names(link: str) -> bool:
-    """Tell whether a descriptor was opened with O_PATH, which doesn't open a device."""
+    """Return whether a descriptor was opened with O_PATH, which doesn't open a device."""
     process, kind, descriptor = link.rsplit("/", 2)
     if kind != "fd":
         return False
@@ -225,9 +225,9 @@ def _links(process: Path) -> Iterator[str]:
 
 
 def _tables(process: Path) -> Iterator[str]:
-    """Yield a folder of descriptors for each table that threads of the process have.
+    """Yield a folder of descriptors for each table of descriptors in the process.
 
-    A thread may leave the table that all share, and the first one may have ended before the others.
+    A thread can leave the table that all share, and the first one can end before the others.
     """
     yield f"{process}/fd"
     tables = [process.name]
@@ -241,7 +241,7 @@ def _tables(process: Path) -> Iterator[str]:
 
 
 def _share_descriptors(thread: str, other: str) -> bool:
-    """Tell whether two threads have one table; they are believed to where the kernel won't say."""
+    """Return whether two threads share one table; assume so if the kernel won't say."""
     if _KCMP is None:
         return True
     return int(_LIBC.syscall(_KCMP, int(thread), int(other), _KCMP_FILES, 0, 0)) <= 0

@@ -1,9 +1,9 @@
-"""Thaw file systems that were left frozen (D13).
+"""Thawing of file systems that were left frozen (D13).
 
-A backup freezes a file system (`fsfreeze`) and dies. The kernel keeps a frozen file system, and its
-disk with it, when the last mount goes, and then no path leads to it any more. Nothing shows that a
-file system is frozen, and thawing one would steal it from a backup at work, so only one that nobody
-else uses is thawed.
+A backup freezes a file system (`fsfreeze`) and dies. When the last mount of a frozen file system
+goes, the kernel keeps the file system and its disk busy, and no path leads to it any more. Nothing
+shows that a file system is frozen, and thawing it could break a backup at work. So the driver thaws
+only a file system that no other process uses.
 """
 
 from __future__ import annotations
@@ -35,7 +35,15 @@ _FITHAW = 0xC0045878
 
 
 class Thawing:
-    """Thaws through a mount that there is, or through one that nobody sees."""
+    """Thaws a file system through its mount, or through a private one that no path shows.
+
+    A volume whose file system was left frozen is unstaged:
+
+        umount /…/globalmount   # succeeds, but the kernel keeps /dev/vdb busy
+        thawing.thaw(vdb)       # mounts vdb at no path, thaws it there and drops the mount: True
+        ...                     # the kernel lets go of /dev/vdb, and the volume can be detached
+        thawing.thaw(vdb)       # False: nothing was frozen
+    """
 
     def __init__(self, *, workers: Workers[bool], processes: Processes) -> None:
         self._workers = workers
@@ -45,7 +53,7 @@ class Thawing:
         """Thaw the file system of a disk that is busy although it is mounted nowhere.
 
         Returns:
-            Whether it was frozen, and nobody had it open.
+            Whether it was thawed: it was frozen, and no process had it open.
 
         Raises:
             HostError: The disk doesn't answer.
@@ -92,11 +100,11 @@ def _thaw(path: Path, *, within: int | None = None) -> bool:
 
 @contextmanager
 def _mounted_privately(device: BlockDevice) -> Iterator[int | None]:
-    """Mount a busy device at no path at all, inside the block; `None` where that isn't possible.
+    """Mount a busy device at no path inside the block; yield `None` if that isn't possible.
 
-    The kernel gives a device that is busy with one file system to nobody but that file system: any
-    other type is refused, and so is the same one if its write protection is asked for otherwise.
-    The mount ends with its descriptor, so it goes even when the driver is killed.
+    While a device is busy with a file system, the kernel mounts only this one from it: another type
+    is refused, and so is the same type with another write protection. So each is tried. The mount
+    ends with its descriptor, even if the driver is killed.
     """
     attempts = ((kind, read_only) for kind in Filesystem for read_only in (False, True))
     mount = next(filter(None, (_mount(device, *each) for each in attempts)), None)

@@ -1,4 +1,4 @@
-"""How many volumes this node may have attached, less what others have attached to it (S9)."""
+"""The limit of volumes that can be attached to this node, less those of other owners (S9)."""
 
 from __future__ import annotations
 
@@ -24,13 +24,19 @@ Handles = Callable[[], frozenset[str]]
 class AttachLimit:
     """The limit, and the foreign volumes that make it smaller.
 
-    A disk is the driver's own if it is in use below kubelet's folder, or if Kubernetes lists it. It
-    then stays so until it leaves: the list forgets a volume before it is detached. One that is not
-    listed counts as foreign after a moment: the list learns of a volume when it is attached. So
-    Kubernetes is asked only while there is a disk that may be somebody else's.
+    A disk is the driver's own once it is in use below kubelet's folder or Kubernetes lists it, and
+    stays so until it leaves: Kubernetes drops a volume from its list before the detach. Another
+    disk counts as foreign only after `Timing.attachments_settle`, as Kubernetes can list a volume a
+    moment after its disk appears. So Kubernetes is asked only while a disk might be foreign:
+
+        the disk of volume a appears      # unlisted: asked, not foreign yet
+        Kubernetes lists a                # asked: the driver's own, and not asked again
+        the disk of volume b appears      # asked again and again: still unlisted,
+        ...                               # so foreign: the limit is one less
+        b leaves                          # the limit is what it was
 
     Args:
-        handles: Asks Kubernetes; `None` where there is none, and nothing counts as foreign.
+        handles: Asks Kubernetes; `None` outside of a cluster, where no volume counts as foreign.
     """
 
     def __init__(
@@ -45,39 +51,39 @@ class AttachLimit:
         self._occupancy = occupancy
         self._handles = handles
         self._timing = timing
-        self._look = SharedCall(self._look_now, name="attach-limit")
+        self._shared_refresh = SharedCall(self._refresh_now, name="attach-limit")
         self._own: frozenset[str] = frozenset()
         self._unlisted_since: dict[str, float] | None = None
         self._foreign = 0
         self._complaint = Complaint(log, "foreign volumes not counted")
 
     def get(self, deadline: Deadline) -> int:
-        """Look, if that takes no time worth mentioning, and return the limit, at least 1."""
+        """Refresh the limit if that is quick, and return it, at least 1."""
         if self._handles is not None:
             try:
-                self._look.get(deadline.within(self._timing.attachments_wait))
+                self._shared_refresh.get(deadline.within(self._timing.attachments_wait))
             except DriverError as error:
-                log.warning("the limit is that of the last look", extra={"error": str(error)})
+                log.warning("the limit can't be refreshed", extra={"error": str(error)})
         return self.limit()
 
     def limit(self) -> int:
-        """Return the limit as of the last look, at least 1."""
+        """Return the limit as of the last refresh, at least 1."""
         return max(1, self._most - self._foreign)
 
     def foreign(self) -> int:
-        """Return how many volumes are others', as of the last look.
+        """Return the number of foreign volumes as of the last refresh.
 
-        Without Kubernetes: how many nothing uses.
+        Outside of a cluster: the number of volumes that nothing uses.
         """
         return self._foreign if self._handles is not None else self._occupancy.unused()
 
-    def look(self) -> float:
-        """Look once; return the seconds until the next time."""
-        self._look.get(Deadline(math.inf))
+    def refresh(self) -> float:
+        """Refresh the limit once; return the seconds until the next time."""
+        self._shared_refresh.get(Deadline(math.inf))
         young = len(self._unlisted_since or ()) > self._foreign
         return self._timing.attachments_settle if young else self._timing.attachments_look
 
-    def _look_now(self) -> None:
+    def _refresh_now(self) -> None:
         attached, in_use = self._occupancy.serials()
         self._own = (self._own & attached) | in_use
         if not attached <= self._own:
@@ -89,7 +95,7 @@ class AttachLimit:
                 self._foreign = min(self._foreign, len(attached - self._own))
                 return
         self._complaint.end()
-        # What was there when the process began is no volume that has just come.
+        # A disk that was there when the process began has not just been attached.
         now, before = time.monotonic(), self._unlisted_since
         self._unlisted_since = {
             each: before.get(each, now) if before is not None else -math.inf
@@ -107,6 +113,6 @@ class AttachLimit:
         for handle in self._handles() if self._handles is not None else ():
             try:
                 serials.add(serial_of(VolumeId.parse(handle).uuid))
-            except NotFound:  # no id of a volume: nothing that this driver could attach
+            except NotFound:  # no id of a volume, so this driver can't have attached it
                 continue
         return frozenset(serials)

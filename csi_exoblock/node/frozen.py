@@ -1,4 +1,4 @@
-"""Give back what a file system that was left frozen keeps: its mount and its disk (D13)."""
+"""File systems that were left frozen: free the mount and the disk that they keep busy (D13)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 class Frozen:
-    """Thaws file systems that nobody but the driver itself has used for some time."""
+    """Thaws file systems that only the driver itself has used for some time."""
 
     def __init__(
         self,
@@ -40,14 +40,15 @@ class Frozen:
         self._timing = timing
 
     def let_commands_end(self, volume_id: VolumeId, path: Path, deadline: Deadline) -> None:
-        """Wait a while for the driver's own commands on a mounted file system, and thaw it then.
+        """Wait for the driver's own commands on a mounted file system; if they hang, thaw it.
 
-        A growth hangs inside the kernel while its file system is frozen, also when the driver
-        process that began it is gone. What goes on although nothing is frozen stays as it is.
+        A growth hangs inside the kernel while its file system is frozen, even after the driver
+        process that began it is gone. A command that still runs on a file system that isn't frozen
+        is left alone.
 
         Raises:
-            WrongState: Somebody else uses the file system, perhaps who has frozen it.
-            HostError: The file system doesn't answer, or nobody can tell who uses it.
+            WrongState: Another process uses the file system, perhaps the one that froze it.
+            HostError: The file system doesn't answer, or its users can't be found.
             DeadlineExceeded: The caller's time ended first.
         """
         for mount in self._mounts.at(path)[-1:]:
@@ -62,9 +63,9 @@ class Frozen:
                 deadline.wait(min(self._timing.device_poll, patience.remaining()))
 
     def recover(self, volume_id: VolumeId, device: BlockDevice, deadline: Deadline) -> None:
-        """Thaw what an earlier driver left frozen on a disk that isn't mounted any more.
+        """Thaw a file system that was left frozen on a disk that isn't mounted any more.
 
-        Nothing is done about a disk that somebody uses: a job may be at work on it.
+        A disk with a user is left alone: a job can be at work on it.
 
         Raises:
             HostError: The disk doesn't answer.
@@ -80,7 +81,7 @@ class Frozen:
             deadline.wait(min(self._timing.device_poll, patience.remaining()))
 
     def thaw_unmounted(self, device: BlockDevice) -> bool:
-        """Thaw the file system on a disk or a partition of it; return whether one was frozen.
+        """Thaw the file systems on a disk and its partitions; return whether one was frozen.
 
         Raises:
             HostError: The disk doesn't answer.
@@ -96,7 +97,7 @@ class Frozen:
         others = self._holders.beside_commands(mount.device, mount.target, mount.superblock)
         if others:
             raise WrongState(
-                f"volume {volume_id}: {listed(commands)} works on its file system, which may be "
+                f"volume {volume_id}: {listed(commands)} works on its file system, which might be "
                 f"frozen; it isn't thawed while it is in use by {listed(others)}"
             )
 

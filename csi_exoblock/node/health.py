@@ -1,4 +1,4 @@
-"""NodeGetVolumeHealth: what this node sees of a volume's health (N7); the cloud knows the rest."""
+"""NodeGetVolumeHealth: a volume's health as this node sees it (N7); the cloud sees the rest."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from csi_exoblock.node.findings import Findings
 
 
 class Health:
-    """Examines mounted volumes, without taking their lock or changing anything."""
+    """Examines mounted volumes without taking their lock or changing anything."""
 
     def __init__(
         self,
@@ -39,11 +39,11 @@ class Health:
     def ailments(
         self, volume_id: VolumeId, paths: tuple[Path, ...], deadline: Deadline
     ) -> tuple[Ailment, ...]:
-        """Return what is wrong with a volume, the worst first; nothing while it is well.
+        """Return the ailments of a volume, the worst first; none if it is well.
 
         Args:
-            paths: Where it is staged and published, as far as the caller says; without any it is
-                looked for by its device.
+            paths: The paths where it is staged and published, as far as the caller names them.
+                Without any, the mounts of its device are examined.
 
         Raises:
             NotFound: The volume isn't mounted there, and its disk isn't here.
@@ -73,7 +73,7 @@ class Health:
         return self._of(volume_id, next((each for each in mine if not each.is_block), None))
 
     def _seen(self, disk: BlockDevice | None, paths: tuple[Path, ...]) -> list[Mount]:
-        """Return the mounts that are asked about, a writable one first."""
+        """Return the mounts to examine, writable ones first."""
         if paths:
             seen = [mount for path in paths for mount in self._asked_about(path)]
         else:
@@ -82,9 +82,9 @@ class Health:
         return sorted(seen, key=lambda mount: mount.read_only)
 
     def _asked_about(self, path: Path) -> tuple[Mount, ...]:
-        """Return what is mounted at a path.
+        """Return the mount at a path, or the device nodes bound in that folder.
 
-        Of a raw device kubelet names the folder in which it binds the device, once for each pod.
+        For a raw device kubelet names the folder in which it binds the device once for each pod.
         """
         layers = self._mounts.at(path)
         if layers:
@@ -101,14 +101,14 @@ class Health:
             reason="DeviceGone",
             message=(
                 f"volume {volume_id}: its disk has left this node while it was mounted; delete the "
-                "pods that use it, so that it is attached and mounted anew"
+                "pods that use it, so that it is attached and mounted again"
             ),
         )
 
     def _of(self, volume_id: VolumeId, mount: Mount | None) -> tuple[Ailment, ...]:
         loss = self._write_back.loss_of(f"volume {volume_id}")
         lost = (_lost(volume_id, loss),) if loss else ()
-        if mount is None or mount.device is None:  # a raw device has nothing of its own to fail
+        if mount is None or mount.device is None:  # a raw device has no file system that can fail
             return lost
         trouble = self._liveness.why_unusable(mount, writing=not mount.read_only)
         if trouble is not None:
@@ -136,8 +136,8 @@ def _lost(volume_id: VolumeId, reason: str) -> Ailment:
     return Ailment(
         reason="WritesLost",
         message=(
-            f"volume {volume_id}: what a pod wrote last could not be written to its disk when the "
-            f"volume was taken away from it: {reason}; check the data, or restore a snapshot"
+            f"volume {volume_id}: the last writes of a pod could not be written to its disk when "
+            f"it was unmounted: {reason}; check the data, or restore a snapshot"
         ),
         usable=True,
     )
@@ -158,8 +158,8 @@ def _not_grown(volume_id: VolumeId, failure: str) -> Ailment:
     return Ailment(
         reason="GrowthFailed",
         message=(
-            f"volume {volume_id}: its file system does not fill its disk, for growing it failed; "
-            f"it is tried again when the volume is staged or expanded: {failure}"
+            f"volume {volume_id}: its file system does not fill its disk, because it could not be "
+            f"grown: {failure}; it is tried again when the volume is staged or expanded"
         ),
         usable=True,
     )

@@ -1,4 +1,4 @@
-"""Bring a formatted device to its staging path: check, mount, prove, grow."""
+"""Mounting of a formatted device at its staging path: check, mount, verify, grow."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from csi_exoblock.options import mount_flags
 
 
 class VolumeMounter:
-    """Mounts volumes at staging paths, for the first time or to repair them."""
+    """Mounts volumes at staging paths, at first or for a repair."""
 
     def __init__(
         self,
@@ -50,18 +50,19 @@ class VolumeMounter:
         check: bool,
         grow: bool,
     ) -> None:
-        """Mount a device whose file system is the one asked for, and let it fill the device.
+        """Mount a device with the requested file system, and grow that to fill the device.
 
-        When this fails for good, nothing is mounted; where a retry helps, something may be (D5).
+        After a final error nothing is mounted; after an error that a retry can mend, something can
+        be (D5).
 
         Args:
-            check: Whether the file system is checked before, where that is not the mount's work.
-            grow: Whether the file system may grow; only when it is mounted for writing.
+            check: Whether to check the file system first, if it is of a type that needs a check.
+            grow: Whether to grow it; a read-only mount is never grown.
 
         Raises:
             WrongState: The file system is damaged, or another disk with its id is mounted.
-            HostError: A command failed, or the device was swapped meanwhile.
-            DeadlineExceeded: The deadline came first; a check or growth that had begun goes on.
+            HostError: A command failed, or the device was replaced meanwhile.
+            DeadlineExceeded: The deadline came first; a check or growth that has begun goes on.
         """
         writing = not wants_read_only(access)
         if check and writing:
@@ -81,7 +82,7 @@ class VolumeMounter:
         if self._disk_calls.is_read_only(device, deadline):
             raise WrongState(
                 f"volume {volume_id}: its disk {device.path} is write-protected on this node, so "
-                "it can't be used for writing; if nobody wants that, run blockdev --setrw "
+                "it can't be used for writing; if that isn't intended, run blockdev --setrw "
                 f"{device.path} there, otherwise mount it with the option ro"
             )
 
@@ -93,12 +94,12 @@ class VolumeMounter:
         access: MountAccess,
         deadline: Deadline,
     ) -> None:
-        """Let a staged file system fill its device, unmounted where the kernel wants it so (S8).
+        """Grow a staged file system to fill its device; unmount it if the kernel demands that (S8).
 
-        One that pods have is not taken from them: it grows at the next stage.
+        A file system that is published to pods is never unmounted: it grows at the next stage.
 
         Raises:
-            HostError: A command failed; the mount may be gone then, and a retry brings it back.
+            HostError: A command failed. The mount can be gone then; a retry mounts it again.
             WrongState: The file system is damaged; it is no longer mounted.
         """
         if self.grow(volume_id, device, access.filesystem, path, deadline):
@@ -118,10 +119,10 @@ class VolumeMounter:
         path: Path,
         deadline: Deadline,
     ) -> bool:
-        """Let a mounted file system fill its device; say whether the kernel allowed it.
+        """Grow a mounted file system to fill its device; return whether the kernel allowed it.
 
         Raises:
-            HostError: Growing failed; the mount stays, for only a retry may tell how far it came.
+            HostError: Growing failed. The mount stays: only a retry can find out how far it came.
         """
         logs.step("growing the mounted file system")
         return self._grower.grow_mounted(volume_id, device, filesystem, path, deadline)
@@ -175,10 +176,10 @@ class VolumeMounter:
         error: CommandFailed,
         deadline: Deadline,
     ) -> None:
-        """Look why a mount failed, and return if a retry may help.
+        """Raise WrongState if a mount failed because a btrfs with the same id is mounted here.
 
         Raises:
-            WrongState: A btrfs of the same id is mounted from another disk.
+            WrongState: A btrfs with the same id is mounted from another disk.
         """
         if filesystem is not Filesystem.BTRFS:
             return
@@ -192,17 +193,17 @@ class VolumeMounter:
     def _unmount(self, path: Path, deadline: Deadline) -> None:
         try:
             self._mounts.unmount(path, deadline)
-        except WrongState as error:  # would be final, and a mount is left (D5)
+        except WrongState as error:  # must not be final, as a mount is left (D5)
             raise HostError(str(error)) from error
 
     def _prove(
         self, volume_id: VolumeId, device: BlockDevice, path: Path, *, writing: bool
     ) -> None:
-        """Prove that the volume's disk is mounted, still the one found, for writing if asked.
+        """Raise HostError or WrongState unless the volume's disk is mounted as requested.
 
         Raises:
             HostError: Another disk is mounted, or the volume has another one now (D2).
-            WrongState: The kernel has mounted for reading what was to be written (D7).
+            WrongState: The kernel has mounted it read-only, although it is for writing (D7).
         """
         layers = self._mounts.at(path)
         mounted = layers[-1].device if layers else None
@@ -215,26 +216,26 @@ class VolumeMounter:
         if writing and not layers[-1].writable:
             raise WrongState(
                 f"volume {volume_id}: the kernel mounts its file system for reading only, so it is "
-                "unmounted again; the kernel's log says why; ask for it with the mount option ro"
+                "unmounted again; the kernel's log says why; the mount option ro allows that"
             )
 
 
 def wants_read_only(access: MountAccess) -> bool:
-    """Return whether the file system is to be mounted for reading only."""
+    """Return whether the file system must be mounted read-only."""
     return "ro" in _asked(access)
 
 
 def flags_of(access: MountAccess) -> tuple[str, ...]:
-    """Return the flags for the staging mount, checked once more (F13).
+    """Return the flags for the staging mount, after checking them once more (F13).
 
     Raises:
         InvalidRequest: A flag isn't allowed.
     """
     own: tuple[str, ...] = ()
     if access.filesystem is Filesystem.XFS:
-        own = ("nouuid",)  # a restored volume has its source's UUID, and would be refused (D9)
+        own = ("nouuid",)  # a restored volume has its source's UUID, which xfs would refuse (D9)
     elif access.filesystem in EXT:
-        own = ("errors=remount-ro",)  # whatever its superblock says, such as panic (D7)
+        own = ("errors=remount-ro",)  # even if its superblock says panic (D7)
     return tuple(dict.fromkeys((*_asked(access), *own)))
 
 

@@ -1,4 +1,4 @@
-"""How many volumes are attached to this instance, and how many of them are others' (F7, S9)."""
+"""The occupancy of this instance: the volumes attached to it, and those in use (F7, S9)."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from csi_exoblock.host.mounts import Mounts
 
 
 class Occupancy:
-    """Counts what the kernel's tables show; no disk is asked.
+    """Counts volumes in the kernel's tables, without asking any disk.
 
     Args:
-        kubelet_path: Below it lies all that this driver mounts.
+        kubelet_path: Kubelet's folder, which contains all mounts of this driver.
     """
 
     def __init__(self, *, devices: Devices, mounts: Mounts, kubelet_path: Path) -> None:
@@ -21,11 +21,11 @@ class Occupancy:
         self._kubelet_path = kubelet_path
 
     def attached(self) -> int:
-        """Return how many disks look like volumes, whoever attached them."""
+        """Return the number of disks that look like volumes, attached by this driver or not."""
         return len(self._devices.volumes())
 
     def serials(self) -> tuple[frozenset[str], frozenset[str]]:
-        """Return the serials of these disks, and of those that kubelet's folder shows in use."""
+        """Return the serials of all volumes, and of those with a mount below kubelet's folder."""
         used = {mount.device for mount in self._mounts.below(self._kubelet_path)}
         disks = self._devices.volumes()
         in_use = (
@@ -34,10 +34,10 @@ class Occupancy:
         return frozenset(serial for serial, _ in disks), frozenset(in_use)
 
     def unused(self) -> int:
-        """Return how many of them nothing below kubelet's folder uses.
+        """Return the number of volumes without a mount below kubelet's folder.
 
-        A volume of ours that isn't staged yet, or as a raw device not published, counts as well:
-        only Kubernetes could tell whose it is.
+        That includes the driver's own volumes that aren't staged yet, or published if they are raw:
+        only Kubernetes knows whose they are.
         """
         attached, in_use = self.serials()
         return len(attached - in_use)

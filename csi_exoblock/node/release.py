@@ -1,4 +1,4 @@
-"""Take a volume's mounts away: all when it leaves, the dead ones when it comes back (D4)."""
+"""The release of a volume's mounts: of all when it leaves, of dead ones when it returns (D4)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _OURS = frozenset(Filesystem)
 
 
 class Release:
-    """Unmounts volumes, and knows when nothing holds a disk any more."""
+    """Unmounts volumes, and proves that nothing holds their disks any more."""
 
     def __init__(
         self,
@@ -49,13 +49,13 @@ class Release:
         self._timing = timing
 
     def release(self, volume_id: VolumeId, path: Path, deadline: Deadline) -> None:
-        """Unmount every layer at a path, then prove that nobody has the volume's disk in use.
+        """Unmount every layer at a path, then prove that nothing uses the volume's disk.
 
-        Mounts elsewhere are looked for first: while there are any, the path stays as it is, so that
-        a repeated call finds out the same, even about a disk that is gone.
+        Mounts elsewhere are searched first. While there are any, the path stays mounted, so that a
+        retry finds them again, even for a disk that is gone.
 
         Raises:
-            WrongState: Somebody has; the message says who and where.
+            WrongState: Something uses the disk; the message names it.
             HostError: A command failed.
             DeadlineExceeded: The deadline came first.
         """
@@ -85,13 +85,13 @@ class Release:
     def clear_vanished(
         self, volume_id: VolumeId, device: BlockDevice, path: Path, deadline: Deadline
     ) -> None:
-        """Unmount from a path what was mounted from a disk that is no longer there.
+        """Unmount a path whose mount is of a disk that is no longer there.
 
         Raises:
             WrongState: It is in use.
             HostError: A command failed.
         """
-        if self._territory.foreign(volume_id, path, deadline):  # it would go with the other layers
+        if self._territory.foreign(volume_id, path, deadline):  # unmounting would remove it too
             return
         for mount in self._mounts.at(path):
             if self._has_vanished(mount, device, deadline):
@@ -127,7 +127,7 @@ class Release:
             return False
         if mount.device is None or not self._devices.is_there(mount.device):
             return True
-        # The same number, yet nobody has the disk in use: the mount is of its predecessor.
+        # The same number, but the disk isn't in use: an earlier disk of that number is mounted.
         if mount.device != device.number:
             return False
         return not self._disk_calls.is_in_use(device, deadline)
@@ -135,15 +135,15 @@ class Release:
     def _wait_until_free(
         self, volume_id: VolumeId, device: BlockDevice, deadline: Deadline, *, was_mounted: bool
     ) -> None:
-        """Return when nobody on this host holds the device in any way (D4, D6).
+        """Wait until nothing on this host holds the device in any way (D4, D6).
 
         Args:
             was_mounted: Whether its file system was mounted until now, so that no pod had it as a
-                raw device: then nobody waits for processes that hang on other disks (S26).
+                raw device. Then processes that hang on other disks are ignored (S26).
 
         Raises:
-            WrongState: Somebody keeps it; the message says who.
-            HostError: That can't be found out.
+            WrongState: Something still holds it; the message names it.
+            HostError: The holders can't be found.
             DeadlineExceeded: The caller's time ended first.
         """
         numbers = self._devices.numbers(device)
@@ -166,9 +166,9 @@ class Release:
     def _refuse_used_suspect(
         self, volume_id: VolumeId, suspect: BlockDevice, deadline: Deadline
     ) -> None:
-        """Raise HostError if a disk that may be the volume's is in use; nobody knows whose it is.
+        """Raise HostError if a disk that might be the volume's is in use.
 
-        While nobody has it open, nothing of it is cached either.
+        A disk that isn't open has nothing cached either, so it can be detached safely.
         """
         users = self._holders.of_device(self._devices.numbers(suspect))
         if users or self._disk_calls.is_in_use(suspect, deadline):

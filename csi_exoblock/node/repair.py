@@ -1,4 +1,4 @@
-"""Hand out staging mounts that work; one that doesn't is checked and mounted anew first (D7)."""
+"""Repair of staged file systems that no longer work: check them and mount them again (D7)."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from csi_exoblock.options import FsckPolicy, VolumeContext
 
 
 class Repair:
-    """Repairs staged file systems, and goes on where an earlier call had to leave off.
+    """Repairs staged file systems, and finishes the repairs of earlier calls.
 
-    Kubelet stages a volume once for all its pods. What a repair unmounts is remembered, also when
-    the driver dies in it, until it is mounted again or the volume is staged anew or unstaged.
+    Kubelet stages a volume once for all its pods. So a repair is noted before it unmounts, in case
+    the driver dies, until the volume is mounted again, staged again or unstaged.
     """
 
     def __init__(
@@ -53,13 +53,13 @@ class Repair:
         context: VolumeContext,
         deadline: Deadline,
     ) -> Mount:
-        """Return the staging mount, which works; one repair is tried for one that doesn't.
+        """Return the staging mount; if its file system doesn't work, repair it once first.
 
         Raises:
-            WrongState: There is none, or it can't be repaired now.
+            WrongState: The volume isn't staged, or can't be repaired now.
             OperationPending: The check of an earlier repair goes on.
-            HostError: A command failed; the repair is worth a retry.
-            DeadlineExceeded: The deadline came first; a check that had begun goes on.
+            HostError: A command failed; a retry goes on with the repair.
+            DeadlineExceeded: The deadline came first; a check that has begun goes on.
         """
         logs.step("checking the staging mount")
         writing = not wants_read_only(access)
@@ -86,11 +86,11 @@ class Repair:
         return mount
 
     def forget(self, volume_id: VolumeId) -> None:
-        """Give up a repair of the volume: somebody else decides now what is mounted."""
+        """Drop a repair of the volume: it has ended, or a stage or unstage replaces it."""
         self._repairs.end(volume_id)
 
     def _unmounted(self, volume_id: VolumeId, disk: BlockDevice, path: Path) -> DeviceNumber | None:
-        """Return the device that an earlier repair unmounted here and that isn't mounted again."""
+        """Return the device that an earlier repair unmounted and has not mounted again, if any."""
         device, where = self._repairs.unfinished(volume_id) or (None, None)
         if where != path or device not in self._devices.numbers(disk) or self._mounts.at(path):
             return None

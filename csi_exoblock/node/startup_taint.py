@@ -16,10 +16,10 @@ log = logging.getLogger(__name__)
 class StartupTaint:
     """Removes the taint once kubelet has registered the driver with its limit of volumes.
 
-    The taint comes back with a Node that is made again, so it is looked for now and then.
+    The taint comes back when the Node object is made again, so the check is repeated.
 
     Args:
-        is_registered: Tells whether CSINode lists the driver with its limit.
+        is_registered: Returns whether CSINode lists the driver with its limit.
         remove: Removes the taint, and returns whether it was there.
     """
 
@@ -29,11 +29,11 @@ class StartupTaint:
         self._is_registered = is_registered
         self._remove = remove
         self._timing = timing
-        self._complaint = Complaint(log, "start-up taint not looked at, trying again")
+        self._complaint = Complaint(log, "start-up taint not checked, trying again")
         self._pauses = self._first_pauses()
 
-    def look(self) -> float:
-        """Look once, and remove it if it is time; return the seconds until the next look."""
+    def check(self) -> float:
+        """Remove the taint if it is time; return the seconds until the next check."""
         try:
             if not self._is_registered():
                 return next(self._pauses)
@@ -45,7 +45,7 @@ class StartupTaint:
             return next(self._pauses)
         self._complaint.end()
         self._pauses = self._first_pauses()
-        # Spread, so that the nodes of a cluster that start together don't ask together.
+        # Spread, so that nodes that start together don't ask together.
         return next(pauses(self._timing.taint_return, self._timing.taint_return, growth=1.0))
 
     def _first_pauses(self) -> Iterator[float]:

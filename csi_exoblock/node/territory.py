@@ -1,4 +1,4 @@
-"""What on this host is the driver's to mount, to unmount and to remove (F17, S28)."""
+"""The territory of the driver: the paths and mounts on this host that it may touch (F17, S28)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _OURS = frozenset(Filesystem)
 
 
 class Territory:
-    """Keeps calls to paths below kubelet's folder, and to mounts that show their volume."""
+    """Limits calls to paths below kubelet's folder, and to mounts that show their volume."""
 
     def __init__(
         self, *, kubelet_path: Path, devices: Devices, mounts: Mounts, disk_calls: DiskCalls
@@ -36,9 +36,9 @@ class Territory:
             )
 
     def check_place(self, path: Path) -> None:
-        """Raise WrongState if something could be mounted elsewhere than the path says.
+        """Raise WrongState if a path is a symbolic link, so that a mount would appear elsewhere.
 
-        Only what isn't a mount is looked at, for that might hang.
+        If the path is a mount, it is not read, because that could hang.
         """
         if not self._mounts.at(path) and path.is_symlink():
             raise WrongState(
@@ -47,7 +47,7 @@ class Territory:
             )
 
     def check_mounts(self, volume_id: VolumeId | None, path: Path, deadline: Deadline) -> None:
-        """Raise WrongState if something is mounted at a path that this driver may not unmount.
+        """Raise WrongState if a mount at a path is one that this driver may not unmount.
 
         Args:
             volume_id: `None` for an id that doesn't parse, whose disk can't be known.
@@ -56,15 +56,18 @@ class Territory:
             raise WrongState(f"{found}, and this driver leaves it there; unmount it by hand")
 
     def check_unoccupied(self, volume_id: VolumeId, path: Path, deadline: Deadline) -> None:
-        """Raise Mismatch if a path can't show the volume, because something else is mounted there.
+        """Raise Mismatch if something else than the volume is mounted at a path.
 
-        What a disk left behind that is gone is no obstacle: it is unmounted first.
+        A mount of a disk that is gone is no obstacle: it is unmounted first.
         """
         if found := self.foreign(volume_id, path, deadline):
             raise Mismatch(f"{found}; unmount it by hand")
 
     def foreign(self, volume_id: VolumeId | None, path: Path, deadline: Deadline) -> str | None:
-        """Name a mount at a path that is neither the volume's nor that of a disk that is gone."""
+        """Return a text about a foreign mount at a path, `None` if there is none.
+
+        Foreign is a mount that is neither the volume's nor that of a disk that is gone.
+        """
         for layer in self._mounts.at(path):
             if self._is_foreign(volume_id, layer, deadline):
                 return (
@@ -85,10 +88,10 @@ class Territory:
             return False
         if disk is None:
             return self._devices.belongs_to_another(mount.device, volume_id.uuid)
-        # A disk that nobody uses only has the number that the mount's own disk had.
+        # A disk without users has only inherited the number of the mount's own disk.
         return self._disk_calls.is_in_use(self._devices.at(mount.device), deadline)
 
     def _is_what_it_lies_on(self, mount: Mount) -> bool:
-        """Tell whether a mount only shows a folder of the file system that its folder is on."""
+        """Return whether a mount is a bind of the same file system that contains its target."""
         around = self._mounts.around(mount.target.parent)
         return around is not None and around.superblock == mount.superblock

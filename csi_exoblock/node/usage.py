@@ -1,4 +1,4 @@
-"""NodeGetVolumeStats: how full a volume is; it neither hangs nor lies (S16)."""
+"""NodeGetVolumeStats: the use of a volume's space, read without hanging on its disk (S16)."""
 
 from __future__ import annotations
 
@@ -19,11 +19,12 @@ from csi_exoblock.model import VolumeId
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UsageRow:
-    """How much of one thing there is, in its unit.
+    """The use of bytes or inodes.
 
     Attributes:
-        used: `None` where only the total is known: what a pod does with a raw device is its affair.
-        available: What a pod may still use; less than the rest where some is reserved for root.
+        used: `None` if only the total is known, as for a raw device.
+        available: The amount that a pod can still use; less than the rest if some is reserved for
+            root.
     """
 
     unit: Literal["bytes", "inodes"]
@@ -33,7 +34,7 @@ class UsageRow:
 
 
 class Usage:
-    """Measures volumes, without taking their lock."""
+    """Measures volumes without taking their lock."""
 
     def __init__(self, *, devices: Devices, mounts: Mounts, workers: Workers[_Measured]) -> None:
         self._devices = devices
@@ -64,7 +65,7 @@ class Usage:
             )
         except OSError as error:
             raise HostError(f"volume {volume_id}: {volume_path}: {error.strerror}") from error
-        # Without the mount the path is a folder of the node's own disk.
+        # If it was unmounted meanwhile, the path was a folder of the node's own disk.
         if measured.mount_id not in {each.mount_id for each in self._mounts.of(mount.device)}:
             raise NotFound(f"volume {volume_id}: it was unmounted from {volume_path} meanwhile")
         return measured.rows
@@ -77,7 +78,7 @@ class _Measured:
 
 
 def _measure(path: Path, *, is_block: bool) -> _Measured:
-    """Measure what a path shows now, and say through which mount that was seen."""
+    """Measure the volume at a path, and return the id of the mount that was measured."""
     file = os.open(path, os.O_PATH | os.O_CLOEXEC)
     try:
         rows = _device_usage(file) if is_block else _file_system_usage(file)
@@ -91,7 +92,7 @@ def _mount_id(file: int) -> str:
         name, _, value = line.partition(":")
         if name == "mnt_id":
             return value.strip()
-    raise OSError(errno.ENOSYS, "the kernel doesn't tell which mount a file is seen through")
+    raise OSError(errno.ENOSYS, "the kernel doesn't tell the mount of an open file")
 
 
 def _device_usage(file: int) -> tuple[UsageRow, ...]:
