@@ -31,6 +31,7 @@ from tests.chaos.suites import (
     scenes_of,
     suite_of,
 )
+from tests.support.children import die_with_parent
 
 _CHUNK = 25
 _ENOUGH_FOR_EVERY_CELL = 1000
@@ -73,7 +74,7 @@ def _run(name: str, seeds: range, jobs: int) -> int:
     counts: Counter[str] = Counter()
     broken: list[Result] = []
     done = 0
-    with multiprocessing.get_context("spawn").Pool(jobs) as pool:
+    with multiprocessing.get_context("spawn").Pool(jobs, die_with_parent) as pool:
         chunks = [seeds[start : start + _CHUNK] for start in range(0, len(seeds), _CHUNK)]
         for results in pool.imap_unordered(functools.partial(results_of, name), chunks):
             for result in results:
@@ -121,7 +122,7 @@ def _kill(name: str, scenes: Sequence[str]) -> int:
 
 def _prove(name: str, mutants: Sequence[str]) -> int:
     missed = 0
-    with multiprocessing.get_context("spawn").Pool(len(mutants)) as pool:
+    with multiprocessing.get_context("spawn").Pool(len(mutants), die_with_parent) as pool:
         findings = pool.imap(functools.partial(first_finding, name), mutants)
         for mutant, found in zip(mutants, findings, strict=True):
             if found:
