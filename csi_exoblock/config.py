@@ -250,15 +250,6 @@ class Timing:
         1.0, "a line not written by then has no reader, so calls stop waiting for the log"
     )
 
-    # the demo
-    demo_process: float = seconds(
-        60.0, "a process of the demo starts in one second, and cleans up in a few"
-    )
-    demo_unmount: float = seconds(
-        10.0, "the simulator holds a file system for a second or two while it copies a snapshot"
-    )
-    demo_poll: float = seconds(0.05, "short beside the second that the driver takes to start")
-
     def scaled(self, factor: float) -> Self:
         """Return this timing with every duration multiplied, so that tests run faster."""
         return replace(

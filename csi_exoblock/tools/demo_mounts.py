@@ -10,11 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from csi_exoblock.concurrency import Deadline
-from csi_exoblock.config import Timing
 from csi_exoblock.tools.demo_processes import DemoFailed
 from csi_exoblock.tools.demo_signals import ignore_signals
+from csi_exoblock.tools.demo_timing import POLL_SECONDS, UNMOUNT_SECONDS
 
-_TIMING = Timing()
 _MOUNTS = Path("/proc/self/mountinfo")
 _TARGET = 4  # the field of a line that contains the mount point
 
@@ -47,14 +46,14 @@ def _unmount(target: Path) -> None:
     Raises:
         DemoFailed: The file system stays busy.
     """
-    deadline = Deadline(_TIMING.demo_unmount)
+    deadline = Deadline(UNMOUNT_SECONDS)
     while True:
         ran = subprocess.run(["umount", str(target)], capture_output=True, text=True, check=False)
         if ran.returncode == 0:
             return
         if not deadline.remaining():
             raise DemoFailed(f"{target} is still mounted: {ran.stderr.strip()}")
-        deadline.wait(_TIMING.demo_poll)
+        deadline.wait(POLL_SECONDS)
 
 
 def _unescape(text: str) -> str:

@@ -20,11 +20,10 @@ import click
 import grpc
 
 from csi_exoblock.concurrency import Deadline
-from csi_exoblock.config import Timing
 from csi_exoblock.pb import csi_pb2, csi_pb2_grpc
 from csi_exoblock.tools.demo_signals import ignore_signals
+from csi_exoblock.tools.demo_timing import POLL_SECONDS, PROCESS_SECONDS
 
-_TIMING = Timing()
 _LAST_LINES = 12
 _WRONG_USAGE = 2
 _ANNOUNCEMENT = re.compile(r"simulator listening on (\S+) zones (\S+) instances (\S+)\n")
@@ -115,7 +114,7 @@ class CloudProcess(_Process):
 
     def _ask(self, what: str) -> list[Any]:
         url = f"{self.url}/_simulator/{what}"
-        with urllib.request.urlopen(url, timeout=_TIMING.demo_process) as response:  # noqa: S310 - the URL is the simulator's
+        with urllib.request.urlopen(url, timeout=PROCESS_SECONDS) as response:  # noqa: S310 - http only
             answer: list[Any] = json.load(response)
         return answer
 
@@ -174,14 +173,14 @@ class DriverProcess(_Process):
 
     def _wait_until_ready(self) -> None:
         identity = csi_pb2_grpc.IdentityStub(self.channel)
-        deadline = Deadline(_TIMING.demo_process)
+        deadline = Deadline(PROCESS_SECONDS)
         while self._process.poll() is None and deadline.remaining():
             try:
                 if identity.Probe(csi_pb2.ProbeRequest()).ready.value:
                     return
             except grpc.RpcError:
                 pass  # no socket yet
-            deadline.wait(_TIMING.demo_poll)
+            deadline.wait(POLL_SECONDS)
         raise DemoFailed(f"the driver did not start: {self.last_words()}")
 
 
@@ -214,7 +213,7 @@ def _announcement(process: subprocess.Popen[str], log: Path) -> re.Match[str]:
     line = process.stdout.readline() if process.stdout else ""
     if announcement := _ANNOUNCEMENT.fullmatch(line):
         return announcement
-    process.wait(_TIMING.demo_process)
+    process.wait(PROCESS_SECONDS)
     words = log.read_text().strip().removeprefix("csi-exoblock: ")
     if process.returncode == _WRONG_USAGE:
         raise click.UsageError(words)
@@ -235,7 +234,7 @@ def _ended_unless_started(process: subprocess.Popen[str]) -> Iterator[None]:
 def _end(process: subprocess.Popen[str]) -> None:
     process.terminate()
     try:
-        process.wait(_TIMING.demo_process)
+        process.wait(PROCESS_SECONDS)
     finally:
         process.kill()
         process.wait()

@@ -159,8 +159,8 @@ def uses_are_in_place(module: Module) -> Iterator[str]:
 
 
 def no_duration(module: Module) -> Iterator[str]:
-    """A number of seconds stands in Timing only; the simulator has times of its own."""
-    if module.name == "config" or module.room == "simulator":
+    """A number of seconds stands in Timing only; simulator and demo have times of their own."""
+    if module.name in ("config", "tools.demo_timing") or module.room == "simulator":
         return
     for node in ast.walk(module.tree):
         for name, value in named_values(node):
