@@ -61,6 +61,13 @@ def main() -> None:
         _end(str(error), _FAILED)
 
 
+def complete() -> None:
+    """Print completions for the words in argv, which kubectl passes."""
+    from csi_exoblock.tools import completion
+
+    click.echo(completion.answer(command, sys.argv[1:]))
+
+
 def _end(message: str, code: int) -> None:
     click.echo(f"csi-exoblock: {printable(' '.join(message.split()))}", err=True)
     sys.exit(code)
