@@ -17,8 +17,9 @@ from csi_exoblock.controller.attachments import Attachments
 from csi_exoblock.controller.availability import Availability
 from csi_exoblock.controller.clones import Clones
 from csi_exoblock.controller.cluster import Cluster
-from csi_exoblock.controller.detaching import PendingDetaches
-from csi_exoblock.controller.growth import Growth
+from csi_exoblock.controller.detachments import Detachments, PendingDetaches
+from csi_exoblock.controller.expansion import Expansion
+from csi_exoblock.controller.growth_notes import GrowthNotes
 from csi_exoblock.controller.labels import Labels
 from csi_exoblock.controller.ledger import Ledger
 from csi_exoblock.controller.listing import Listing
@@ -125,16 +126,16 @@ def build_controller(
     readiness = Readiness(
         cloud=cloud, volumes=volume_lists, snapshots=snapshot_lists, timing=timing
     )
-    detaches = PendingDetaches(timing=timing)
+    pending_detaches = PendingDetaches(timing=timing)
     survey = Survey(cloud=cloud, labels=labels, metrics=metrics, timing=timing)
     metrics.watch_holds(ledger.oldest_hold_seconds)
-    metrics.show(metrics.detach_pending_oldest, detaches.oldest_seconds)
-    growth = Growth(
+    metrics.show(metrics.detach_pending_oldest, pending_detaches.oldest_seconds)
+    expansion = Expansion(
         cloud=cloud,
         ledger=ledger,
         reader=reader,
         labels=labels,
-        writer=writer,
+        notes=GrowthNotes(cloud=cloud, labels=labels, writer=writer, timing=timing),
         settings=settings,
         timing=timing,
     )
@@ -170,12 +171,14 @@ def build_controller(
             cloud=cloud,
             ledger=ledger,
             reader=reader,
-            growth=growth,
+            expansion=expansion,
             labels=labels,
-            detaches=detaches,
             timing=timing,
         ),
-        growth=growth,
+        detachments=Detachments(
+            cloud=cloud, ledger=ledger, reader=reader, pending=pending_detaches, timing=timing
+        ),
+        expansion=expansion,
         snapshots=snapshots,
         availability=Availability(
             cloud=cloud, default_zone=api.default_zone, size_limits=settings.size_limits

@@ -80,7 +80,7 @@ class Adoption:
             ApiUnavailable: It is in no zone that the spec allows, and has no labels yet.
         """
         logs.step("adopting the volume of that name")
-        volume = self._reader.leave(volume, (VolumeState.CREATING,), deadline)
+        volume = self._reader.wait_while(volume, (VolumeState.CREATING,), deadline)
         size_gib = volume.size_gib
         if spec.source:  # a restore that came out too small is completed below (S8)
             size_gib = max(size_gib, gib_ceil(spec.size.required_bytes))

@@ -1,4 +1,4 @@
-"""Attaching volumes to instances and detaching them, each only where asked (D3, S1, S2, S3)."""
+"""Attaching volumes to instances, and explaining why one was not attached (S1, S3, S4, C2)."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from functools import partial
 from csi_exoblock import logs
 from csi_exoblock.concurrency import Deadline
 from csi_exoblock.config import Timing
-from csi_exoblock.controller.detaching import PendingDetaches
-from csi_exoblock.controller.growth import Growth
+from csi_exoblock.controller.detachments import instance_of, names
+from csi_exoblock.controller.expansion import Expansion
 from csi_exoblock.controller.labels import Labels
 from csi_exoblock.controller.ledger import Ledger
 from csi_exoblock.controller.pending import Entry
@@ -20,7 +20,6 @@ from csi_exoblock.controller.refusals import failed, refused
 from csi_exoblock.errors import (
     ApiDenied,
     ApiRejected,
-    ApiUnavailable,
     DriverError,
     LimitReached,
     NotFound,
@@ -33,14 +32,14 @@ from csi_exoblock.states import OperationState, VolumeState
 
 log = logging.getLogger(__name__)
 
-_UNDER_WAY = (VolumeState.ATTACHING, VolumeState.DETACHING)
+_CHANGING = (VolumeState.ATTACHING, VolumeState.DETACHING)
 _BUSY = (VolumeState.CREATING, VolumeState.SNAPSHOTTING)
 _TOO_SMALL = ("micro", "tiny")  # Source: the vendor's documentation of block storage
 _GONE = (VolumeState.DELETING, VolumeState.DELETED)
 
 
 class Attachments:
-    """Attaches and detaches; a late, repeated or lost call never takes a disk from anyone."""
+    """Attaches volumes; a repeated or lost call never takes a disk from another instance."""
 
     def __init__(
         self,
@@ -48,25 +47,23 @@ class Attachments:
         cloud: Cloud,
         ledger: Ledger,
         reader: VolumeReader,
-        growth: Growth,
+        expansion: Expansion,
         labels: Labels,
-        detaches: PendingDetaches,
         timing: Timing,
     ) -> None:
         self._cloud = cloud
-        self._detaches = detaches
-        self._growth = growth
-        self._labels = labels
         self._ledger = ledger
         self._reader = reader
+        self._expansion = expansion
+        self._labels = labels
         self._timing = timing
 
     def attach(self, volume_id: VolumeId, node_id: NodeId, deadline: Deadline) -> datetime | None:
         """Attach the volume to the node's instance; return once it is attached there.
 
         Returns:
-            When the cloud made the volume, for one that a claim got blank; `None` for a copy, for
-            one that was made by other means, and where the API doesn't tell (N19).
+            When the cloud created the volume, if this driver created it blank; `None` for a copy,
+            for a volume that was created by other means, and if the API doesn't tell (N19).
 
         Raises:
             NotFound: The volume or the instance does not exist.
@@ -81,44 +78,19 @@ class Attachments:
         deadline = deadline.within(self._timing.attach_timeout)
         with self._ledger.hold(f"volume {volume_id}") as entry:
             volume = self._reader.read(volume_id, entry, deadline)
-            volume = self._reader.leave_unless_stalled(volume, _UNDER_WAY, deadline)
+            volume = self._reader.wait_while(volume, _CHANGING, deadline, until_stalled=True)
             if not _is_attached(volume, node_id):
                 self._require_attachable(volume, node_id, deadline)
-                self._growth.catch_up(volume, entry, deadline)
+                self._expansion.resize_as_noted(volume, entry, deadline)
                 self._attach(volume, node_id, entry, deadline)
             return volume.created_at if self._labels.was_made_blank(volume) else None
 
-    def detach(self, volume_id: VolumeId, node_id: NodeId | None, deadline: Deadline) -> None:
-        """Detach the volume if it is attached to that node; return once it is not.
-
-        Args:
-            node_id: `None` stands for whichever instance has the volume.
-
-        Raises:
-            DriverError: The volume still names the instance; never a final class (S2).
-        """
-        deadline = deadline.within(self._timing.detach_timeout)
-        held = self._ledger.hold(f"volume {volume_id}")
-        with self._detaches.pending(volume_id), held as entry:
-            try:
-                volume = self._reader.read(volume_id, entry, deadline)
-                volume = self._reader.leave_unless_stalled(volume, _UNDER_WAY, deadline)
-                if volume.state is VolumeState.ATTACHING and volume.attached_to is None:
-                    raise ApiUnavailable(
-                        f"volume {volume_id} stays attaching, and the cloud does not say to which "
-                        "instance; Kubernetes will retry; if it stays so, ask Exoscale's support"
-                    )
-                if _names(volume, node_id) or _stays_without(volume):
-                    self._detach(volume, node_id, entry, deadline)
-            except NotFound:
-                log.info("volume to detach is gone")
-
     def _require_attachable(self, volume: Volume, node_id: NodeId, deadline: Deadline) -> None:
-        """Return unless the volume's state says that it can't be attached to the node's instance.
+        """Raise unless the volume's state allows to attach it to the node's instance.
 
         Raises:
-            NotFound: It is gone, or going.
-            OperationPending: Something else is going on with it.
+            NotFound: It is gone, or being deleted.
+            OperationPending: The cloud is doing something else with it.
             WrongState: It can't be attached, now or ever; the message says why and what to do.
         """
         if volume.state in _GONE:
@@ -127,11 +99,11 @@ class Attachments:
             raise OperationPending(f"volume {volume.id} is {volume.state}; retry")
         if volume.state is VolumeState.ERROR:
             raise WrongState(f"volume {volume.id} is in state error; ask Exoscale's support")
-        if volume.state in _UNDER_WAY:
+        if volume.state in _CHANGING:
             raise WrongState(
-                f"volume {volume.id} stays {volume.state}, at instance {_instance(volume)}, and "
-                "nothing is under way here that would end it; detach it in the cloud, or delete "
-                "the pod: then it is detached from here"
+                f"volume {volume.id} stays {volume.state}, at instance {instance_of(volume)}, and "
+                "no operation of this driver will end that; detach it in the cloud, or delete the "
+                "pod: then the driver detaches it"
             )
         if volume.attached_to == node_id:
             if volume.state is VolumeState.UNKNOWN:
@@ -160,25 +132,25 @@ class Attachments:
                 entry,
                 partial(client.attach_volume, volume.id.uuid, node_id.uuid, deadline),
                 deadline,
-                shown_by=lambda seen: _names(seen, node_id),
+                shown_by=lambda seen: names(seen, node_id),
             )
         except NotFound as error:
             client.get_volume(volume.id.uuid, deadline)
             raise NotFound(f"{what}: there is no such instance in zone {node_id.zone}") from error
         except (ApiRejected, ApiDenied) as error:
-            self._look_again(volume, node_id, refused(what, error), deadline)
+            self._require_attached(volume, node_id, refused(what, error), deadline)
         else:
             if ended.state is not OperationState.SUCCESS:
-                self._look_again(volume, node_id, failed(what, ended), deadline)
+                self._require_attached(volume, node_id, failed(what, ended), deadline)
         log.info("volume attached", extra={"instance_id": node_id.uuid})
 
-    def _look_again(
+    def _require_attached(
         self, volume: Volume, node_id: NodeId, refusal: DriverError, deadline: Deadline
     ) -> None:
-        """Return if the volume is attached all the same; else say why it is not.
+        """Raise the reason of a failed attach, unless the volume is attached all the same.
 
         Raises:
-            OperationPending: Somebody attaches or detaches it just now.
+            OperationPending: The volume is being attached or detached just now.
             WrongState: It is attached to another instance by now, or the instance is too small.
             LimitReached: The instance has as many volumes as it may have.
             DriverError: The refusal itself, where nothing else explains it.
@@ -187,17 +159,17 @@ class Attachments:
         seen = self._cloud.zone(volume.id.zone).get_volume(volume.id.uuid, deadline)
         if _is_attached(seen, node_id):
             return
-        if seen.state in _UNDER_WAY:
+        if seen.state in _CHANGING:
             raise OperationPending(f"volume {seen.id} is {seen.state}; retry") from refusal
         if seen.attached_to not in (None, node_id, volume.attached_to):
             raise _attached_elsewhere(seen) from refusal
         what = _not_attached(volume, node_id)
-        self._require_room(node_id, what, deadline)
+        self._require_slot(node_id, what, deadline)
         self._require_size(node_id, what, deadline)
         raise refusal
 
-    def _require_room(self, node_id: NodeId, what: str, deadline: Deadline) -> None:
-        """Return unless the instance's attach limit is reached, as read and proven (C2)."""
+    def _require_slot(self, node_id: NodeId, what: str, deadline: Deadline) -> None:
+        """Raise LimitReached if both limit and use were read, and the limit is reached (C2)."""
         client = self._cloud.zone(node_id.zone)
         limit = read_quotas(client, deadline).get(ATTACHMENTS)
         if limit is None or limit.limit is None:
@@ -210,7 +182,7 @@ class Attachments:
             )
 
     def _require_size(self, node_id: NodeId, what: str, deadline: Deadline) -> None:
-        """Raise WrongState if the instance is seen to be too small for any volume."""
+        """Raise WrongState if the instance's type is known to be too small for any volume."""
         client = self._cloud.zone(node_id.zone)
         try:
             instance = client.get_instance(node_id.uuid, deadline)
@@ -224,41 +196,6 @@ class Attachments:
                 "replace the node by a larger one"
             )
 
-    def _detach(
-        self, volume: Volume, node_id: NodeId | None, entry: Entry, deadline: Deadline
-    ) -> None:
-        what = f"volume {volume.id} was not detached from instance {_instance(volume)}"
-        client = self._cloud.zone(volume.id.zone)
-        refusal: DriverError | None = None
-        try:
-            logs.step("detaching the volume")
-            ended = self._ledger.send(
-                entry,
-                partial(client.detach_volume, volume.id.uuid, deadline),
-                deadline,
-                shown_by=lambda seen: not _names(seen, node_id),
-            )
-            if ended.state is OperationState.SUCCESS:
-                log.info("volume detached", extra={"instance_id": _instance(volume)})
-                return
-            refusal = failed(what, ended)
-        except (ApiRejected, ApiDenied) as error:
-            refusal = refused(what, error)
-        except NotFound as error:  # of the volume, or of the instance that it names (S1)
-            refusal = ApiUnavailable(f"{what}: {error}")
-        if _names(client.get_volume(volume.id.uuid, deadline), node_id):
-            raise ApiUnavailable(str(refusal)) from refusal
-
-
-def _names(volume: Volume, node_id: NodeId | None) -> bool:
-    """Tell whether the volume says that this node (`None`: any node) has it."""
-    return volume.attached_to is not None and node_id in (None, volume.attached_to)
-
-
-def _stays_without(volume: Volume) -> bool:
-    """Tell whether the volume stays detaching from nobody knows where; only a detach ends it."""
-    return volume.state is VolumeState.DETACHING and volume.attached_to is None
-
 
 def _is_attached(volume: Volume, node_id: NodeId) -> bool:
     return volume.state is VolumeState.ATTACHED and volume.attached_to == node_id
@@ -270,10 +207,6 @@ def _not_attached(volume: Volume, node_id: NodeId) -> str:
 
 def _attached_elsewhere(volume: Volume) -> WrongState:
     return WrongState(
-        f"volume {volume.id} is attached to instance {_instance(volume)}; "
+        f"volume {volume.id} is attached to instance {instance_of(volume)}; "
         "it must be detached there first"
     )
-
-
-def _instance(volume: Volume) -> str:
-    return str(volume.attached_to.uuid) if volume.attached_to else "none"

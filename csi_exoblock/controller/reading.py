@@ -1,4 +1,4 @@
-"""Reading a volume that calls of ours may still be changing."""
+"""Reading a volume that writes of this driver may still be changing."""
 
 from __future__ import annotations
 
@@ -15,14 +15,12 @@ from csi_exoblock.exoscale.client import Cloud
 from csi_exoblock.model import Volume, VolumeId
 from csi_exoblock.states import VolumeState
 
-_GROWTH = 1.2  # a state is seen at latest a fifth of its own duration after it changed
-
-
+_PAUSE_GROWTH = 1.2  # a state is seen at latest a fifth of its own duration after it changed
 _GONE = (VolumeState.DELETING, VolumeState.DELETED)
 
 
 def require_present(volume: Volume) -> None:
-    """Raise NotFound unless the volume exists and nobody is deleting it."""
+    """Raise NotFound unless the volume exists and is not being deleted."""
     if volume.state in _GONE:
         raise NotFound(
             f"volume {volume.id} is {volume.state}: nothing can be done with it any more"
@@ -30,7 +28,7 @@ def require_present(volume: Volume) -> None:
 
 
 class VolumeReader:
-    """Reads a volume once nothing that was begun on it can change it behind our back."""
+    """Reads a volume once no pending write of this driver can change it any more."""
 
     def __init__(self, *, cloud: Cloud, ledger: Ledger, timing: Timing) -> None:
         self._cloud = cloud
@@ -39,13 +37,16 @@ class VolumeReader:
         self._stalls = Stalls(timing=timing)
 
     def read(self, volume_id: VolumeId, entry: Entry, deadline: Deadline) -> Volume:
-        """Return the volume once what earlier calls left under way has ended or can't come.
+        """Return the volume once the pending work of earlier calls has ended or can't take effect.
 
-        A write whose answer was lost may still arrive: the volume is read until the effect shows or
+        A write whose answer was lost can still arrive: the volume is read until the effect shows or
         `Timing.settle` has passed (S5).
 
+        Args:
+            entry: The volume's.
+
         Raises:
-            NotFound: The volume does not exist; nothing can be under way any more.
+            NotFound: The volume does not exist, so nothing is pending any more.
         """
         logs.step("reading the volume")
         try:
@@ -65,18 +66,29 @@ class VolumeReader:
         return volume
 
     def get(self, volume_id: VolumeId, deadline: Deadline) -> Volume:
-        """Return the volume as it is now, whatever may be under way.
+        """Return the volume as it is now, although writes can be pending.
 
         Raises:
             NotFound: The volume does not exist.
         """
         return self._cloud.zone(volume_id.zone).get_volume(volume_id.uuid, deadline)
 
-    def leave(self, volume: Volume, states: Collection[VolumeState], deadline: Deadline) -> Volume:
-        """Wait until the volume has left the states and return it.
+    def wait_while(
+        self,
+        volume: Volume,
+        states: Collection[VolumeState],
+        deadline: Deadline,
+        *,
+        until_stalled: bool = False,
+    ) -> Volume:
+        """Wait while the volume is in one of the states, and return it as it then is.
+
+        Args:
+            until_stalled: Return a volume that has been in such a state for too long, rather than
+                wait for the end of the call's time.
 
         Raises:
-            NotFound: The volume went meanwhile.
+            NotFound: The volume vanished meanwhile.
             ApiUnavailable: It has been in such a state for too long, and the call has no more time.
             DeadlineExceeded: The call's time ended first; the next call counts on from there.
         """
@@ -84,30 +96,12 @@ class VolumeReader:
             if volume.state not in states:
                 self._stalls.forget(volume.id)
                 break
+            if until_stalled and self._stalls.has_stalled(volume):
+                break
             logs.step(f"waiting for the volume to end {volume.state}")
             self._stalls.wait(volume, pause, deadline)
             volume = self.get(volume.id, deadline)
         return volume
 
-    def leave_unless_stalled(
-        self, volume: Volume, states: Collection[VolumeState], deadline: Deadline
-    ) -> Volume:
-        """Wait until the volume has left the states, or has been in one for too long; return it.
-
-        Raises:
-            NotFound: The volume went meanwhile.
-            DeadlineExceeded: The call's time ended first; the next call counts on from there.
-        """
-        for pause in self._pauses():
-            if volume.state not in states:
-                self._stalls.forget(volume.id)
-                break
-            if self._stalls.has_stalled(volume):
-                break
-            logs.step(f"waiting for the volume to end {volume.state}")
-            deadline.wait(pause)
-            volume = self.get(volume.id, deadline)
-        return volume
-
     def _pauses(self) -> Iterator[float]:
-        return pauses(self._timing.poll_initial, self._timing.poll_max, growth=_GROWTH)
+        return pauses(self._timing.poll_initial, self._timing.poll_max, growth=_PAUSE_GROWTH)

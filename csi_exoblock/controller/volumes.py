@@ -118,8 +118,8 @@ class Volumes:
         with self._ledger.hold(f"volume {volume_id}") as entry:
             try:
                 volume = self._read_to_delete(volume_id, entry, deadline)
-                volume = self._reader.leave_unless_stalled(
-                    volume, (VolumeState.DELETING,), deadline
+                volume = self._reader.wait_while(
+                    volume, (VolumeState.DELETING,), deadline, until_stalled=True
                 )
                 if volume.state is not VolumeState.DELETED:
                     self._require_deletable(volume)
@@ -243,7 +243,7 @@ class Volumes:
         """
         logs.step("asking why the volume was not deleted")
         seen = self._cloud.zone(volume.id.zone).get_volume(volume.id.uuid, deadline)
-        seen = self._reader.leave_unless_stalled(seen, (VolumeState.DELETING,), deadline)
+        seen = self._reader.wait_while(seen, (VolumeState.DELETING,), deadline, until_stalled=True)
         if seen.state is VolumeState.DELETED:
             return
         if seen.state is VolumeState.DELETING:

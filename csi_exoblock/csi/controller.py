@@ -7,7 +7,8 @@ from google.protobuf.wrappers_pb2 import Int64Value
 
 from csi_exoblock.controller.attachments import Attachments
 from csi_exoblock.controller.availability import Availability
-from csi_exoblock.controller.growth import Growth
+from csi_exoblock.controller.detachments import Detachments
+from csi_exoblock.controller.expansion import Expansion
 from csi_exoblock.controller.listing import Listing
 from csi_exoblock.controller.relabelling import Modification
 from csi_exoblock.controller.snapshots import Snapshots
@@ -48,7 +49,8 @@ class Controller(csi_pb2_grpc.ControllerServicer):
         *,
         volumes: Volumes,
         attachments: Attachments,
-        growth: Growth,
+        detachments: Detachments,
+        expansion: Expansion,
         snapshots: Snapshots,
         modification: Modification,
         availability: Availability,
@@ -65,7 +67,8 @@ class Controller(csi_pb2_grpc.ControllerServicer):
         ]
         self._volumes = volumes
         self._attachments = attachments
-        self._growth = growth
+        self._detachments = detachments
+        self._expansion = expansion
         self._snapshots = snapshots
         self._modification = modification
         self._availability = availability
@@ -108,7 +111,7 @@ class Controller(csi_pb2_grpc.ControllerServicer):
         """Detach a volume from a node, or from any node if the request names none."""
         wanted = self._requests.unpublish_volume(request)
         if wanted is not None:
-            self._attachments.detach(*wanted, deadline_of(context))
+            self._detachments.detach(*wanted, deadline_of(context))
         return csi_pb2.ControllerUnpublishVolumeResponse()
 
     def ValidateVolumeCapabilities(
@@ -182,7 +185,7 @@ class Controller(csi_pb2_grpc.ControllerServicer):
     ) -> csi_pb2.ControllerExpandVolumeResponse:
         """Make a volume larger; the node then grows its file system."""
         wanted = self._requests.expand_volume(request)
-        size_gib = self._growth.expand(wanted.volume_id, wanted.size, deadline_of(context))
+        size_gib = self._expansion.expand(wanted.volume_id, wanted.size, deadline_of(context))
         return csi_pb2.ControllerExpandVolumeResponse(
             capacity_bytes=size_gib * BYTES_PER_GIB, node_expansion_required=not wanted.is_block
         )

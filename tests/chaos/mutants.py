@@ -17,8 +17,8 @@ import grpc
 from csi_exoblock.concurrency import Deadline, Holds
 from csi_exoblock.config import Timing
 from csi_exoblock.controller.adoption import Adoption
-from csi_exoblock.controller.attachments import Attachments
 from csi_exoblock.controller.creations import Creations
+from csi_exoblock.controller.detachments import Detachments
 from csi_exoblock.controller.pending import Entry
 from csi_exoblock.controller.reading import VolumeReader
 from csi_exoblock.controller.recent_creations import RecentCreations
@@ -59,7 +59,7 @@ def detach_without_looking() -> None:
     """Detach the volume from whatever instance has it by now (D3)."""
 
     def detach(
-        self: Attachments, volume_id: VolumeId, node_id: NodeId | None, deadline: Deadline
+        self: Detachments, volume_id: VolumeId, node_id: NodeId | None, deadline: Deadline
     ) -> None:
         with self._ledger.hold(f"volume {volume_id}") as entry:
             client = self._cloud.zone(volume_id.zone)
@@ -69,7 +69,7 @@ def detach_without_looking() -> None:
                     entry, partial(client.detach_volume, volume_id.uuid, deadline), deadline
                 )
 
-    Attachments.detach = detach  # type: ignore[method-assign]
+    Detachments.detach = detach  # type: ignore[method-assign]
 
 
 def adoption_by_name_only() -> None:

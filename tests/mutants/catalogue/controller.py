@@ -27,8 +27,8 @@ _METRICS = "tests/controller/test_metrics.py"
 BREAKS = (
     Break(
         name="late-detach-takes-the-disk-from-anybody",
-        file="controller/attachments.py",
-        before="if _names(volume, node_id) or _stays_without(volume):",
+        file="controller/detachments.py",
+        before="if names(volume, node_id) or _stays_detaching_from_none(volume):",
         after="if volume.attached_to:",
         rules="D3",
         tests=(_ATTACH + "::test_a_late_detach_of_one_node_never_takes_the_disk_from_another",),
@@ -143,8 +143,8 @@ BREAKS = (
     Break(
         name="volume-that-stays-deleting-is-waited-for",
         file="controller/volumes.py",
-        before="self._reader.leave_unless_stalled(\n                    volume",
-        after="self._reader.leave(\n                    volume",
+        before="deadline, until_stalled=True\n                )\n                if",
+        after="deadline\n                )\n                if",
         rules="S3",
         tests=(_HALFWAY + "::test_a_volume_that_stays_deleting_is_deleted_once_more",),
     ),
@@ -166,9 +166,9 @@ BREAKS = (
     ),
     Break(
         name="attach-waits-for-the-removal-of-a-note",
-        file="controller/growth.py",
-        before="self._forget(volume, entry, deadline.within(self._timing.note_removal))",
-        after="self._forget(volume, entry, deadline)",
+        file="controller/expansion.py",
+        before="self._notes.remove(volume, entry, deadline.within(self._timing.note_removal))",
+        after="self._notes.remove(volume, entry, deadline)",
         rules="N1",
         tests=(_GROWTH + "::test_a_note_whose_removal_hangs_does_not_hold_the_attach",),
     ),
@@ -337,7 +337,7 @@ BREAKS = (
     ),
     Break(
         name="detach-of-a-gone-volume-fails",
-        file="controller/attachments.py",
+        file="controller/detachments.py",
         before='            except NotFound:\n                log.info("volume to detach is gone")',
         after='            except KeyError:\n                log.info("volume to detach is gone")',
         rules="S2",
@@ -353,7 +353,7 @@ BREAKS = (
     ),
     Break(
         name="detach-timeout-is-ignored",
-        file="controller/attachments.py",
+        file="controller/detachments.py",
         before="        deadline = deadline.within(self._timing.detach_timeout)\n",
         after="",
         rules="S3",
@@ -377,7 +377,7 @@ BREAKS = (
     ),
     Break(
         name="snapshotting-volume-is-resized",
-        file="controller/growth.py",
+        file="controller/expansion.py",
         before="    VolumeState.DETACHING,\n    VolumeState.SNAPSHOTTING,\n)",
         after="    VolumeState.DETACHING,\n)",
         rules="S4, S7",
@@ -460,7 +460,7 @@ BREAKS = (
     ),
     Break(
         name="attached-volume-is-resized",
-        file="controller/growth.py",
+        file="controller/expansion.py",
         before="        return instance.state is InstanceState.STOPPED",
         after="        return True",
         rules="N1, N2",
@@ -468,7 +468,7 @@ BREAKS = (
     ),
     Break(
         name="vanished-instance-counts-as-running",
-        file="controller/growth.py",
+        file="controller/expansion.py",
         before="        except NotFound:\n            return True",
         after="        except NotFound:\n            return False",
         rules="N2, S1",
@@ -476,17 +476,17 @@ BREAKS = (
     ),
     Break(
         name="older-request-comes-true",
-        file="controller/growth.py",
-        before="            self._take_back(volume, entry, deadline)\n",
+        file="controller/expansion.py",
+        before="            self._notes.withdraw(volume, entry, deadline)\n",
         after="",
         rules="N1",
         tests=(_GROWTH + "::test_a_request_that_was_lowered_and_granted_forgets_the_older_one",),
     ),
     Break(
         name="request-from-the-future-is-forgotten",
-        file="controller/growth.py",
-        before="        elif pending.is_from_the_future(now):",
-        after="        elif pending.size_gib < 0:",
+        file="controller/expansion.py",
+        before="        elif self._notes.is_from_the_future(volume):",
+        after="        elif not self._timing:",
         rules="N1",
         tests=(_GROWTH + "::test_a_request_from_the_future_is_neither_granted_nor_forgotten",),
     ),
@@ -572,7 +572,7 @@ BREAKS = (
     ),
     Break(
         name="pending-detach-is-young-each-time",
-        file="controller/detaching.py",
+        file="controller/detachments.py",
         before="self._asked.setdefault(volume_id, _Asked(first=now, last=now)).last = now",
         after="self._asked[volume_id] = _Asked(first=now, last=now)",
         rules="F7",

@@ -9,9 +9,10 @@ from csi_exoblock import logs
 from csi_exoblock.capacity import CapacityRange, gib_ceil
 from csi_exoblock.concurrency import Deadline
 from csi_exoblock.config import ControllerSettings, Timing
-from csi_exoblock.controller.labels import Labels, PendingSize
+from csi_exoblock.controller.growth_notes import GrowthNotes
+from csi_exoblock.controller.labels import Labels
 from csi_exoblock.controller.ledger import Ledger
-from csi_exoblock.controller.pending import NOT_FINAL, Entry
+from csi_exoblock.controller.pending import Entry
 from csi_exoblock.controller.quotas import (
     GIBIBYTES,
     above_largest,
@@ -21,15 +22,12 @@ from csi_exoblock.controller.quotas import (
 )
 from csi_exoblock.controller.reading import VolumeReader, require_present
 from csi_exoblock.controller.refusals import lasting, refused
-from csi_exoblock.controller.relabelling import LabelWriter
-from csi_exoblock.controller.specs import VolumeChanges
 from csi_exoblock.errors import (
     ApiDenied,
     ApiRejected,
     ApiUnavailable,
     DriverError,
     NotFound,
-    OperationFailed,
     OperationPending,
     SizeOutOfRange,
     WrongState,
@@ -48,11 +46,10 @@ _BUSY = (
 )
 
 
-class Growth:
+class Expansion:
     """Expands volumes, which the cloud allows only while no running instance has them.
 
-    A volume in use gets a label instead that says what was asked for, so that whichever process
-    attaches it next resizes it first: attacher and resizer may lead in different replicas (F16).
+    A volume in use gets a note instead, and the process that attaches it next resizes it first.
     """
 
     def __init__(
@@ -62,7 +59,7 @@ class Growth:
         ledger: Ledger,
         reader: VolumeReader,
         labels: Labels,
-        writer: LabelWriter,
+        notes: GrowthNotes,
         settings: ControllerSettings,
         timing: Timing,
     ) -> None:
@@ -70,7 +67,7 @@ class Growth:
         self._ledger = ledger
         self._reader = reader
         self._labels = labels
-        self._writer = writer
+        self._notes = notes
         self._settings = settings
         self._timing = timing
 
@@ -89,8 +86,9 @@ class Growth:
             require_present(volume)
             self._labels.require_own(volume)
             if volume.size_gib < gib_ceil(wanted.required_bytes):
-                volume = self._grow(volume, wanted, entry, deadline)
-            self._take_back(volume, entry, deadline)
+                volume = self._expand(volume, wanted, entry, deadline)
+            # The request is granted, so a note asks for more than the user now wants.
+            self._notes.withdraw(volume, entry, deadline)
             if not wanted.allows(volume.size_gib):
                 raise SizeOutOfRange(
                     f"volume {volume_id} has {volume.size_gib} GiB, more than the limit of "
@@ -98,23 +96,18 @@ class Growth:
                 )
             return volume.size_gib
 
-    def catch_up(self, volume: Volume, entry: Entry, deadline: Deadline) -> None:
-        """Grow a detached volume as an earlier expand asked, before it is attached.
+    def resize_as_noted(self, volume: Volume, entry: Entry, deadline: Deadline) -> None:
+        """Resize a detached volume as an earlier expand asked, before it is attached.
 
-        A failure is logged and hinders nothing: the resizer goes on asking. Nor does a note whose
-        removal hangs: the attach does not wait for it.
+        A failure is logged and does not hold the attach: the resizer repeats its request. Nor does
+        the attach wait for a removal of the note that hangs.
         """
-        pending, now = self._labels.pending_size(volume.labels), self._cloud.now()
-        if pending is None:
+        if size_gib := self._notes.size_due(volume):
+            self._try_to_resize(volume, size_gib, entry, deadline)
+        elif self._notes.is_from_the_future(volume):
+            log.warning("pending growth left: its time is in the future")
             return
-        if pending.is_younger_than(self._timing.pending_growth_ttl, now):
-            self._try_to_resize(volume, pending.size_gib, entry, deadline)
-        elif pending.is_from_the_future(now):
-            # Its writer had a wrong time, so nobody knows whether the request still stands.
-            # If it does, the resizer's next try gives the note the right time.
-            log.warning("deferred growth left: its time is in the future", extra={"note": pending})
-            return
-        self._forget(volume, entry, deadline.within(self._timing.note_removal))
+        self._notes.remove(volume, entry, deadline.within(self._timing.note_removal))
 
     def _try_to_resize(
         self, volume: Volume, size_gib: int, entry: Entry, deadline: Deadline
@@ -124,9 +117,9 @@ class Growth:
         try:
             self._resize(volume, size_gib, entry, deadline)
         except DriverError as error:
-            log.warning("deferred growth failed", extra={"error": str(error)})
+            log.warning("pending growth failed", extra={"error": str(error)})
 
-    def _grow(
+    def _expand(
         self, volume: Volume, wanted: CapacityRange, entry: Entry, deadline: Deadline
     ) -> Volume:
         client = self._cloud.zone(volume.id.zone)
@@ -137,7 +130,7 @@ class Growth:
         return self._resize(volume, size_gib, entry, deadline)
 
     def _is_stopped(self, volume: Volume, deadline: Deadline) -> bool:
-        """Tell whether the instance that has the volume is stopped or gone (N2)."""
+        """Return whether the instance that has the volume is stopped or gone (N2)."""
         if volume.attached_to is None:
             return True
         logs.step("asking whether the instance is stopped")
@@ -158,66 +151,19 @@ class Growth:
         what = f"volume {volume.id} can't grow to {size_gib} GiB while instance {instance} has it"
         if not self._settings.deferred_expansion:
             raise WrongState(f"{what}; stop the pods that use it, and it grows")
-        present, now = self._labels.pending_size(volume.labels), self._cloud.now()
-        current = (
-            present is not None
-            and present.size_gib == size_gib
-            and present.is_younger_than(self._timing.pending_growth_refresh, now)
-        )
-        if not current:
-            logs.step("noting the growth for the next attach")
-            pending = PendingSize(size_gib=size_gib, since=int(now))
-            self._write_label(volume, self._labels.with_pending_size(pending), entry, deadline)
+        self._notes.write(volume, size_gib, entry, deadline)
         raise WrongState(f"{what}; stop or replace the pods that use it, and it grows")
 
-    def _take_back(self, volume: Volume, entry: Entry, deadline: Deadline) -> None:
-        """Remove the note of an older, larger request, which would come true at the next attach.
-
-        A refusal hinders nothing, as for every label.
-
-        Raises:
-            DriverError: It may still be there, and a retry removes it (N1).
-        """
-        if self._labels.pending_size(volume.labels) is None:
-            return
-        logs.step("removing the note of a growth")
-        try:
-            self._writer.write(volume.id, self._labels.without_pending_size(), entry, deadline)
-        except NOT_FINAL:
-            raise
-        except OperationFailed as error:  # no refusal: it can succeed the next time
-            raise ApiUnavailable(f"{error}; a retry removes the note of the growth") from error
-        except DriverError as error:
-            log.warning("note of a growth not removed", extra={"error": str(error)})
-
-    def _forget(self, volume: Volume, entry: Entry, deadline: Deadline) -> None:
-        """Remove the note of a growth, if there is one."""
-        if self._labels.pending_size(volume.labels) is None:
-            return
-        logs.step("removing the note of a growth")
-        self._write_label(volume, self._labels.without_pending_size(), entry, deadline)
-
-    def _write_label(
-        self, volume: Volume, change: VolumeChanges, entry: Entry, deadline: Deadline
-    ) -> None:
-        """Write or remove the note, if the API lets us.
-
-        Nothing hangs on a label: without it the resizer's own retries finish the growth (N1).
-        """
-        try:
-            self._writer.write(volume.id, change, entry, deadline)
-        except DriverError as error:
-            log.warning("label of a pending growth not written", extra={"error": str(error)})
-
     def _resize(self, volume: Volume, size_gib: int, entry: Entry, deadline: Deadline) -> Volume:
-        _require_settled(volume)
+        """Resize the volume and return it, once it is seen to have the size."""
+        _require_idle(volume)
         client = self._cloud.zone(volume.id.zone)
         logs.step("resizing the volume")
         try:
             with entry.sending(shown_by=lambda seen: seen.size_gib >= size_gib):
                 resized = client.resize_volume(volume.id.uuid, size_gib, deadline)
         except (ApiRejected, ApiDenied) as error:
-            return self._look_again(error, volume, size_gib, entry, deadline)
+            return self._require_resized(error, volume, size_gib, entry, deadline)
         if resized.size_gib < size_gib:
             resized = client.get_volume(volume.id.uuid, deadline)
         if resized.size_gib < size_gib:
@@ -227,7 +173,7 @@ class Growth:
         log.info("volume resized", extra={"size_gib": resized.size_gib})
         return resized
 
-    def _look_again(
+    def _require_resized(
         self,
         error: ApiRejected | ApiDenied,
         volume: Volume,
@@ -235,11 +181,11 @@ class Growth:
         entry: Entry,
         deadline: Deadline,
     ) -> Volume:
-        """Return the volume if it is as large as wanted though its resize was refused.
+        """Raise the reason of a refused resize, unless the volume is as large as wanted anyway.
 
         Raises:
             NotFound: It is being deleted by now.
-            OperationPending: Something else is going on with it by now.
+            OperationPending: Something else is being done with it by now.
             WrongState: An instance runs with it by now; it grows before its next attach (N2).
                 Or it is in state error.
             SizeOutOfRange: A quota is in the way.
@@ -252,7 +198,7 @@ class Growth:
             return seen
         require_present(seen)
         _require_healthy(seen)
-        _require_settled(seen)
+        _require_idle(seen)
         if seen.attached_to and not self._is_stopped(seen, deadline):
             self._defer(seen, size_gib, entry, deadline)
         what = f"volume {volume.id} was not resized to {size_gib} GiB"
@@ -273,7 +219,7 @@ def _require_healthy(volume: Volume) -> None:
         )
 
 
-def _require_settled(volume: Volume) -> None:
-    """Raise OperationPending unless the cloud has ended what it was doing with the volume."""
+def _require_idle(volume: Volume) -> None:
+    """Raise OperationPending unless the cloud has ended its work on the volume."""
     if volume.state in _BUSY:
         raise OperationPending(f"volume {volume.id} is {volume.state}; retry")
