@@ -128,11 +128,10 @@ class Snapshots:
         A name alone says nothing: users may call theirs as we call temporary ones, which are
         deleted once the clone is made (N6).
         """
-        was_sent_here = entry.lost is not None
         names = self._labels.names_for(spec)
         named = self._lookup.find([spec.volume_id.zone], names, entry, deadline)
         present = [each for each in named if each.state not in _GOING]
-        found = [each for each in present if self._is_meant(each, spec, was_sent_here)]
+        found = [each for each in present if self._is_meant(each, spec)]
         if spec.clone_of and present and not found:
             raise Mismatch(_in_the_way(present, spec))
         if len(found) > 1:
@@ -140,18 +139,16 @@ class Snapshots:
             raise Mismatch(f"several snapshots are named {spec.name!r}: {ids}; delete all but one")
         return found[0] if found else None
 
-    def _is_meant(self, found: Snapshot, spec: SnapshotSpec, was_sent_here: bool) -> bool:
-        """Tell whether a snapshot of that name is temporary where one is asked for, or is not.
+    def _is_meant(self, found: Snapshot, spec: SnapshotSpec) -> bool:
+        """Return whether a snapshot of that name is temporary where one is asked for, or is not.
 
-        The API may have dropped the labels of one that this process has just taken.
-
-        Args:
-            was_sent_here: Whether this process, having seen none, sent a creation of the name whose
-                answer was lost.
+        The API can have dropped the labels of one that this process has just taken. Then its id,
+        which the API answered, proves whose it is. A creation whose answer was lost proves nothing:
+        a user's snapshot can have been too new for the list that was read before it.
         """
         if self._labels.clone_of(found.labels) == spec.clone_of:
             return True
-        is_own = was_sent_here or self._recent.has(found.id.zone, found.id.uuid)
+        is_own = self._recent.has(found.id.zone, found.id.uuid)
         return is_own and self._labels.are_absent(found.labels)
 
     def _require_same(self, snapshot: Snapshot, spec: SnapshotSpec) -> None:

@@ -258,18 +258,6 @@ def test_a_snapshot_whose_labels_were_dropped_gets_them(
     assert snapshot["labels"]["exoblock/clone-of"] == volume.split("/")[1]
 
 
-def test_a_snapshot_whose_answer_and_labels_are_lost_is_the_clones(
-    controller: Controller, cloud: SimulatorProcess, volume: str, name: str
-) -> None:  # N6, C1: nobody else can have taken it meanwhile, and no user would delete it
-    cloud.set_mode("create-labels", "dropped")
-    cloud.add_fault(fault="drop", operation=SNAPSHOT, when="after", count=1)
-
-    as_a_sidecar_would(lambda: controller.CreateVolume(clone(name, volume)))
-
-    assert cloud.operations_called().count(SNAPSHOT) == 1
-    assert snapshots_of(cloud, volume) == []
-
-
 def test_the_source_can_be_deleted_though_a_clone_left_its_snapshot(
     controller: Controller, cloud: SimulatorProcess, volume: str, name: str
 ) -> None:  # S19

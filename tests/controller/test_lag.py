@@ -77,6 +77,24 @@ def test_a_snapshot_that_is_not_shown_yet_is_not_taken_again(
     assert lagging.operations_called().count(SNAPSHOT) == 1
 
 
+def test_a_users_snapshot_that_was_too_new_to_be_seen_is_no_temporary_one(
+    patient: Controller,
+    lagging: SimulatorProcess,
+    volume: str,
+    name: str,
+) -> None:  # N6: it would be restored from and deleted, as if the lost creation had made it
+    zone, uuid = volume.split("/")
+    kept = lagging.add_snapshot(zone, uuid, f"clone-{name}")
+    lagging.add_fault(fault="refuse", operation=SNAPSHOT, status=503, count=1)
+    with refused(grpc.StatusCode.UNAVAILABLE):
+        patient.CreateVolume(clone(name, volume))
+
+    with refused(grpc.StatusCode.ALREADY_EXISTS, kept):
+        as_a_sidecar_would(lambda: patient.CreateVolume(clone(name, volume)))
+
+    assert kept in [each["id"] for each in lagging.snapshots()]
+
+
 def test_a_volume_that_is_deleted_before_it_is_shown_is_gone(
     patient: Controller, lagging: SimulatorProcess, name: str
 ) -> None:  # C1: OK without a call would leave it

@@ -539,12 +539,12 @@ BREAKS = (
         tests=(_CLONES + "::test_a_young_snapshot_is_not_swept",),
     ),
     Break(
-        name="snapshot-of-a-lost-answer-is-a-users",
+        name="lost-answer-makes-a-users-snapshot-temporary",
         file="controller/snapshots.py",
-        before="is_own = was_sent_here or self",
-        after="is_own = self",
-        rules="N6, C1",
-        tests=(_CLONES + "::test_a_snapshot_whose_answer_and_labels_are_lost_is_the_clones",),
+        before="        is_own = self._recent.has(found.id.zone, found.id.uuid)\n",
+        after="        is_own = found.state is not None\n",
+        rules="N6",
+        tests=(_LAG + "::test_a_users_snapshot_that_was_too_new_to_be_seen_is_no_temporary_one",),
     ),
     Break(
         name="users-snapshot-is-taken-for-a-temporary-one",
