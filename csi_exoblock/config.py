@@ -169,10 +169,10 @@ class Timing:
     users_search: float = seconds(
         60.0, "a search takes a fraction of a second, with thousands of processes longer (D4)"
     )
-    memory_look: float = seconds(
+    memory_answer: float = seconds(
         5.0, "a process's memory map or a loop device's file is asked in milliseconds (S26)"
     )
-    health_finding_age: float = seconds(
+    health_report_age: float = seconds(
         600.0, "kubelet asks every minute or so; a volume not asked about has left (N7)"
     )
     write_back: float = seconds(
@@ -215,10 +215,10 @@ class Timing:
     attachments_wait: float = seconds(
         3.0, "kubelet asks for the limit when it registers the driver, and waits (S9)"
     )
-    attachments_look: float = seconds(
+    attachments_refresh: float = seconds(
         60.0, "kubelet reads the limit again this often, if it is configured to (S9)"
     )
-    attachments_settle: float = seconds(10.0, "by then a Node lists an attached volume (S9)")
+    attachments_grace: float = seconds(10.0, "by then a Node lists an attached volume (S9)")
     kubernetes_complaint: float = seconds(
         60.0, "a refusal is logged this often, until somebody corrects the rights (S11)"
     )

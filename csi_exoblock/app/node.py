@@ -35,14 +35,14 @@ from csi_exoblock.host.protections import Protections
 from csi_exoblock.host.repairs import Repairs
 from csi_exoblock.host.thawing import Thawing
 from csi_exoblock.host.twins import Twins
-from csi_exoblock.host.workers import Room, Workers
+from csi_exoblock.host.workers import CallLimit, Workers
 from csi_exoblock.host.writeback import WriteBack
 from csi_exoblock.metrics import Metrics, Tally
 from csi_exoblock.node.attach_limit import AttachLimit
-from csi_exoblock.node.findings import Findings
+from csi_exoblock.node.expansion import Expansion
 from csi_exoblock.node.frozen import Frozen
-from csi_exoblock.node.growth import Growth
 from csi_exoblock.node.health import Health
+from csi_exoblock.node.health_cache import HealthCache
 from csi_exoblock.node.mounting import VolumeMounter
 from csi_exoblock.node.occupancy import Occupancy
 from csi_exoblock.node.publishing import Publishing
@@ -84,21 +84,21 @@ def build_node(
     devices = Devices(link_dir=settings.device_dir, timing=timing, metrics=metrics)
     disk_calls = DiskCalls(patience_seconds=timing.disk_answer)
     filesystems = Filesystems(commands=commands, disk_calls=disk_calls)
-    room = Room()
+    limit = CallLimit()
     processes = Processes(
-        # In a separate room: here a pod's process hangs, and often its disk is not the driver's.
+        # A separate limit: here a pod's process hangs, and often its disk is not the driver's.
         memory=Workers(
-            Room(),
-            patience_seconds=timing.memory_look,
+            CallLimit(),
+            patience_seconds=timing.memory_answer,
             only_informs=False,
             perhaps="it hangs, perhaps on its disk, so what it uses can't be seen",
         )
     )
     holders = Holders(
-        workers=Workers(room, patience_seconds=timing.users_search, only_informs=False),
+        workers=Workers(limit, patience_seconds=timing.users_search, only_informs=False),
         loops=Workers(
-            Room(),
-            patience_seconds=timing.memory_look,
+            CallLimit(),
+            patience_seconds=timing.memory_answer,
             only_informs=False,
             perhaps="the file that it shows hangs, so what it is made of can't be seen",
         ),
@@ -121,7 +121,7 @@ def build_node(
         disk_calls=disk_calls,
     )
     liveness = MountLiveness(
-        workers=Workers(room, patience_seconds=timing.statfs_timeout, only_informs=False)
+        workers=Workers(limit, patience_seconds=timing.statfs_timeout, only_informs=False)
     )
     occupancy = Occupancy(devices=devices, mounts=mounts, kubelet_path=settings.kubelet_path)
     attach_limit = AttachLimit(
@@ -130,15 +130,15 @@ def build_node(
         handles=own.volumes if own.is_known else None,
         timing=timing,
     )
-    findings = Findings(unhealthy=Tally(metrics.unhealthy_volumes), timing=timing)
-    metrics.update_by(findings.show)
+    health_cache = HealthCache(unhealthy=Tally(metrics.unhealthy_volumes), timing=timing)
+    metrics.update_by(health_cache.update_gauge)
     metrics.watch_holds(holds.oldest_seconds)
     metrics.show(metrics.attach_limit, attach_limit.limit)
     metrics.show(metrics.attached_volumes, occupancy.attached)
     metrics.show(metrics.foreign_attachments, attach_limit.foreign)
     metrics.show(metrics.device_link_repaired)
     write_back = WriteBack(
-        workers=Workers(room, patience_seconds=timing.write_back, only_informs=False),
+        workers=Workers(limit, patience_seconds=timing.write_back, only_informs=False),
         devices=devices,
     )
     territory = Territory(
@@ -149,7 +149,7 @@ def build_node(
         mounts=mounts,
         holders=holders,
         thawing=Thawing(
-            workers=Workers(room, patience_seconds=timing.write_back, only_informs=False),
+            workers=Workers(limit, patience_seconds=timing.write_back, only_informs=False),
             processes=processes,
         ),
         disk_calls=disk_calls,
@@ -219,21 +219,23 @@ def build_node(
             protections=protections,
             territory=territory,
         ),
-        growth=Growth(holds=holds, jobs=jobs, devices=devices, mounts=mounts, mounter=mounter),
+        expansion=Expansion(
+            holds=holds, jobs=jobs, devices=devices, mounts=mounts, mounter=mounter
+        ),
         usage=Usage(
             devices=devices,
             mounts=mounts,
-            workers=Workers(room, patience_seconds=timing.statfs_timeout, only_informs=True),
+            workers=Workers(limit, patience_seconds=timing.statfs_timeout, only_informs=True),
         ),
         health=Health(
             devices=devices,
             mounts=mounts,
             liveness=MountLiveness(
-                workers=Workers(room, patience_seconds=timing.health_timeout, only_informs=True)
+                workers=Workers(limit, patience_seconds=timing.health_timeout, only_informs=True)
             ),
             grower=grower,
             write_back=write_back,
-            findings=findings,
+            cache=health_cache,
         ),
         identity=instance,
         attach_limit=attach_limit,

@@ -11,7 +11,7 @@ from csi_exoblock.errors import NotFound
 from csi_exoblock.host.instance import Identity
 from csi_exoblock.model import VolumeId
 from csi_exoblock.node.attach_limit import AttachLimit
-from csi_exoblock.node.growth import Growth
+from csi_exoblock.node.expansion import Expansion
 from csi_exoblock.node.health import Health
 from csi_exoblock.node.publishing import Publishing
 from csi_exoblock.node.staging import Staging
@@ -44,7 +44,7 @@ class Node(csi_pb2_grpc.NodeServicer):
         *,
         staging: Staging,
         publishing: Publishing,
-        growth: Growth,
+        expansion: Expansion,
         usage: Usage,
         health: Health,
         identity: Identity,
@@ -53,7 +53,7 @@ class Node(csi_pb2_grpc.NodeServicer):
     ) -> None:
         self._staging = staging
         self._publishing = publishing
-        self._growth = growth
+        self._expansion = expansion
         self._usage = usage
         self._health = health
         self._identity = identity
@@ -114,7 +114,7 @@ class Node(csi_pb2_grpc.NodeServicer):
         """Grow the file system to the size of its disk."""
         volume_id, path, size = node_requests.expand_volume(request)
         self._refuse_other_zone(volume_id)
-        capacity_bytes = self._growth.grow(volume_id, path, size, deadline_of(context))
+        capacity_bytes = self._expansion.expand(volume_id, path, size, deadline_of(context))
         return csi_pb2.NodeExpandVolumeResponse(capacity_bytes=capacity_bytes)
 
     def NodeGetVolumeStats(

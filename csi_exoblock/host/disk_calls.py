@@ -12,7 +12,7 @@ from csi_exoblock.concurrency import Deadline
 from csi_exoblock.host.devices import BlockDevice
 from csi_exoblock.host.exclusive import is_in_use, open_device
 from csi_exoblock.host.readonly import is_read_only, set_read_only
-from csi_exoblock.host.workers import Room, Workers
+from csi_exoblock.host.workers import CallLimit, Workers
 
 T = TypeVar("T")
 
@@ -33,8 +33,8 @@ class DiskCalls:
 
     def __init__(self, *, patience_seconds: float) -> None:
         # Separate, because a node where every pod starts at once asks all of its disks.
-        room = Room(most_calls=_MOST_CALLS, most_waiting=_MOST_WAITING)
-        self._workers = Workers[None](room, patience_seconds=patience_seconds, only_informs=False)
+        limit = CallLimit(most_calls=_MOST_CALLS, most_waiting=_MOST_WAITING)
+        self._workers = Workers[None](limit, patience_seconds=patience_seconds, only_informs=False)
 
     def run(
         self,

@@ -18,7 +18,7 @@ from csi_exoblock.host.commands import is_own_command
 from csi_exoblock.host.devices import DeviceNumber
 from csi_exoblock.host.loops import backing_of
 from csi_exoblock.host.mountinfo import Line, unescaped
-from csi_exoblock.host.processes import Processes, Sought, has_open, look_at, name_of, read
+from csi_exoblock.host.processes import Processes, Sought, device_numbers, has_open, name_of, read
 from csi_exoblock.host.workers import Workers
 
 # The most holders that a message names; more would not fit where sidecars store it (F11).
@@ -105,7 +105,7 @@ class Holders:
                 sought = Sought(devices=frozenset({node}), filesystems=frozenset())
                 return _first(map(name_of, self._processes.using(sought, skip_hung=True)))
             try:
-                numbers = frozenset({superblock, look_at(str(target))[1]})
+                numbers = frozenset({superblock, device_numbers(str(target))[1]})
             except OSError:  # after a shutdown it has no numbers, but its open files keep names
                 return _first(map(name_of, self._processes.within(target)))
             return _first(self._using_file_system(target, numbers))
@@ -236,7 +236,7 @@ class Holders:
         source = unescaped(line.source)
         for root in ("", f"{process}/root"):
             with contextlib.suppress(OSError):
-                return look_at(f"{root}{source}")[0] in numbers
+                return device_numbers(f"{root}{source}")[0] in numbers
         # The device node is in neither namespace, but the kernel's name for the disk can match.
         return Path(source).name in {self._name(number) for number in numbers}
 
@@ -252,7 +252,7 @@ def listed(users: tuple[str, ...]) -> str:
 def _numbers(target: Path, superblock: DeviceNumber) -> frozenset[DeviceNumber]:
     """Return the device numbers that mountinfo and `stat` give for a mounted file system."""
     with contextlib.suppress(OSError):  # it was shut down
-        return frozenset({superblock, look_at(str(target))[1]})
+        return frozenset({superblock, device_numbers(str(target))[1]})
     return frozenset({superblock})
 
 
@@ -269,6 +269,6 @@ def _names_in(folder: Path) -> Iterator[str]:
 
 def _is_on(path: str, numbers: frozenset[DeviceNumber]) -> bool:
     try:
-        return not numbers.isdisjoint(look_at(path))
+        return not numbers.isdisjoint(device_numbers(path))
     except OSError:
         return False

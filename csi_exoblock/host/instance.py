@@ -13,7 +13,7 @@ from csi_exoblock.errors import DeadlineExceeded, HostError
 from csi_exoblock.host.cdrom import CdRom
 from csi_exoblock.host.metadata import MetadataServer
 from csi_exoblock.host.node_object import NodeObject, Read
-from csi_exoblock.host.workers import Room, Workers
+from csi_exoblock.host.workers import CallLimit, Workers
 from csi_exoblock.model import NodeId, ZoneName
 
 log = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ class Identity:
         self._timing = timing
         # A drive or a resolver might never answer. A separate limit, as no volume waits here.
         self._workers = Workers[NodeId](
-            Room(),
+            CallLimit(),
             patience_seconds=timing.metadata_timeout,
             only_informs=False,
             perhaps="it is asked again later",

@@ -1,4 +1,4 @@
-"""Long work on a volume, such as mkfs, that outlives the call that began it (D10)."""
+"""Jobs: long work on a volume, such as mkfs, that outlives the call that began it (D10)."""
 
 from __future__ import annotations
 
@@ -23,25 +23,31 @@ T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
-
-# As many as disks may hang at once (S26): a check that takes hours keeps nobody else waiting.
+# The number of disks that can hang at once (S26), so a check that takes hours delays no other.
 _MOST_CHECKS = 16
 
 
 class Kind(Enum):
-    """Work of which only a bounded number goes on at once, each kind with a bound of its own."""
+    """A kind of work; each kind has its own bound on the jobs that run at once."""
 
     FORMAT = "format"
     CHECK = "check"
 
 
 class Jobs:
-    """The long work under way: at most one per volume, and few of a kind at once.
+    """The jobs under way: at most one for each volume, and a bounded number of each kind.
 
-    A job whose disk hangs keeps the others of its kind waiting no longer than a turn lasts (S26).
+    A job whose disk hangs counts against that bound only until its turn ends (S26).
 
-    A job is joined by the call that begins it, as long as that call lives. Later calls are told
-    that it is under way, until it has ended; then they look at the disk like the first one.
+    The call that begins a job waits for it as long as the call lives. Later calls get an error
+    until the job has ended; then they start from the disk again, like the first one:
+
+        jobs.run("volume a", "mkfs", work, deadline)  # DeadlineExceeded; mkfs goes on
+        jobs.check("volume a")                        # OperationPending: mkfs is under way
+        ...                                           # mkfs ends
+        jobs.check("volume a")                        # returns; the disk holds a file system
+        jobs.drain(deadline)                          # the driver ends: no more jobs begin
+        jobs.run("volume b", "mkfs", work, deadline)  # OperationPending
     """
 
     def __init__(self, *, max_formats: int, timing: Timing) -> None:
@@ -54,10 +60,10 @@ class Jobs:
         }
 
     def check(self, volume: str) -> None:
-        """Return if nothing is under way for the volume.
+        """Raise OperationPending unless no job is under way for the volume.
 
         Raises:
-            OperationPending: A job is; the message says which and for how long.
+            OperationPending: The message names the job and says how long it has run.
         """
         with self._lock:
             job = self._under_way.get(volume)
@@ -73,16 +79,16 @@ class Jobs:
         *,
         kind: Kind | None = None,
     ) -> T:
-        """Do the work in a thread of its own and return its result, or raise what it raised.
+        """Do the work in a separate thread, and return its result or raise its exception.
 
         Args:
-            kind: Whose bound it counts against, so that it may have to wait for its turn; what was
-                proven before that wait proves nothing after it (D2).
+            kind: The kind whose bound applies. If too many jobs of that kind run, the job waits for
+                its turn, so the work must repeat every proof that was made before (D2).
 
         Raises:
             OperationPending: Another job is under way for the volume.
-            DeadlineExceeded: The deadline came first. Work that had begun goes on.
-            HostError: The host has no thread left to do it in.
+            DeadlineExceeded: The deadline came first. Work that has begun goes on.
+            HostError: The host can start no more threads.
         """
         job = _Job(name)
         with self._lock:
@@ -109,7 +115,7 @@ class Jobs:
             end()
             tell()
 
-        context = contextvars.copy_context()  # what the job logs names the call that began it
+        context = contextvars.copy_context()  # the job's log lines name the call that began it
         try:
             begin_thread(partial(context.run, run), name=name)
         except HostError:
@@ -122,9 +128,10 @@ class Jobs:
             raise
 
     def drain(self, deadline: Deadline) -> None:
-        """Begin no more jobs, and return when those under way have ended, or with the deadline.
+        """Refuse new jobs, and wait until those under way have ended or the deadline has come.
 
-        What a job runs outlives the process, but not the container whose process 1 that is (D10).
+        A job's command outlives the driver's process, but not a container in which that process
+        is number 1 (D10).
         """
         ended = threading.Event()
         with self._lock:
@@ -158,10 +165,10 @@ class _Job:
 
 
 class _Turns:
-    """So many at once; the others wait in the order in which they came, each as long as it can.
+    """A bounded number of turns, handed out by order of arrival; each waits until its deadline.
 
     Args:
-        lasts_seconds: After how long a turn no longer counts, whatever becomes of its work.
+        lasts_seconds: How long a turn counts at most, even if its work has not ended.
     """
 
     def __init__(self, number: int, *, lasts_seconds: float) -> None:
@@ -192,7 +199,7 @@ class _Turns:
                 return turn
 
     def give_back(self, turn: Future[None]) -> None:
-        """Give a turn back, or wait for it no more."""
+        """Give a turn back, or stop waiting for it."""
         with self._lock:
             self._ends.pop(turn, None)
             with suppress(ValueError):
@@ -212,6 +219,6 @@ class _Turns:
 def _log_end(result: Future[T]) -> None:
     error = result.exception()
     if error is None:
-        log.info("a job ended after its call had gone")
+        log.info("a job ended after its call had ended")
     else:
-        log.warning("a job failed after its call had gone", extra={"error": str(error)})
+        log.warning("a job failed after its call had ended", extra={"error": str(error)})

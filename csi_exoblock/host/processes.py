@@ -140,7 +140,7 @@ def read(file: Path) -> str:
         return ""
 
 
-def look_at(path: str) -> Numbers:
+def device_numbers(path: str) -> Numbers:
     """Return the block device that a path is, if it is one, and the device of its file system.
 
     Raises:
@@ -201,7 +201,7 @@ def _is_sought(link: str, sought: Sought) -> bool:
 
 def _numbers(link: str) -> Numbers | None:
     try:
-        return look_at(link)
+        return device_numbers(link)
     except OSError:
         return None
 

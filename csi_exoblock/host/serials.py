@@ -13,7 +13,7 @@ from typing import NamedTuple
 from csi_exoblock.concurrency import Deadline, begin_thread
 from csi_exoblock.config import Timing
 from csi_exoblock.errors import DeadlineExceeded, HostError
-from csi_exoblock.host.workers import Room
+from csi_exoblock.host.workers import CallLimit
 
 # No attribute of sysfs is longer. Source: Linux, Documentation/filesystems/sysfs.rst.
 _ATTRIBUTE_BYTES = 4096
@@ -45,7 +45,7 @@ class Serials:
     def __init__(self, *, blocks: Path, timing: Timing) -> None:
         self._blocks = blocks
         self._timing = timing
-        self._room = Room()  # for waiting callers; each disk has a separate thread
+        self._limit = CallLimit()  # for waiting callers; each disk has a separate thread
         self._lock = threading.Lock()
         self._questions: dict[str, _Question] = {}
         self._under_way = 0
@@ -69,7 +69,7 @@ class Serials:
         if question.answer.done():
             return question.answer.result()
         try:
-            with self._room.waiting(f"disk {name}"):
+            with self._limit.waiting(f"disk {name}"):
                 return question.patience.result(question.answer)
         except DeadlineExceeded as error:
             raise HostError(f"disk {name} doesn't answer; it might be hung") from error

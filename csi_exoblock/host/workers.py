@@ -22,7 +22,7 @@ _MOST_WAITING = 16
 _MOST_WAITING_FOR_ONE = 8
 
 
-class Room:
+class CallLimit:
     """A bound on the calls that have not returned, and on the callers that wait for them.
 
     Args:
@@ -78,7 +78,7 @@ class Workers(Generic[T]):
         workers.run("disk a", read, joins=False)  # NoAnswer while an earlier call is under way
 
     Args:
-        room: Bounds the calls under way, of this kind and of the others that share it.
+        limit: Bounds the calls under way, of this kind and of the others that share it.
         patience_seconds: How long a call can take before it counts as hung.
         only_informs: Whether neither a pod nor a detach waits for the result.
         perhaps: Why a call might not answer, for the message.
@@ -86,14 +86,14 @@ class Workers(Generic[T]):
 
     def __init__(
         self,
-        room: Room,
+        limit: CallLimit,
         *,
         patience_seconds: float,
         only_informs: bool,
         perhaps: str = "its disk may be gone",
     ) -> None:
         self._perhaps = perhaps
-        self._room = room
+        self._limit = limit
         self._patience_seconds = patience_seconds
         self._only_informs = only_informs
         self._lock = threading.Lock()
@@ -133,7 +133,7 @@ class Workers(Generic[T]):
         seconds = call.patience.remaining()
         patience = deadline.within(seconds) if deadline else call.patience
         try:
-            with self._room.waiting(key), call.waiting(key):
+            with self._limit.waiting(key), call.waiting(key):
                 return patience.result(call.answer)
         except DeadlineExceeded as error:
             if deadline:
@@ -141,21 +141,21 @@ class Workers(Generic[T]):
             raise NoAnswer(f"{key} doesn't answer; {self._perhaps}") from error
 
     def _begin(self, key: str, work: Callable[[], T]) -> _Call[T]:
-        if not self._room.enter(only_informs=self._only_informs):
+        if not self._limit.enter(only_informs=self._only_informs):
             raise NoAnswer(f"{key} isn't asked: too many other calls have not returned")
         call = _Call[T](Deadline(self._patience_seconds))
         try:
             context = contextvars.copy_context()  # its log lines name the call that began it
             begin_thread(partial(context.run, self._work, key, work, call), name=key)
         except HostError:
-            self._room.leave()
+            self._limit.leave()
             raise
         self._calls[key] = call
         return call
 
     def _work(self, key: str, work: Callable[[], T], call: _Call[T]) -> None:
         tell = carry_out(work, call.answer)
-        self._room.leave()
+        self._limit.leave()
         with self._lock:
             del self._calls[key]
         tell()

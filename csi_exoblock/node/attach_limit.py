@@ -26,7 +26,7 @@ class AttachLimit:
 
     A disk is the driver's own once it is in use below kubelet's folder or Kubernetes lists it, and
     stays so until it leaves: Kubernetes drops a volume from its list before the detach. Another
-    disk counts as foreign only after `Timing.attachments_settle`, as Kubernetes can list a volume a
+    disk counts as foreign only after `Timing.attachments_grace`, as Kubernetes can list a volume a
     moment after its disk appears. So Kubernetes is asked only while a disk might be foreign:
 
         the disk of volume a appears      # unlisted: asked, not foreign yet
@@ -81,7 +81,7 @@ class AttachLimit:
         """Refresh the limit once; return the seconds until the next time."""
         self._shared_refresh.get(Deadline(math.inf))
         young = len(self._unlisted_since or ()) > self._foreign
-        return self._timing.attachments_settle if young else self._timing.attachments_look
+        return self._timing.attachments_grace if young else self._timing.attachments_refresh
 
     def _refresh_now(self) -> None:
         attached, in_use = self._occupancy.serials()
@@ -102,7 +102,7 @@ class AttachLimit:
             for each in attached - self._own
         }
         ages = [now - since for since in self._unlisted_since.values()]
-        foreign = sum(age >= self._timing.attachments_settle for age in ages)
+        foreign = sum(age >= self._timing.attachments_grace for age in ages)
         if foreign != self._foreign:
             log.info("foreign volumes counted", extra={"foreign": foreign})
         self._foreign = foreign

@@ -13,7 +13,7 @@ from csi_exoblock.host.liveness import Liveness, Trouble
 from csi_exoblock.host.mounts import Mount, Mounts
 from csi_exoblock.host.writeback import WriteBack
 from csi_exoblock.model import Ailment, VolumeId
-from csi_exoblock.node.findings import Findings
+from csi_exoblock.node.health_cache import HealthCache
 
 
 class Health:
@@ -27,14 +27,14 @@ class Health:
         liveness: Liveness,
         grower: Grower,
         write_back: WriteBack,
-        findings: Findings,
+        cache: HealthCache,
     ) -> None:
         self._devices = devices
         self._mounts = mounts
         self._liveness = liveness
         self._grower = grower
         self._write_back = write_back
-        self._findings = findings
+        self._cache = cache
 
     def ailments(
         self, volume_id: VolumeId, paths: tuple[Path, ...], deadline: Deadline
@@ -53,7 +53,7 @@ class Health:
         """
         deadline.check()
         found = self._examine(volume_id, paths)
-        self._findings.note(volume_id, found)
+        self._cache.store(volume_id, found)
         return found
 
     def _examine(self, volume_id: VolumeId, paths: tuple[Path, ...]) -> tuple[Ailment, ...]:

@@ -12,7 +12,7 @@ from csi_exoblock.errors import HostError
 from csi_exoblock.host.devices import DeviceNumber
 from csi_exoblock.host.holders import Holders, listed
 from csi_exoblock.host.processes import Numbers, Processes
-from csi_exoblock.host.workers import Room, Workers
+from csi_exoblock.host.workers import CallLimit, Workers
 
 pytestmark = pytest.mark.fast
 
@@ -25,7 +25,7 @@ OTHER = "613 540 253:160 / /other rw,relatime - ext4 /dev/vdk rw"
 
 
 def processes_in(proc: pathlib.Path) -> Processes:
-    memory = Workers[frozenset[Numbers]](Room(), patience_seconds=5.0, only_informs=False)
+    memory = Workers[frozenset[Numbers]](CallLimit(), patience_seconds=5.0, only_informs=False)
     return Processes(memory=memory, proc=proc)
 
 
@@ -33,8 +33,8 @@ def processes_in(proc: pathlib.Path) -> Processes:
 def holders(tmp_path: pathlib.Path) -> Holders:
     (tmp_path / "self").mkdir()
     return Holders(
-        workers=Workers(Room(), patience_seconds=5.0, only_informs=False),
-        loops=Workers(Room(), patience_seconds=5.0, only_informs=False),
+        workers=Workers(CallLimit(), patience_seconds=5.0, only_informs=False),
+        loops=Workers(CallLimit(), patience_seconds=5.0, only_informs=False),
         processes=processes_in(tmp_path),
         proc=tmp_path,
         sysfs=tmp_path / "sysfs",
@@ -137,12 +137,12 @@ def test_a_btrfs_is_found_by_its_device_although_its_number_is_invented(
 def test_a_search_that_hangs_proves_nothing(tmp_path: pathlib.Path) -> None:
     (tmp_path / "self").mkdir()
     os.mkfifo(tmp_path / "self" / "mountinfo")
-    workers = Workers[tuple[str, ...]](Room(), patience_seconds=0.01, only_informs=False)
+    workers = Workers[tuple[str, ...]](CallLimit(), patience_seconds=0.01, only_informs=False)
 
     with pytest.raises(HostError, match="doesn't answer"):
         Holders(
             workers=workers,
-            loops=Workers(Room(), patience_seconds=5.0, only_informs=False),
+            loops=Workers(CallLimit(), patience_seconds=5.0, only_informs=False),
             processes=processes_in(tmp_path),
             proc=tmp_path,
         ).of_device(DEVICES)
@@ -159,8 +159,8 @@ def beside_a_hung_loop(tmp_path: pathlib.Path) -> Iterator[Holders]:
     backing.write_text("/mnt/network/image\n")
     os.mkfifo(tmp_path / "loop7")
     yield Holders(
-        workers=Workers(Room(), patience_seconds=60.0, only_informs=False),
-        loops=Workers(Room(), patience_seconds=0.01, only_informs=False),
+        workers=Workers(CallLimit(), patience_seconds=60.0, only_informs=False),
+        loops=Workers(CallLimit(), patience_seconds=0.01, only_informs=False),
         processes=processes_in(tmp_path),
         proc=tmp_path,
         sysfs=tmp_path / "sysfs",

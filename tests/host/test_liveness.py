@@ -9,7 +9,7 @@ import pytest
 from csi_exoblock.host.devices import DeviceNumber
 from csi_exoblock.host.liveness import Liveness
 from csi_exoblock.host.mounts import Mount
-from csi_exoblock.host.workers import Room, Workers
+from csi_exoblock.host.workers import CallLimit, Workers
 
 NUMBER = DeviceNumber(253, 16)
 
@@ -31,7 +31,7 @@ def mounted(target: pathlib.Path, *super_options: str, options: str = "rw") -> M
 
 @pytest.fixture
 def liveness() -> Liveness:
-    return Liveness(workers=Workers(Room(), patience_seconds=60.0, only_informs=False))
+    return Liveness(workers=Workers(CallLimit(), patience_seconds=60.0, only_informs=False))
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from csi_exoblock.host.holders import Holders
 from csi_exoblock.host.mounts import Mounts
 from csi_exoblock.host.processes import Processes
 from csi_exoblock.host.propagation import check_propagation
-from csi_exoblock.host.workers import Room, Workers
+from csi_exoblock.host.workers import CallLimit, Workers
 from csi_exoblock.metrics import Metrics
 
 KUBELET = pathlib.Path("/var/lib/kubelet")
@@ -35,10 +35,10 @@ def mounts(tmp_path: pathlib.Path) -> Callable[..., Mounts]:
         return Mounts(
             commands=Commands(timing=timing, metrics=Metrics(CollectorRegistry())),
             holders=Holders(
-                workers=Workers(Room(), patience_seconds=1.0, only_informs=True),
-                loops=Workers(Room(), patience_seconds=1.0, only_informs=True),
+                workers=Workers(CallLimit(), patience_seconds=1.0, only_informs=True),
+                loops=Workers(CallLimit(), patience_seconds=1.0, only_informs=True),
                 processes=Processes(
-                    memory=Workers(Room(), patience_seconds=1.0, only_informs=True)
+                    memory=Workers(CallLimit(), patience_seconds=1.0, only_informs=True)
                 ),
             ),
             timing=timing,

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from csi_exoblock.errors import HostError
-from csi_exoblock.host.workers import Room, Workers
+from csi_exoblock.host.workers import CallLimit, Workers
 from tests.support.threads import without_threads
 
 pytestmark = pytest.mark.fast
@@ -33,16 +33,16 @@ def hang(workers: Workers[bool], gate: threading.Event, key: str) -> None:
 
 
 def workers_in(
-    room: Room, *, only_informs: bool = False, patience_seconds: float = 0.01
+    limit: CallLimit, *, only_informs: bool = False, patience_seconds: float = 0.01
 ) -> Workers[bool]:
-    return Workers(room, patience_seconds=patience_seconds, only_informs=only_informs)
+    return Workers(limit, patience_seconds=patience_seconds, only_informs=only_informs)
 
 
 def test_sixteen_calls_hang_whatever_they_are_and_no_further_thread_is_begun(
     gate: threading.Event,
 ) -> None:
-    room = Room()
-    kinds = [workers_in(room) for _ in range(4)]
+    limit = CallLimit()
+    kinds = [workers_in(limit) for _ in range(4)]
     for number in range(MOST):
         hang(kinds[number % 4], gate, f"volume {number}")
     before = threading.active_count()
@@ -55,8 +55,8 @@ def test_sixteen_calls_hang_whatever_they_are_and_no_further_thread_is_begun(
 
 
 def test_calls_that_only_inform_leave_room_for_a_volume_to_leave(gate: threading.Event) -> None:
-    room = Room()
-    informing, leaving = workers_in(room, only_informs=True), workers_in(room)
+    limit = CallLimit()
+    informing, leaving = workers_in(limit, only_informs=True), workers_in(limit)
     for number in range(MOST - KEPT_FREE):
         hang(informing, gate, f"volume {number}")
     with pytest.raises(HostError, match="too many other calls"):
@@ -66,13 +66,13 @@ def test_calls_that_only_inform_leave_room_for_a_volume_to_leave(gate: threading
 
 
 def test_calls_that_return_leave_room_for_others() -> None:
-    workers = workers_in(Room(), patience_seconds=PATIENCE_SECONDS)
+    workers = workers_in(CallLimit(), patience_seconds=PATIENCE_SECONDS)
 
     assert all(workers.run(f"volume {number}", lambda: True) for number in range(10 * MOST))
 
 
 def test_call_for_which_there_is_no_thread_is_tried_again() -> None:
-    workers = workers_in(Room(), patience_seconds=PATIENCE_SECONDS)
+    workers = workers_in(CallLimit(), patience_seconds=PATIENCE_SECONDS)
 
     with without_threads():
         for _ in range(2 * MOST):
@@ -83,7 +83,7 @@ def test_call_for_which_there_is_no_thread_is_tried_again() -> None:
 
 
 def test_who_asks_what_hangs_is_told_at_once_and_begins_nothing(gate: threading.Event) -> None:
-    workers = workers_in(Room())
+    workers = workers_in(CallLimit())
     hang(workers, gate, "volume")
     begun = threading.Event()
 
@@ -98,7 +98,7 @@ def test_who_asks_what_hangs_is_told_at_once_and_begins_nothing(gate: threading.
 
 
 def test_worker_that_has_answered_at_last_is_asked_again(gate: threading.Event) -> None:
-    workers = workers_in(Room())
+    workers = workers_in(CallLimit())
     returned = threading.Event()
 
     def late() -> bool:
@@ -126,7 +126,7 @@ def test_worker_that_has_answered_at_last_is_asked_again(gate: threading.Event) 
 def test_who_waits_is_few_and_leaves_room_for_other_volumes(
     gate: threading.Event,
 ) -> None:  # S26: each of them keeps a thread that answers calls
-    workers = Workers[bool](Room(), patience_seconds=PATIENCE_SECONDS, only_informs=False)
+    workers = Workers[bool](CallLimit(), patience_seconds=PATIENCE_SECONDS, only_informs=False)
     begun, refused = threading.Event(), threading.Semaphore(0)
 
     def hold() -> bool:

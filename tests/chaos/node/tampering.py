@@ -53,7 +53,7 @@ def _search_as_long_as_ever() -> None:
 
     def scaled(self: Timing, factor: float) -> Timing:
         return replace(
-            original(self, factor), users_search=self.users_search, memory_look=self.memory_look
+            original(self, factor), users_search=self.users_search, memory_answer=self.memory_answer
         )
 
     Timing.scaled = scaled  # type: ignore[method-assign, assignment]  # no subclass here

@@ -189,7 +189,7 @@ BREAKS = (
     Break(
         name="volume-that-has-just-come-is-foreign",
         file="node/attach_limit.py",
-        before="sum(age >= self._timing.attachments_settle for age in ages)",
+        before="sum(age >= self._timing.attachments_grace for age in ages)",
         after="len(ages)",
         rules="S9",
         tests=(f"{_LIMIT}::test_a_volume_that_has_just_come_is_foreign_only_if_it_stays_unlisted",),

@@ -1,4 +1,4 @@
-"""NodeExpandVolume: let a mounted file system fill a volume that has grown (S7)."""
+"""NodeExpandVolume: grow a mounted file system to fill a volume that has grown (S7)."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from csi_exoblock.model import Filesystem, VolumeId
 from csi_exoblock.node.mounting import VolumeMounter
 
 
-class Growth:
-    """Grows what is staged or published; what can't grow now grows at the next stage (S8)."""
+class Expansion:
+    """Grows mounted file systems; one that can't grow now grows at the next stage (S8)."""
 
     def __init__(
         self,
@@ -33,7 +33,7 @@ class Growth:
         self._mounts = mounts
         self._mounter = mounter
 
-    def grow(
+    def expand(
         self, volume_id: VolumeId, volume_path: Path, size: CapacityRange, deadline: Deadline
     ) -> int:
         """Grow the file system that is mounted at a path, and return its device's size in bytes.
@@ -42,12 +42,12 @@ class Growth:
 
         Raises:
             NotFound: The volume isn't mounted at the path.
-            SizeOutOfRange: The device is larger than asked for.
-            WrongState: The device is smaller than asked for, it is mounted read-only, or the kernel
-                refuses to grow it while mounted.
+            SizeOutOfRange: The device is larger than the request allows.
+            WrongState: The device is smaller than requested, the volume is mounted read-only, or
+                the kernel refuses to grow a mounted file system.
             OperationPending: Another call or a job works on the volume.
             HostError: The disk is gone, or a command failed.
-            DeadlineExceeded: The deadline came first; the growth goes on.
+            DeadlineExceeded: The deadline came first; a growth that has begun goes on.
         """
         volume = f"volume {volume_id}"
         with self._holds.hold(volume):
@@ -72,14 +72,14 @@ class Growth:
             )
             if not filled:
                 raise WrongState(
-                    f"volume {volume_id}: this node may not grow {mount.filesystem} while it is "
+                    f"volume {volume_id}: this node can't grow {mount.filesystem} while it is "
                     "mounted; it grows by itself at the next stage, when its pod is replaced"
                 )
             return disk.size_bytes
 
 
 def _check_size(volume_id: VolumeId, disk: BlockDevice, size: CapacityRange) -> None:
-    """Raise unless a device is as large as it must be, and no larger than it may be."""
+    """Raise WrongState or SizeOutOfRange unless a device's size is in the requested range."""
     if disk.size_bytes < size.required_bytes:
         raise WrongState(
             f"volume {volume_id}: its device {disk.path} has {disk.size_bytes} bytes here, fewer "
