@@ -118,9 +118,25 @@ class Snapshots:
         deadline = deadline.within(self._timing.create_timeout)
         with self._ledger.hold(f"snapshot {snapshot_id}") as entry, suppress(NotFound):
             self._ledger.join(entry, deadline)
-            self._labels.require_own(self.get(snapshot_id, deadline))
+            self._labels.require_own(self._get_to_delete(snapshot_id, deadline))
             self._delete(snapshot_id, entry, deadline)
         self._recent.forget(snapshot_id.zone, snapshot_id.uuid)
+
+    def _get_to_delete(self, snapshot_id: SnapshotId, deadline: Deadline) -> Snapshot:
+        """Return the snapshot; one taken a moment ago may not be shown yet, even if a list was.
+
+        Raises:
+            NotFound: It is gone.
+        """
+        try:
+            return self.get(snapshot_id, deadline)
+        except NotFound:
+            seconds = self._recent.seconds_until_shown(snapshot_id.zone, snapshot_id.uuid)
+            if not seconds:
+                raise
+        logs.step("waiting until a snapshot just taken is shown")
+        deadline.wait(seconds)
+        return self.get(snapshot_id, deadline)
 
     def _find(self, spec: SnapshotSpec, entry: Entry, deadline: Deadline) -> Snapshot | None:
         """Return the snapshot of that name; temporary ones are none but for the clone they are of.

@@ -9,7 +9,12 @@ import pytest
 
 from csi_exoblock.pb import csi_pb2
 from tests.controller.conftest import Controller, StartController
-from tests.controller.requests import create_snapshot, create_volume, delete_volume
+from tests.controller.requests import (
+    create_snapshot,
+    create_volume,
+    delete_snapshot,
+    delete_volume,
+)
 from tests.controller.waiting import as_a_sidecar_would
 from tests.support.grpc_errors import refused
 from tests.support.simulator_process import SimulatorProcess
@@ -103,6 +108,21 @@ def test_a_volume_that_is_deleted_before_it_is_shown_is_gone(
     patient.DeleteVolume(delete_volume(made))
 
     assert not volumes_named(lagging, name)
+
+
+def test_a_snapshot_that_is_deleted_before_a_get_shows_it_is_gone(
+    patient: Controller, cloud: SimulatorProcess, volume: str, name: str
+) -> None:  # C1, S18: a list shows it already; OK without a call would leave it
+    cloud.set_mode("get-lag", "yes")
+    cloud.add_fault(fault="drop", operation=SNAPSHOT, when="after", count=1)
+    with refused(grpc.StatusCode.UNAVAILABLE):
+        patient.CreateSnapshot(create_snapshot(name, volume))
+    request = create_snapshot(name, volume)
+    found = as_a_sidecar_would(lambda: patient.CreateSnapshot(request)).snapshot.snapshot_id
+
+    patient.DeleteSnapshot(delete_snapshot(found))
+
+    assert not [each for each in cloud.snapshots() if each["name"] == name]
 
 
 def test_a_failed_create_whose_rest_is_not_shown_yet_leaves_nothing(

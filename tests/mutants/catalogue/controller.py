@@ -248,6 +248,14 @@ BREAKS = (
         ),
     ),
     Break(
+        name="snapshot-that-a-get-does-not-show-yet-is-gone",
+        file="controller/snapshots.py",
+        before="            if not seconds:\n                raise\n        logs.step",
+        after="            raise\n        logs.step",
+        rules="C1, S18",
+        tests=(_LAG + "::test_a_snapshot_that_is_deleted_before_a_get_shows_it_is_gone",),
+    ),
+    Break(
         name="own-volumes-are-not-remembered",
         file="controller/lookup.py",
         before="found = found or self._recent_in(zones, names, deadline)\n            certain",
