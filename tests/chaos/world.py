@@ -236,13 +236,14 @@ class World:
             return driver
 
     def _leader_of(self, sidecar: str) -> int:
-        with self._lock:
-            vacant = self._vacant_until[sidecar] - time.monotonic()
-            replica = self._leaders[sidecar]
-        if vacant > 0:
+        """Return the replica that leads, once there is one: it can change again meanwhile."""
+        while True:
+            with self._lock:
+                vacant = self._vacant_until[sidecar] - time.monotonic()
+                if vacant <= 0:
+                    return self._leaders[sidecar]
             time.sleep(vacant)
             self.cloud.take_in_what_was_sent()
-        return replica
 
     def change_leader(self, sidecar: str) -> None:
         """Have the other replica lead: what the old leader had asked is cancelled with it."""
