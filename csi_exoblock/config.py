@@ -182,7 +182,7 @@ class Timing:
         86400.0, "a pod waits hours at most for its first node; an older volume can have data (N19)"
     )
     clocks_apart: float = seconds(
-        3600.0, "a node's clock can be this far behind the cloud's; more is a broken clock (N19)"
+        3600.0, "the cloud's own times are closer; more is a broken clock (N19)"
     )
     metadata_timeout: float = seconds(
         3.0, "one source of the node's identity, its whole answer: link-local or a file (S10)"

@@ -109,6 +109,19 @@ class Volume:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Age:
+    """How old a volume was when it was attached, by the cloud's own times (N19).
+
+    Attributes:
+        created_at: When the cloud made it.
+        attached_at: What the cloud's clock said when the volume was last said to be attached.
+    """
+
+    created_at: datetime
+    attached_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
     """A snapshot as the API last reported it.
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import mmap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from enum import StrEnum
 from typing import Self, TypeVar
 
@@ -21,7 +20,7 @@ from csi_exoblock.allowlists import (
     is_power_of_two,
 )
 from csi_exoblock.errors import InvalidRequest
-from csi_exoblock.model import Filesystem
+from csi_exoblock.model import Age, Filesystem
 
 # Tells the author of a PV: the provisioner always sets this attribute, a person does not.
 _PROVISIONER_ATTRIBUTE = "storage.kubernetes.io/csiprovisioneridentity"
@@ -161,14 +160,15 @@ class VolumeContext:
     Attributes:
         partition: Number of the partition to mount, `None` for the whole disk; a volume with a
             partition is never formatted nor grown.
-        created_at: When the cloud created the volume, from the publish context; only N19 needs it.
+        age: How old the volume was when it was attached, from the publish context, `None` if that
+            doesn't tell; only N19 needs it.
     """
 
     format: FormatPolicy
     partition: int | None = None
     fsck: FsckPolicy = FsckPolicy.AUTO
     options: FormatOptions = FormatOptions()
-    created_at: datetime | None = None
+    age: Age | None = None
 
     @classmethod
     def parse(cls, attributes: Mapping[str, str]) -> Self:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 
 from csi_exoblock import logs
@@ -27,7 +27,7 @@ from csi_exoblock.errors import (
     WrongState,
 )
 from csi_exoblock.exoscale.client import Cloud
-from csi_exoblock.model import NodeId, Volume, VolumeId
+from csi_exoblock.model import Age, NodeId, Volume, VolumeId
 from csi_exoblock.states import OperationState, VolumeState
 
 log = logging.getLogger(__name__)
@@ -58,12 +58,12 @@ class Attachments:
         self._labels = labels
         self._timing = timing
 
-    def attach(self, volume_id: VolumeId, node_id: NodeId, deadline: Deadline) -> datetime | None:
+    def attach(self, volume_id: VolumeId, node_id: NodeId, deadline: Deadline) -> Age | None:
         """Attach the volume to the node's instance; return once it is attached there.
 
         Returns:
-            When the cloud created the volume, if this driver created it blank; `None` for a copy,
-            for a volume that was created by other means, and if the API doesn't tell (N19).
+            How old the volume is now, if this driver created it blank; `None` for a copy, for a
+            volume that was created by other means, and if the API doesn't tell (N19).
 
         Raises:
             NotFound: The volume or the instance does not exist.
@@ -83,7 +83,13 @@ class Attachments:
                 self._require_attachable(volume, node_id, deadline)
                 self._expansion.resize_as_noted(volume, entry, deadline)
                 self._attach(volume, node_id, entry, deadline)
-            return volume.created_at if self._labels.was_made_blank(volume) else None
+            return self._age(volume) if self._labels.was_made_blank(volume) else None
+
+    def _age(self, volume: Volume) -> Age | None:
+        if volume.created_at is None:
+            return None
+        now = datetime.fromtimestamp(self._cloud.now(), UTC)
+        return Age(created_at=volume.created_at, attached_at=now)
 
     def _require_attachable(self, volume: Volume, node_id: NodeId, deadline: Deadline) -> None:
         """Raise unless the volume's state allows to attach it to the node's instance.

@@ -13,10 +13,9 @@ from csi_exoblock.controller.listing import Listing
 from csi_exoblock.controller.relabelling import Modification
 from csi_exoblock.controller.snapshots import Snapshots
 from csi_exoblock.controller.volumes import Volumes
-from csi_exoblock.csi import fields
 from csi_exoblock.csi.controller_requests import ControllerRequests
 from csi_exoblock.csi.interceptor import deadline_of
-from csi_exoblock.csi.responses import ControllerResponses, confirmed
+from csi_exoblock.csi.responses import ControllerResponses, confirmed, published
 from csi_exoblock.csi.status import message_of
 from csi_exoblock.errors import InvalidRequest
 from csi_exoblock.model import BYTES_PER_GIB
@@ -100,10 +99,8 @@ class Controller(csi_pb2_grpc.ControllerServicer):
     ) -> csi_pb2.ControllerPublishVolumeResponse:
         """Attach a volume to a node."""
         volume_id, node_id = self._requests.publish_volume(request)
-        created_at = self._attachments.attach(volume_id, node_id, deadline_of(context))
-        return csi_pb2.ControllerPublishVolumeResponse(
-            publish_context={fields.CREATED_AT: created_at.isoformat()} if created_at else {}
-        )
+        age = self._attachments.attach(volume_id, node_id, deadline_of(context))
+        return published(age)
 
     def ControllerUnpublishVolume(
         self, request: csi_pb2.ControllerUnpublishVolumeRequest, context: grpc.ServicerContext

@@ -25,8 +25,9 @@ _PATH_BYTES = 4095
 _OWN_RULE = frozenset({"volume_id", "source_volume_id", "snapshot_id", "node_id", "starting_token"})
 _PATHS = frozenset({"staging_target_path", "target_path", "volume_path", "volume_publish_path"})
 
-# Key in the publish context: when the cloud created a volume that was blank at first (N19).
-CREATED_AT = "created-at"
+# Keys in the publish context, of a volume that was blank at first: when the cloud created it, and
+# what the cloud's clock said when it was attached (N19).
+CREATED_AT, ATTACHED_AT = "created-at", "attached-at"
 
 # CSI 1.13, CreateVolumeRequest.name.
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")

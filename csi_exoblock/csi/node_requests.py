@@ -9,7 +9,7 @@ from pathlib import Path
 from csi_exoblock.capacity import CapacityRange
 from csi_exoblock.csi import fields
 from csi_exoblock.csi.capabilities import parse_access
-from csi_exoblock.model import Access, MountAccess, VolumeId
+from csi_exoblock.model import Access, Age, MountAccess, VolumeId
 from csi_exoblock.options import VolumeContext
 from csi_exoblock.pb import csi_pb2
 
@@ -158,13 +158,23 @@ def expand_volume(
 def _context(
     request: csi_pb2.NodeStageVolumeRequest | csi_pb2.NodePublishVolumeRequest,
 ) -> VolumeContext:
-    """Read the volume context, and the creation time from the publish context.
+    """Read the volume context, and the volume's age from the publish context.
 
     Nothing requires the publish context (S15): a time that can't be read counts as absent.
     """
     context = VolumeContext.parse(request.volume_context)
-    try:
-        created_at = datetime.fromisoformat(request.publish_context.get(fields.CREATED_AT, ""))
-    except ValueError:
+    created_at, attached_at = (
+        _time(request.publish_context.get(each, ""))
+        for each in (fields.CREATED_AT, fields.ATTACHED_AT)
+    )
+    if created_at is None or attached_at is None:
         return context
-    return replace(context, created_at=created_at) if created_at.tzinfo else context
+    return replace(context, age=Age(created_at=created_at, attached_at=attached_at))
+
+
+def _time(text: str) -> datetime | None:
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return time if time.tzinfo else None

@@ -6,9 +6,11 @@ from collections.abc import Mapping
 
 from csi_exoblock.controller.health import ailments_of
 from csi_exoblock.controller.specs import CreatedVolume
+from csi_exoblock.csi import fields
 from csi_exoblock.csi.health import volume_health
 from csi_exoblock.model import (
     BYTES_PER_GIB,
+    Age,
     Snapshot,
     SnapshotId,
     Volume,
@@ -100,6 +102,18 @@ def confirmed(
             volume_capabilities=request.volume_capabilities,
             parameters=request.parameters,
         )
+    )
+
+
+def published(age: Age | None) -> csi_pb2.ControllerPublishVolumeResponse:
+    """Tell the node how old an attached volume is, if that is known (N19)."""
+    if age is None:
+        return csi_pb2.ControllerPublishVolumeResponse()
+    return csi_pb2.ControllerPublishVolumeResponse(
+        publish_context={
+            fields.CREATED_AT: age.created_at.isoformat(),
+            fields.ATTACHED_AT: age.attached_at.isoformat(),
+        }
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from datetime import datetime
 
 from csi_exoblock import logs
 from csi_exoblock.concurrency import Deadline
@@ -17,7 +16,7 @@ from csi_exoblock.host.jobs import Jobs, Kind
 from csi_exoblock.host.markers import Marker, Markers
 from csi_exoblock.host.profiles import mkfs_command
 from csi_exoblock.metrics import Metrics
-from csi_exoblock.model import Filesystem, VolumeId
+from csi_exoblock.model import Age, Filesystem, VolumeId
 from csi_exoblock.options import VolumeContext
 
 log = logging.getLogger(__name__)
@@ -87,11 +86,11 @@ class Formatter:
         """
         self._markers.check_idle(volume_id)
 
-    def check(self, volume_id: VolumeId, content: Content, created_at: datetime | None) -> None:
+    def check(self, volume_id: VolumeId, content: Content, age: Age | None) -> None:
         """Raise ForeignContent unless the disk may be formatted.
 
         Args:
-            created_at: When the cloud made the volume, `None` if unknown.
+            age: How old the volume was when it was attached, `None` if unknown.
 
         Raises:
             ForeignContent: The content is or might be somebody's data; the message has the remedy.
@@ -100,7 +99,7 @@ class Formatter:
         match content:
             case Blank(zeroed=zeroed, is_noise=is_noise):
                 if not zeroed and self._require_zeroed and not interrupted:
-                    why = self._history.why_not_new(volume_id, created_at)
+                    why = self._history.why_not_new(volume_id, age)
                     if is_noise and why is None:
                         log.info("disk reads as noise, as a new volume can")
                         return
@@ -168,10 +167,10 @@ class Formatter:
         content = self._filesystems.probe(device, filesystem)
         if isinstance(content, Formatted) and not content.unfinished:
             raise HostError(f"volume {volume_id}: its disk was formatted meanwhile; retry")
-        self.check(volume_id, content, context.created_at)
+        self.check(volume_id, content, context.age)
         logs.step("setting the formatting marker")
         marker.set()
-        self._history.remember(volume_id, context.created_at)
+        self._history.remember(volume_id, context.age)
         if isinstance(content, Formatted):
             logs.step("wiping an unfinished file system")
             wipe_start(device)

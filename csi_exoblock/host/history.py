@@ -10,7 +10,7 @@ from pathlib import Path
 
 from csi_exoblock.config import Timing
 from csi_exoblock.errors import HostError
-from csi_exoblock.model import VolumeId
+from csi_exoblock.model import Age, VolumeId
 
 log = logging.getLogger(__name__)
 
@@ -22,11 +22,11 @@ class History:
     volume. It is kept until the node uses a volume so much younger that the older one can't pass
     for new any more. The node's clock doesn't decide: it can be wrong by days, and right tomorrow.
 
-        history.remember(a, created_at=monday)    # a's file is synced, then a is mounted
-        history.why_not_new(a, monday)            # "this node has used the volume before"
+        history.remember(a, made_on_monday)       # a's file is synced, then a is mounted
+        history.why_not_new(a, made_on_monday)    # "this node has used the volume before"
         ...                                       # the node restarts with its clock at Sunday
-        history.why_not_new(a, monday)            # the same: the file is still there
-        history.remember(b, created_at=a_month_later)  # a's file is removed: a can't pass for new
+        history.why_not_new(a, made_on_monday)    # the same: the file is still there
+        history.remember(b, made_a_month_later)   # a's file is removed: a can't pass for new
 
     Args:
         folder: Where the files lie, on a file system that survives the driver; made when needed.
@@ -36,21 +36,27 @@ class History:
         self._folder = folder
         self._timing = timing
 
-    def why_not_new(self, volume_id: VolumeId, created_at: datetime | None) -> str | None:
+    def why_not_new(self, volume_id: VolumeId, age: Age | None) -> str | None:
         """Return why the volume might hold data, `None` if it is new and was never used.
 
+        The node's clock alone proves nothing: it can be months behind. It can only add to the age
+        that the cloud's times tell, of a volume that stays attached for long.
+
         Args:
-            created_at: When the cloud made it, `None` if unknown.
+            age: How old it was when it was attached, `None` if unknown.
         """
-        if created_at is None:
+        if age is None:
             return "nothing says that it is a new volume"
-        now = max(time.time(), self._latest())
-        age = now - created_at.timestamp()
-        if not -self._timing.clocks_apart <= age < self._timing.new_volume_window:
-            here = datetime.fromtimestamp(now, UTC)
+        now, says = max(
+            (time.time(), "this node's clock says"),
+            (age.attached_at.timestamp(), "it was attached at"),
+            (self._latest(), "another volume here was made at"),
+        )
+        seconds = now - age.created_at.timestamp()
+        if not -self._timing.clocks_apart <= seconds < self._timing.new_volume_window:
             return (
-                f"the volume was made at {created_at:%Y-%m-%d %H:%M} UTC, and this node's clock "
-                f"says {here:%Y-%m-%d %H:%M} UTC, so it isn't new"
+                f"the volume was made at {age.created_at:%Y-%m-%d %H:%M} UTC, and {says} "
+                f"{datetime.fromtimestamp(now, UTC):%Y-%m-%d %H:%M} UTC, so it isn't new"
             )
         try:
             self._file(volume_id).stat()
@@ -60,7 +66,7 @@ class History:
             return f"this node's record of used volumes can't be read: {error.strerror}"
         return "this node has used the volume before"
 
-    def remember(self, volume_id: VolumeId, created_at: datetime | None) -> None:
+    def remember(self, volume_id: VolumeId, age: Age | None) -> None:
         """Record, so that a power cut doesn't lose it, that the volume is about to be used here.
 
         A volume far older than another one can never pass for new, and needs no file.
@@ -69,20 +75,21 @@ class History:
             HostError: The file can't be written, and the volume could pass for new later.
         """
         latest = self._latest()
-        if created_at is not None and self._is_outlived(created_at.timestamp(), latest):
+        if age is not None and self._is_outlived(age.created_at.timestamp(), latest):
             return
         try:
-            self._write(self._file(volume_id), created_at)
+            self._write(self._file(volume_id), age)
         except OSError as error:
-            if created_at is not None and self._can_pass_for_new(created_at):
+            if age is not None and self._can_pass_for_new(age):
                 raise HostError(
                     f"volume {volume_id}: its use can't be recorded in {self._folder}: "
                     f"{error.strerror}; retry"
                 ) from error
             log.warning("use of a volume can't be recorded", extra={"error": str(error)})
 
-    def _can_pass_for_new(self, created_at: datetime) -> bool:
-        return time.time() - created_at.timestamp() < self._timing.new_volume_window
+    def _can_pass_for_new(self, age: Age) -> bool:
+        seconds = (age.attached_at - age.created_at).total_seconds()
+        return seconds < self._timing.new_volume_window
 
     def _is_outlived(self, made: float, latest: float) -> bool:
         """Return whether the latest volume is so young that this one can't pass for new."""
@@ -98,15 +105,15 @@ class History:
         except OSError:
             return []
 
-    def _write(self, path: Path, created_at: datetime | None) -> None:
+    def _write(self, path: Path, age: Age | None) -> None:
         is_known = path.exists()
         self._folder.mkdir(parents=True, exist_ok=True)
         for each in (path, self._folder, *(() if is_known else (self._folder.parent,))):
             create = os.O_CREAT | os.O_WRONLY if each is path else os.O_RDONLY
             file = os.open(each, create | os.O_CLOEXEC, 0o600)
             try:
-                if each is path and created_at is not None:
-                    os.pwrite(file, f"{created_at.timestamp():.0f}\n".encode(), 0)
+                if each is path and age is not None:
+                    os.pwrite(file, f"{age.created_at.timestamp():.0f}\n".encode(), 0)
                 os.fsync(file)
             finally:
                 os.close(file)

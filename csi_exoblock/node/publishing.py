@@ -79,7 +79,7 @@ class Publishing:
             logs.step("finding the device")
             device = self._devices.present(volume_id.uuid)
             if isinstance(access, BlockAccess):
-                self._history.remember(volume_id, context.created_at)
+                self._history.remember(volume_id, context.age)
                 read_only = read_only or access.mode is AccessMode.SINGLE_NODE_READER_ONLY
                 self._publish_device(volume_id, device, target_path, access, read_only, deadline)
             else:

@@ -169,7 +169,7 @@ class Staging:
     def _remember(self, volume_id: VolumeId, access: MountAccess, context: VolumeContext) -> None:
         """Note that the volume is written here, so that it never passes for new again (N19)."""
         if not wants_read_only(access):
-            self._history.remember(volume_id, context.created_at)
+            self._history.remember(volume_id, context.age)
 
     def _is_staged(
         self,
@@ -229,7 +229,7 @@ class Staging:
                     f"volume {volume_id}: its disk holds {found}, but {access.filesystem} was "
                     f"asked for; use a PV with fsType {found}"
                 )
-        self._formatter.check(volume_id, content, context.created_at)
+        self._formatter.check(volume_id, content, context.age)
         self._refuse_forbidden_format(volume_id, access, context)
         logs.step("formatting")
         self._formatter.format(volume_id, access.filesystem, context, deadline)

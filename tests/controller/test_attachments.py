@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -84,8 +84,13 @@ def test_attach_tells_when_a_volume_was_made_that_a_claim_got_blank(
     answers = [controller.ControllerPublishVolume(publish(volume, node)) for _ in range(2)]
 
     for answer in answers:
-        told = datetime.fromisoformat(answer.publish_context["created-at"])
-        assert told == datetime.fromisoformat(made)
+        created, attached = (
+            datetime.fromisoformat(answer.publish_context[each])
+            for each in ("created-at", "attached-at")
+        )
+        assert created == datetime.fromisoformat(made)
+        # The API tells its time to the second.
+        assert abs(attached - datetime.now(UTC)) < timedelta(minutes=5)
 
 
 def test_attach_tells_no_age_of_what_is_a_copy_or_was_made_by_hand(

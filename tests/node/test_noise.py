@@ -30,17 +30,18 @@ FILESYSTEMS = ("ext4", "ext3", "xfs", "btrfs")
 # The tests' time runs five times as fast, and a day of it is hours.
 LONG_AGO = timedelta(days=2)
 # Not the whole process's clock: gRPC takes it for the one of its waits.
-TWO_DAYS_AHEAD = """
+WRONG_CLOCK = """
 import time
 from types import SimpleNamespace
 from csi_exoblock.host import history
-history.time = SimpleNamespace(time=lambda: time.time() + 2 * 86400)
+history.time = SimpleNamespace(time=lambda: time.time() + {days} * 86400)
 """
 
 
 def made(age: timedelta = timedelta()) -> dict[str, str]:
-    """Return a publish context of a volume of this age."""
-    return {"created-at": (datetime.now(UTC) - age).isoformat()}
+    """Return a publish context of a volume that had this age when it was attached, just now."""
+    now = datetime.now(UTC)
+    return {"created-at": (now - age).isoformat(), "attached-at": now.isoformat()}
 
 
 def scramble(disk: Disk) -> None:
@@ -83,12 +84,13 @@ def test_a_new_volume_of_noise_is_formatted_and_works(
     ("publish_context", "why"),
     [
         ({}, "nothing says that it is a new volume"),
-        ({"created-at": "yesterday"}, "nothing says that it is a new volume"),
-        ({"created-at": "2026-01-01T00:00:00"}, "nothing says that it is a new volume"),
+        ({"created-at": made()["created-at"]}, "nothing says that it is a new volume"),
+        (made() | {"created-at": "yesterday"}, "nothing says that it is a new volume"),
+        (made() | {"created-at": "2026-01-01T00:00:00"}, "nothing says that it is a new volume"),
         (made(LONG_AGO), "isn't new"),
         (made(-LONG_AGO), "isn't new"),
     ],
-    ids=["no age", "no time", "no time zone", "too old", "from the future"],
+    ids=["no age", "no end of it", "no time", "no time zone", "too old", "from the future"],
 )
 def test_noise_on_a_volume_that_is_not_known_to_be_new_is_never_formatted(
     volume: Volume, tools: Tools, publish_context: dict[str, str], why: str
@@ -142,11 +144,47 @@ def test_what_was_published_raw_is_never_formatted(volume: Volume) -> None:
 
 
 @pytest.fixture
-def ahead(start_node: Callable[..., DriverProcess], tmp_path: pathlib.Path) -> DriverProcess:
+def start_with_wrong_clock(
+    start_node: Callable[..., DriverProcess], tmp_path: pathlib.Path
+) -> Callable[[int], DriverProcess]:
+    def start(days: int) -> DriverProcess:
+        (tmp_path / "sitecustomize.py").write_text(WRONG_CLOCK.format(days=days))
+        first_imported = os.pathsep.join([str(tmp_path), str(REPOSITORY)])
+        return start_node(PYTHONPATH=first_imported)
+
+    return start
+
+
+@pytest.fixture
+def ahead(start_with_wrong_clock: Callable[[int], DriverProcess]) -> DriverProcess:
     """A driver whose clock is two days ahead, so that a new volume seems to be an old one."""
-    (tmp_path / "sitecustomize.py").write_text(TWO_DAYS_AHEAD)
-    first_imported = os.pathsep.join([str(tmp_path), str(REPOSITORY)])
-    return start_node(PYTHONPATH=first_imported)
+    return start_with_wrong_clock(2)
+
+
+@pytest.fixture
+def behind(start_with_wrong_clock: Callable[[int], DriverProcess]) -> DriverProcess:
+    """A driver whose clock is two days behind, so that an old volume seems to be a new one."""
+    return start_with_wrong_clock(-2)
+
+
+def test_a_clock_that_is_behind_makes_no_old_volume_new(
+    volume: Volume, tools: Tools, behind: DriverProcess
+) -> None:  # D1: the volume was used on another node
+    scramble(volume.disk)
+    before = tools.count("mkfs.ext4")
+
+    with refused(grpc.StatusCode.FAILED_PRECONDITION, "attached at", "isn't new"):
+        stage(volume.served_by(behind), publish_context=made(LONG_AGO))
+
+    assert tools.count("mkfs.ext4") == before
+
+
+def test_a_new_volume_is_formatted_although_the_clock_is_behind(
+    volume: Volume, behind: DriverProcess
+) -> None:
+    scramble(volume.disk)
+
+    stage(volume.served_by(behind))
 
 
 def test_what_was_used_while_the_clock_was_ahead_is_known_when_it_is_right_again(

@@ -106,7 +106,8 @@ class Volume:
         self.silent_answers = 0
         self.grown = 0
         self._frozen = False
-        self._created_at = datetime.now(UTC).isoformat()
+        now = datetime.now(UTC).isoformat()
+        self._age = {"created-at": now, "attached-at": now}
 
     @property
     def is_block(self) -> bool:
@@ -137,7 +138,7 @@ class Volume:
             volume_capability=self.capability(filesystem),
             volume_context=context,
             # As the controller hands it over, for volumes that it has made itself.
-            publish_context={"created-at": self._created_at} if self.plan.origin == "new" else {},
+            publish_context=self._age if self.plan.origin == "new" else {},
         )
 
     def unstage(self) -> csi_pb2.NodeUnstageVolumeRequest:

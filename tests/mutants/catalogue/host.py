@@ -61,6 +61,14 @@ BREAKS = (
         tests=("tests/host/test_devices.py::test_a_disk_without_a_serial_can_be_asked_for_ever",),
     ),
     Break(
+        name="clock-decides-what-is-new",
+        file="host/history.py",
+        before='            (age.attached_at.timestamp(), "it was attached at"),\n',
+        after="",
+        rules="N19, D1",
+        tests=(f"{_NOISE}::test_a_clock_that_is_behind_makes_no_old_volume_new",),
+    ),
+    Break(
         name="clock-decides-what-is-forgotten",
         file="host/history.py",
         before="        return latest - made >= 2",
@@ -180,7 +188,7 @@ BREAKS = (
     Break(
         name="content-is-not-checked-right-before-mkfs",
         file="host/formatting.py",
-        before='self.check(volume_id, content, context.created_at)\n        logs.step("set',
+        before='self.check(volume_id, content, context.age)\n        logs.step("set',
         after='logs.step("set',
         rules="D1",
         tests=(

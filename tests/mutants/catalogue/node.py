@@ -153,7 +153,7 @@ BREAKS = (
     Break(
         name="raw-volume-is-not-remembered",
         file="node/publishing.py",
-        before="                self._history.remember(volume_id, context.created_at)\n",
+        before="                self._history.remember(volume_id, context.age)\n",
         after="",
         rules="N19",
         tests=(f"{_NOISE}::test_what_was_published_raw_is_never_formatted",),
