@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 class Formatter:
-    """Formats blank disks; the only place of the driver that destroys what a disk holds.
+    """Formats blank disks; no other part of the driver overwrites the content of a disk.
 
     Args:
         require_zeroed: Whether a disk counts as blank only if its edges are zeros.

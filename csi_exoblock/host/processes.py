@@ -165,7 +165,7 @@ def has_open(process: Path, sought: Sought) -> bool:
 
 
 def _mapped(process: Path, known: dict[str, Numbers | None]) -> frozenset[Numbers]:
-    """Return what the process has mapped."""
+    """Return the device numbers of the files that a process has mapped."""
     found: set[Numbers] = set()
     folder, maps = _maps(process)
     for addresses, file in _MAPPED_FILE.findall(maps):

@@ -55,7 +55,7 @@ class WriteBack:
         try:
             self._workers.run(f"writing back {mounted}", lambda: _syncfs(mounted, self._devices))
         except _Lost as error:
-            log.error("file system was shut down or its disk has left; what it cached is lost")
+            log.error("file system was shut down or its disk has left; its cached data is lost")
             self._note(volume, f"{mounted}: {error.strerror}")
         except OSError as error:
             self._report(volume, f"{mounted}: {error.strerror}")

@@ -1,4 +1,4 @@
-"""NodePublishVolume and NodeUnpublishVolume: a staged volume is shown to a pod, and taken away."""
+"""NodePublishVolume and NodeUnpublishVolume: bind a staged volume to a pod's path, and undo it."""
 
 from __future__ import annotations
 
@@ -60,13 +60,13 @@ class Publishing:
         read_only: bool,
         deadline: Deadline,
     ) -> None:
-        """Show a staged volume at a target path, which is made; repeated calls add nothing (S14).
+        """Bind a staged volume to a target path, which is made; repeated calls add nothing (S14).
 
         Raises:
             InvalidRequest: The target isn't below kubelet's folder.
             WrongState: The volume isn't staged, its file system doesn't work, or it is published
-                in a way that forbids this one.
-            Mismatch: The target is taken by something else.
+                at another target in a way that excludes this one.
+            Mismatch: Something else is mounted at the target.
             OperationPending: Another call or a job works on the volume.
             HostError: The disk is gone, or a command failed.
             DeadlineExceeded: The deadline came first.
@@ -90,17 +90,17 @@ class Publishing:
                 self._publish_folder(volume_id, staged, target_path, access, read_only, deadline)
 
     def unpublish(self, volume_id: VolumeId | None, target_path: Path, deadline: Deadline) -> None:
-        """Take away every layer of mounts at the target, and the target itself.
+        """Unmount every layer at the target, and remove the target itself.
 
         Args:
             volume_id: `None` for an id that doesn't parse.
 
         Raises:
             InvalidRequest: The target isn't below kubelet's folder.
-            WrongState: The target is in use, or holds what this driver didn't put there.
+            WrongState: The target is in use, or has content that this driver didn't put there.
             OperationPending: Another call works on the volume.
-            HostError: A command failed, or what was written to a raw device can't be written back;
-                the latter is said only once.
+            HostError: A command failed, or the last writes to a raw device can't be written back;
+                the latter is an error only once.
             DeadlineExceeded: The deadline came first.
         """
         volume = f"volume {volume_id}" if volume_id else f"path {target_path}"
@@ -133,7 +133,9 @@ class Publishing:
         logs.step("checking the target")
         mount = self._published(volume_id, device, target, deadline)
         if mount is not None and mount.root != staged.root:
-            raise Mismatch(f"volume {volume_id}: {target} shows its folder {mount.root}, not all")
+            raise Mismatch(
+                f"volume {volume_id}: {target} shows its folder {mount.root}, not the whole volume"
+            )
         # A bind mount that mount(8) makes read-only has none of its source's other flags (S28).
         flags = staged.flags | {"ro"} if read_only else staged.flags
         if mount is not None and mount.flags == flags:
@@ -188,7 +190,7 @@ class Publishing:
         self._prove(volume_id, device.number, target, None, deadline)
 
     def _refuse_file_system(self, volume_id: VolumeId, device: BlockDevice) -> None:
-        """Raise WrongState if a file system on the device is mounted: a pod would write into it."""
+        """Raise WrongState if a file system on the device is mounted: a pod could overwrite it."""
         mounted = [
             str(mount.target)
             for number in sorted(self._devices.numbers(device))
@@ -204,7 +206,7 @@ class Publishing:
     def _published(
         self, volume_id: VolumeId, device: DeviceNumber, target: Path, deadline: Deadline
     ) -> Mount | None:
-        """Return the device's mount at the target, if there is one; clear away a dead disk's.
+        """Return the device's mount at the target, if any; unmount that of a disk that is gone.
 
         Raises:
             Mismatch: Something else is mounted there.
@@ -232,11 +234,12 @@ class Publishing:
         *,
         apart_from: tuple[Path, ...],
     ) -> None:
-        """Keep a volume of one single writer to one target (F15).
+        """Raise WrongState if a volume for a single writer is published at another target (F15).
 
         Args:
-            root: Which folder of the file system targets show; a btrfs may have another one than
-                its topmost by default. A pod's own binds of folders below it are not targets.
+            root: The folder of the file system that targets show; that of a btrfs isn't always the
+                topmost. A pod's own binds of folders below it are not targets.
+            apart_from: Mounts that don't count.
         """
         if access.mode is not AccessMode.SINGLE_NODE_SINGLE_WRITER:
             return
@@ -247,7 +250,7 @@ class Publishing:
         ]
         if others:
             raise WrongState(
-                f"volume {volume_id}: it is for a single writer, which has it at "
+                f"volume {volume_id}: it is for a single writer, and already published at "
                 f"{', '.join(others)}"
             )
 
@@ -259,15 +262,15 @@ class Publishing:
         flags: frozenset[str] | None,
         deadline: Deadline,
     ) -> None:
-        """Return if the target shows the device, and that is still the volume's (D2, S28).
+        """Raise HostError unless the target shows the device and that is the volume's (D2, S28).
 
-        A device node that is bound shows whatever disk has its number by then.
+        A bound device node shows the disk that has its number now, which can be another one.
 
         Args:
-            flags: What the mount must forbid, `None` where it doesn't matter.
+            flags: The flags that the mount must have, `None` for any.
 
         Raises:
-            HostError: It doesn't, and is taken away again.
+            HostError: The target shows something else, and is unmounted again.
         """
         logs.step("verifying the mount at the target")
         layers = self._mounts.at(target)
@@ -282,7 +285,7 @@ class Publishing:
             return
         try:
             self._mounts.unmount(target, deadline)
-        except WrongState as error:  # would be final, and a mount is left (D5)
+        except WrongState as error:  # must not be final, as a mount is left (D5)
             raise HostError(str(error)) from error
         raise HostError(f"volume {volume_id}: {target} {wrong}; retry")
 

@@ -183,7 +183,7 @@ class Release:
     def _numbers(
         self, volume_id: VolumeId, device: BlockDevice | None, layers: tuple[Mount, ...]
     ) -> frozenset[DeviceNumber]:
-        """Return every device number by which the volume may be mounted."""
+        """Return every device number under which the volume can be mounted."""
         here = {mount.device for mount in layers if mount.device is not None}
         own = {
             number

@@ -1,4 +1,4 @@
-"""NodeStageVolume and NodeUnstageVolume: a volume comes to its node, and leaves it."""
+"""NodeStageVolume and NodeUnstageVolume: mount a volume on its node, and unmount it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 
 class Staging:
-    """Stages volumes on this node: finds, formats, checks, mounts and grows; and unstages them."""
+    """Stages volumes: finds, formats, checks, mounts and grows them; and unstages them."""
 
     def __init__(
         self,
@@ -80,12 +80,13 @@ class Staging:
     ) -> None:
         """Mount the volume's file system at a path, after making it on a blank disk if allowed.
 
-        A raw block volume is only looked for. What is staged already stays as it is.
+        For a raw block volume this only finds the disk. A volume that is staged already is left
+        mounted.
 
         Raises:
             InvalidRequest: A mount flag or format option isn't allowed, or the path isn't below
                 kubelet's folder.
-            ForeignContent: The disk holds something else than is asked for, or may hold data.
+            ForeignContent: The disk holds something else than was requested, or might hold data.
             WrongState: The file system is damaged, in use elsewhere, or two disks have its id.
             Mismatch: Something else is mounted at the path.
             OperationPending: Another call or a job works on the volume, or the disk is in use.
@@ -108,15 +109,15 @@ class Staging:
                 raise
 
     def unstage(self, volume_id: VolumeId | None, staging_path: Path, deadline: Deadline) -> None:
-        """Unmount whatever is at the path, and return only when nothing holds the disk any more.
+        """Unmount every layer at the path, and return once nothing holds the disk any more.
 
         Args:
             volume_id: `None` for an id that doesn't parse, whose disk can't be known.
 
         Raises:
             InvalidRequest: The path isn't below kubelet's folder.
-            WrongState: The disk is still in use, by whom the message says, or something else is
-                mounted at the path.
+            WrongState: The disk is still in use, and the message names its users; or something
+                else is mounted at the path.
             OperationPending: Another call or a job works on the volume.
             HostError: A command failed.
         """
@@ -179,10 +180,10 @@ class Staging:
         access: MountAccess,
         deadline: Deadline,
     ) -> bool:
-        """Tell whether the path already shows what is asked for; clear away what is dead.
+        """Return whether the volume is staged as requested; unmount a mount that is dead.
 
         Raises:
-            Mismatch: It shows something else.
+            Mismatch: Something else is mounted at the path.
             WrongState: The device is mounted elsewhere, or its file system is dead but in use.
         """
         self._release.clear_vanished(volume_id, device, path, deadline)
@@ -200,7 +201,7 @@ class Staging:
         return False
 
     def _refuse_other_mounts(self, volume_id: VolumeId, device: BlockDevice) -> None:
-        """Raise WrongState if a device is mounted, or its disk handed to a pod as it is."""
+        """Raise WrongState if a device is mounted, or its disk published as a raw device."""
         numbers = self._devices.numbers(self._devices.present(volume_id.uuid))
         mounts = (mount for number in sorted(numbers) for mount in self._mounts.of(number))
         if others := [each for each in mounts if each.is_block or each.device == device.number]:
@@ -217,7 +218,7 @@ class Staging:
         context: VolumeContext,
         deadline: Deadline,
     ) -> bool:
-        """Return once the device holds the file system asked for; say whether it was made now."""
+        """Make the requested file system if the device is blank; return whether it was made now."""
         self._formatter.check_idle(volume_id)
         content = self._filesystems.probe(device, access.filesystem, deadline)
         match content:
@@ -263,23 +264,24 @@ class Staging:
         context: VolumeContext,
         deadline: Deadline,
     ) -> None:
-        """Finish the growth that an earlier call may have begun, or was killed before (S8)."""
+        """Grow the file system, unless an earlier call has finished its growth (S8)."""
         if context.partition is None and not wants_read_only(access):
             self._mounter.fill(volume_id, device, path, access, deadline)
 
 
 def _compare(volume_id: VolumeId, mount: Mount, device: BlockDevice, access: MountAccess) -> None:
-    """Return if a mount is the one that is asked for.
+    """Raise Mismatch unless a mount is as requested.
 
     Raises:
-        Mismatch: It isn't; the message says in what.
+        Mismatch: The message names the differences.
     """
     differences = [
         f"{what} is {found}, not {asked}"
         for what, found, asked in (
             ("the device", mount.device, device.number),
             ("the file system", mount.filesystem, str(access.filesystem)),
-            # The other way round it may have been left so, and is mounted again unless it is used.
+            # Read-only although a writable mount is requested is no mismatch: the kernel can have
+            # made it so, and it is mounted again unless it is in use.
             ("read-only", mount.read_only, mount.read_only or wants_read_only(access)),
         )
         if found != asked
