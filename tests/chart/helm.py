@@ -47,6 +47,14 @@ def render_text(*options: str, kinds: Sequence[str] = ()) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
+def notes(*options: str) -> str:
+    """Return what Helm says after an installation."""
+    command = [str(helm()), "install", RELEASE, str(CHART), f"--namespace={NAMESPACE}", *options]
+    command.append("--dry-run=client")
+    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return printed.partition("\nNOTES:\n")[2]
+
+
 def render(*options: str, kinds: Sequence[str] = ()) -> list[Manifest]:
     """Return the chart's manifests."""
     return [each for each in yaml.safe_load_all(render_text(*options, kinds=kinds)) if each]

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.chart.helm import CHART, Manifest, helm, kubeconform, render, render_text
+from tests.chart.helm import CHART, Manifest, helm, kubeconform, notes, render, render_text
 from tests.chart.rendered import PAGE, rendered
 from tests.chart.schemas.kinds import releases, write_schemas
 from tests.repository.chart_pages import values
@@ -264,6 +264,20 @@ def test_names_do_not_depend_on_the_release() -> None:
     for each in manifests:
         selector = each.get("spec", {}).get("selector", {})
         assert "another" not in str(selector)
+
+
+def test_first_claim_of_the_notes_can_be_pasted_into_a_shell() -> None:
+    _, _, pasted = notes().partition("A first claim, which is bound when a pod uses it:\n")
+
+    shell = subprocess.run(
+        ["bash", "-c", f"kubectl() {{ cat; }}\n{pasted}"],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+
+    assert shell.stderr == ""
+    assert yaml.safe_load(shell.stdout)["kind"] == "PersistentVolumeClaim"
 
 
 def test_chart_has_no_hooks_and_looks_nothing_up() -> None:
