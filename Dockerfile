@@ -22,7 +22,8 @@ RUN --mount=type=secret,id=certificates,target=/run/certificates.crt \
  && /build/bin/uv pip install --python /opt/csi-exoblock --require-hashes -r /build/run.txt
 COPY . .
 ARG REVISION=unknown
-RUN echo "COMMIT = \"${REVISION}\"" > csi_exoblock/_build.py \
+RUN /build/bin/python -c "import hatch_build as build, pathlib; \
+    pathlib.Path(build.BUILD).write_text(build.build_module('${REVISION}'))" \
  && /build/bin/uv build --offline --wheel --no-build-isolation --python /build/bin/python \
  && /build/bin/uv pip install --offline --python /opt/csi-exoblock --compile-bytecode --no-deps \
     dist/*.whl

@@ -70,6 +70,13 @@ mutants: setup ## break the driver in one place after another: its tests must no
 image: ## build the container image with docker, podman or buildah; IMAGE=name:tag
 	deploy/image/build $(IMAGE)
 
+release-rehearsal: setup ## a release to a registry on this machine, verified; as root; the first time 20 minutes
+	$(BIN)/pytest tests/release
+
+release: setup ## build, publish, sign and verify this version, as .github/workflows/release.yml does
+	export PATH="$$($(BIN)/python -m tests.release.programs):$$PATH" && \
+	  deploy/release/check && deploy/release/build && deploy/release/publish && deploy/release/verify
+
 bench: setup ## figures, as docs/benchmarks.md, in 15 minutes; ONLY=lifecycle,node: these, elsewhere
 	$(BIN)/python -m tests.bench $(if $(ONLY),--only $(ONLY))
 
@@ -92,4 +99,4 @@ demo: setup ## one volume through its whole life, on an embedded cloud
 clean: ## remove all that is not in the repository, .venv included
 	git clean --quiet -d --force -X
 
-.PHONY: help setup lint check test kill-points test-thorough schedules test-small-sectors test-kubernetes test-install test-vm chaos chaos-node chaos-prove mutants image bench kubernetes docs site demo clean
+.PHONY: help setup lint check test kill-points test-thorough schedules test-small-sectors test-kubernetes test-install test-vm chaos chaos-node chaos-prove mutants image release-rehearsal release bench kubernetes docs site demo clean

@@ -17,9 +17,9 @@ from tests.support.golang import cache_folder
 
 PACKAGES: Final = {"buildah": "buildah", "debootstrap": "debootstrap"}
 IMAGE: Final = "localhost/csi-exoblock:test"
+BASE: Final = "localhost/debian:bookworm-slim"
 
 _ROOT = Path(__file__).parents[2]
-_BASE = "localhost/debian:bookworm-slim"
 _MIRROR = "http://deb.debian.org/debian"
 _SOURCES = f"""\
 deb {_MIRROR} bookworm main
@@ -29,6 +29,10 @@ deb http://deb.debian.org/debian-security bookworm-security main
 # What makes the slim variant: pages that nobody reads in a container.
 _LEFT_OUT = ("man", "info", "locale", "doc", "lintian")
 _AUTHORITIES = Path("/etc/ssl/certs/ca-certificates.crt")
+_CERTIFICATES = (f"--secret=id=certificates,src={_AUTHORITIES}",) if _AUTHORITIES.exists() else ()
+
+BUILD_OPTIONS: Final = ("--quiet", "--layers", "--network=host", *_CERTIFICATES)
+"""What building on this machine takes, as options for deploy/image/build."""
 
 
 def build_image() -> None:
@@ -37,33 +41,16 @@ def build_image() -> None:
     Raises:
         subprocess.CalledProcessError: The build failed; its output stands above.
     """
+    build_base()
+    command = [str(_ROOT / "deploy" / "image" / "build"), IMAGE, *BUILD_OPTIONS]
+    command.append(f"--build-arg=BASE={BASE}")
+    subprocess.run(command, env=build_environment(), check=True)
+
+
+def build_base() -> None:
+    """Make what the image is built from, at its first use, with the packages that this takes."""
     install_packages(PACKAGES)
-    _build_base()
-    command = [str(_ROOT / "deploy" / "image" / "build"), IMAGE, "--quiet", "--layers"]
-    command += ["--network=host", f"--build-arg=BASE={_BASE}"]
-    if _AUTHORITIES.exists():
-        command.append(f"--secret=id=certificates,src={_AUTHORITIES}")
-    # Whatever else builds images here, this folder of images is buildah's.
-    path = f"{_only_buildah()}:{os.environ['PATH']}"
-    subprocess.run(command, env=_environment() | {"PATH": path}, check=True)
-
-
-def save_image(name: str, archive: Path) -> None:
-    """Write the image under a name as a tar that `ctr image import` reads."""
-    archive.unlink(missing_ok=True)
-    buildah("push", "--quiet", IMAGE, f"docker-archive:{archive}:{name}")
-
-
-def buildah(*arguments: str) -> str:
-    """Run buildah on the tests' images and return what it printed."""
-    completed = subprocess.run(
-        ["buildah", *arguments], env=_environment(), check=True, stdout=subprocess.PIPE, text=True
-    )
-    return completed.stdout.strip()
-
-
-def _build_base() -> None:
-    if _BASE in buildah("images", "--format={{.Name}}:{{.Tag}}").splitlines():
+    if BASE in buildah("images", "--format={{.Name}}:{{.Tag}}").splitlines():
         return
     root = _folder() / "base"
     shutil.rmtree(root, ignore_errors=True)
@@ -80,8 +67,27 @@ def _build_base() -> None:
         folder.mkdir()
     container = buildah("from", "scratch")
     buildah("copy", "--quiet", container, str(root), "/")
-    buildah("commit", "--quiet", "--rm", container, _BASE)
+    buildah("commit", "--quiet", "--rm", container, BASE)
     shutil.rmtree(root)
+
+
+def build_environment() -> dict[str, str]:
+    """Return the environment in which deploy/image/build uses buildah and the tests' images."""
+    return _environment() | {"PATH": f"{_only_buildah()}:{os.environ['PATH']}"}
+
+
+def save_image(name: str, archive: Path) -> None:
+    """Write the image under a name as a tar that `ctr image import` reads."""
+    archive.unlink(missing_ok=True)
+    buildah("push", "--quiet", IMAGE, f"docker-archive:{archive}:{name}")
+
+
+def buildah(*arguments: str) -> str:
+    """Run buildah on the tests' images and return what it printed."""
+    completed = subprocess.run(
+        ["buildah", *arguments], env=_environment(), check=True, stdout=subprocess.PIPE, text=True
+    )
+    return completed.stdout.strip()
 
 
 def _folder() -> Path:
