@@ -7,7 +7,7 @@ import grpc
 from csi_exoblock.csi import node_requests
 from csi_exoblock.csi.health import volume_health
 from csi_exoblock.csi.interceptor import deadline_of
-from csi_exoblock.errors import NotFound
+from csi_exoblock.errors import HostError, NotFound
 from csi_exoblock.host.instance import Identity
 from csi_exoblock.model import VolumeId
 from csi_exoblock.node.attach_limit import AttachLimit
@@ -160,9 +160,18 @@ class Node(csi_pb2_grpc.NodeServicer):
 
         The disk itself tells only the volume's UUID, while locks and notes are the whole id's. What
         is to leave leaves under any id.
+
+        Raises:
+            NotFound: The volume is in another zone than this node.
+            HostError: The node doesn't know its zone yet.
         """
         zone = self._identity.zone()
-        if zone is not None and volume_id.zone != zone:
+        if zone is None:
+            raise HostError(
+                f"volume {volume_id}: this node doesn't know its zone yet, so the volume could be "
+                "another zone's; the plugin's log says what each source of the zone answers"
+            )
+        if volume_id.zone != zone:
             raise NotFound(
                 f"volume {volume_id}: this node is in zone {zone}, so the volume can't be attached "
                 "here; correct the zone in the PV's volumeHandle"

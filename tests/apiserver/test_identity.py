@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import pathlib
+import uuid
+from collections.abc import Callable
+from functools import partial
 
+import grpc
 import pytest
 
 from csi_exoblock.pb import csi_pb2, csi_pb2_grpc
 from tests.apiserver.conftest import INSTANCE, NODE, NODE_NAME, ZONE, StartNode
 from tests.apiserver.server import ApiServer, Chunked, Drip, Hang, Huge, Raw, Status, Step
+from tests.node import requests
+from tests.node.requests import mount_capability
 from tests.support.driver_process import DriverProcess
+from tests.support.grpc_errors import refused
 from tests.support.waiting import wait_until
 
 ONLY = ("--metadata-sources", "kubernetes")
@@ -76,6 +83,40 @@ def test_a_node_object_that_says_too_little_is_asked_until_it_does(
 
     node.wait_until_ready()
     assert identity(node) == (f"{ZONE}/{INSTANCE}", ZONE)
+
+
+def test_a_node_takes_no_volume_before_it_knows_its_zone(
+    server: ApiServer, start_node: StartNode, tmp_path: pathlib.Path
+) -> None:  # D2: a disk tells only the UUID, so a wrong zone in the id would go unnoticed
+    whole = server.objects[NODE]
+    server.objects[NODE] = {}
+    node = start_node(*ONLY, ready=False)
+    grpc.channel_ready_future(node.channel).result(timeout=60)
+    stub, path = csi_pb2_grpc.NodeStub(node.channel), tmp_path / "kubelet"
+
+    def calls(zone: str) -> list[Callable[[], object]]:
+        volume_id = f"{zone}/{uuid.uuid4()}"
+        stage = requests.stage(volume_id, path, mount_capability())
+        publish = requests.publish(volume_id, path, path, mount_capability())
+        expand = requests.expand(volume_id, path, path, mount_capability(), required=1)
+        return [
+            partial(stub.NodeStageVolume, stage),
+            partial(stub.NodePublishVolume, publish),
+            partial(stub.NodeExpandVolume, expand),
+        ]
+
+    for call in (*calls(ZONE), *calls("de-fra-1")):
+        with refused(grpc.StatusCode.UNAVAILABLE, "doesn't know its zone yet"):
+            call()
+    server.objects[NODE] = whole
+    node.wait_until_ready()
+
+    for call in calls("de-fra-1"):
+        with refused(grpc.StatusCode.NOT_FOUND, f"this node is in zone {ZONE}"):
+            call()
+    _, _, expand = calls(ZONE)
+    with refused(grpc.StatusCode.UNAVAILABLE, "its disk"):
+        expand()
 
 
 @pytest.mark.parametrize(

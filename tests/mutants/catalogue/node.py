@@ -47,8 +47,8 @@ BREAKS = (
     Break(
         name="id-with-another-zone-is-served",
         file="csi/node.py",
-        before="        if zone is not None and volume_id.zone != zone:",
-        after="        if zone is not None and not volume_id.zone:",
+        before="        if volume_id.zone != zone:",
+        after="        if not volume_id.zone:",
         rules="D1, D2",
         tests=("tests/node/test_foreign_paths.py::test_an_id_with_another_zone_stages_nothing",),
     ),
