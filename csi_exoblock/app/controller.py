@@ -24,7 +24,6 @@ from csi_exoblock.controller.labels import Labels
 from csi_exoblock.controller.ledger import Ledger
 from csi_exoblock.controller.listing import Listing
 from csi_exoblock.controller.lookup import Lookup
-from csi_exoblock.controller.making import VolumeMaker
 from csi_exoblock.controller.orphan_gauges import OrphanGauges
 from csi_exoblock.controller.orphans import OrphanSearch
 from csi_exoblock.controller.placement import Placement
@@ -32,10 +31,12 @@ from csi_exoblock.controller.readiness import Readiness
 from csi_exoblock.controller.reading import VolumeReader
 from csi_exoblock.controller.recent_creations import RecentCreations
 from csi_exoblock.controller.relabelling import LabelWriter, Modification
+from csi_exoblock.controller.snapshot_creation import SnapshotCreation
 from csi_exoblock.controller.snapshots import Snapshots
 from csi_exoblock.controller.survey import Survey
 from csi_exoblock.controller.sweeping import Sweeper
-from csi_exoblock.controller.taking import SnapshotTaker
+from csi_exoblock.controller.volume_creation import VolumeCreation
+from csi_exoblock.controller.volume_deletion import VolumeDeletion
 from csi_exoblock.controller.volumes import Volumes
 from csi_exoblock.controller.zone_lists import ZoneLists
 from csi_exoblock.csi.controller import Controller
@@ -93,7 +94,7 @@ def build_controller(
             timing=timing,
         ),
         recent=recent_snapshots,
-        taker=SnapshotTaker(cloud=cloud, ledger=ledger, labels=labels, timing=timing),
+        creation=SnapshotCreation(cloud=cloud, ledger=ledger, labels=labels, timing=timing),
         labels=labels,
         writer=writer,
         timing=timing,
@@ -114,10 +115,18 @@ def build_controller(
         ),
         recent=recent_volumes,
         placement=Placement(cloud=cloud, default_zone=api.default_zone),
-        maker=VolumeMaker(
+        creation=VolumeCreation(
             cloud=cloud, ledger=ledger, labels=labels, settings=settings, timing=timing
         ),
         adoption=Adoption(cloud=cloud, ledger=ledger, reader=reader, labels=labels, writer=writer),
+        clones=clones,
+        labels=labels,
+        timing=timing,
+    )
+    deletion = VolumeDeletion(
+        cloud=cloud,
+        ledger=ledger,
+        recent=recent_volumes,
         clones=clones,
         reader=reader,
         labels=labels,
@@ -167,6 +176,7 @@ def build_controller(
             )
     service = Controller(
         volumes=volumes,
+        deletion=deletion,
         attachments=Attachments(
             cloud=cloud,
             ledger=ledger,

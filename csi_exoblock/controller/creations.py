@@ -1,7 +1,7 @@
-"""What becomes of a creation that was sent: a thing that can be used, or nothing at all (C1).
+"""Following a creation that was sent until it is usable, or proven to have left nothing (C1).
 
-The API may show a thing only `Timing.settle` after it named it, or only once the operation has
-ended. So a 404 is absence only where the operation has ended and that time is over.
+The API can show what it created only `Timing.settle` after it named it, or only once the operation
+has ended. So a 404 proves absence only if the operation has ended and that time is over.
 """
 
 from __future__ import annotations
@@ -33,44 +33,47 @@ from csi_exoblock.states import OperationState, SnapshotState, VolumeState
 
 T = TypeVar("T", bound=Volume | Snapshot)
 
-_GROWTH = 1.2  # a state is seen at latest a fifth of its own duration after it changed
+_PAUSE_GROWTH = 1.2  # a state is seen at latest a fifth of its own duration after it changed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind(Generic[T]):
-    """How things of one kind are read and deleted, and what their states mean for a creation.
+    """How volumes, or snapshots, are read and deleted, and what their states mean for a creation.
 
     Attributes:
-        under_way: States that tell nothing yet; what a failed creation left may be going.
+        changing: States that do not yet tell how the creation ends. What a failed creation left can
+            also be on its way out.
+        is_broken: Whether the creation failed and left this, which nobody can have used.
+        gone: The state of what is deleted but still shown.
     """
 
     id_type: type[VolumeId] | type[SnapshotId]
     get: Callable[[VolumeId | SnapshotId, Deadline], T]
     delete: Callable[[VolumeId | SnapshotId, Deadline], Operation]
-    under_way: Collection[str]
+    changing: Collection[str]
     is_broken: Callable[[T], bool]
     gone: str
 
 
 def volume_kind(cloud: Cloud) -> Kind[Volume]:
-    """Return what a creation must know of volumes; one that is attached is no failed creation's."""
+    """Return how creations of volumes end; an attached volume is never what a failed one left."""
     return Kind(
         id_type=VolumeId,
         get=lambda id, deadline: cloud.zone(id.zone).get_volume(id.uuid, deadline),
         delete=lambda id, deadline: cloud.zone(id.zone).delete_volume(id.uuid, deadline),
-        under_way=(VolumeState.CREATING, VolumeState.DELETING),
+        changing=(VolumeState.CREATING, VolumeState.DELETING),
         is_broken=lambda each: each.state is VolumeState.ERROR and each.attached_to is None,
         gone=VolumeState.DELETED,
     )
 
 
 def snapshot_kind(cloud: Cloud) -> Kind[Snapshot]:
-    """Return what a creation must know of snapshots."""
+    """Return how creations of snapshots end."""
     return Kind(
         id_type=SnapshotId,
         get=lambda id, deadline: cloud.zone(id.zone).get_snapshot(id.uuid, deadline),
         delete=lambda id, deadline: cloud.zone(id.zone).delete_snapshot(id.uuid, deadline),
-        under_way=(
+        changing=(
             SnapshotState.ALLOCATED,
             SnapshotState.CREATING,
             SnapshotState.DESTROYING,
@@ -82,7 +85,13 @@ def snapshot_kind(cloud: Cloud) -> Kind[Snapshot]:
 
 
 class Creations(Generic[T]):
-    """Sees creations of one kind through, for the call that sent them or a later one."""
+    """Follows creations of one kind, for the call that sent them or a later one.
+
+    entry.operation = client.create_volume(...)       # call 1 sends it, and its time ends
+    creations.resume(what, explain, entry, deadline)  # call 2 waits for the operation, then
+                                                      # reads what it named: usable, broken, or
+                                                      # nothing
+    """
 
     def __init__(self, kind: Kind[T], *, cloud: Cloud, ledger: Ledger, timing: Timing) -> None:
         self._kind = kind
@@ -91,27 +100,28 @@ class Creations(Generic[T]):
         self._timing = timing
         self._stalls = Stalls(timing=timing)
 
-    def take_up(
+    def resume(
         self,
         what: str,
         explain: Callable[[Operation], DriverError],
         entry: Entry,
         deadline: Deadline,
     ) -> T | None:
-        """Return what an earlier call began to make, `None` if none did or none is left.
+        """Return what an earlier call began to create; `None` if there was none or nothing is left.
 
         Args:
             what: The beginning of messages: what there is not.
             explain: Returns the error for a creation that failed and left nothing.
+            entry: The name's.
 
         Raises:
             DriverError: The creation failed and nothing is left of it.
-            ApiUnavailable: What became of it is not known yet.
+            ApiUnavailable: How it ends is not known yet.
         """
-        self._name(entry.operation, entry)
+        self._remember_reference(entry.operation, entry)
         if ended := self._ledger.join(entry, deadline):
             return self.conclude(ended, what, explain, entry, deadline)
-        return self._outcome(entry, deadline)
+        return self._created(entry, deadline)
 
     def conclude(
         self,
@@ -121,14 +131,14 @@ class Creations(Generic[T]):
         entry: Entry,
         deadline: Deadline,
     ) -> T:
-        """Return what an operation made that has ended; raise as `take_up` does."""
-        self._name(ended, entry)
+        """Return what an operation created that has ended; raise as `resume` does."""
+        self._remember_reference(ended, entry)
         entry.has_failed = ended.state is OperationState.FAILURE
-        if made := self._outcome(entry, deadline):
-            return made
+        if created := self._created(entry, deadline):
+            return created
         if ended.state is OperationState.FAILURE:
             failure = explain(ended)
-            if ended.reference is None:  # only the name tells whether anything is left
+            if ended.reference is None:  # only a search by name tells whether anything is left
                 entry.mark_lost(has_ended=True)
                 entry.failure = failure
             raise failure
@@ -139,17 +149,16 @@ class Creations(Generic[T]):
             f"{what}: {ending(ended)}, and the API shows nothing that it made; a retry looks for it"
         )
 
-    def _name(self, operation: Operation | None, entry: Entry) -> None:
+    def _remember_reference(self, operation: Operation | None, entry: Entry) -> None:
         if operation and operation.reference:
             entry.remember_created(self._kind.id_type(operation.zone, operation.reference))
 
     def _require_ended(
         self, given_up: Operation, what: str, entry: Entry, deadline: Deadline
     ) -> None:
-        """Return if the operation is over although nobody could follow it to its end.
+        """Raise ApiUnavailable unless the API says that an operation has ended.
 
-        Raises:
-            ApiUnavailable: It is pending, or nobody can tell: it may make its thing yet.
+        The driver gave up waiting for it, so it can still create something.
         """
         logs.step("asking whether the operation is pending still")
         try:
@@ -169,30 +178,31 @@ class Creations(Generic[T]):
                 f"{what}: operation {given_up.id} is still pending; a retry goes on waiting"
             )
 
-    def _outcome(self, entry: Entry, deadline: Deadline) -> T | None:
-        """Return what a creation named, `None` once there is nothing.
+    def _created(self, entry: Entry, deadline: Deadline) -> T | None:
+        """Return what a creation named once it is usable, `None` once there is nothing.
 
         What came out broken, or stays half made although its operation has failed, was never used
         and nobody else knows of it: it is deleted.
         """
-        made = self._settled(entry, deadline)
-        if made and (self._kind.is_broken(made) or made.state in self._kind.under_way):
+        made = self._wait_until_final(entry, deadline)
+        if made and (self._kind.is_broken(made) or made.state in self._kind.changing):
             delete = partial(self._kind.delete, made.id, deadline)
             self._ledger.discard(made, delete, entry, deadline)
             made = None
         entry.created = None
         return None if made is None or made.state == self._kind.gone else made
 
-    def _settled(self, entry: Entry, deadline: Deadline) -> T | None:
-        """Return what a creation named once it is at rest, `None` once it surely is not there.
+    def _wait_until_final(self, entry: Entry, deadline: Deadline) -> T | None:
+        """Return what a creation named once its state is final, `None` once it is surely absent.
 
-        One that failed can stay half made: that is returned as well.
+        What a failed creation left can stay half made: that is returned as well.
         """
         if not isinstance(entry.created, self._kind.id_type):
             return None
         logs.step("judging a creation by what it made")
         seen = False
-        for pause in pauses(self._timing.poll_initial, self._timing.poll_max, growth=_GROWTH):
+        growth = _PAUSE_GROWTH
+        for pause in pauses(self._timing.poll_initial, self._timing.poll_max, growth=growth):
             try:
                 made = self._kind.get(entry.created, deadline)
             except NotFound:
@@ -200,7 +210,7 @@ class Creations(Generic[T]):
                     return None
             else:
                 seen = True
-                if made.state not in self._kind.under_way:
+                if made.state not in self._kind.changing:
                     self._stalls.forget(made.id)
                     return made
                 if entry.has_failed and self._stalls.has_stalled(made):

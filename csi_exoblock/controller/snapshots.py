@@ -18,8 +18,8 @@ from csi_exoblock.controller.placement import require_accessible
 from csi_exoblock.controller.recent_creations import RecentCreations
 from csi_exoblock.controller.refusals import failed, refused
 from csi_exoblock.controller.relabelling import LabelWriter
+from csi_exoblock.controller.snapshot_creation import SnapshotCreation
 from csi_exoblock.controller.specs import SnapshotSpec
-from csi_exoblock.controller.taking import SnapshotTaker
 from csi_exoblock.errors import (
     ApiDenied,
     ApiRejected,
@@ -50,7 +50,7 @@ class Snapshots:
         ledger: Ledger,
         lookup: Lookup[Snapshot],
         recent: RecentCreations,
-        taker: SnapshotTaker,
+        creation: SnapshotCreation,
         labels: Labels,
         writer: LabelWriter,
         timing: Timing,
@@ -59,7 +59,7 @@ class Snapshots:
         self._ledger = ledger
         self._lookup = lookup
         self._recent = recent
-        self._taker = taker
+        self._creation = creation
         self._labels = labels
         self._writer = writer
         self._timing = timing
@@ -82,13 +82,13 @@ class Snapshots:
         deadline = deadline.within(self._timing.create_timeout)
         name = f"snapshot name {spec.name}"
         with self._ledger.hold_name(name, blind=self._lookup.is_blind()) as entry:
-            snapshot = self._taker.take_up(spec, entry, deadline)
+            snapshot = self._creation.resume(spec, entry, deadline)
             snapshot = snapshot or self._find(spec, entry, deadline)
-            snapshot = snapshot or self._taker.take(spec, entry, deadline)
+            snapshot = snapshot or self._creation.create(spec, entry, deadline)
             self._require_same(snapshot, spec)
             names = self._labels.names_for(spec)
             self._recent.remember(names, snapshot.id.zone, snapshot.id.uuid)
-            snapshot = self._taker.until_settled(snapshot, deadline)
+            snapshot = self._creation.wait_until_ready(snapshot, deadline)
         if snapshot.is_broken:
             raise OperationFailed(
                 f"snapshot {snapshot.id} is in state {snapshot.state}; delete it, take another",
@@ -216,7 +216,7 @@ class Snapshots:
             DriverError: The refusal itself, where nothing else explains it.
         """
         logs.step("asking why the snapshot was not deleted")
-        left = self._taker.until_left(self.get(snapshot_id, deadline), deadline)
+        left = self._creation.wait_while_destroying(self.get(snapshot_id, deadline), deadline)
         what = f"snapshot {snapshot_id} was not deleted"
         if left.state is SnapshotState.PROMOTING:
             raise WrongState(f"{what}: a volume is being restored from it") from refusal

@@ -12,6 +12,7 @@ from csi_exoblock.controller.expansion import Expansion
 from csi_exoblock.controller.listing import Listing
 from csi_exoblock.controller.relabelling import Modification
 from csi_exoblock.controller.snapshots import Snapshots
+from csi_exoblock.controller.volume_deletion import VolumeDeletion
 from csi_exoblock.controller.volumes import Volumes
 from csi_exoblock.csi.controller_requests import ControllerRequests
 from csi_exoblock.csi.interceptor import deadline_of
@@ -47,6 +48,7 @@ class Controller(csi_pb2_grpc.ControllerServicer):
         self,
         *,
         volumes: Volumes,
+        deletion: VolumeDeletion,
         attachments: Attachments,
         detachments: Detachments,
         expansion: Expansion,
@@ -65,6 +67,7 @@ class Controller(csi_pb2_grpc.ControllerServicer):
             *([_RPC.GET_CAPACITY] if knows_capacity else []),
         ]
         self._volumes = volumes
+        self._deletion = deletion
         self._attachments = attachments
         self._detachments = detachments
         self._expansion = expansion
@@ -91,7 +94,7 @@ class Controller(csi_pb2_grpc.ControllerServicer):
         """Delete a volume that is not attached."""
         volume_id = self._requests.delete_volume(request)
         if volume_id is not None:
-            self._volumes.delete(volume_id, deadline_of(context))
+            self._deletion.delete(volume_id, deadline_of(context))
         return csi_pb2.DeleteVolumeResponse()
 
     def ControllerPublishVolume(

@@ -23,9 +23,9 @@ from csi_exoblock.controller.pending import Entry
 from csi_exoblock.controller.reading import VolumeReader
 from csi_exoblock.controller.recent_creations import RecentCreations
 from csi_exoblock.controller.relabelling import LabelWriter
+from csi_exoblock.controller.snapshot_creation import SnapshotCreation
 from csi_exoblock.controller.snapshots import Snapshots
 from csi_exoblock.controller.specs import SnapshotSpec, VolumeChanges
-from csi_exoblock.controller.taking import SnapshotTaker
 from csi_exoblock.csi import status
 from csi_exoblock.errors import ApiUnavailable, DeadlineExceeded, NotFound
 from csi_exoblock.exoscale.transport import Request, Transport
@@ -123,19 +123,19 @@ def labels_of_others_are_blanked() -> None:
 
 def snapshot_is_named_before_it_is_ready() -> None:
     """Answer the id of a snapshot that can still fail (S18)."""
-    take_up = SnapshotTaker.take_up
+    resume = SnapshotCreation.resume
 
     def named(
-        self: SnapshotTaker, spec: SnapshotSpec, entry: Entry, deadline: Deadline
+        self: SnapshotCreation, spec: SnapshotSpec, entry: Entry, deadline: Deadline
     ) -> Snapshot | None:
         operation = entry.operation
         if operation and operation.reference:
             with contextlib.suppress(NotFound):
                 return self._cloud.zone(operation.zone).get_snapshot(operation.reference, deadline)
-        return take_up(self, spec, entry, deadline)
+        return resume(self, spec, entry, deadline)
 
-    SnapshotTaker.take_up = named  # type: ignore[method-assign]
-    SnapshotTaker.until_settled = lambda self, snapshot, deadline: snapshot  # type: ignore[method-assign]
+    SnapshotCreation.resume = named  # type: ignore[method-assign]
+    SnapshotCreation.wait_until_ready = lambda self, snapshot, deadline: snapshot  # type: ignore[method-assign]
 
 
 def labels_are_written_from_an_old_read() -> None:

@@ -157,7 +157,7 @@ SCENES: Mapping[str, Scene] = {
     ),
     "delete before it is shown": Scene(
         (_create, _delete),
-        only=("waiting until a volume just made is shown",),
+        only=("waiting until a volume just created is shown",),
         together=True,
         faults=(_refused("get-block-storage-volume", 404),),
         flags=_REMEMBERING,

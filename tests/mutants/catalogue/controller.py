@@ -83,7 +83,7 @@ BREAKS = (
     ),
     Break(
         name="attached-volume-is-deleted-by-its-state",
-        file="controller/volumes.py",
+        file="controller/volume_deletion.py",
         before="        if volume.attached_to or volume.state in _IN_USE:",
         after="        if volume.state in _IN_USE:",
         rules="D12",
@@ -91,7 +91,7 @@ BREAKS = (
     ),
     Break(
         name="states-of-use-are-ignored",
-        file="controller/volumes.py",
+        file="controller/volume_deletion.py",
         before="        if volume.attached_to or volume.state in _IN_USE:",
         after="        if volume.attached_to:",
         rules="D12",
@@ -142,7 +142,7 @@ BREAKS = (
     ),
     Break(
         name="volume-that-stays-deleting-is-waited-for",
-        file="controller/volumes.py",
+        file="controller/volume_deletion.py",
         before="deadline, until_stalled=True\n                )\n                if",
         after="deadline\n                )\n                if",
         rules="S3",
@@ -273,7 +273,7 @@ BREAKS = (
     ),
     Break(
         name="throttled-create-is-lack-of-space",
-        file="controller/making.py",
+        file="controller/volume_creation.py",
         before="    if limit := exceeded(quotas, {VOLUMES: 1, GIBIBYTES: size_gib}):",
         after="    if limit := exceeded(quotas, {VOLUMES: 1}):",
         rules="C2",
@@ -321,9 +321,9 @@ BREAKS = (
     ),
     Break(
         name="zone-is-trusted-although-it-drops-labels",
-        file="controller/keeping.py",
-        before="self._kept.update({made.zone} if kept else ())",
-        after="self._kept.add(made.zone)",
+        file="controller/label_check.py",
+        before="self._keeping.update({created.zone} if are_kept else ())",
+        after="self._keeping.add(created.zone)",
         rules="C4",
         tests=(_NAMES + "::test_labels_that_the_api_drops_are_written_again",),
     ),
@@ -393,7 +393,7 @@ BREAKS = (
     ),
     Break(
         name="busy-volume-can-never-be-deleted",
-        file="controller/volumes.py",
+        file="controller/volume_deletion.py",
         before="_BUSY = (VolumeState.CREATING, VolumeState.SNAPSHOTTING)",
         after="_BUSY = (VolumeState.CREATING,)",
         rules="S4",
@@ -426,7 +426,7 @@ BREAKS = (
     Break(
         name="snapshot-is-named-before-it-is-ready",
         file="controller/snapshots.py",
-        before="            snapshot = self._taker.until_settled(snapshot, deadline)\n",
+        before="            snapshot = self._creation.wait_until_ready(snapshot, deadline)\n",
         after="",
         rules="S18",
         tests=(
@@ -444,7 +444,7 @@ BREAKS = (
     ),
     Break(
         name="restore-begins-before-the-snapshot-is-ready",
-        file="controller/making.py",
+        file="controller/volume_creation.py",
         before="    if snapshot.is_ready:\n        return",
         after="    if not snapshot.is_broken:\n        return",
         rules="S18",
@@ -598,7 +598,7 @@ BREAKS = (
     ),
     Break(
         name="one-snapshot-of-many-is-said-to-keep-a-volume",
-        file="controller/volumes.py",
+        file="controller/volume_deletion.py",
         before="for each in seen.snapshot_ids)",
         after="for each in seen.snapshot_ids[:1])",
         rules="S19, F11",
@@ -606,7 +606,7 @@ BREAKS = (
     ),
     Break(
         name="volume-that-is-kept-for-its-snapshots-is-a-mystery",
-        file="controller/volumes.py",
+        file="controller/volume_deletion.py",
         before="        if seen.snapshot_ids and isinstance(refusal, _PERHAPS_FOR_SNAPSHOTS):",
         after="        if not seen.snapshot_ids and isinstance(refusal, _PERHAPS_FOR_SNAPSHOTS):",
         rules="S19",
@@ -622,7 +622,7 @@ BREAKS = (
     ),
     Break(
         name="snapshot-does-not-say-whose-it-is",
-        file="controller/taking.py",
+        file="controller/snapshot_creation.py",
         before="                    labels=self._labels.of_snapshot(spec),",
         after="                    labels=spec.labels,",
         rules="C6, C4",
@@ -630,7 +630,7 @@ BREAKS = (
     ),
     Break(
         name="volume-does-not-say-whose-it-is",
-        file="controller/making.py",
+        file="controller/volume_creation.py",
         before="self._labels.of_volume(spec)",
         after="dict(spec.labels)",
         rules="C4, D11",

@@ -1,4 +1,4 @@
-"""Taking a snapshot: its one POST, the end of its operation, what a failed one leaves (S18)."""
+"""Creating a snapshot: its one POST, the wait until it is ready, and why one was refused (S18)."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ _BUSY = (
     VolumeState.DETACHING,
     VolumeState.SNAPSHOTTING,
 )
-_GROWTH = 1.2  # a snapshot is seen at latest a fifth of its own duration after it is ready
+_PAUSE_GROWTH = 1.2  # a snapshot is seen at latest a fifth of its own duration after it is ready
 
 
-class SnapshotTaker:
-    """Sends creations, and follows each until there is a snapshot to name or nothing at all."""
+class SnapshotCreation:
+    """Sends creations of snapshots, and follows each until there is a snapshot to name or none."""
 
     def __init__(self, *, cloud: Cloud, ledger: Ledger, labels: Labels, timing: Timing) -> None:
         self._cloud = cloud
@@ -54,14 +54,17 @@ class SnapshotTaker:
         self._stalls = Stalls(timing=timing)
         self._creations = Creations(snapshot_kind(cloud), cloud=cloud, ledger=ledger, timing=timing)
 
-    def take(self, spec: SnapshotSpec, entry: Entry, deadline: Deadline) -> Snapshot:
-        """Take the snapshot and return it once it is at rest.
+    def create(self, spec: SnapshotSpec, entry: Entry, deadline: Deadline) -> Snapshot:
+        """Send the creation and return the snapshot once its operation has ended.
+
+        Args:
+            entry: The name's.
 
         Raises:
             NotFound: The volume does not exist, or is being deleted.
             WrongState: The volume has as many snapshots as it may have, or a quota is exhausted, or
                 the volume is in state error.
-            OperationPending: Something else is going on with the volume.
+            OperationPending: The cloud is doing something else with the volume.
         """
         client = self._cloud.zone(spec.volume_id.zone)
         logs.step("taking the snapshot")
@@ -77,18 +80,18 @@ class SnapshotTaker:
             refusal = refused(_what(spec), error)
             raise self._why_not(refusal, spec, deadline) from error
         log.info("snapshot begun", extra={"snapshot": entry.operation.reference})
-        snapshot = self.take_up(spec, entry, deadline)
+        snapshot = self.resume(spec, entry, deadline)
         if snapshot is None:
             entry.mark_lost(has_ended=True)
             raise ApiUnavailable(f"{_what(spec)} yet; a retry looks for it")
         return snapshot
 
-    def take_up(self, spec: SnapshotSpec, entry: Entry, deadline: Deadline) -> Snapshot | None:
-        """Return the snapshot that an earlier call began, `None` if none did or none is left.
+    def resume(self, spec: SnapshotSpec, entry: Entry, deadline: Deadline) -> Snapshot | None:
+        """Return the snapshot that an earlier call began to create, `None` if there is none.
 
         Raises:
             DriverError: Its creation failed and nothing is left of it; the reason says why.
-            ApiUnavailable: What became of it is not known yet.
+            ApiUnavailable: How the creation ends is not known yet.
         """
 
         def explain(ended: Operation) -> DriverError:
@@ -97,10 +100,10 @@ class SnapshotTaker:
                 what += f": snapshot {ended.zone}/{ended.reference} failed"
             return self._why_not(failed(what, ended), spec, deadline)
 
-        return self._creations.take_up(_what(spec), explain, entry, deadline)
+        return self._creations.resume(_what(spec), explain, entry, deadline)
 
-    def until_settled(self, snapshot: Snapshot, deadline: Deadline) -> Snapshot:
-        """Wait until the snapshot is ready, or never will be (S18).
+    def wait_until_ready(self, snapshot: Snapshot, deadline: Deadline) -> Snapshot:
+        """Wait until the snapshot is ready, or is broken and never will be; return it (S18).
 
         Raises:
             ApiUnavailable: It is gone, and a retry takes another; or it has not been ready for too
@@ -121,12 +124,12 @@ class SnapshotTaker:
                 ) from error
         return snapshot
 
-    def until_left(self, snapshot: Snapshot, deadline: Deadline) -> Snapshot:
-        """Wait until the snapshot is no longer being destroyed.
+    def wait_while_destroying(self, snapshot: Snapshot, deadline: Deadline) -> Snapshot:
+        """Wait while the snapshot is being destroyed, and return it as it then is.
 
         Raises:
             NotFound: It is gone.
-            ApiUnavailable: It has been so for too long; to delete it once more did not help.
+            ApiUnavailable: That has taken too long, although it was deleted once more.
             DeadlineExceeded: The call's time ended first; the next call counts on from there.
         """
         client = self._cloud.zone(snapshot.id.zone)
@@ -142,14 +145,14 @@ class SnapshotTaker:
         return snapshot
 
     def _pauses(self) -> Iterator[float]:
-        return pauses(self._timing.poll_initial, self._timing.poll_max, growth=_GROWTH)
+        return pauses(self._timing.poll_initial, self._timing.poll_max, growth=_PAUSE_GROWTH)
 
     def _why_not(self, refusal: DriverError, spec: SnapshotSpec, deadline: Deadline) -> DriverError:
-        """Return why no snapshot was taken: what the volume's state and the limits explain."""
+        """Return why no snapshot was created: what the volume's state and the limits explain."""
         logs.step("asking why no snapshot was taken")
         client = self._cloud.zone(spec.volume_id.zone)
         volume = client.get_volume(spec.volume_id.uuid, deadline)
-        if reason := _why_not_of(volume, _what(spec)):
+        if reason := _why_not_in_state(volume, _what(spec)):
             return reason
         snapshots = list(client.list_snapshots(deadline))
         count = sum(each.volume_id == volume.id for each in snapshots)
@@ -174,7 +177,7 @@ def _what(spec: SnapshotSpec) -> str:
     return f"no snapshot {spec.name!r} of volume {spec.volume_id}"
 
 
-def _why_not_of(volume: Volume, what: str) -> DriverError | None:
+def _why_not_in_state(volume: Volume, what: str) -> DriverError | None:
     """Return why the volume's state allows no snapshot, `None` if it does."""
     if volume.state in _GOING:
         return NotFound(f"{what}: the volume is {volume.state}")

@@ -1,9 +1,10 @@
-"""Making a volume: the one POST, the end of its operation, and what a failed one leaves (C1)."""
+"""Creating a volume: its one POST, the end of the operation, and the reason of a refusal (C1)."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
 
@@ -11,7 +12,7 @@ from csi_exoblock import logs
 from csi_exoblock.concurrency import Deadline
 from csi_exoblock.config import ControllerSettings, Timing
 from csi_exoblock.controller.creations import Creations, volume_kind
-from csi_exoblock.controller.keeping import LabelKeeping
+from csi_exoblock.controller.label_check import LabelCheck
 from csi_exoblock.controller.labels import Labels
 from csi_exoblock.controller.ledger import Ledger
 from csi_exoblock.controller.pending import Entry
@@ -36,21 +37,27 @@ from csi_exoblock.errors import (
     WrongState,
 )
 from csi_exoblock.exoscale.client import Cloud, ZoneClient
-from csi_exoblock.model import (
-    Operation,
-    Snapshot,
-    SnapshotId,
-    Volume,
-    VolumeId,
-    ZoneName,
-)
+from csi_exoblock.model import Operation, Snapshot, SnapshotId, Volume, VolumeId, ZoneName
 from csi_exoblock.states import OperationState, SnapshotState
 
 log = logging.getLogger(__name__)
 
 
-class VolumeMaker:
-    """Sends creations, and sees each through to a usable volume or to nothing at all."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewVolume:
+    """A volume that a POST has created.
+
+    Attributes:
+        is_complete: Whether it surely has the size and the labels that were sent. If not, it is to
+            be read, and completed.
+    """
+
+    volume: CreatedVolume
+    is_complete: bool
+
+
+class VolumeCreation:
+    """Sends creations of volumes, and follows each until there is a usable volume or none."""
 
     def __init__(
         self,
@@ -66,30 +73,30 @@ class VolumeMaker:
         self._creations = Creations(volume_kind(cloud), cloud=cloud, ledger=ledger, timing=timing)
         self._labels = labels
         self._settings = settings
-        self._keeping = LabelKeeping(cloud=cloud, labels=labels)
+        self._label_check = LabelCheck(cloud=cloud, labels=labels)
 
-    def make(
+    def create(
         self,
         spec: VolumeSpec,
         zone: ZoneName,
         snapshot_id: SnapshotId | None,
         entry: Entry,
         deadline: Deadline,
-    ) -> CreatedVolume:
-        """Create the volume.
+    ) -> NewVolume:
+        """Send the creation and return the volume.
 
-        One with a source is to be taken up next, to see its true size (S8); so are those of a zone
-        that was not yet seen to keep the labels of a create (C4).
+        A restore is never complete before it was read: it can come out smaller than asked for (S8).
 
         Args:
-            snapshot_id: Whose content the volume gets, if it gets any.
+            snapshot_id: The snapshot whose content the volume gets, `None` for a blank volume.
+            entry: The name's; it keeps the volume until it is complete.
 
         Raises:
             SizeOutOfRange: No size satisfies the range, the source and the limits.
             LimitReached: A quota is exhausted.
             NotFound: The source does not exist.
             OperationPending: The source is not ready yet.
-            ApiUnavailable: What became of the volume is not known yet.
+            ApiUnavailable: How the creation ends is not known yet.
         """
         client = self._cloud.zone(zone)
         source = _restorable(snapshot_id, client, deadline)
@@ -97,7 +104,7 @@ class VolumeMaker:
         size_gib = size_within_limits(
             spec.size, self._settings.size_limits, client, deadline, source_gib=source_gib
         )
-        create = partial(
+        send = partial(
             client.create_volume,
             name=spec.visible_name,
             labels=self._labels.of_volume(spec),
@@ -107,46 +114,54 @@ class VolumeMaker:
         logs.step("creating the volume")
         entry.zone = zone
         try:
-            ended = self._ledger.send(entry, partial(create, size_gib=size_gib), deadline)
+            ended = self._ledger.send(entry, partial(send, size_gib=size_gib), deadline)
         except (ApiRejected, ApiDenied) as error:
             reason = _why_refused(error, spec, snapshot_id, size_gib, client, deadline)
             smaller = None
             if isinstance(reason, ApiRejected) and 0 < source_gib < size_gib:
-                restore = partial(create, size_gib=source_gib)
-                smaller = self._restore_as_it_was(restore, entry, deadline)
+                smaller = self._restore_smaller(partial(send, size_gib=source_gib), entry, deadline)
             if smaller is None:
-                raise self._unless_there(reason, spec, client, deadline) from error
+                raise self._final_unless_there(reason, spec, client, deadline) from error
             ended = smaller
-        if ended.state is OperationState.SUCCESS and ended.reference:
-            volume_id = VolumeId(zone, ended.reference)
-        else:
-            what = _what(spec, zone)
-            explain = partial(failed, what)
-            volume_id = self._creations.conclude(ended, what, explain, entry, deadline).id
-        entry.remember_created(volume_id)
-        if not spec.source and self._keeping.has_labels(volume_id, deadline):
+        volume_id = self._id_of(ended, spec, entry, deadline)
+        is_complete = not spec.source and self._label_check.has_labels(volume_id, deadline)
+        if is_complete:
             entry.created = None
         log.info("volume created", extra={"volume": volume_id, "size_gib": size_gib})
-        return CreatedVolume(id=volume_id, size_gib=size_gib)
+        volume = CreatedVolume(id=volume_id, size_gib=size_gib)
+        return NewVolume(volume=volume, is_complete=is_complete)
 
-    def take_up(
+    def resume(
         self, spec: VolumeSpec, zone: ZoneName, entry: Entry, deadline: Deadline
     ) -> Volume | None:
-        """Return the volume that an earlier call began to make, `None` if none did or none is left.
+        """Return the volume that an earlier call began to create, `None` if there is none.
 
         Raises:
             DriverError: Its creation failed and nothing is left of it; the reason says why.
-            ApiUnavailable: What became of it is not known yet.
+            ApiUnavailable: How the creation ends is not known yet.
         """
         what = _what(spec, zone)
-        return self._creations.take_up(what, partial(failed, what), entry, deadline)
+        return self._creations.resume(what, partial(failed, what), entry, deadline)
 
-    def _unless_there(
+    def _id_of(
+        self, ended: Operation, spec: VolumeSpec, entry: Entry, deadline: Deadline
+    ) -> VolumeId:
+        """Return the id of the volume that an ended operation created; raise as `resume` does."""
+        if ended.state is OperationState.SUCCESS and ended.reference:
+            volume_id = VolumeId(ended.zone, ended.reference)
+        else:
+            what = _what(spec, ended.zone)
+            explain = partial(failed, what)
+            volume_id = self._creations.conclude(ended, what, explain, entry, deadline).id
+        entry.remember_created(volume_id)
+        return volume_id
+
+    def _final_unless_there(
         self, refusal: DriverError, spec: VolumeSpec, client: ZoneClient, deadline: Deadline
     ) -> DriverError:
         """Return a conflict that nothing explains as a lasting one, unless the name is there (S4).
 
-        Where names are unique, another process has made the volume: a retry finds it (D11).
+        Where names are unique, another process has created the volume: a retry finds it (D11).
         """
         final = lasting(refusal)
         if final is refusal:
@@ -156,16 +171,16 @@ class VolumeMaker:
             return OperationPending(f"{refusal}; a volume of that name has appeared; retry")
         return final
 
-    def _restore_as_it_was(
-        self, create: Callable[[], Operation], entry: Entry, deadline: Deadline
+    def _restore_smaller(
+        self, send: Callable[[], Operation], entry: Entry, deadline: Deadline
     ) -> Operation | None:
-        """Restore in the size of the source what may not start larger; it is resized next (S8).
+        """Restore in the size of the source, which may be the only one allowed; resize later (S8).
 
-        Returns `None` where that is refused too: then the size was not the reason.
+        Returns `None` if that is refused too: then the size was not the reason.
         """
         logs.step("creating the volume as large as its source")
         try:
-            return self._ledger.send(entry, create, deadline)
+            return self._ledger.send(entry, send, deadline)
         except (ApiRejected, ApiDenied):
             return None
 
@@ -173,6 +188,7 @@ class VolumeMaker:
 def _restorable(
     snapshot_id: SnapshotId | None, client: ZoneClient, deadline: Deadline
 ) -> Snapshot | None:
+    """Return the snapshot to restore from, once it can be."""
     if snapshot_id is None:
         return None
     logs.step("reading the source")
@@ -182,7 +198,7 @@ def _restorable(
 
 
 def _require_restorable(snapshot: Snapshot) -> None:
-    """Raise unless a volume can be made from the snapshot as it now is (S18)."""
+    """Raise unless a volume can be created from the snapshot in its present state (S18)."""
     if snapshot.is_ready:
         return
     what = f"snapshot {snapshot.id} is {snapshot.state}"
@@ -205,8 +221,9 @@ def _why_refused(
     client: ZoneClient,
     deadline: Deadline,
 ) -> DriverError:
+    """Return why a creation was refused: what the source's state and the quotas explain."""
     what = f"volume {spec.name!r} of {size_gib} GiB was not created in zone {client.zone}"
-    source = _restorable(snapshot_id, client, deadline)  # may have changed since it was read
+    source = _restorable(snapshot_id, client, deadline)  # it can have changed since it was read
     quotas = read_quotas(client, deadline)
     if limit := above_largest(quotas, size_gib):
         return SizeOutOfRange(f"{what}: {limit}")
