@@ -120,7 +120,7 @@ class Timing:
     detach_given_up: float = seconds(
         900.0, "the attacher asks at least every minute; a detach not asked for is over (F7)"
     )
-    survey_interval: float = seconds(
+    collection_interval: float = seconds(
         300.0, "quotas and pending growth change slowly; reading them takes two calls (N3)"
     )
     orphans_interval: float = seconds(

@@ -107,6 +107,17 @@ class Volume:
     snapshot_ids: tuple[SnapshotId, ...]
     created_at: datetime | None
 
+    @property
+    def ailments(self) -> tuple[Ailment, ...]:
+        """The faults that the cloud reports; none while the volume is healthy or changing (N7)."""
+        if self.state is not VolumeState.ERROR:
+            return ()
+        message = (
+            f"volume {self.id} is in state error in the cloud: ask Exoscale's support, "
+            "or restore its latest snapshot into a new claim"
+        )
+        return (Ailment(reason="ApiError", message=message),)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Age:

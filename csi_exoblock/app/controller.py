@@ -14,7 +14,6 @@ from csi_exoblock.config import (
 )
 from csi_exoblock.controller.adoption import Adoption
 from csi_exoblock.controller.attachments import Attachments
-from csi_exoblock.controller.availability import Availability
 from csi_exoblock.controller.clones import Clones
 from csi_exoblock.controller.cluster import Cluster
 from csi_exoblock.controller.detachments import Detachments, PendingDetaches
@@ -24,17 +23,17 @@ from csi_exoblock.controller.labels import Labels
 from csi_exoblock.controller.ledger import Ledger
 from csi_exoblock.controller.listing import Listing
 from csi_exoblock.controller.lookup import Lookup
+from csi_exoblock.controller.metrics_collector import MetricsCollector
 from csi_exoblock.controller.orphan_gauges import OrphanGauges
 from csi_exoblock.controller.orphans import OrphanSearch
 from csi_exoblock.controller.placement import Placement
+from csi_exoblock.controller.quotas import Availability
 from csi_exoblock.controller.readiness import Readiness
 from csi_exoblock.controller.reading import VolumeReader
 from csi_exoblock.controller.recent_creations import RecentCreations
 from csi_exoblock.controller.relabelling import LabelWriter, Modification
 from csi_exoblock.controller.snapshot_creation import SnapshotCreation
 from csi_exoblock.controller.snapshots import Snapshots
-from csi_exoblock.controller.survey import Survey
-from csi_exoblock.controller.sweeping import Sweeper
 from csi_exoblock.controller.volume_creation import VolumeCreation
 from csi_exoblock.controller.volume_deletion import VolumeDeletion
 from csi_exoblock.controller.volumes import Volumes
@@ -102,7 +101,6 @@ def build_controller(
     clones = Clones(
         cloud=cloud, snapshots=snapshots, lists=snapshot_lists, labels=labels, timing=timing
     )
-    sweeper = Sweeper(clones.sweep, timing=timing)
     volumes = Volumes(
         cloud=cloud,
         ledger=ledger,
@@ -136,7 +134,7 @@ def build_controller(
         cloud=cloud, volumes=volume_lists, snapshots=snapshot_lists, timing=timing
     )
     pending_detaches = PendingDetaches(timing=timing)
-    survey = Survey(cloud=cloud, labels=labels, metrics=metrics, timing=timing)
+    collector = MetricsCollector(cloud=cloud, labels=labels, metrics=metrics, timing=timing)
     metrics.watch_holds(ledger.oldest_hold_seconds)
     metrics.show(metrics.detach_pending_oldest, pending_detaches.oldest_seconds)
     expansion = Expansion(
@@ -153,7 +151,7 @@ def build_controller(
         background("readiness", readiness.ask, timing=timing, metrics=metrics),
         background(
             "sweeper",
-            sweeper.sweep,
+            clones.sweep,
             timing=timing,
             metrics=metrics,
             first_seconds=timing.sweep_interval,  # another replica might have swept just now
@@ -162,7 +160,7 @@ def build_controller(
     if not cluster.is_known():
         work.append(background("cluster", cluster.ask, timing=timing, metrics=metrics))
     if server.http_address:  # otherwise nobody reads these metrics
-        work.append(background("survey", survey.look, timing=timing, metrics=metrics))
+        work.append(background("metrics", collector.collect, timing=timing, metrics=metrics))
         if kubernetes is not None:
             known = known_to(
                 Kubernetes(ApiServer(kubernetes, timing=timing)), driver_name=settings.driver_name
@@ -171,7 +169,7 @@ def build_controller(
             gauges = OrphanGauges(search, metrics=metrics, timing=timing)
             work.append(
                 background(
-                    "orphans", lambda: gauges.look(cloud.now()), timing=timing, metrics=metrics
+                    "orphans", lambda: gauges.collect(cloud.now()), timing=timing, metrics=metrics
                 )
             )
     service = Controller(

@@ -1,4 +1,4 @@
-"""Cloning a volume by way of a snapshot that lives only as long as that takes (N6)."""
+"""Cloning a volume by a temporary snapshot, which is deleted once the clone is made (N6)."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ log = logging.getLogger(__name__)
 
 
 class Clones:
-    """Takes the temporary snapshots, and sees that each goes once nobody needs it.
+    """Creates the temporary snapshots of clones, and deletes each once no clone needs it.
 
-    One that can't be deleted yet never fails anything: it is found by its label when its source or
-    its clone is deleted, or swept later, by whatever process runs then.
+    A snapshot that can't be deleted yet never fails a clone. Any process finds it later by its
+    label: when its source or its clone is deleted, or in an hourly sweep.
     """
 
     def __init__(
@@ -44,42 +44,34 @@ class Clones:
         self._lists = lists
         self._labels = labels
         self._timing = timing
-        self._taken: dict[tuple[str, VolumeId], SnapshotId] = {}
+        self._created: dict[tuple[str, VolumeId], SnapshotId] = {}
         self._wanted_at: dict[SnapshotId, float] = {}  # in monotonic seconds
 
     def snapshot_for(self, spec: VolumeSpec, deadline: Deadline) -> SnapshotId | None:
-        """Return the snapshot that the volume is made from; a clone's is taken unless it exists.
+        """Return the snapshot that the volume is made from, `None` for a blank volume.
+
+        That of a clone is created, unless an earlier call did.
 
         Raises:
             NotFound: The volume to be cloned does not exist.
             WrongState: It has as many snapshots as it may have, or the quota is exhausted.
             OperationFailed: The snapshot came out broken.
         """
-        if not isinstance(spec.source, VolumeId):
-            return spec.source
-        name = self._labels.clone_name(spec)
-        wanted = SnapshotSpec(
-            name=name,
-            visible_name=name,
-            volume_id=spec.source,
-            about={**spec.about, "clone-of": str(spec.source.uuid)},
-        )
-        snapshot = self._snapshots.create(wanted, deadline)
-        self._taken[name, spec.source] = snapshot.id
-        self._wanted_at[snapshot.id] = time.monotonic()
-        return snapshot.id
+        if isinstance(spec.source, VolumeId):
+            return self._create_temporary(spec, spec.source, deadline)
+        return spec.source
 
     @contextmanager
     def tidying_up(self, spec: VolumeSpec, entry: Entry, deadline: Deadline) -> Iterator[None]:
-        """Delete a clone's snapshot once the block has made the clone, or failed for good.
+        """Delete a clone's temporary snapshot once the block has made the clone or failed for good.
 
-        Never while the clone may be on its way: its content comes from the snapshot.
+        It stays while the clone can still be made: the clone's content comes from it.
 
         Args:
-            entry: The clone's name's.
+            entry: That of the clone's name.
 
         Raises:
-            ApiUnavailable: The block failed, and what was taken for it is not gone yet.
+            ApiUnavailable: The block failed, and its temporary snapshot is not gone yet.
         """
         try:
             yield
@@ -87,33 +79,34 @@ class Clones:
             if entry.is_open_after(error):
                 raise
             left = self._tidy_up(spec, deadline)
-            if left and not isinstance(error, WrongZone):  # that has to be said in any case
+            if left and not isinstance(error, WrongZone):  # else the pod is never moved (C3)
                 raise ApiUnavailable(f"{error}; its temporary snapshot remains: {left}") from error
             raise
         self._tidy_up(spec, deadline)
 
     def release_source(self, volume: Volume, deadline: Deadline) -> None:
-        """Delete what clones left of a volume that is to be deleted: it might keep the volume."""
+        """Delete the temporary snapshots of a volume that is to be deleted: they can keep it."""
         if volume.snapshot_ids:
             uuid = str(volume.id.uuid)
-            self._clear(
+            self._delete_needless(
                 volume.id.zone, lambda each: self._labels.clone_of(each.labels) == uuid, deadline
             )
 
     def release_clone(self, volume: Volume, deadline: Deadline) -> None:
-        """Delete the snapshot that a deleted volume was cloned from, if the volume kept it."""
+        """Delete the temporary snapshot of a deleted clone, which the clone can have kept."""
         if self._labels.source_of(volume.labels):
             names = self._labels.clone_names_of(volume)
-            self._clear(
+            self._delete_needless(
                 volume.id.zone,
                 lambda each: not self._labels.names_of(each).isdisjoint(names),
                 deadline,
             )
 
     def release_remains(self, gone: VolumeId, deadline: Deadline) -> None:
-        """Delete what clones left of a volume that is gone: who deleted it may have died over that.
+        """Delete the temporary snapshots that a volume, deleted earlier, has left.
 
-        So may who deleted a clone, of which then only the snapshot's source tells: it is gone too.
+        The process that deleted it can have died before it deleted them. If the volume was a clone,
+        nothing names its snapshot any more: so those of all sources that are gone are deleted.
         """
         sources: set[str] = set()
 
@@ -126,29 +119,51 @@ class Clones:
                 sources.update(str(each.id.uuid) for each in volumes)
             return source not in sources
 
-        self._clear(gone.zone, is_needless, deadline)
+        self._delete_needless(gone.zone, is_needless, deadline)
 
-    def sweep(self, deadline: Deadline) -> None:
-        """Delete every temporary snapshot that is too old for a clone in the making to need it.
+    def sweep(self) -> float:
+        """Delete all old temporary snapshots; return the seconds until the next time.
 
-        Old is what was taken long ago by the cloud's clock, or first seen here long ago where the
-        API does not say when it was taken, and what no create has asked for since.
+        Old means created, by the cloud's clock, before a clone that is still being made could need
+        it, and not asked for by any create since. If the API does not report when a snapshot was
+        created, its age counts from its first sight here.
         """
+        deadline = Deadline(self._timing.create_timeout)
         oldest = time.monotonic() - 2 * self._timing.clone_snapshot_age
         for snapshot_id, wanted_at in list(self._wanted_at.items()):
             if wanted_at < oldest:
                 self._wanted_at.pop(snapshot_id, None)
-        for zone in self._cloud.zones(deadline):
-            self._clear(zone, self._is_old, deadline)
+        try:
+            for zone in self._cloud.zones(deadline):
+                self._delete_needless(zone, self._is_old, deadline)
+        except DriverError as error:
+            log.warning("not swept", extra={"error": str(error)})
+        return self._timing.sweep_interval
+
+    def _create_temporary(
+        self, spec: VolumeSpec, source: VolumeId, deadline: Deadline
+    ) -> SnapshotId:
+        """Return a clone's temporary snapshot; create it unless an earlier call did."""
+        name = self._labels.clone_name(spec)
+        wanted = SnapshotSpec(
+            name=name,
+            visible_name=name,
+            volume_id=source,
+            about={**spec.about, "clone-of": str(source.uuid)},
+        )
+        snapshot = self._snapshots.create(wanted, deadline)
+        self._created[name, source] = snapshot.id
+        self._wanted_at[snapshot.id] = time.monotonic()
+        return snapshot.id
 
     def _tidy_up(self, spec: VolumeSpec, deadline: Deadline) -> str:
-        """Delete what was taken for a clone, if it is one; say why it is left, if it is."""
+        """Delete the temporary snapshot of a clone; return why it is left, or an empty string."""
         if not isinstance(spec.source, VolumeId):
             return ""
         name, source = self._labels.clone_name(spec), spec.source
-        if snapshot_id := self._taken.pop((name, source), None):
+        if snapshot_id := self._created.pop((name, source), None):
             return self._delete(snapshot_id, deadline)
-        return self._clear(
+        return self._delete_needless(
             source.zone,
             lambda each: (
                 name in self._labels.names_of(each)
@@ -167,12 +182,13 @@ class Clones:
             wanted_at = self._wanted_at.setdefault(snapshot.id, time.monotonic())
         return time.monotonic() - wanted_at > self._timing.clone_snapshot_age
 
-    def _clear(
+    def _delete_needless(
         self, zone: ZoneName, is_needless: Callable[[Snapshot], bool], deadline: Deadline
     ) -> str:
-        """Delete the needless ones among our temporary snapshots; say why one is left, if one is.
+        """Delete the needless temporary snapshots of a zone.
 
-        A name alone would not do: snapshots are the user's data, and ours carry a label.
+        Returns why any of them is left, or an empty string. Only those with the driver's label
+        count, whatever their names are: other snapshots are the user's data.
         """
         logs.step("looking for temporary snapshots")
         try:

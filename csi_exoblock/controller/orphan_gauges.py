@@ -1,4 +1,4 @@
-"""How much is left alone in the cloud, counted in the background for metrics alone (C4)."""
+"""How many orphans there are, counted in the background for metrics (C4)."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from csi_exoblock.metrics import Metrics, Tally
 log = logging.getLogger(__name__)
 
 _COUNTED = (OrphanKind.VOLUME, OrphanKind.SNAPSHOT, OrphanKind.TWIN)
-"""Not what goes by itself, and not what costs nothing."""
+"""Not temporary snapshots, which the driver deletes; not missing volumes, which cost nothing."""
 
 
 class OrphanGauges:
-    """Counts what is left alone, now and then. What can't be read keeps the figures that it had."""
+    """Counts orphans; while the cloud or Kubernetes can't be read, the last figures stay."""
 
     def __init__(self, search: OrphanSearch, *, metrics: Metrics, timing: Timing) -> None:
         self._search = search
@@ -26,8 +26,8 @@ class OrphanGauges:
         self._count = Tally(metrics.orphans)
         self._oldest = Tally(metrics.orphan_oldest)
 
-    def look(self, now: float) -> float:
-        """Look once; return the seconds until the next time.
+    def collect(self, now: float) -> float:
+        """Count once; return the seconds until the next time.
 
         Args:
             now: The cloud's time, in seconds of Unix time.

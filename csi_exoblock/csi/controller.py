@@ -6,10 +6,10 @@ import grpc
 from google.protobuf.wrappers_pb2 import Int64Value
 
 from csi_exoblock.controller.attachments import Attachments
-from csi_exoblock.controller.availability import Availability
 from csi_exoblock.controller.detachments import Detachments
 from csi_exoblock.controller.expansion import Expansion
 from csi_exoblock.controller.listing import Listing
+from csi_exoblock.controller.quotas import Availability
 from csi_exoblock.controller.relabelling import Modification
 from csi_exoblock.controller.snapshots import Snapshots
 from csi_exoblock.controller.volume_deletion import VolumeDeletion
@@ -174,10 +174,10 @@ class Controller(csi_pb2_grpc.ControllerServicer):
         The largest volume size is left out, because the scheduler would use it instead.
         """
         zone = self._requests.get_capacity(request)
-        room = self._availability.room_in(zone, deadline_of(context))
+        capacity = self._availability.capacity_in(zone, deadline_of(context))
         return csi_pb2.GetCapacityResponse(
-            available_capacity=room.available_gib * BYTES_PER_GIB,
-            minimum_volume_size=Int64Value(value=room.smallest_gib * BYTES_PER_GIB),
+            available_capacity=capacity.largest_gib * BYTES_PER_GIB,
+            minimum_volume_size=Int64Value(value=capacity.smallest_gib * BYTES_PER_GIB),
         )
 
     def ControllerExpandVolume(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from csi_exoblock.controller.health import ailments_of
 from csi_exoblock.controller.specs import CreatedVolume
 from csi_exoblock.csi import fields
 from csi_exoblock.csi.health import volume_health
@@ -79,7 +78,7 @@ class ControllerResponses:
 
     def health(self, volume: Volume) -> csi_pb2.VolumeHealth:
         """Return the faults of a volume as a message; no entries mean that it has no fault (N7)."""
-        return volume_health(volume.id, ailments_of(volume))
+        return volume_health(volume.id, volume.ailments)
 
     def _volume(self, volume: Volume) -> csi_pb2.Volume:
         return csi_pb2.Volume(

@@ -35,7 +35,7 @@ def endpoint() -> Endpoint:
 def watched(
     start_controller: StartController, cloud: SimulatorProcess, endpoint: Endpoint
 ) -> Iterator[DriverProcess]:
-    """A controller that has surveyed the cloud once, and won't again within the test."""
+    """A controller that has collected metrics once, and will not again within the test."""
     started = start_controller(*endpoint.flags)
     wait_until_called(cloud, "list-quotas")
     wait_until(lambda: endpoint.value(GROWING) is not None)

@@ -81,7 +81,7 @@ BREAKS = (
         ),
     ),
     Break(
-        name="nobody-sees-the-metrics-of-the-survey-and-it-reads-on",
+        name="metrics-that-nobody-sees-are-collected",
         file="app/controller.py",
         before="    if server.http_address:  # otherwise nobody reads these metrics\n",
         after="    if True:\n",

@@ -500,7 +500,7 @@ BREAKS = (
     ),
     Break(
         name="capacity-ignores-the-number-of-volumes",
-        file="controller/availability.py",
+        file="controller/quotas.py",
         before="if _left(quotas.get(VOLUMES), 1) < 1:",
         after="if _left(quotas.get(VOLUMES), 1) < 0:",
         rules="N4",

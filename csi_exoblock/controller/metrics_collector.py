@@ -1,4 +1,4 @@
-"""What the cloud holds that somebody should know of: read now and then, for metrics alone (N3)."""
+"""Quotas, pending growths and unhealthy volumes: read in the background, for metrics (N3)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 
 from csi_exoblock.concurrency import Deadline
 from csi_exoblock.config import Timing
-from csi_exoblock.controller.health import ailments_of
 from csi_exoblock.controller.labels import Labels
 from csi_exoblock.controller.quotas import ATTACHMENTS, GIBIBYTES, LARGEST_GIB, SNAPSHOTS, VOLUMES
 from csi_exoblock.errors import DriverError
@@ -23,11 +22,11 @@ log = logging.getLogger(__name__)
 _RESOURCES = frozenset({VOLUMES, GIBIBYTES, SNAPSHOTS, ATTACHMENTS, LARGEST_GIB})
 
 
-class Survey:
-    """Looks at quotas and volumes in the background, never in a call's or a scrape's way.
+class MetricsCollector:
+    """Reads quotas and volumes in the background, so that no call and no scrape waits for them.
 
-    Two calls every few minutes, and one more for each further zone. What can't be read keeps the
-    figures that it had.
+    One round takes two calls of the API, and one more for each further zone. A zone that can't be
+    read keeps its last figures.
     """
 
     def __init__(self, *, cloud: Cloud, labels: Labels, metrics: Metrics, timing: Timing) -> None:
@@ -41,35 +40,35 @@ class Survey:
         metrics.show(metrics.resize_pending_volumes, lambda: len(self._growing_since()))
         metrics.show(metrics.resize_pending_oldest, self._oldest_growth_seconds)
 
-    def look(self) -> float:
-        """Look once; return the seconds until the next time."""
+    def collect(self) -> float:
+        """Read everything once; return the seconds until the next time."""
         try:
-            self._look()
+            self._collect()
         except DriverError as error:
-            log.info("the cloud is not surveyed yet", extra={"error": str(error)})
+            log.info("metrics are not collected yet", extra={"error": str(error)})
             return self._timing.readiness_max
-        return self._timing.survey_interval
+        return self._timing.collection_interval
 
-    def _look(self) -> None:
+    def _collect(self) -> None:
         zones = self._cloud.zones(Deadline(self._timing.api_timeout))
-        self._look_at_quotas(zones)
+        self._collect_quotas(zones)
         for zone in zones:
             try:
                 listed = self._cloud.zone(zone).list_volumes(Deadline(self._timing.api_timeout))
                 volumes = list(listed)
             except DriverError as error:
-                log.info("zone not surveyed", extra={"zone": zone, "error": str(error)})
+                log.info("volumes not counted", extra={"zone": zone, "error": str(error)})
             else:
-                self._note(zone, volumes)
+                self._count(zone, volumes)
         self._unhealthy.show(sum(self._ailing.values(), Counter()))
 
-    def _look_at_quotas(self, zones: Sequence[ZoneName]) -> None:
-        """Ask one zone after the other: the quotas are the organisation's, one answer does."""
+    def _collect_quotas(self, zones: Sequence[ZoneName]) -> None:
+        """Read the quotas from the first zone that answers: they are the organisation's."""
         for zone in zones:
             try:
                 quotas = self._cloud.zone(zone).list_quotas(Deadline(self._timing.api_timeout))
             except DriverError as error:
-                log.info("quotas not surveyed", extra={"zone": zone, "error": str(error)})
+                log.info("quotas not read", extra={"zone": zone, "error": str(error)})
                 continue
             for quota in quotas:
                 if quota.resource in _RESOURCES:
@@ -81,17 +80,17 @@ class Survey:
         self._metrics.quota_limit.labels(quota.resource).set(limit)
         self._metrics.quota_usage.labels(quota.resource).set(quota.usage)
 
-    def _note(self, zone: ZoneName, volumes: Sequence[Volume]) -> None:
-        """Keep what is worth a figure; the list itself may be long."""
+    def _count(self, zone: ZoneName, volumes: Sequence[Volume]) -> None:
+        """Keep the figures of a zone, not its volumes: the list can be long."""
         self._ailing[zone] = Counter(
-            (each.status, each.reason) for volume in volumes for each in ailments_of(volume)
+            (each.status, each.reason) for volume in volumes for each in volume.ailments
         )
         now, before = time.monotonic(), self._growing.get(zone, {})
         self._growing[zone] = {
-            volume.id: before.get(volume.id, now) for volume in volumes if self._waits(volume)
+            volume.id: before.get(volume.id, now) for volume in volumes if self._is_due(volume)
         }
 
-    def _waits(self, volume: Volume) -> bool:
+    def _is_due(self, volume: Volume) -> bool:
         """Return whether a growth is pending and was requested recently."""
         pending = self._labels.pending_size(volume.labels)
         if pending is None or pending.size_gib <= volume.size_gib:
@@ -99,7 +98,10 @@ class Survey:
         return pending.is_younger_than(self._timing.pending_growth_ttl, self._cloud.now())
 
     def _growing_since(self) -> list[float]:
-        """Return when each growth was first seen; its label says when it was last asked for."""
+        """Return when each pending growth was first seen (monotonic seconds).
+
+        Its label does not tell: the resizer refreshes the time with each retry.
+        """
         return [since for zone in list(self._growing.values()) for since in zone.values()]
 
     def _oldest_growth_seconds(self) -> float:
