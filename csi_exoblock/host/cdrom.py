@@ -10,7 +10,7 @@ from pathlib import Path
 
 from csi_exoblock.errors import HostError
 from csi_exoblock.host import iso9660
-from csi_exoblock.host.devices import DeviceNumber
+from csi_exoblock.host.block_devices import DeviceNumber
 from csi_exoblock.host.metadata import node_id_of
 from csi_exoblock.model import NodeId
 

@@ -8,8 +8,9 @@ import time
 from csi_exoblock import logs
 from csi_exoblock.concurrency import Deadline
 from csi_exoblock.errors import CommandFailed, WrongState
+from csi_exoblock.host.block_devices import BlockDevice
 from csi_exoblock.host.commands import Commands
-from csi_exoblock.host.devices import BlockDevice, Devices
+from csi_exoblock.host.devices import Devices
 from csi_exoblock.host.disk_calls import DiskCalls
 from csi_exoblock.host.exclusive import alone_with, holding_volume, read_direct
 from csi_exoblock.host.jobs import Jobs, Kind

@@ -6,23 +6,18 @@ import logging
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Self
 from uuid import UUID
 
 from csi_exoblock.concurrency import Deadline
 from csi_exoblock.config import Timing
 from csi_exoblock.errors import HostError, NotFound, WrongState
+from csi_exoblock.host.block_devices import BlockDevice, BlockDevices, DeviceNumber
 from csi_exoblock.host.serials import Serials
 from csi_exoblock.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
-# The unit of sizes in sysfs, whatever the size of the disk's own sectors.
-_SYSFS_BLOCK_BYTES = 512
-# No attribute of sysfs is longer. Source: Linux, Documentation/filesystems/sysfs.rst.
-_ATTRIBUTE_BYTES = 4096
 # virtio-blk carries this many characters of the volume's id.
 _SERIAL_CHARACTERS = 20
 # The beginning of a UUID; boot and local disks can have serials of other forms (S9).
@@ -32,48 +27,6 @@ _VOLUME_LIKE = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]", re.AS
 def serial_of(volume_uuid: UUID) -> str:
     """Return the serial that a volume's disk reports."""
     return str(volume_uuid)[:_SERIAL_CHARACTERS]
-
-
-class DeviceNumber(NamedTuple):
-    """The number by which the kernel knows a block device."""
-
-    major: int
-    minor: int
-
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """Parse `major:minor` as sysfs and mountinfo write it."""
-        major, _, minor = text.strip().partition(":")
-        return cls(int(major), int(minor))
-
-    @classmethod
-    def of(cls, number: int) -> Self:
-        """Split a number as `stat` returns it."""
-        return cls(os.major(number), os.minor(number))
-
-    def __str__(self) -> str:
-        return f"{self.major}:{self.minor}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BlockDevice:
-    """A block device as sysfs describes it.
-
-    Attributes:
-        sequence: Differs between all disks that ever had the same number; `None` on a kernel that
-            doesn't count them.
-    """
-
-    path: Path
-    number: DeviceNumber
-    size_bytes: int
-    sector_bytes: int
-    sequence: int | None = None
-
-    @property
-    def name(self) -> str:
-        """The kernel's name for the device, as in the kernel's own messages."""
-        return self.path.name
 
 
 class Devices:
@@ -95,10 +48,8 @@ class Devices:
         self._link_dir = link_dir
         self._timing = timing
         self._metrics = metrics
-        self._sysfs = sysfs
-        self._blocks = sysfs / "class" / "block"
-        self._serials = Serials(blocks=self._blocks, timing=timing)
-        self._dev = dev
+        self._blocks = BlockDevices(sysfs=sysfs, dev=dev)
+        self._serials = Serials(blocks=self._blocks.folder, timing=timing)
 
     def find(self, volume_uuid: UUID, deadline: Deadline) -> BlockDevice:
         """Wait for the volume's device and return it.
@@ -113,7 +64,7 @@ class Devices:
         while (device := self.find_now(volume_uuid)) is None and patience.remaining():
             deadline.wait(min(self._timing.device_poll, patience.remaining()))
         if device is None:
-            self._scan_pci()
+            self._blocks.scan_pci()
             deadline.wait(self._timing.device_poll)
             device = self.find_now(volume_uuid)
         device = device or self._absent(volume_uuid)
@@ -170,9 +121,9 @@ class Devices:
                     "link absent or wrong, the serial decides",
                     extra={"device": names[0], "linked_device": linked},
                 )
-            return self._describe(names[0]), ()
+            return self._blocks.describe(names[0]), ()
         if linked is not None and self._has_no_serial(linked):
-            return self._describe(linked), ()
+            return self._blocks.describe(linked), ()
         silent = {name for name, found in serials.items() if found is None}
         if silent:  # udev made each link from a serial that the disk reported earlier
             silent -= set(self._links().values()) - {linked}
@@ -184,7 +135,7 @@ class Devices:
         Raises:
             HostError: There is none, or it has no size.
         """
-        if (device := self._describe(name)) is None:
+        if (device := self._blocks.describe(name)) is None:
             raise HostError(f"device {name} is gone, or has no size yet")
         return device
 
@@ -212,9 +163,11 @@ class Devices:
         found |= {
             linked: serial
             for serial, linked in self._links().items()
-            if serials.get(linked) is None and not self._is_partition(linked)
+            if serials.get(linked) is None and not self._blocks.is_partition(linked)
         }
-        described = ((serial, self._describe(name)) for name, serial in sorted(found.items()))
+        described = (
+            (serial, self._blocks.describe(name)) for name, serial in sorted(found.items())
+        )
         return tuple((serial or "", disk) for serial, disk in described if disk is not None)
 
     def partition(self, disk: BlockDevice, number: int) -> BlockDevice:
@@ -223,20 +176,21 @@ class Devices:
         Raises:
             NotFound: The disk has no such partition.
         """
-        for name in self._partitions(disk):
-            written = _read(self._blocks / disk.name / name / "partition")
-            if written == str(number) and (found := self._describe(name)):
+        for name in self._blocks.partitions(disk):
+            written = self._blocks.attribute(disk, name, "partition")
+            if written == str(number) and (found := self._blocks.describe(name)):
                 return found
         raise NotFound(f"disk {disk.name} has no partition {number}")
 
     def numbers(self, disk: BlockDevice) -> frozenset[DeviceNumber]:
         """Return the numbers of a disk and of all its partitions."""
-        files = (self._blocks / disk.name / name / "dev" for name in self._partitions(disk))
-        return frozenset({disk.number, *map(DeviceNumber.parse, filter(None, map(_read, files)))})
+        names = self._blocks.partitions(disk)
+        written = (self._blocks.attribute(disk, name, "dev") for name in names)
+        return frozenset({disk.number, *map(DeviceNumber.parse, filter(None, written))})
 
     def is_there(self, number: DeviceNumber) -> bool:
         """Return whether a device has this number now."""
-        return (self._sysfs / "dev" / "block" / str(number)).exists()
+        return self._blocks.is_there(number)
 
     def at(self, number: DeviceNumber) -> BlockDevice:
         """Return the device that has this number now.
@@ -244,8 +198,7 @@ class Devices:
         Raises:
             HostError: There is none.
         """
-        name = (self._sysfs / "dev" / "block" / str(number)).resolve().name
-        device = self._describe(name)
+        device = self._blocks.describe(self._blocks.name_of(number))
         if device is None or device.number != number:
             raise HostError(f"device {number} is gone")
         return device
@@ -258,32 +211,19 @@ class Devices:
         Raises:
             HostError: The disk doesn't answer, and never did.
         """
-        try:
-            folders = os.readlink(self._sysfs / "dev" / "block" / str(number)).split("/")
-        except OSError:
+        disk = self._blocks.disk_of(number)
+        if disk is None:
             return False
-        is_partition = (self._sysfs / "dev" / "block" / str(number) / "partition").exists()
-        disk = folders[-2] if is_partition else folders[-1]
         own, wanted = self._serials.of(disk), str(volume_uuid)[:_SERIAL_CHARACTERS]
         return own == wanted if own is not None else self._linked(wanted) == disk
 
     def belongs_to_another(self, number: DeviceNumber, volume_uuid: UUID) -> bool:
         """Return whether the disk that has this number now reports another volume's serial."""
-        name = (self._sysfs / "dev" / "block" / str(number)).resolve().name
         try:
-            serial = self._serials.of(name)
+            serial = self._serials.of(self._blocks.name_of(number))
         except HostError:  # it reports nothing
             return False
         return serial not in (None, "", str(volume_uuid)[:_SERIAL_CHARACTERS])
-
-    def _partitions(self, disk: BlockDevice) -> list[str]:
-        """Return the names of the disk's partitions, which are folders in the disk's own."""
-        folder = self._blocks / disk.name
-        try:
-            names = [name for name in os.listdir(folder) if name.startswith(disk.name)]
-        except OSError:  # it vanishes
-            return []
-        return [name for name in names if (folder / name / "partition").exists()]
 
     def _linked(self, serial: str) -> str | None:
         try:
@@ -299,36 +239,7 @@ class Devices:
 
     def _has_no_serial(self, name: str) -> bool:
         # A partition has no serial either, but a link to a disk never names a partition.
-        return not self._serials.has_one(name) and not self._is_partition(name)
-
-    def _is_partition(self, name: str) -> bool:
-        return (self._blocks / name / "partition").exists()
-
-    def _describe(self, name: str) -> BlockDevice | None:
-        """Return the device, `None` if it vanishes or has no size yet."""
-        block = self._blocks / name
-        number, size = _read(block / "dev"), _read(block / "size")
-        sector = _read(block / "queue" / "logical_block_size")
-        if sector is None:  # a partition's queue is its disk's, one folder up
-            sector = _read(block.resolve().parent / "queue" / "logical_block_size")
-        if number is None or sector is None or size in (None, "0"):
-            return None
-        sequence = _read(block / "diskseq")
-        if sequence is None:  # a partition's sequence is its disk's, too
-            sequence = _read(block.resolve().parent / "diskseq")
-        return BlockDevice(
-            path=self._dev / name,
-            number=DeviceNumber.parse(number),
-            size_bytes=int(size) * _SYSFS_BLOCK_BYTES,
-            sector_bytes=int(sector),
-            sequence=int(sequence) if sequence else None,
-        )
-
-    def _scan_pci(self) -> None:
-        try:
-            (self._sysfs / "bus" / "pci" / "rescan").write_text("1")
-        except OSError as error:
-            log.warning("the PCI bus could not be scanned", extra={"error": str(error)})
+        return not self._serials.has_one(name) and not self._blocks.is_partition(name)
 
     def _absent(self, volume_uuid: UUID) -> BlockDevice:
         serials = map(self._serials.so_far, self._serials.names())
@@ -337,15 +248,3 @@ class Devices:
             f"volume {volume_uuid}: its disk is not there, although the volume is attached; "
             f"serials present: {present[:300]}; the node keeps looking"
         )
-
-
-def _read(path: Path | str) -> str | None:
-    """Return an attribute's text, `None` if there is no such attribute."""
-    try:
-        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            return os.read(file, _ATTRIBUTE_BYTES).decode(errors="replace").strip()
-        finally:
-            os.close(file)
-    except OSError:
-        return None

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from csi_exoblock.concurrency import Deadline
-from csi_exoblock.host.devices import BlockDevice
+from csi_exoblock.host.block_devices import BlockDevice
 from csi_exoblock.host.exclusive import is_in_use, open_device
 from csi_exoblock.host.readonly import is_read_only, set_read_only
 from csi_exoblock.host.workers import CallLimit, Workers

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from csi_exoblock.errors import HostError, OperationPending
-from csi_exoblock.host.devices import BlockDevice, DeviceNumber, Devices
+from csi_exoblock.host.block_devices import BlockDevice, DeviceNumber
+from csi_exoblock.host.devices import Devices
 from csi_exoblock.model import VolumeId
 
 

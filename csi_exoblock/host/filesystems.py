@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from csi_exoblock.concurrency import Deadline
 from csi_exoblock.errors import HostError
+from csi_exoblock.host.block_devices import BlockDevice
 from csi_exoblock.host.commands import Commands, Completed
-from csi_exoblock.host.devices import BlockDevice
 from csi_exoblock.host.disk_calls import DiskCalls
 from csi_exoblock.host.exclusive import alone_with, read_direct
 from csi_exoblock.host.signatures import HEAD_BYTES, MBR, TAIL_BYTES, Edges, Trace

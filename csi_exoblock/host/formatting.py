@@ -7,8 +7,9 @@ import logging
 from csi_exoblock import logs
 from csi_exoblock.concurrency import Deadline
 from csi_exoblock.errors import ForeignContent, HostError
+from csi_exoblock.host.block_devices import BlockDevice
 from csi_exoblock.host.commands import Commands
-from csi_exoblock.host.devices import BlockDevice, Devices
+from csi_exoblock.host.devices import Devices
 from csi_exoblock.host.exclusive import holding_volume, wipe_start
 from csi_exoblock.host.filesystems import Blank, Content, Filesystems, Foreign, Formatted
 from csi_exoblock.host.history import History

@@ -10,9 +10,10 @@ from pathlib import Path
 from csi_exoblock import logs
 from csi_exoblock.concurrency import Deadline
 from csi_exoblock.errors import DriverError
+from csi_exoblock.host.block_devices import BlockDevice
 from csi_exoblock.host.checking import EXT, Checker
 from csi_exoblock.host.commands import Commands, Completed
-from csi_exoblock.host.devices import BlockDevice, Devices
+from csi_exoblock.host.devices import Devices
 from csi_exoblock.host.disk_calls import DiskCalls
 from csi_exoblock.host.exclusive import holding_volume
 from csi_exoblock.host.jobs import Jobs, Kind

@@ -14,8 +14,8 @@ from itertools import chain, islice
 from pathlib import Path
 
 from csi_exoblock.errors import HostError, NoAnswer
+from csi_exoblock.host.block_devices import DeviceNumber
 from csi_exoblock.host.commands import is_own_command
-from csi_exoblock.host.devices import DeviceNumber
 from csi_exoblock.host.loops import backing_of
 from csi_exoblock.host.mountinfo import Line, unescaped
 from csi_exoblock.host.processes import Processes, Sought, device_numbers, has_open, name_of, read

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from csi_exoblock.host.devices import BlockDevice
+from csi_exoblock.host.block_devices import BlockDevice
 from csi_exoblock.host.mounts import Mount
 from csi_exoblock.host.workers import Workers
 

@@ -7,7 +7,7 @@ import os
 import struct
 from pathlib import Path
 
-from csi_exoblock.host.devices import DeviceNumber
+from csi_exoblock.host.block_devices import DeviceNumber
 
 # Source: Linux, include/uapi/linux/loop.h: the device that holds the file, the file's inode, and
 # the device that the file is itself.

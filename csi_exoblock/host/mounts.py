@@ -12,8 +12,8 @@ from pathlib import Path
 from csi_exoblock.concurrency import Deadline
 from csi_exoblock.config import Timing
 from csi_exoblock.errors import CommandFailed, HostError, WrongState
+from csi_exoblock.host.block_devices import DeviceNumber
 from csi_exoblock.host.commands import Commands
-from csi_exoblock.host.devices import DeviceNumber
 from csi_exoblock.host.holders import Holders
 from csi_exoblock.host.kernel_log import KernelLog
 from csi_exoblock.host.mountinfo import Line, unescaped

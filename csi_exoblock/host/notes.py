@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from csi_exoblock.errors import HostError
-from csi_exoblock.host.devices import DeviceNumber
+from csi_exoblock.host.block_devices import DeviceNumber
 from csi_exoblock.model import VolumeId
 
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from csi_exoblock.errors import NoAnswer
+from csi_exoblock.host.block_devices import DeviceNumber
 from csi_exoblock.host.commands import is_own_command
-from csi_exoblock.host.devices import DeviceNumber
 from csi_exoblock.host.workers import Workers
 
 _LIBC = ctypes.CDLL(None)

@@ -6,7 +6,8 @@ import logging
 
 from csi_exoblock.concurrency import Deadline
 from csi_exoblock.errors import HostError
-from csi_exoblock.host.devices import BlockDevice, DeviceNumber, Devices
+from csi_exoblock.host.block_devices import BlockDevice, DeviceNumber
+from csi_exoblock.host.devices import Devices
 from csi_exoblock.host.disk_calls import DiskCalls
 from csi_exoblock.host.mounts import Mounts
 from csi_exoblock.host.notes import Notes

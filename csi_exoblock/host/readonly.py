@@ -7,7 +7,7 @@ import os
 import struct
 
 from csi_exoblock.errors import HostError
-from csi_exoblock.host.devices import BlockDevice
+from csi_exoblock.host.block_devices import BlockDevice
 
 # Source: Linux, include/uapi/linux/fs.h: _IO(0x12, 93) and _IO(0x12, 94), both with a C int.
 _BLKROSET = 0x125D

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from csi_exoblock.errors import HostError
-from csi_exoblock.host.devices import DeviceNumber
+from csi_exoblock.host.block_devices import DeviceNumber
 from csi_exoblock.host.notes import Notes
 from csi_exoblock.model import VolumeId
 

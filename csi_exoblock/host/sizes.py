@@ -8,7 +8,7 @@ import struct
 from pathlib import Path
 
 from csi_exoblock.errors import HostError
-from csi_exoblock.host.devices import BlockDevice
+from csi_exoblock.host.block_devices import BlockDevice
 from csi_exoblock.host.superblocks import superblock
 from csi_exoblock.model import Filesystem
 

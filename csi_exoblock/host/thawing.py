@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from csi_exoblock.errors import HostError
-from csi_exoblock.host.devices import BlockDevice, DeviceNumber
+from csi_exoblock.host.block_devices import BlockDevice, DeviceNumber
 from csi_exoblock.host.processes import Processes, Sought
 from csi_exoblock.host.workers import Workers
 from csi_exoblock.model import Filesystem

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from csi_exoblock.errors import HostError
-from csi_exoblock.host.devices import BlockDevice
+from csi_exoblock.host.block_devices import BlockDevice
 from csi_exoblock.host.signatures import HEAD_BYTES
 from csi_exoblock.host.superblocks import btrfs_id
 

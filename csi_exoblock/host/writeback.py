@@ -10,7 +10,8 @@ import threading
 from pathlib import Path
 
 from csi_exoblock.errors import HostError
-from csi_exoblock.host.devices import DeviceNumber, Devices
+from csi_exoblock.host.block_devices import DeviceNumber
+from csi_exoblock.host.devices import Devices
 from csi_exoblock.host.workers import Workers
 
 log = logging.getLogger(__name__)

@@ -8,7 +8,8 @@ from csi_exoblock import logs
 from csi_exoblock.capacity import CapacityRange
 from csi_exoblock.concurrency import Deadline, Holds
 from csi_exoblock.errors import NotFound, SizeOutOfRange, WrongState
-from csi_exoblock.host.devices import BlockDevice, Devices
+from csi_exoblock.host.block_devices import BlockDevice
+from csi_exoblock.host.devices import Devices
 from csi_exoblock.host.jobs import Jobs
 from csi_exoblock.host.mounts import Mounts
 from csi_exoblock.model import Filesystem, VolumeId

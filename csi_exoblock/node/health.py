@@ -6,8 +6,9 @@ from pathlib import Path
 
 from csi_exoblock.concurrency import Deadline
 from csi_exoblock.errors import NotFound
+from csi_exoblock.host.block_devices import BlockDevice
 from csi_exoblock.host.checking import how_to_repair
-from csi_exoblock.host.devices import BlockDevice, Devices
+from csi_exoblock.host.devices import Devices
 from csi_exoblock.host.growing import Grower
 from csi_exoblock.host.liveness import Liveness, Trouble
 from csi_exoblock.host.mounts import Mount, Mounts

@@ -7,8 +7,9 @@ from pathlib import Path
 from csi_exoblock import logs
 from csi_exoblock.concurrency import Deadline
 from csi_exoblock.errors import CommandFailed, DriverError, HostError, WrongState
+from csi_exoblock.host.block_devices import BlockDevice
 from csi_exoblock.host.checking import EXT, Checker, how_to_repair
-from csi_exoblock.host.devices import BlockDevice, Devices
+from csi_exoblock.host.devices import Devices
 from csi_exoblock.host.disk_calls import DiskCalls
 from csi_exoblock.host.exclusive import prove_unchanged
 from csi_exoblock.host.growing import Grower

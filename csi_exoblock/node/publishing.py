@@ -8,7 +8,8 @@ from pathlib import Path
 from csi_exoblock import logs
 from csi_exoblock.concurrency import Deadline, Holds
 from csi_exoblock.errors import HostError, Mismatch, WrongState
-from csi_exoblock.host.devices import BlockDevice, DeviceNumber, Devices
+from csi_exoblock.host.block_devices import BlockDevice, DeviceNumber
+from csi_exoblock.host.devices import Devices
 from csi_exoblock.host.history import History
 from csi_exoblock.host.jobs import Jobs
 from csi_exoblock.host.mountpoints import make_file, make_folder, remove

@@ -7,7 +7,8 @@ from pathlib import Path
 from csi_exoblock import logs
 from csi_exoblock.concurrency import Deadline
 from csi_exoblock.errors import WrongState
-from csi_exoblock.host.devices import BlockDevice, DeviceNumber, Devices
+from csi_exoblock.host.block_devices import BlockDevice, DeviceNumber
+from csi_exoblock.host.devices import Devices
 from csi_exoblock.host.liveness import Liveness
 from csi_exoblock.host.mounts import Mount, Mounts
 from csi_exoblock.host.repairs import Repairs

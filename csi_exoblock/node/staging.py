@@ -8,7 +8,8 @@ from pathlib import Path
 from csi_exoblock import logs
 from csi_exoblock.concurrency import Deadline, Holds
 from csi_exoblock.errors import ForeignContent, HostError, Mismatch, WrongState
-from csi_exoblock.host.devices import BlockDevice, Devices
+from csi_exoblock.host.block_devices import BlockDevice
+from csi_exoblock.host.devices import Devices
 from csi_exoblock.host.filesystems import Filesystems, Formatted
 from csi_exoblock.host.formatting import Formatter
 from csi_exoblock.host.history import History

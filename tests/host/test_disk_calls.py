@@ -12,7 +12,7 @@ import pytest
 from csi_exoblock import logs
 from csi_exoblock.concurrency import Deadline
 from csi_exoblock.errors import DeadlineExceeded, HostError, NoAnswer
-from csi_exoblock.host.devices import BlockDevice, DeviceNumber
+from csi_exoblock.host.block_devices import BlockDevice, DeviceNumber
 from csi_exoblock.host.disk_calls import DiskCalls
 from tests.support.waiting import wait_until
 

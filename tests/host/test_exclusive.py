@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 
 from csi_exoblock.errors import HostError, OperationPending
-from csi_exoblock.host.devices import BlockDevice, DeviceNumber
+from csi_exoblock.host.block_devices import BlockDevice, DeviceNumber
 from csi_exoblock.host.exclusive import alone_with, holding, is_in_use, read_direct
 from tests.node.disks import GIB, Disk, attached_disk
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from csi_exoblock.errors import HostError
-from csi_exoblock.host.devices import DeviceNumber
+from csi_exoblock.host.block_devices import DeviceNumber
 from csi_exoblock.host.holders import Holders, listed
 from csi_exoblock.host.processes import Numbers, Processes
 from csi_exoblock.host.workers import CallLimit, Workers

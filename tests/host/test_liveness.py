@@ -6,7 +6,7 @@ import pathlib
 
 import pytest
 
-from csi_exoblock.host.devices import DeviceNumber
+from csi_exoblock.host.block_devices import DeviceNumber
 from csi_exoblock.host.liveness import Liveness
 from csi_exoblock.host.mounts import Mount
 from csi_exoblock.host.workers import CallLimit, Workers

@@ -10,8 +10,8 @@ from prometheus_client import CollectorRegistry
 
 from csi_exoblock.config import Timing
 from csi_exoblock.errors import WrongState
+from csi_exoblock.host.block_devices import DeviceNumber
 from csi_exoblock.host.commands import Commands
-from csi_exoblock.host.devices import DeviceNumber
 from csi_exoblock.host.holders import Holders
 from csi_exoblock.host.mounts import Mounts
 from csi_exoblock.host.processes import Processes

@@ -13,7 +13,8 @@ from uuid import UUID
 from csi_exoblock.concurrency import Deadline
 from csi_exoblock.errors import WrongState
 from csi_exoblock.host import checking, filesystems, markers
-from csi_exoblock.host.devices import BlockDevice, Devices
+from csi_exoblock.host.block_devices import BlockDevice
+from csi_exoblock.host.devices import Devices
 from csi_exoblock.host.exclusive import holding
 from csi_exoblock.host.filesystems import Blank, Content, Filesystems
 from csi_exoblock.host.formatting import Formatter
@@ -56,7 +57,7 @@ def trust_the_link() -> None:
 
     def find_now(self: Devices, volume_uuid: UUID) -> BlockDevice | None:
         linked = self._linked(str(volume_uuid)[:_SERIAL_CHARACTERS])
-        return self._describe(linked) if linked else None
+        return self._blocks.describe(linked) if linked else None
 
     Devices.find_now = find_now  # type: ignore[method-assign]
 

@@ -309,7 +309,7 @@ BREAKS = (
     Break(
         name="bus-is-not-scanned",
         file="host/devices.py",
-        before="            self._scan_pci()\n",
+        before="            self._blocks.scan_pci()\n",
         after="",
         rules="S6",
         tests=(f"{_DEVICES}::test_the_bus_is_scanned_before_giving_up",),
