@@ -6,6 +6,7 @@ in a folder of the tests' own.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -26,6 +27,7 @@ deb {_MIRROR} bookworm main
 deb {_MIRROR} bookworm-updates main
 deb http://deb.debian.org/debian-security bookworm-security main
 """
+_BUILDS_KEPT = 2  # that of a test and that of a rehearsal
 # What makes the slim variant: pages that nobody reads in a container.
 _LEFT_OUT = ("man", "info", "locale", "doc", "lintian")
 _AUTHORITIES = Path("/etc/ssl/certs/ca-certificates.crt")
@@ -45,6 +47,7 @@ def build_image() -> None:
     command = [str(_ROOT / "deploy" / "image" / "build"), IMAGE, *BUILD_OPTIONS]
     command.append(f"--build-arg=BASE={BASE}")
     subprocess.run(command, env=build_environment(), check=True)
+    remove_old_layers()
 
 
 def build_base() -> None:
@@ -69,6 +72,14 @@ def build_base() -> None:
     buildah("copy", "--quiet", container, str(root), "/")
     buildah("commit", "--quiet", "--rm", container, BASE)
     shutil.rmtree(root)
+
+
+def remove_old_layers() -> None:
+    """Remove the layers of earlier builds, half a gigabyte each, but those of the last two."""
+    left = buildah("images", "--filter=dangling=true", "--format={{.ID}}").split()
+    if old := left[_BUILDS_KEPT:]:
+        with contextlib.suppress(subprocess.CalledProcessError):  # another build can be using them
+            buildah("rmi", *old)
 
 
 def build_environment() -> dict[str, str]:

@@ -20,7 +20,14 @@ import yaml
 
 import csi_exoblock
 from tests.chart.helm import CHART
-from tests.install.image import BASE, BUILD_OPTIONS, build_base, build_environment, buildah
+from tests.install.image import (
+    BASE,
+    BUILD_OPTIONS,
+    build_base,
+    build_environment,
+    buildah,
+    remove_old_layers,
+)
 from tests.release.programs import program_folder
 from tests.support.children import die_with_parent
 from tests.support.ports import free_port
@@ -28,6 +35,7 @@ from tests.support.waiting import wait_until
 
 ROOT: Final = Path(__file__).parents[2]
 OUT: Final = ROOT / "build" / "release"
+_REHEARSED = "localhost/csi-exoblock:rehearsal"
 _SIDECARS = yaml.safe_load((CHART / "values.yaml").read_text())["sidecars"]
 
 
@@ -75,6 +83,10 @@ class Rehearsal:
             subprocess.CalledProcessError: A step failed; its output stands above.
         """
         self.script("build", *BUILD_OPTIONS, "--tls-verify=false")
+        # The next build can use the layers, but the registry in the name is gone by then.
+        buildah("tag", self.image, _REHEARSED)
+        buildah("rmi", self.image)
+        remove_old_layers()
         self.script("publish")
 
     def script(self, name: str, *arguments: str, key: str = "ours") -> str:
