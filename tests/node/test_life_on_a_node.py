@@ -415,7 +415,7 @@ def test_a_btrfs_with_a_default_subvolume_has_one_single_writer_too(volume: Volu
     run("mount", "--bind", str(first / "folder"), str(volume.folder / "sub-path"))
 
     volume.publish("first", capability=alone)
-    with refused(grpc.StatusCode.FAILED_PRECONDITION, f"has it at {first}"):
+    with refused(grpc.StatusCode.FAILED_PRECONDITION, f"already published at {first}"):
         volume.publish("second", capability=alone)
     volume.unpublish("first")
     volume.publish("second", capability=alone)
