@@ -1,9 +1,13 @@
-"""A release is made only of a commit that has its tag, and that says what is new."""
+"""What deploy/release does before and while it builds; the rest is in `make release-rehearsal`."""
 
 from __future__ import annotations
 
+import json
+import os
+import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -78,3 +82,22 @@ def test_version_that_the_changelog_does_not_have_is_not_released(tree: Tree) ->
     tree.git("tag", f"v{_VERSION}")
 
     assert f"no section [{_VERSION}]" in tree.complaint()
+
+
+def test_every_image_of_the_chart_is_pinned(tmp_path: Path) -> None:  # N13
+    values = tmp_path / "values.yaml"
+    shutil.copy(_ROOT / "deploy/chart/csi-exoblock/values.yaml", values)
+    built = f"sha256:{64 * 'a'}"
+    (tmp_path / "index.json").write_text(json.dumps({"manifests": [{"digest": built}]}))
+    crane = tmp_path / "crane"
+    crane.write_text("#!/bin/sh\necho sha256:$(echo $2 | sha256sum | cut -d ' ' -f 1)\n")
+    crane.chmod(0o755)
+
+    script = _ROOT / "deploy/release/pin_images.py"
+    path = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    subprocess.run([sys.executable, script, values, tmp_path], env=path, check=True)
+
+    digests = re.findall(r"^ +digest: (.*)$", values.read_text(), re.MULTILINE)
+    assert digests[0] == built
+    assert len(set(digests)) == 5
+    assert all(re.fullmatch("sha256:[0-9a-f]{64}", each) for each in digests)
