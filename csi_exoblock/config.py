@@ -133,6 +133,9 @@ class Timing:
         120.0, "it lists every zone, and claims and PersistentVolumes by the thousand (N20)"
     )
     doctor_slow: float = seconds(5.0, "a list takes well under a second (N11)")
+    doctor_restart_age: float = seconds(
+        3600.0, "what made a container restart longer ago is over, or makes it restart again (N11)"
+    )
     status_interval: float = seconds(5.0, "what --watch shows costs a list of every zone (N20)")
     orphan_age: float = seconds(
         600.0, "a volume is created and deleted before its PersistentVolume is (C4)"

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 from csi_exoblock.concurrency import Deadline
 from csi_exoblock.errors import NotFound
 from csi_exoblock.kubernetes.nodes import CsiNode, Node
 from csi_exoblock.kubernetes.pages import list_all
 from csi_exoblock.kubernetes.source import Source
 from csi_exoblock.kubernetes.storage import Claim, CsiDriver, StorageClass
+from csi_exoblock.kubernetes.workloads import Lease, Pod, Workload
 
+_APPS = "/apis/apps/v1"
 _STORAGE = "/apis/storage.k8s.io/v1"
 _SNAPSHOTS = "/apis/snapshot.storage.k8s.io/v1"
 
@@ -45,6 +49,26 @@ class Inventory:
         except NotFound:
             return False
         return True
+
+    def list_workloads(self, label: str, deadline: Deadline) -> list[Workload]:
+        """Return every Deployment and DaemonSet with a label, such as `name=value`."""
+        found = (
+            list_all(self._source, f"{_APPS}/{kind}", deadline, query={"labelSelector": label})
+            for kind in ("deployments", "daemonsets")
+        )
+        return [Workload.parse(each) for kind in found for each in kind]
+
+    def list_pods(self, workload: Workload, deadline: Deadline) -> list[Pod]:
+        """Return the pods of a workload."""
+        labels = ",".join(f"{name}={value}" for name, value in workload.selector.items())
+        path = f"/api/v1/namespaces/{quote(workload.namespace, safe='')}/pods"
+        found = list_all(self._source, path, deadline, query={"labelSelector": labels})
+        return [Pod.parse(each) for each in found]
+
+    def list_leases(self, namespace: str, deadline: Deadline) -> list[Lease]:
+        """Return every Lease of a namespace."""
+        path = f"/apis/coordination.k8s.io/v1/namespaces/{quote(namespace, safe='')}/leases"
+        return [Lease.parse(each) for each in list_all(self._source, path, deadline)]
 
     def get_csi_driver(self, name: str, deadline: Deadline) -> CsiDriver:
         """Return the CSIDriver of a name.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from csi_exoblock.concurrency import Deadline
 from csi_exoblock.errors import KubernetesExpired
@@ -14,24 +14,31 @@ _PAGE = "250"
 _ATTEMPTS = 3
 
 
-def list_all(source: Source, path: str, deadline: Deadline) -> list[Json]:
+def list_all(
+    source: Source, path: str, deadline: Deadline, *, query: Mapping[str, str] | None = None
+) -> list[Json]:
     """Return every object of a list, as it was at one moment.
+
+    Args:
+        query: Selects some of the objects, `None` for all.
 
     Raises: As `ApiServer.get`.
     """
     for _ in range(_ATTEMPTS - 1):
         try:
-            return list(_pages(source, path, deadline))
+            return list(_pages(source, path, deadline, query or {}))
         except KubernetesExpired:
             continue
-    return list(_pages(source, path, deadline))
+    return list(_pages(source, path, deadline, query or {}))
 
 
-def _pages(source: Source, path: str, deadline: Deadline) -> Iterator[Json]:
-    query = {"limit": _PAGE}
+def _pages(
+    source: Source, path: str, deadline: Deadline, selection: Mapping[str, str]
+) -> Iterator[Json]:
+    query = {**selection, "limit": _PAGE}
     while True:
         page = source.get(path, deadline, query=query)
         yield from objects(page, "items")
         if not (token := text(page, "metadata", "continue")):
             return
-        query = {"limit": _PAGE, "continue": token}
+        query = {**selection, "limit": _PAGE, "continue": token}

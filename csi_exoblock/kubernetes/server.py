@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 _ANSWER_BYTES = 16 * 1024 * 1024
 _TOKEN_BYTES = 64 * 1024
 
-_JSON_PATCH = "application/json-patch+json"
+_CONTENT_TYPES = {"POST": "application/json", "PATCH": "application/json-patch+json"}
 
 
 class ApiServer:
@@ -51,6 +51,16 @@ class ApiServer:
         """
         return self._ask("GET", path, with_query(path, query), b"", deadline)
 
+    def create(self, path: str, content: Json, deadline: Deadline) -> Json:
+        """Send an object to the list at a path, and return the answer.
+
+        Raises:
+            KubernetesDenied: The service account may not create such an object.
+            KubernetesConflict: An object of that name exists, or this one is not valid.
+            KubernetesUnavailable: There was no answer, or none that can be read.
+        """
+        return self._ask("POST", path, path, json.dumps(content).encode(), deadline)
+
     def patch(self, path: str, changes: object, deadline: Deadline) -> Json:
         """Change the object at a path by a JSON patch, and return it.
 
@@ -69,7 +79,9 @@ class ApiServer:
             answer = exchange(
                 self._settings.host,
                 self._settings.port,
-                Request(method=method, target=target, headers=self._headers(body), body=body),
+                Request(
+                    method=method, target=target, headers=self._headers(method, body), body=body
+                ),
                 context=self._context(),
                 deadline=deadline,
                 most_bytes=_ANSWER_BYTES,
@@ -78,7 +90,7 @@ class ApiServer:
             raise KubernetesUnavailable(f"{request}: {error}") from error
         return self._read(answer, request)
 
-    def _headers(self, body: bytes) -> Mapping[str, str]:
+    def _headers(self, method: str, body: bytes) -> Mapping[str, str]:
         with (self._settings.service_account_path / "token").open("rb") as file:
             token = file.read(_TOKEN_BYTES).decode("ascii", errors="replace").strip()
         headers = {
@@ -86,7 +98,7 @@ class ApiServer:
             "Authorization": f"Bearer {token}",
             "User-Agent": f"csi-exoblock/{__version__}",
         }
-        return {**headers, "Content-Type": _JSON_PATCH} if body else headers
+        return {**headers, "Content-Type": _CONTENT_TYPES[method]} if body else headers
 
     def _context(self) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -94,7 +106,7 @@ class ApiServer:
         return context
 
     def _read(self, answer: Answer, request: str) -> Json:
-        if answer.status == HTTPStatus.OK:
+        if answer.status in (HTTPStatus.OK, HTTPStatus.CREATED):
             return object_in(answer.body, request)
         # A Status object, or plain text if the server does not know the kind of object at all.
         message = text(parse_object(answer.body) or {}, "message")

@@ -15,5 +15,8 @@ class Source(Protocol):
     def get(self, path: str, deadline: Deadline, *, query: Mapping[str, str] | None = None) -> Json:
         """Return the object, or the page of a list, at a path."""
 
+    def create(self, path: str, content: Json, deadline: Deadline) -> Json:
+        """Send an object to the list at a path, and return the answer."""
+
     def patch(self, path: str, changes: object, deadline: Deadline) -> Json:
         """Change the object at a path by a JSON patch, and return it."""

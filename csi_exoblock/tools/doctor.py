@@ -12,6 +12,7 @@ from enum import StrEnum
 
 from csi_exoblock.errors import DriverError, KubernetesDenied
 from csi_exoblock.escaping import printable
+from csi_exoblock.kubernetes.access import Right
 
 
 class Verdict(StrEnum):
@@ -45,11 +46,13 @@ class Check:
     Attributes:
         findings: Yields them; raises DriverError if the question can't be answered.
         remedy: What to do in that case.
+        needs: The rights in Kubernetes without which the question can't be asked.
     """
 
     name: str
     findings: Callable[[], Iterable[Finding]]
     remedy: str = "make it answer, then run this command again"
+    needs: tuple[Right, ...] = ()
 
 
 def run(checks: Sequence[Check]) -> tuple[Finding, ...]:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
+from functools import partial
 
 from csi_exoblock.concurrency import Deadline
 from csi_exoblock.errors import NotFound
+from csi_exoblock.kubernetes.access import Right
 from csi_exoblock.kubernetes.inventory import Inventory
 from csi_exoblock.tools import facts, status
 from csi_exoblock.tools.doctor import Check, Finding, not_checked, well, wrong
 from csi_exoblock.tools.doctor_nodes import NodeChecks
+from csi_exoblock.tools.doctor_pods import PodChecks
+from csi_exoblock.tools.doctor_rights import RightChecks
+from csi_exoblock.tools.doctor_sidecars import SidecarChecks
+from csi_exoblock.tools.installation import Installation
 from csi_exoblock.tools.reach import Reach
 
 _USE_KUBECONFIG = "use your kubeconfig: run this command outside of the cluster"
@@ -19,8 +26,8 @@ _FILE_POLICY = "File"
 class ClusterChecks:
     """Checks the installation's objects in Kubernetes, with the rights of the user.
 
-    The driver's service accounts may read few of them. Trying would only fill the audit log with
-    refused requests (S23).
+    In a pod these are the rights of a service account. There each check first asks whether it has
+    them, because refused requests would only fill the audit log (S23).
     """
 
     def __init__(self, reach: Reach) -> None:
@@ -28,19 +35,37 @@ class ClusterChecks:
 
     def all(self) -> list[Check]:
         """Return the checks."""
-        if self._reach.source is None or self._reach.is_in_pod:
-            return [Check("Kubernetes", self._elsewhere)]
-        return [
-            Check("CSIDriver", self._driver),
-            Check("classes", self._classes),
+        if not self._reach.has_kubernetes:
+            return [Check("Kubernetes", self._nothing)]
+        installation = Installation(self._reach)
+        checks = [
+            Check("CSIDriver", self._driver, needs=(_read("get", "csidrivers"),)),
+            Check("classes", self._classes, needs=(_read("list", "storageclasses"),)),
             Check("snapshots", self._snapshots),
             *NodeChecks(self._reach).all(),
-            Check("volumes", self._volumes),
+            Check("volumes", self._volumes, needs=facts.needs(self._reach)),
+            *SidecarChecks(self._reach, installation).all(),
+            *PodChecks(self._reach, installation).all(),
+            *RightChecks(self._reach, installation).all(),
         ]
+        return [self._guarded(each) for each in checks] if self._reach.is_in_pod else checks
 
-    def _elsewhere(self) -> Iterator[Finding]:
-        why = "this is a pod" if self._reach.is_in_pod else "kubectl is not installed"
-        yield not_checked("Kubernetes", f"not checked here, because {why}", _USE_KUBECONFIG)
+    def _nothing(self) -> Iterator[Finding]:
+        says = "not checked here, because kubectl is not installed"
+        yield not_checked("Kubernetes", says, _USE_KUBECONFIG)
+
+    def _guarded(self, check: Check) -> Check:
+        """Return the check so that it is only made with the rights that it needs."""
+        return dataclasses.replace(check, findings=partial(self._if_permitted, check))
+
+    def _if_permitted(self, check: Check) -> Iterator[Finding]:
+        reviews = self._reach.reviews()
+        for right in check.needs:
+            if not reviews.may_i(right, self._deadline()):
+                says = f"not checked here, because this service account may not {right}"
+                yield not_checked(check.name, says, _USE_KUBECONFIG)
+                return
+        yield from check.findings()
 
     def _driver(self) -> Iterator[Finding]:
         name = self._reach.driver_name
@@ -111,3 +136,7 @@ class ClusterChecks:
 
     def _deadline(self) -> Deadline:
         return Deadline(self._reach.timing.status_timeout)
+
+
+def _read(verb: str, resource: str) -> Right:
+    return Right(verb=verb, group="storage.k8s.io", resource=resource)

@@ -9,12 +9,19 @@ from csi_exoblock.concurrency import Deadline
 from csi_exoblock.controller.quotas import ATTACHMENTS, read_quotas
 from csi_exoblock.errors import DriverError, HostError
 from csi_exoblock.host.node_object import NodeObject
+from csi_exoblock.kubernetes.access import Right
 from csi_exoblock.kubernetes.nodes import Node
 from csi_exoblock.model import NodeId, ZoneName
 from csi_exoblock.tools.doctor import Check, Finding, not_checked, well, wrong
 from csi_exoblock.tools.reach import Reach
 
 _TOO_SMALL = ("micro", "tiny")  # Source: the vendor's documentation of block storage
+
+_NEEDS = (
+    Right(verb="list", resource="nodes"),
+    Right(verb="list", group="storage.k8s.io", resource="csinodes"),
+    Right(verb="list", group="storage.k8s.io", resource="volumeattachments"),
+)
 
 
 class NodeChecks:
@@ -30,7 +37,7 @@ class NodeChecks:
 
     def all(self) -> list[Check]:
         """Return the check."""
-        return [Check("nodes", self._findings)]
+        return [Check("nodes", self._findings, needs=_NEEDS)]
 
     def _findings(self) -> Iterator[Finding]:
         kubernetes, inventory = self._reach.kubernetes(), self._reach.inventory()

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from csi_exoblock.concurrency import Deadline
 from csi_exoblock.errors import DriverError
+from csi_exoblock.kubernetes.access import Right
 from csi_exoblock.kubernetes.storage import (
     Claim,
     PersistentVolume,
@@ -19,6 +20,8 @@ from csi_exoblock.model import Volume, ZoneName
 from csi_exoblock.tools.reach import Reach
 
 T = TypeVar("T")
+
+_CORE = ("nodes", "persistentvolumes", "persistentvolumeclaims")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +50,17 @@ class Facts:
     pending_gib: Mapping[str, int]
     unread: Mapping[ZoneName, str]
     now: float
+
+
+def needs(reach: Reach) -> tuple[Right, ...]:
+    """Return the rights in Kubernetes that `gather` needs."""
+    storage = ("volumeattachments", "storageclasses")
+    return (
+        *(Right(verb="list", group="storage.k8s.io", resource=each) for each in storage),
+        *(Right(verb="list", resource=each) for each in _CORE),
+        Right(verb="list", group="snapshot.storage.k8s.io", resource="volumesnapshotcontents"),
+        *reach.label_needs,
+    )
 
 
 def gather(reach: Reach) -> Facts:

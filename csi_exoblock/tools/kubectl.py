@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -50,9 +51,26 @@ class Kubectl:
             KubernetesExpired: The list can't be continued; it must begin again.
             KubernetesUnavailable: There was no answer, or none that can be read.
         """
+        return self._run(path, ("get", "--raw", with_query(path, query)), b"", deadline)
+
+    def create(self, path: str, content: Json, deadline: Deadline) -> Json:
+        """Send a review, which is answered and not kept, and return the answer; raises as `get`."""
+        body = json.dumps(content).encode()
+        return self._run(path, ("create", "--raw", path, "--filename=-"), body, deadline)
+
+    def patch(self, path: str, changes: object, deadline: Deadline) -> Json:
+        """Refuse: these commands change nothing.
+
+        Raises:
+            KubernetesDenied: Always.
+        """
+        raise KubernetesDenied(f"{path} is not changed through kubectl")
+
+    def _run(self, path: str, words: tuple[str, ...], body: bytes, deadline: Deadline) -> Json:
         try:
             ended = subprocess.run(
-                ("kubectl", *self._flags, "get", "--raw", with_query(path, query)),
+                ("kubectl", *self._flags, *words),
+                input=body,
                 capture_output=True,
                 timeout=deadline.within(self._timing.kubectl_timeout).check(),
                 check=False,
@@ -66,11 +84,3 @@ class Kubectl:
             status = _STATUSES.get(reason[1], 0) if reason else 0
             raise error_of(status, request, " ".join(said.split()))
         return object_in(ended.stdout, request)
-
-    def patch(self, path: str, changes: object, deadline: Deadline) -> Json:
-        """Refuse: these commands change nothing.
-
-        Raises:
-            KubernetesDenied: Always.
-        """
-        raise KubernetesDenied(f"{path} is not changed through kubectl")

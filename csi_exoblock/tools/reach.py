@@ -12,11 +12,15 @@ from csi_exoblock.config import ApiSettings, ControllerSettings, KubernetesSetti
 from csi_exoblock.controller.labels import Labels
 from csi_exoblock.errors import KubernetesUnavailable
 from csi_exoblock.exoscale.client import Cloud
+from csi_exoblock.kubernetes.access import AccessReviews, Right
 from csi_exoblock.kubernetes.client import Kubernetes
 from csi_exoblock.kubernetes.inventory import Inventory
 from csi_exoblock.kubernetes.server import ApiServer
 from csi_exoblock.kubernetes.source import Source
 from csi_exoblock.tools.kubectl import Kubectl
+
+CLUSTER_ID = Right(verb="get", resource="namespaces", name="kube-system")
+"""The right to read the cluster's id."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,17 +42,13 @@ class Wanted:
 
 
 class Reach:
-    """Cloud and cluster.
-
-    Attributes:
-        source: `None` if this is no pod and there is no kubectl.
-    """
+    """Cloud and cluster."""
 
     def __init__(self, wanted: Wanted) -> None:
         self.timing = wanted.timing
         self.driver_name = wanted.ownership.driver_name
         self.cloud: Cloud = unwatched_cloud(wanted.api, timing=wanted.timing)
-        self.source: Source | None = _source(wanted)
+        self._source = _source(wanted)
         self.is_in_pod = wanted.cluster is not None
         self.is_proxied = wanted.api.proxy is not None
         self._ownership = wanted.ownership
@@ -59,11 +59,20 @@ class Reach:
         Raises:
             KubernetesUnavailable: This is no pod, and there is no kubectl.
         """
-        return Kubernetes(self._asked())
+        return Kubernetes(self._require_source())
 
     def inventory(self) -> Inventory:
         """Return the client for the requests of commands only; raises as `kubernetes`."""
-        return Inventory(self._asked())
+        return Inventory(self._require_source())
+
+    def reviews(self) -> AccessReviews:
+        """Return the client for questions about rights; raises as `kubernetes`."""
+        return AccessReviews(self._require_source())
+
+    @property
+    def has_kubernetes(self) -> bool:
+        """Whether there is a way to Kubernetes."""
+        return self._source is not None
 
     def labels(self, deadline: Deadline) -> Labels:
         """Return the labels by which this cluster's volumes are known.
@@ -76,16 +85,21 @@ class Reach:
             cluster_id = self.kubernetes().get_cluster_uid(deadline)
         return Labels(self._ownership, cluster=lambda: cluster_id or None)
 
+    @property
+    def label_needs(self) -> tuple[Right, ...]:
+        """The rights in Kubernetes that `labels` needs."""
+        return () if self._ownership.cluster_id is not None else (CLUSTER_ID,)
+
     def rest(self) -> None:
         """Wait for the interval of `--watch`."""
         threading.Event().wait(self.timing.status_interval)
 
-    def _asked(self) -> Source:
-        if self.source is None:
+    def _require_source(self) -> Source:
+        if self._source is None:
             raise KubernetesUnavailable(
                 "this is no pod of Kubernetes, and kubectl is not installed"
             )
-        return self.source
+        return self._source
 
 
 def _source(wanted: Wanted) -> Source | None:

@@ -21,6 +21,7 @@ from urllib.parse import parse_qs, urlsplit
 from tests.support.played_server import PlayedHandler, PlayedServer
 
 TOKEN = "first"
+REVIEWS = "/apis/authorization.k8s.io/v1/"
 
 Object = dict[str, Any]
 
@@ -136,6 +137,8 @@ class ApiServer(PlayedServer):
         lists: The items of each list, by path.
         tokens: Those that are known.
         denied: Method and path of what nobody may do.
+        withheld: Rights that an access review denies: the account as `<namespace>/<name>`, empty
+            for the client itself, the verb and the resource.
         expired: Tokens by which a list can't be continued; each is refused once.
         received: Every request.
         before_patch: What somebody else does just before the next change; it is done once.
@@ -147,6 +150,7 @@ class ApiServer(PlayedServer):
         self.lists: dict[str, list[Object]] = {}
         self.tokens = {TOKEN}
         self.denied: set[tuple[str, str]] = set()
+        self.withheld: set[tuple[str, str, str]] = set()
         self.received: list[Received] = []
         self.expired: set[str] = set()
         self.before_patch: Callable[[], object] | None = None
@@ -197,11 +201,26 @@ class ApiServer(PlayedServer):
         return sum((each.method, each.path) == (method, path) for each in self.received)
 
     def page(self, path: str, query: Mapping[str, str]) -> Object:
-        """Return a page of a list."""
-        items, begin = self.lists[path], int(query.get("continue", "0"))
+        """Return a page of a list, of the objects with the labels that the query selects."""
+        wanted = [
+            each.split("=") for each in filter(None, query.get("labelSelector", "").split(","))
+        ]
+        items = [
+            each
+            for each in self.lists[path]
+            if all(each["metadata"].get("labels", {}).get(name) == value for name, value in wanted)
+        ]
+        begin = int(query.get("continue", "0"))
         end = begin + int(query.get("limit", len(items) or 1))
         more = {"continue": str(end)} if end < len(items) else {}
         return {"kind": "List", "metadata": more, "items": items[begin:end]}
+
+    def review(self, spec: Mapping[str, Any]) -> bool:
+        """Return whether an access review allows something."""
+        asked = spec["resourceAttributes"]
+        account = "/".join(spec.get("user", "").split(":")[2:])
+        resource = "/".join(filter(None, [asked["resource"], asked["subresource"]]))
+        return (account, asked["verb"], resource) not in self.withheld
 
     def patch(self, path: str, changes: list[Object]) -> Object | None:
         """Change an object's field as a JSON patch says, `None` where a test in it fails."""
@@ -277,6 +296,10 @@ class _Handler(PlayedHandler[ApiServer]):
             Status(410, "the list is too old").give(self)
         elif parts.path in self.owner.lists:
             self.answer(200, self.owner.page(parts.path, request.query))
+        elif self.command == "POST" and parts.path.startswith(REVIEWS):
+            content = json.loads(sent)
+            allowed = self.owner.review(content["spec"])
+            self.answer(201, {**content, "status": {"allowed": allowed}})
         elif parts.path not in self.owner.objects:
             Status(404, "not found").give(self)
         elif self.command == "PATCH":
@@ -285,4 +308,4 @@ class _Handler(PlayedHandler[ApiServer]):
         else:
             self.answer(200, self.owner.objects[parts.path])
 
-    do_GET = do_PATCH = _serve
+    do_GET = do_PATCH = do_POST = _serve

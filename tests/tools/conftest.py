@@ -21,7 +21,8 @@ from csi_exoblock.credentials import Credentials
 from csi_exoblock.model import ZoneName
 from tests.apiserver.server import ApiServer
 from tests.support.simulator_process import SimulatorProcess
-from tests.tools.objects import DRIVER, storage_class
+from tests.tools.installed import install
+from tests.tools.objects import DRIVER, csi_node, node, storage_class
 
 UID = "0b7a4a4e-6f0e-4f0c-9c39-3fb0dd1d8a51"
 CLUSTER = "/api/v1/namespaces/kube-system"
@@ -32,6 +33,8 @@ NODES = "/api/v1/nodes"
 ATTACHMENTS = "/apis/storage.k8s.io/v1/volumeattachments"
 CSI_NODES = "/apis/storage.k8s.io/v1/csinodes"
 CLASSES = "/apis/storage.k8s.io/v1/storageclasses"
+CSI_DRIVER = f"/apis/storage.k8s.io/v1/csidrivers/{DRIVER}"
+SNAPSHOTS = "/apis/snapshot.storage.k8s.io/v1"
 LIMIT_SECONDS = 60
 
 
@@ -47,8 +50,24 @@ class Ended:
     def json(self) -> Any:
         return json.loads(self.output)
 
+    def faults(self) -> list[tuple[str, str]]:
+        """Return check and text of what the doctor found wrong; each has a remedy."""
+        found = [each for each in self.json["findings"] if each["verdict"] == "wrong"]
+        assert all(each["remedy"] for each in found)
+        assert self.code == int(bool(found)), self.errors
+        return [(each["check"], each["says"]) for each in found]
+
+    def skipped(self) -> list[tuple[str, str]]:
+        """Return check and text of what the doctor could not check."""
+        return [
+            (each["check"], each["says"])
+            for each in self.json["findings"]
+            if each["verdict"] == "not checked"
+        ]
+
 
 Run = Callable[..., Ended]
+AtDesk = Callable[..., Ended]
 
 
 @pytest.fixture(scope="module")
@@ -145,22 +164,52 @@ def label_snapshot(cloud: SimulatorProcess, zone: str, id: str, **labels: str) -
 
 
 @pytest.fixture
+def healthy(cloud: SimulatorProcess, cluster: ApiServer) -> ApiServer:
+    """A cluster with one node and the driver, in order."""
+    instance = cloud.add_instance(cloud.zones[0])
+    cluster.objects[CSI_DRIVER] = {"spec": {"attachRequired": True, "fsGroupPolicy": "File"}}
+    cluster.objects[SNAPSHOTS] = {"kind": "APIResourceList"}
+    cluster.lists[NODES] = [node("n1", instance, cloud.zones[0])]
+    cluster.lists[CSI_NODES] = [csi_node("n1", 5)]
+    install(cluster)
+    return cluster
+
+
+@pytest.fixture
+def at_desk(cloud: SimulatorProcess, cluster: ApiServer, kubectl: pathlib.Path) -> AtDesk:
+    """Run the doctor with a kubectl and no pod."""
+
+    def start(*flags: str, **environment: str) -> Ended:
+        return run_tool("doctor", *flags, environment={
+            **cloud.environment,
+            "EXOSCALE_API_ENDPOINT": cloud.api_endpoint,
+            "PATH": f"{kubectl}:{os.environ['PATH']}",
+            **environment,
+        })  # fmt: skip
+
+    return start
+
+
+@pytest.fixture
 def kubectl(tmp_path: pathlib.Path, cluster: ApiServer) -> pathlib.Path:
     """A folder with a `kubectl` that asks the played API server, as a user who may do all."""
     folder = tmp_path / "bin"
     folder.mkdir()
     program = folder / "kubectl"
     program.write_text(
-        f"#!{sys.executable}\n"
-        "import ssl, sys, urllib.error, urllib.request\n"
+        f"#!{sys.executable} -IS\n"  # a doctor starts it some thirty times
+        "import http.client, ssl, sys\n"
         f"context = ssl.create_default_context(cafile={str(cluster.account / 'ca.crt')!r})\n"
-        "assert sys.argv[-3:-1] == ['get', '--raw'], sys.argv\n"
-        f"url = 'https://{cluster.host}:{cluster.port}' + sys.argv[-1]\n"
-        "asked = urllib.request.Request(url, headers={'Authorization': 'Bearer first'})\n"
-        "try:\n"
-        "    print(urllib.request.urlopen(asked, context=context).read().decode())\n"
-        "except urllib.error.HTTPError as error:\n"
-        "    word = {403: 'Forbidden', 404: 'NotFound'}.get(error.code, 'InternalError')\n"
+        "verb, path = [each for each in sys.argv[1:] if not each.startswith('--')]\n"
+        "method = {'get': 'GET', 'create': 'POST'}[verb]\n"
+        "body = sys.stdin.buffer.read() if method == 'POST' else None\n"
+        f"server = http.client.HTTPSConnection({cluster.host!r}, {cluster.port}, context=context)\n"
+        "server.request(method, path, body, {'Authorization': 'Bearer first'})\n"
+        "answer = server.getresponse()\n"
+        "if answer.status < 300:\n"
+        "    print(answer.read().decode())\n"
+        "else:\n"
+        "    word = {403: 'Forbidden', 404: 'NotFound'}.get(answer.status, 'InternalError')\n"
         "    sys.exit(f'Error from server ({word}): the server said no')\n"
     )
     program.chmod(0o755)

@@ -84,6 +84,12 @@ def node(name: str, instance: str, zone: str = "ch-gva-2", *, ready: bool = True
     }
 
 
+def csi_node(name: str, limit: int) -> Object:
+    """Return a CSINode on which the driver is registered."""
+    drivers = [{"name": DRIVER, "allocatable": {"count": limit}}]
+    return {"metadata": {"name": name}, "spec": {"drivers": drivers}}
+
+
 def storage_class(
     name: str = "exoblock", *, mode: str = "WaitForFirstConsumer", expand: bool = True
 ) -> Object:

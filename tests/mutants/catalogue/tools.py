@@ -10,6 +10,7 @@ _STATUS = "tests/tools/test_status.py"
 
 _IMPORT = "tests/tools/test_import.py"
 _DOCTOR = "tests/tools/test_doctor.py"
+_DOCTOR_PODS = "tests/tools/test_doctor_pods.py"
 
 BREAKS = (
     Break(
@@ -39,12 +40,36 @@ BREAKS = (
     Break(
         name="pod-asks-kubernetes-for-everything",
         file="tools/doctor_cluster.py",
-        before="if self._reach.source is None or self._reach.is_in_pod:",
-        after="if self._reach.source is None:",
+        before="if not reviews.may_i(right, self._deadline()):",
+        after="if not reviews.may_i(right, self._deadline()) and not right.verb:",
         rules="S23",
         tests=(
             f"{_DOCTOR}::test_in_a_pod_kubernetes_is_not_asked_for_what_its_account_may_not_read",
         ),
+    ),
+    Break(
+        name="old-sidecars-pass",
+        file="tools/doctor_sidecars.py",
+        before="if version and (int(version[1]), int(version[2])) < TESTED[name]:",
+        after="if version and int(version[1]) < TESTED[name][0]:",
+        rules="N11",
+        tests=(f"{_DOCTOR_PODS}::test_old_sidecar_is_found",),
+    ),
+    Break(
+        name="silent-leaders-lead",
+        file="tools/doctor_pods.py",
+        before="        if self._now - renewed > 2 * lease.duration_seconds:",
+        after="        if renewed > self._now:",
+        rules="N11, F16",
+        tests=(f"{_DOCTOR_PODS}::test_sidecar_without_a_leader_is_found",),
+    ),
+    Break(
+        name="missing-rights-of-accounts-pass",
+        file="tools/doctor_rights.py",
+        before="if not reviews.may(workload.account, right, deadline):",
+        after="if not reviews.may_i(right, deadline):",
+        rules="N11, S23",
+        tests=(f"{_DOCTOR_PODS}::test_missing_right_of_an_account_is_found",),
     ),
     Break(
         name="unread-zones-volumes-are-gone",

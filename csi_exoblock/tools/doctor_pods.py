@@ -1,0 +1,129 @@
+"""The doctor's checks of the driver's pods: do they run, and who leads (N11)."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+
+from csi_exoblock.concurrency import Deadline
+from csi_exoblock.kubernetes.access import Right
+from csi_exoblock.kubernetes.workloads import ContainerStatus, Lease, Pod
+from csi_exoblock.tools.doctor import Check, Finding, not_checked, well, wrong
+from csi_exoblock.tools.installation import DRIVER, LABEL, NEEDS, Installation
+from csi_exoblock.tools.reach import Reach
+from csi_exoblock.tools.tables import age
+
+_OUT_OF_MEMORY = "OOMKilled"
+_LEASE_PREFIXES = {
+    "csi-attacher": "external-attacher-leader-",
+    "csi-resizer": "external-resizer-",
+    "csi-snapshotter": "external-snapshotter-leader-",
+}
+_LEASES = Right(verb="list", group="coordination.k8s.io", resource="leases")
+
+
+class PodChecks:
+    """Checks the pods of the controller and of the nodes."""
+
+    def __init__(self, reach: Reach, installation: Installation) -> None:
+        self._reach = reach
+        self._installation = installation
+        self._now = time.time()
+
+    def all(self) -> list[Check]:
+        """Return the checks."""
+        return [
+            Check("pods", self._pods, needs=NEEDS),
+            Check("leaders", self._leaders, needs=(*NEEDS, _LEASES)),
+        ]
+
+    def _pods(self) -> Iterator[Finding]:
+        pods = self._installation.pods
+        if not self._installation.workloads:
+            yield not_checked(
+                "pods",
+                f"no Deployment or DaemonSet with label {LABEL} runs {self._reach.driver_name}",
+                "install the chart, or give this label to your own manifests",
+            )
+        for pod in pods:
+            driver = next((each for each in pod.containers if each.name == DRIVER), None)
+            for container in pod.containers:
+                yield from self._of_container(pod, container)
+                if driver and _has_old_socket(container, driver):
+                    yield wrong(
+                        "pods",
+                        f"{container.name} in {pod.name} is older than the driver's process there, "
+                        "so it can still use the socket of the one before",
+                        f"kubectl --namespace {pod.namespace} delete pod {pod.name}",
+                    )
+        yield well("pods", f"{len(pods)} pods were checked")
+
+    def _of_container(self, pod: Pod, container: ContainerStatus) -> Iterator[Finding]:
+        where = f"{container.name} in {pod.name} on node {pod.node_name or '(none)'}"
+        if container.waiting_reason:
+            yield wrong(
+                "pods",
+                f"{where} does not run: {container.waiting_reason}",
+                f"kubectl --namespace {pod.namespace} describe pod {pod.name}",
+            )
+        elif container.ended_at and self._is_recent(container.ended_at.timestamp()):
+            yield wrong(
+                "pods",
+                f"{where} has restarted {container.restarts} times, the last time "
+                f"{age(container.ended_at, self._now)} ago: {container.ended_reason or 'unknown'}",
+                "raise its memory limit"
+                if container.ended_reason == _OUT_OF_MEMORY
+                else f"kubectl --namespace {pod.namespace} logs {pod.name} "
+                f"--container {container.name} --previous",
+            )
+
+    def _is_recent(self, moment: float) -> bool:
+        return self._now - moment < self._reach.timing.doctor_restart_age
+
+    def _leaders(self) -> Iterator[Finding]:
+        deadline = Deadline(self._reach.timing.status_timeout)
+        inventory = self._reach.inventory()
+        leases = {
+            lease.name: lease
+            for namespace in self._installation.namespaces
+            for lease in inventory.list_leases(namespace, deadline)
+        }
+        for _, sidecar in self._installation.sidecars():
+            if sidecar.flags.get("leader-election") == "true":
+                name = lease_name(sidecar.program, self._reach.driver_name)
+                yield self._of_lease(sidecar.program, name, leases.get(name))
+
+    def _of_lease(self, sidecar: str, name: str, lease: Lease | None) -> Finding:
+        remedy = f"see the log of {sidecar} in the controller's pods"
+        if lease is None or not lease.holder:
+            return wrong("leaders", f"no replica of {sidecar} leads: lease {name}", remedy)
+        renewed = lease.renewed_at.timestamp() if lease.renewed_at else 0.0
+        if self._now - renewed > 2 * lease.duration_seconds:
+            return wrong(
+                "leaders",
+                f"the leader of {sidecar}, {lease.holder}, has not renewed lease {name} for "
+                f"{age(lease.renewed_at, self._now) or 'ever'}",
+                remedy,
+            )
+        return well("leaders", f"{lease.holder} leads {sidecar}")
+
+
+def lease_name(sidecar: str, driver_name: str) -> str:
+    """Return the name of the Lease by which a sidecar's replicas elect their leader.
+
+    Source: the function `main` of each sidecar, and `sanitizeName` of csi-lib-utils.
+    """
+    name = f"{_LEASE_PREFIXES.get(sidecar, '')}{driver_name}"
+    return re.sub("[^a-zA-Z0-9-]", "-", name)
+
+
+def _has_old_socket(container: ContainerStatus, driver: ContainerStatus) -> bool:
+    """Return whether a container has run since before a restart of the driver's container."""
+    return (
+        container.name != driver.name
+        and driver.restarts > 0
+        and container.started_at is not None
+        and driver.started_at is not None
+        and container.started_at < driver.started_at
+    )

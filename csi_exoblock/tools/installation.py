@@ -1,0 +1,77 @@
+"""The driver's own Deployments, DaemonSets and pods in a cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+
+from csi_exoblock.concurrency import Deadline
+from csi_exoblock.config import DEFAULT_DRIVER_NAME
+from csi_exoblock.kubernetes.access import Right
+from csi_exoblock.kubernetes.workloads import Container, Pod, Workload
+from csi_exoblock.tools.reach import Reach
+
+LABEL = "app.kubernetes.io/part-of=csi-exoblock"
+"""The label of every object that the chart makes."""
+
+DRIVER = "csi-exoblock"
+"""The name of the driver's container."""
+
+NEEDS = tuple(
+    Right(verb="list", group=group, resource=resource)
+    for group, resource in (("apps", "deployments"), ("apps", "daemonsets"), ("", "pods"))
+)
+"""The rights to read an installation."""
+
+
+class Installation:
+    """Reads the workloads and their pods, each once; raises as `Kubernetes`.
+
+    There are none if the driver is not installed, or not from this project's manifests.
+    """
+
+    def __init__(self, reach: Reach) -> None:
+        self._reach = reach
+
+    @cached_property
+    def workloads(self) -> tuple[Workload, ...]:
+        """Return the driver's Deployments and DaemonSets."""
+        name = self._reach.driver_name
+        found = self._reach.inventory().list_workloads(LABEL, self._deadline())
+        return tuple(each for each in found if name in _driver_names(each))
+
+    @cached_property
+    def pods(self) -> tuple[Pod, ...]:
+        """Return the pods of all workloads."""
+        inventory = self._reach.inventory()
+        return tuple(
+            pod for each in self.workloads for pod in inventory.list_pods(each, self._deadline())
+        )
+
+    @property
+    def namespaces(self) -> tuple[str, ...]:
+        """Return the namespaces of the workloads."""
+        return tuple(sorted({each.namespace for each in self.workloads}))
+
+    @property
+    def has_controller(self) -> bool:
+        """Return whether the controller runs here, and not only the node plugin."""
+        return any(each.replicas is not None for each in self.workloads)
+
+    def sidecars(self) -> Iterator[tuple[Workload, Container]]:
+        """Return each sidecar with its workload."""
+        for workload in self.workloads:
+            for container in workload.containers:
+                if container.name != DRIVER:
+                    yield workload, container
+
+    def _deadline(self) -> Deadline:
+        return Deadline(self._reach.timing.status_timeout)
+
+
+def _driver_names(workload: Workload) -> list[str]:
+    return [
+        each.flags.get("driver-name", DEFAULT_DRIVER_NAME)
+        for each in workload.containers
+        if each.name == DRIVER
+    ]
