@@ -1,0 +1,130 @@
+"""Build what the node service uses of its host: disks, mounts, commands and records."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from csi_exoblock.config import NodeSettings, ServerSettings
+from csi_exoblock.host.checking import Checker
+from csi_exoblock.host.commands import Commands
+from csi_exoblock.host.devices import Devices
+from csi_exoblock.host.disk_calls import DiskCalls
+from csi_exoblock.host.filesystems import Filesystems
+from csi_exoblock.host.formatting import Formatter
+from csi_exoblock.host.growing import Grower
+from csi_exoblock.host.history import History
+from csi_exoblock.host.holders import Holders
+from csi_exoblock.host.jobs import Jobs
+from csi_exoblock.host.liveness import Liveness
+from csi_exoblock.host.markers import Markers
+from csi_exoblock.host.mounts import Mounts
+from csi_exoblock.host.notes import Notes
+from csi_exoblock.host.processes import Processes
+from csi_exoblock.host.protections import Protections
+from csi_exoblock.host.repairs import Repairs
+from csi_exoblock.host.thawing import Thawing
+from csi_exoblock.host.workers import CallLimit, Workers
+from csi_exoblock.host.writeback import WriteBack
+from csi_exoblock.metrics import Metrics
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Host:
+    """The host of a node service, in its parts.
+
+    Attributes:
+        limit: Bounds the calls into file systems that have not returned (S26).
+    """
+
+    limit: CallLimit
+    jobs: Jobs
+    devices: Devices
+    disk_calls: DiskCalls
+    filesystems: Filesystems
+    holders: Holders
+    mounts: Mounts
+    checker: Checker
+    grower: Grower
+    formatter: Formatter
+    history: History
+    liveness: Liveness
+    thawing: Thawing
+    write_back: WriteBack
+    protections: Protections
+    repairs: Repairs
+
+
+def build_host(server: ServerSettings, settings: NodeSettings, metrics: Metrics) -> Host:
+    """Build the host's parts, from commands and devices up."""
+    timing = server.timing
+    records = settings.kubelet_path / "plugins" / server.driver_name
+    commands = Commands(timing=timing, metrics=metrics)
+    jobs = Jobs(max_formats=settings.max_concurrent_format, timing=timing)
+    devices = Devices(link_dir=settings.device_dir, timing=timing, metrics=metrics)
+    disk_calls = DiskCalls(patience_seconds=timing.disk_answer)
+    filesystems = Filesystems(commands=commands, disk_calls=disk_calls)
+    checker = Checker(commands=commands, jobs=jobs, devices=devices, disk_calls=disk_calls)
+    history = History(folder=records / "used", timing=timing)
+    limit = CallLimit()
+    processes = Processes(
+        # A separate limit: here a pod's process hangs, and often its disk is not the driver's.
+        memory=Workers(
+            CallLimit(),
+            patience_seconds=timing.memory_answer,
+            only_informs=False,
+            perhaps="it hangs, perhaps on its disk, so what it uses can't be seen",
+        )
+    )
+    holders = Holders(
+        workers=Workers(limit, patience_seconds=timing.users_search, only_informs=False),
+        loops=Workers(
+            CallLimit(),
+            patience_seconds=timing.memory_answer,
+            only_informs=False,
+            perhaps="the file that it shows hangs, so what it is made of can't be seen",
+        ),
+        processes=processes,
+    )
+    mounts = Mounts(commands=commands, holders=holders, timing=timing)
+    return Host(
+        limit=limit,
+        jobs=jobs,
+        devices=devices,
+        disk_calls=disk_calls,
+        filesystems=filesystems,
+        holders=holders,
+        mounts=mounts,
+        checker=checker,
+        grower=Grower(
+            commands=commands, jobs=jobs, devices=devices, checker=checker, disk_calls=disk_calls
+        ),
+        formatter=Formatter(
+            commands=commands,
+            jobs=jobs,
+            devices=devices,
+            filesystems=filesystems,
+            markers=Markers(folder=records / "formatting"),
+            history=history,
+            metrics=metrics,
+            require_zeroed=settings.require_zeroed_device,
+        ),
+        history=history,
+        liveness=Liveness(
+            workers=Workers(limit, patience_seconds=timing.statfs_timeout, only_informs=False)
+        ),
+        thawing=Thawing(
+            workers=Workers(limit, patience_seconds=timing.write_back, only_informs=False),
+            processes=processes,
+        ),
+        write_back=WriteBack(
+            workers=Workers(limit, patience_seconds=timing.write_back, only_informs=False),
+            devices=devices,
+        ),
+        protections=Protections(
+            notes=Notes(folder=records / "protected"),
+            devices=devices,
+            mounts=mounts,
+            disk_calls=disk_calls,
+        ),
+        repairs=Repairs(notes=Notes(folder=records / "repairing")),
+    )
