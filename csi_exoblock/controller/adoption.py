@@ -1,4 +1,4 @@
-"""Whether a volume found by name is the one that an earlier create made; completing it (D11)."""
+"""Adopting a volume found by name, if it is the one that the create asks for (D11)."""
 
 from __future__ import annotations
 
@@ -39,11 +39,13 @@ _GOING = (VolumeState.DELETING, VolumeState.DELETED)
 _UNUSABLE = (*_GOING, VolumeState.ERROR)
 
 
-def the_only(found: Sequence[Volume], name: str) -> Volume | None:
-    """Return the volume of that name, if there is one; one that is going counts only if alone.
+def only_one(found: Sequence[Volume], name: str) -> Volume | None:
+    """Return the volume of that name, `None` if there is none.
+
+    A volume that is being deleted counts only if there is no other.
 
     Raises:
-        Mismatch: There are several, for names are not unique in the cloud.
+        Mismatch: There are several, because names are not unique in the cloud.
     """
     found = [each for each in found if each.state not in _GOING] or found
     if len(found) > 1:
@@ -53,7 +55,7 @@ def the_only(found: Sequence[Volume], name: str) -> Volume | None:
 
 
 class Adoption:
-    """Takes a volume that exists for the one that a create asks for, if it truly is."""
+    """Checks that an existing volume is what a create asks for, and completes it."""
 
     def __init__(
         self,
@@ -73,10 +75,13 @@ class Adoption:
     def adopt(
         self, volume: Volume, spec: VolumeSpec, entry: Entry, deadline: Deadline
     ) -> CreatedVolume:
-        """Return the volume once it is at rest, as large as asked for and labelled.
+        """Return the volume once it is created, as large as asked for, and labelled.
+
+        Args:
+            entry: The name's.
 
         Raises:
-            Mismatch: It is not what the spec asks for, or not ours; the message says why.
+            Mismatch: It is not what the spec asks for, or not this driver's; the message says why.
             ApiUnavailable: It is in no zone that the spec allows, and has no labels yet.
         """
         logs.step("adopting the volume of that name")
@@ -110,14 +115,14 @@ class Adoption:
         if not self._labels.are_absent(volume.labels):
             return ["its labels say that another cluster or driver made it"]
         if volume.attached_to:
-            return [f"it has no label of ours and is attached to {volume.attached_to.uuid}"]
+            return [f"it has no label of this driver and is attached to {volume.attached_to.uuid}"]
         return []
 
     def _source_differences(
         self, volume: Volume, source: SnapshotId | VolumeId | None, deadline: Deadline
     ) -> list[str]:
         if self._labels.are_absent(volume.labels):
-            # The API dropped them, or its maker died before repairing them: only the size tells.
+            # The API dropped them, and nothing has repaired them since: only the size tells.
             return self._shortfall(volume, source, deadline)
         made_from = self._labels.source_of(volume.labels)
         asked = str(source.uuid) if source else None
@@ -128,9 +133,9 @@ class Adoption:
     def _shortfall(
         self, volume: Volume, source: SnapshotId | VolumeId | None, deadline: Deadline
     ) -> list[str]:
-        """Say that the volume is smaller than what it would have been restored from, if it is.
+        """Return a difference if the volume is smaller than the snapshot that it was restored from.
 
-        Of a clone nothing can be said: its snapshot is gone, and its source may have grown since.
+        The size of a clone proves nothing: its snapshot is gone, and its source can have grown.
         """
         if not isinstance(source, SnapshotId):
             return []
@@ -143,7 +148,7 @@ class Adoption:
         return [f"it has {volume.size_gib} GiB, its source {snapshot.volume_size_gib} GiB"]
 
     def _resize(self, volume: Volume, size_gib: int, entry: Entry, deadline: Deadline) -> int:
-        """Make a restore as large as was asked for, and return the size that it then has."""
+        """Make a restore as large as was asked for, and return its size as read afterwards."""
         what = (
             f"volume {volume.id} was restored with {volume.size_gib} GiB "
             f"and could not be resized to {size_gib} GiB yet"
@@ -154,7 +159,7 @@ class Adoption:
             with entry.sending():
                 client.resize_volume(volume.id.uuid, size_gib, deadline)
             resized = client.get_volume(volume.id.uuid, deadline)  # its answer is no proof (C5)
-        except DriverError as error:  # the volume exists, so nothing here may be final (C1)
+        except DriverError as error:  # the volume exists, so no error may be final here (C1)
             why = None
             if isinstance(error, ApiRejected | ApiDenied):
                 why = _quota_in_the_way(client, volume, size_gib, deadline)
@@ -171,23 +176,23 @@ class Adoption:
         try:
             missing = {key: wanted[key] for key in wanted.keys() - volume.labels.keys()}
             # An update that hangs writes its whole map once it goes on. So the next call for the
-            # volume has to find it in the ledger and wait: else it undoes that call's change.
+            # volume must find it in the ledger and wait, or its own change would be undone.
             with self._ledger.hold(f"volume {volume.id}") as entry:
                 self._reader.read(volume.id, entry, deadline)
                 self._writer.write(volume.id, VolumeChanges(labels=missing), entry, deadline)
-        except DriverError as error:  # labels are for people; the volume is good without (C4)
+        except DriverError as error:  # people read labels; the volume works without them (C4)
             log.warning("labels not repaired", extra={"volume": volume.id, "error": str(error)})
             is_final = isinstance(error, ApiRejected | ApiDenied)
             if not (is_final or is_accessible(volume.id, spec.zones)):
-                # The claim is about to be told so, and where it is deleted then, only the labels
-                # tell whose volume it leaves (C3).
+                # The claim will be told to go to the volume's zone. If it is deleted instead, only
+                # the labels tell whose volume it leaves (C3).
                 raise ApiUnavailable(f"volume {volume.id} has no labels yet: {error}") from error
 
 
 def _quota_in_the_way(
     client: ZoneClient, volume: Volume, size_gib: int, deadline: Deadline
 ) -> str | None:
-    """Say which limit keeps the volume from becoming so large, or return `None`."""
+    """Return which limit forbids the size, and what to do; `None` if none does."""
     quotas = read_quotas(client, deadline)
     more = {GIBIBYTES: size_gib - volume.size_gib}
     if limit := above_largest(quotas, size_gib) or exceeded(quotas, more):
@@ -196,7 +201,7 @@ def _quota_in_the_way(
 
 
 def _unusable(volume: Volume) -> str:
-    """Say what is to be done: what may once have held data is never deleted here (C4)."""
+    """Return the state as a difference; the driver deletes nothing that can hold data (C4)."""
     remedy = "; delete it in the cloud" if volume.state is VolumeState.ERROR else ""
     return f"its state is {volume.state}{remedy}"
 

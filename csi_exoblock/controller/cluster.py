@@ -1,4 +1,4 @@
-"""Which cluster this is, so that its volumes are told from those of others (D11, D12, C4)."""
+"""The id of this cluster, which tells its volumes from those of others (D11, D12, C4)."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ log = logging.getLogger(__name__)
 
 
 class Cluster:
-    """The cluster's id: given, or read once from where the cluster itself has it.
+    """The cluster's id: given by a flag, or read once from the cluster itself.
 
-    Until it is read, nothing that depends on it is answered: without it a volume would be made that
-    no later call takes for this cluster's.
+    Until it is read, every call that depends on it fails. Without it, a create would make a volume
+    that no later call takes for this cluster's.
 
     Args:
-        given: The id, empty for none.
-        read: Reads it where it isn't given; must raise DriverError if it can't.
+        given: The id; empty for none, `None` to read it.
+        read: Reads the id; raises DriverError if it can't. `None` outside a cluster.
     """
 
     def __init__(
@@ -29,7 +29,7 @@ class Cluster:
         self._id = given if given is not None or read is not None else ""
         self._read = read
         self._timing = timing
-        self._failure = "nobody has been asked yet"
+        self._failure = "Kubernetes was not asked yet"
         self._pauses = pauses(timing.readiness_initial, timing.readiness_max, growth=2.0)
 
     def id(self) -> str | None:
@@ -41,23 +41,23 @@ class Cluster:
         if self._id is None:
             raise KubernetesUnavailable(
                 f"the cluster's id is not known yet: {self._failure}; "
-                "it is asked again, or give the controller a --cluster-id"
+                "Kubernetes is asked again; or give the controller a --cluster-id"
             )
         return self._id or None
 
     def is_known(self) -> bool:
-        """Tell whether the id is known, or known to be none."""
+        """Return whether the id is known, or known to be none."""
         return self._id is not None
 
     def ask(self) -> float | None:
-        """Ask once; return the seconds until the next time, None once the id is known."""
+        """Ask once; return the seconds until the next time, `None` once the id is known."""
         if self._id is not None or self._read is None:
             return None
         try:
             self._id = self._read(Deadline(self._timing.kubernetes_timeout))
         except DriverError as error:
             self._failure = str(error)
-            if not isinstance(error, KubernetesDenied):  # that is logged, and less often
+            if not isinstance(error, KubernetesDenied):  # which the client logs, and less often
                 log.warning("the cluster's id is not known yet", extra={"error": str(error)})
             return next(self._pauses)
         log.info("cluster known", extra={"cluster_id": self._id})

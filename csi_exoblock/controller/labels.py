@@ -1,4 +1,4 @@
-"""The labels that we put on volumes and snapshots, and whose a thing is by them (D11, C4)."""
+"""The labels of volumes and snapshots, which say what each is and whose it is (D11, C4)."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _MADE_FOR = ("pvc", "namespace", "snapshot", "snapshot-namespace", "clone-of")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PendingSize:
-    """A growth that waits until the volume is attached the next time.
+    """The size to which a volume is to grow before it is attached the next time.
 
     Attributes:
-        since: When it was asked for last, in seconds of Unix time, by the cloud's clock.
+        since: When it was last requested, in seconds of Unix time, by the cloud's clock.
     """
 
     size_gib: int
@@ -43,20 +43,20 @@ class PendingSize:
         return f"{self.size_gib}-{self.since}"
 
     def is_younger_than(self, seconds: float, now: float) -> bool:
-        """Return whether it was asked for so recently; clocks may differ by as much."""
+        """Return whether the time is less than that many seconds from now, before or after it."""
         return abs(now - self.since) < seconds
 
     def is_from_the_future(self, now: float) -> bool:
-        """Return whether its time has not come yet, so that it tells nothing."""
+        """Return whether the time is later than now, so that it proves nothing."""
         return self.since > now
 
 
 class Labels:
-    """Makes label maps for what this driver creates, and reads those of what it finds.
+    """Builds the label maps of what this driver creates, and reads the labels of what it finds.
 
     Args:
-        cluster: Returns this cluster's id, `None` if there is none; raises KubernetesUnavailable
-            while it isn't known, and so do the methods that need it.
+        cluster: Returns this cluster's id, `None` if there is none. Raises KubernetesUnavailable
+            while it isn't known, and so does every method here that needs it.
     """
 
     def __init__(self, settings: ControllerSettings, *, cluster: Callable[[], str | None]) -> None:
@@ -69,7 +69,7 @@ class Labels:
 
     @property
     def name_label(self) -> str:
-        """The label whose value is the name that CSI gave."""
+        """The label whose value is the name in the CSI request."""
         return self._prefix + "name"
 
     def of_volume(self, spec: VolumeSpec) -> dict[str, str]:
@@ -81,15 +81,15 @@ class Labels:
         return self._make(spec, spec.volume_id.uuid)
 
     def names_of(self, thing: Volume | Snapshot) -> frozenset[str]:
-        """Return the names under which a create may find a thing again (N10).
+        """Return the names under which a create finds the volume or snapshot again (N10).
 
-        Our label says which create made it, whatever people call it since; the name in the cloud
-        counts where the label is missing.
+        The label holds the name of the create, even after people have renamed it in the cloud. The
+        name in the cloud counts only if the label is missing.
         """
         return frozenset({thing.labels.get(self.name_label) or thing.name})
 
     def names_for(self, spec: VolumeSpec | SnapshotSpec) -> frozenset[str]:
-        """Return the names under which an earlier create of the spec may have left its thing."""
+        """Return the names that the result of an earlier create of the spec can have."""
         return frozenset({spec.name, spec.visible_name, self._identity(spec.name)})
 
     def clone_name(self, spec: VolumeSpec) -> str:
@@ -97,23 +97,23 @@ class Labels:
         return self._value(_CLONE + self._identity(spec.name))
 
     def clone_names_of(self, volume: Volume) -> frozenset[str]:
-        """Return the name that the temporary snapshot had from which a volume was cloned."""
+        """Return the names that the temporary snapshot of a cloned volume can have."""
         return frozenset({self._value(_CLONE + each) for each in self.names_of(volume)})
 
     def clone_of(self, labels: Mapping[str, str]) -> str | None:
-        """Return the UUID of the volume of which a temporary snapshot was taken, if it is one."""
+        """Return the UUID of a temporary snapshot's source; `None` for other snapshots."""
         return labels.get(self._prefix + "clone-of") or None
 
     def fitting(self, changes: VolumeChanges) -> VolumeChanges:
-        """Return the changes with values that labels can hold."""
+        """Return the changes with values that the API accepts as labels."""
         return replace(changes, labels=self._values(changes.labels))
 
     def source_of(self, labels: Mapping[str, str]) -> str | None:
-        """Return the UUID that the label `source` names, if it names one."""
+        """Return the UUID in the label `source`, `None` without one."""
         return labels.get(self._prefix + "source") or None
 
     def made_for(self, labels: Mapping[str, str]) -> str:
-        """Return in words what a volume or snapshot was made for, empty where labels don't say."""
+        """Return in words what a volume or snapshot was made for; empty if no label says."""
         found = {key: labels.get(self._prefix + key, "") for key in _MADE_FOR}
         if found["pvc"]:
             return f"claim {found['namespace']}/{found['pvc']}"
@@ -122,19 +122,20 @@ class Labels:
         return f"clone of {found['clone-of']}" if found["clone-of"] else ""
 
     def was_made_blank(self, volume: Volume) -> bool:
-        """Return whether this driver made the volume, and not as a copy of anything."""
+        """Return whether this driver created the volume, and not as a copy."""
         return bool(volume.labels.get(self.name_label)) and not self.source_of(volume.labels)
 
     def is_protected(self, volume: Volume) -> bool:
-        """Return whether an administrator forbade deleting the volume, in any case (D12)."""
+        """Return whether the label `protect`, in upper or lower case, forbids a delete (D12)."""
         protect = f"{self._prefix}protect".lower()
         return any(value and key.lower() == protect for key, value in volume.labels.items())
 
     def require_own(self, thing: Volume | Snapshot) -> None:
-        """Raise WrongState unless the thing may be changed from here.
+        """Raise WrongState unless the volume or snapshot may be changed from this cluster (D12).
 
-        What bears no cluster's label may be: it was made before there were any, or by hand. Another
-        cluster's is left alone: who may write PVs here must not reach its data (D12).
+        It may be if it has no cluster's label: then it was created by hand, or before the driver
+        knew a cluster's id. Another cluster's may not: the right to write PersistentVolumes here
+        must not reach data there.
         """
         key = self._prefix + "cluster-id"
         cluster = thing.labels.get(key)
@@ -146,13 +147,13 @@ class Labels:
             )
 
     def are_absent(self, labels: Mapping[str, str]) -> bool:
-        """Tell whether none of them is ours; an empty value counts as absent."""
+        """Return whether no label is the driver's; an empty value counts as absent."""
         return not any(value for key, value in labels.items() if key.startswith(self._prefix))
 
     def are_ours(self, labels: Mapping[str, str]) -> bool:
-        """Return whether they say that this driver made the thing, in this cluster (D11).
+        """Return whether the labels say that this driver created it, for this cluster (D11).
 
-        A cluster that was rebuilt inherits what its predecessors made.
+        A rebuilt cluster inherits what its predecessors created (`--inherited-cluster-ids`).
         """
         cluster = labels.get(self._prefix + "cluster-id") or None
         if cluster or self._cluster():
@@ -160,11 +161,11 @@ class Labels:
         return labels.get(self._prefix + "driver") == self._driver
 
     def pending_size(self, labels: Mapping[str, str]) -> PendingSize | None:
-        """Return the growth that waits for the volume's next attach, if one does (N1)."""
+        """Return the pending growth that a label notes, `None` without one (N1)."""
         return PendingSize.parse(labels.get(self._prefix + "pending-size", ""))
 
     def with_pending_size(self, pending: PendingSize) -> VolumeChanges:
-        """Return the change that notes a growth, whatever was noted before."""
+        """Return the change that notes a growth, and replaces any older note."""
         return VolumeChanges(labels={self._prefix + "pending-size": str(pending)})
 
     def without_pending_size(self) -> VolumeChanges:
@@ -196,7 +197,7 @@ class Labels:
         return self._inherited | {cluster} if cluster else self._inherited
 
     def _identity(self, name: str) -> str:
-        """Return the value of the label `name`: another one for every name."""
+        """Return the value of the label `name`, which is different for every name."""
         value = self._value(name)
         return value if value == name else self._shortened(value, name)
 

@@ -1,4 +1,4 @@
-"""Lists of volumes and snapshots: whole or an error, in pages that survive changes (S20)."""
+"""Listing volumes and snapshots: completely or not at all, in pages that survive changes (S20)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from csi_exoblock.states import SnapshotState, VolumeState
 T = TypeVar("T")
 Thing = TypeVar("Thing", bound=Volume | Snapshot)
 
-_MOST_LISTS = 8  # lists kept for their next page; the sidecars never page, people do one at a time
+_MOST_LISTS = 8  # kept for their next pages; no sidecar asks for pages, and people for one list
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +36,7 @@ class Page(Generic[T]):
     """A part of a list.
 
     Attributes:
-        next_token: Asks for the following part; empty at the end.
+        next_token: The token for the next part; empty after the last one.
     """
 
     entries: Sequence[T]
@@ -44,7 +44,7 @@ class Page(Generic[T]):
 
 
 class Listing:
-    """Lists what the zones in scope hold, and reads single volumes."""
+    """Lists the volumes and snapshots of all zones in scope, and reads single volumes."""
 
     def __init__(
         self,
@@ -77,7 +77,7 @@ class Listing:
         """Return the volume.
 
         Raises:
-            NotFound: It does not exist, any more or at all.
+            NotFound: It does not exist, or was deleted.
         """
         volume = self._cloud.zone(volume_id.zone).get_volume(volume_id.uuid, deadline)
         if volume.state is VolumeState.DELETED:
@@ -93,7 +93,7 @@ class Listing:
         snapshot_id: SnapshotId | None,
         deadline: Deadline,
     ) -> Page[Snapshot]:
-        """Return a page of the snapshots that match both filters, where they are given.
+        """Return a page of the snapshots that match both filters; `None` matches all.
 
         Raises:
             InvalidToken: The token is not of a list that can be continued.
@@ -111,7 +111,7 @@ class Listing:
         return self._snapshot_pages.page(matching, max_entries, token)
 
     def _forget_abandoned(self) -> None:
-        """Give back the memory of lists whose next page nobody asked for in time."""
+        """Free the memory of lists whose next page was not asked for in time."""
         self._volume_pages.forget_abandoned()
         self._snapshot_pages.forget_abandoned()
 
@@ -145,8 +145,8 @@ def _whole(lists: ZoneLists[Thing], zone: ZoneName, deadline: Deadline) -> Liste
     """Return a zone's whole list.
 
     Raises:
-        ApiUnavailable: It can't be read, for whatever reason. No code of a list may say that the
-            request is wrong: it is one zone of several that refuses (S12).
+        ApiUnavailable: It can't be read, or the zone refuses. A final code would say that the
+            request is wrong, but only one zone of several refuses it (S12).
     """
     try:
         return lists.list_zone(zone, deadline)
@@ -157,7 +157,11 @@ def _whole(lists: ZoneLists[Thing], zone: ZoneName, deadline: Deadline) -> Liste
 
 
 class Pages(Generic[T]):
-    """Cuts a list into pages and keeps it until it is too old for anybody to ask for the next."""
+    """Cuts lists into pages, and keeps the rest of a list for its next page for a while.
+
+    Args:
+        age_seconds: For how long it is kept.
+    """
 
     def __init__(self, age_seconds: float) -> None:
         self._age_seconds = age_seconds
@@ -165,14 +169,14 @@ class Pages(Generic[T]):
         self._kept: OrderedDict[str, tuple[float, Sequence[T]]] = OrderedDict()
 
     def page(self, list_all: Callable[[], Sequence[T]], max_entries: int, token: str) -> Page[T]:
-        """Return the page that the token asks for, the first of a new list without one."""
+        """Return the page for the token; without a token, the first page of a new list."""
         rest = self._take(token) if token else list_all()
         if not max_entries or len(rest) <= max_entries:
             return Page(entries=rest, next_token="")
         return Page(entries=rest[:max_entries], next_token=self._keep(rest[max_entries:]))
 
     def forget_abandoned(self) -> None:
-        """Forget what is too old to be continued."""
+        """Forget lists that are too old to be continued."""
         oldest = time.monotonic() - self._age_seconds
         with self._lock:
             for token in [key for key, (kept_at, _) in self._kept.items() if kept_at < oldest]:

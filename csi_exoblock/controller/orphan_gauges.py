@@ -35,10 +35,10 @@ class OrphanGauges:
         try:
             orphans = self._search.search(Deadline(self._timing.orphans_timeout))
         except DriverError as error:
-            log.info("orphans are not counted", extra={"error": str(error)})
+            log.info("orphans not counted", extra={"error": str(error)})
             return self._timing.orphans_interval
         if orphans.unread:
-            log.info("orphans are not counted", extra={"error": str(dict(orphans.unread))})
+            log.info("orphans not counted", extra={"error": str(dict(orphans.unread))})
             return self._timing.orphans_interval
         counts: Counter[tuple[str, ...]] = Counter({(each,): 0 for each in _COUNTED})
         ages: dict[tuple[str, ...], int] = {(each,): 0 for each in _COUNTED}

@@ -1,4 +1,4 @@
-"""What the cloud holds for this cluster and Kubernetes doesn't know, and the reverse (C4, C6)."""
+"""Finding what only the cloud knows of this cluster, and what only Kubernetes knows (C4, C6)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _DESTROYED = (SnapshotState.DESTROYING, SnapshotState.DESTROYED)
 
 
 class OrphanKind(StrEnum):
-    """In which way something is left alone."""
+    """The kind of an orphan."""
 
     VOLUME = "volume"
     """A volume without PersistentVolume."""
@@ -32,21 +32,21 @@ class OrphanKind(StrEnum):
     TWIN = "twin"
     """A volume without PersistentVolume that has the name of another one."""
     TEMPORARY = "temporary"
-    """A snapshot that was taken for a clone, and goes by itself (N6)."""
+    """A temporary snapshot of a clone, which the driver will delete (N6)."""
     MISSING = "missing"
     """A PersistentVolume whose volume does not exist."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Orphan:
-    """One thing that is left alone.
+    """A volume or snapshot that only one side knows.
 
     Attributes:
-        id: `<zone>/<uuid>`, or whatever a PersistentVolume says instead.
-        name: In the cloud; of a missing volume its PersistentVolume's.
-        size_gib: `None` of a missing volume.
-        created_at: `None` where nobody tells.
-        made_for: The claim or snapshot that it was made for, as its labels say; maybe empty.
+        id: `<zone>/<uuid>`; of a missing volume the handle of its PersistentVolume, in any form.
+        name: The name in the cloud; of a missing volume its PersistentVolume's.
+        size_gib: `None` for a missing volume.
+        created_at: `None` if the API does not report it, and for a missing volume.
+        made_for: The claim or snapshot in its labels, in words; empty without such labels.
     """
 
     kind: OrphanKind
@@ -87,7 +87,7 @@ class Orphans:
 class OrphanSearch:
     """Compares the cloud with Kubernetes; deletes nothing.
 
-    What is being made or deleted just now can look left alone for a moment.
+    A volume that is just being created or deleted can look like an orphan for a moment.
 
     Args:
         known: Reads what Kubernetes knows.
@@ -99,11 +99,11 @@ class OrphanSearch:
         self._known = known
 
     def search(self, deadline: Deadline) -> Orphans:
-        """Return what is left alone, in all zones in scope that can be read.
+        """Return the orphans of all zones in scope that can be read.
 
         Raises:
             KubernetesError: Kubernetes can't be asked, or refuses it.
-            ApiUnavailable: Nobody tells which zones there are.
+            ApiUnavailable: The list of zones can't be read.
         """
         volumes: dict[ZoneName, Sequence[Volume]] = {}
         snapshots: list[Snapshot] = []
@@ -117,7 +117,7 @@ class OrphanSearch:
                 unread[zone] = str(error)
             else:
                 volumes[zone] = listed
-        # After the cloud: what was made before the lists has its PersistentVolume by now, or will.
+        # After the cloud: what the lists show has its PersistentVolume by now, if it gets one.
         known = self._known(deadline)
         return Orphans(
             found=(
@@ -181,13 +181,13 @@ class OrphanSearch:
     def _is_gone(
         self, handle: str, volumes: Mapping[ZoneName, Sequence[Volume]], deadline: Deadline
     ) -> bool:
-        """Ask for a volume that no list had: it may have been made since."""
+        """Return whether a volume that no list showed is gone; it can have been created since."""
         try:
             volume_id = VolumeId.parse(handle)
         except NotFound:
             return True
         if volume_id.zone not in volumes:
-            return False  # out of scope, or not readable just now
+            return False  # out of scope, or not readable now
         try:
             self._cloud.zone(volume_id.zone).get_volume(volume_id.uuid, deadline)
         except NotFound:

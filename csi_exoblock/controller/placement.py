@@ -1,4 +1,4 @@
-"""In which zone a new volume is made (S12, S13)."""
+"""Choosing the zone of a new volume (S12, S13)."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from csi_exoblock.model import ResourceId, ZoneName
 
 
 class Placement:
-    """Chooses among the zones that the request allows and the cloud offers."""
+    """Chooses a zone that the request allows and the cloud has."""
 
     def __init__(self, *, cloud: Cloud, default_zone: ZoneName | None) -> None:
         self._cloud = cloud
         self._default_zone = default_zone
 
     def zone_for(self, spec: VolumeSpec, deadline: Deadline) -> ZoneName:
-        """Return the zone in which the volume is to be made.
+        """Return the zone in which the volume is to be created.
 
         Raises:
             InvalidRequest: No zone is named, or none of those named is in scope.
@@ -44,7 +44,9 @@ def choose_zone(
     in_scope: Sequence[ZoneName],
     default: ZoneName | None,
 ) -> ZoneName:
-    """Return the first zone asked for that is in scope; the default or the only one if none is.
+    """Return the first of the zones asked for that is in scope.
+
+    If none is asked for, that is the default zone, or the only zone in scope.
 
     Raises:
         InvalidRequest: No zone is named, or none of those named is in scope.
@@ -67,15 +69,14 @@ def choose_zone(
 
 
 def is_accessible(thing: ResourceId, accessible: Sequence[ZoneName]) -> bool:
-    """Tell whether something is in a zone that a request allows; none named means any."""
+    """Return whether a volume or snapshot is in a zone that a request allows; no zones: any."""
     return not accessible or thing.zone in accessible
 
 
 def require_accessible(thing: ResourceId, accessible: Sequence[ZoneName]) -> None:
-    """Return if what the request needs, or made before, is in a zone that it allows.
+    """Raise WrongZone unless a volume or snapshot is in a zone that the request allows (S13, C3).
 
-    Raises:
-        WrongZone: It is not; the orchestrator then moves the pod to another zone (S13, C3).
+    Then the orchestrator moves the pod to another zone.
     """
     if not is_accessible(thing, accessible):
         raise WrongZone(

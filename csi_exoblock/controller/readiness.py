@@ -1,4 +1,4 @@
-"""Whether the cloud ever accepted our key, and the first look at what it holds (N14, C1)."""
+"""Whether the cloud has accepted the API key, and the first lists of all zones (N14, C1)."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ log = logging.getLogger(__name__)
 
 
 class Readiness:
-    """Asks the cloud from the start until it answers once; an outage later changes nothing.
+    """Asks the cloud from the start until it answers once; a later outage changes nothing.
 
-    The first lists also let the names of the first creates settle sooner (`ZoneLists.list_zone`).
+    The first lists let the names of the first creates settle sooner (`ZoneLists.list_zone`).
     """
 
     def __init__(
@@ -37,19 +37,19 @@ class Readiness:
         self._pauses = pauses(timing.readiness_initial, timing.readiness_max, growth=2.0)
 
     def is_ready(self) -> bool:
-        """Tell whether the cloud has answered."""
+        """Return whether the cloud has answered."""
         return self._ready.is_set()
 
     def ask(self) -> float | None:
-        """Ask once; return the seconds until the next time, None once the cloud has answered."""
+        """Ask once; return the seconds until the next time, `None` once the cloud has answered."""
         try:
-            self._look()
+            self._read()
         except DriverError as error:
-            log.warning("the cloud does not answer us yet", extra={"error": str(error)})
+            log.warning("the cloud does not answer yet", extra={"error": str(error)})
             return next(self._pauses)
         return None
 
-    def _look(self) -> None:
+    def _read(self) -> None:
         zones = self._cloud.zones(Deadline(self._timing.api_timeout))
         self._ready.set()
         log.info("the cloud answers", extra={"zones": ",".join(zones)})

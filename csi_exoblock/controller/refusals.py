@@ -1,4 +1,4 @@
-"""What the API's refusals and failed operations mean for the call that met them (S4)."""
+"""The errors for the API's refusals and failed operations (S4)."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _BY_REASON: dict[FailureReason, type[DriverError]] = {
 
 
 def refused(what: str, error: ApiRejected | ApiDenied) -> DriverError:
-    """Return a refusal that says what was refused, to be raised from it.
+    """Return the refusal with a message that says what was refused.
 
     Args:
         what: The beginning of the message: what was asked of which resource.
@@ -40,10 +40,10 @@ def refused(what: str, error: ApiRejected | ApiDenied) -> DriverError:
 
 
 def lasting(refusal: DriverError) -> DriverError:
-    """Return a refusal of what is made or changed, once nothing that was read explains it.
+    """Return the final error for a refused create or change that nothing read explains.
 
-    A 409 that is no conflict is permanent, such as a limit that no quota shows. ABORTED for ever
-    would keep the user from lowering the request or deleting what asked for it (S4).
+    Such a 409 is permanent, for example a limit that no quota shows. As ABORTED it would be retried
+    for ever, and the user could neither lower the request nor delete the claim (S4).
     """
     if isinstance(refusal, ApiRejected) and refusal.http_status == HTTPStatus.CONFLICT:
         return WrongState(f"{refusal}; nothing that the API shows explains it")
@@ -60,7 +60,7 @@ def ending(operation: Operation) -> str:
 
 
 def failed(what: str, operation: Operation) -> DriverError:
-    """Return what it means that an operation ended without effect.
+    """Return the error for an operation that ended without effect, by its reason.
 
     Args:
         what: The beginning of the message: what was asked of which resource.

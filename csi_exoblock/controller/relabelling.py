@@ -1,4 +1,4 @@
-"""Changing the labels and names of volumes that exist (N10), for whatever reason (C4, N1)."""
+"""Changing labels and names of existing volumes and snapshots (N10, C4, N1)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from csi_exoblock.exoscale.client import Cloud
 from csi_exoblock.model import Snapshot, Volume, VolumeId
 from csi_exoblock.states import OperationState, VolumeState
 
-_GROWTH = 1.2  # labels are seen at latest a fifth of an update's duration after they changed
+_PAUSE_GROWTH = 1.2  # labels are seen at latest a fifth of an update's duration after they changed
 _BUSY = (
     VolumeState.CREATING,
     VolumeState.ATTACHING,
@@ -38,12 +38,19 @@ _MOST_WRITES = 3  # the change, what survived its removal, and what others overw
 
 
 class LabelWriter:
-    """Changes labels of volumes and snapshots, right whether the API replaces a map or merges it.
+    """Changes labels of volumes and snapshots, for an API that replaces maps or merges them.
 
-    The API takes whole maps and has no way to write only if nobody else did meanwhile. So each
-    write starts from a map that was read just before, whatever the caller has seen earlier: what
-    others added until then stays. What they add later is never removed, only what the first read
-    showed and the change removes. What they overwrote of the change is written once more.
+    The API takes whole maps, and has no conditional write. So each write starts from a map that was
+    read just before it:
+
+        labels {a: 1}                    # the call's first read
+        administrator adds {protect: x}  # by other means, meanwhile
+        labels {a: 1, protect: x}        # read again before the write
+        write {a: 2, protect: x}         # so the administrator's label stays
+        administrator writes {a: 1}      # from an older read of theirs
+        write {a: 2}                     # the change is written once more
+
+    A label is removed only if the first read showed it: one that others add later stays.
     """
 
     def __init__(self, *, cloud: Cloud, ledger: Ledger, timing: Timing) -> None:
@@ -90,7 +97,7 @@ class LabelWriter:
     def write_to_snapshot(
         self, snapshot: Snapshot, labels: Mapping[str, str], deadline: Deadline
     ) -> None:
-        """Give the snapshot those of these labels that it lacks; the others that it has stay.
+        """Add the labels that the snapshot lacks; labels that it has keep their values.
 
         Raises:
             NotFound: The snapshot does not exist.
@@ -129,12 +136,15 @@ class LabelWriter:
             return seen
         if ended.state is OperationState.FAILURE:
             raise failed(f"volume {volume_id} was not relabelled", ended)
-        return self._once_settled(seen, wanted, deadline)
+        return self._wait_until_shown(seen, wanted, deadline)
 
-    def _once_settled(self, seen: Volume, wanted: VolumeChanges, deadline: Deadline) -> Volume:
-        """Return the volume once it shows changes whose operation nobody could follow, or won't."""
+    def _wait_until_shown(self, seen: Volume, wanted: VolumeChanges, deadline: Deadline) -> Volume:
+        """Read the volume until it shows the changes, for at most `Timing.settle`; return it.
+
+        Their operation could not be followed to its end.
+        """
         end = time.monotonic() + self._timing.settle
-        for pause in pauses(self._timing.poll_initial, self._timing.poll_max, growth=_GROWTH):
+        for pause in pauses(self._timing.poll_initial, self._timing.poll_max, growth=_PAUSE_GROWTH):
             if is_shown(wanted, seen) or time.monotonic() >= end:
                 break
             logs.step("waiting until the volume shows its labels")
@@ -144,7 +154,7 @@ class LabelWriter:
 
 
 def is_shown(changes: VolumeChanges, volume: Volume) -> bool:
-    """Return whether the volume has the name and the labels, and none of those to be removed."""
+    """Return whether the volume has the new name and labels, and none of the removed ones."""
     present = _present(volume.labels)
     return (
         _present(changes.labels).items() <= present.items()
@@ -178,7 +188,7 @@ class Modification:
             NotFound: The volume does not exist, or is being deleted.
             WrongState: The API changes no labels while the volume is attached, or it is another
                 cluster's.
-            OperationPending: The volume is in the middle of something else.
+            OperationPending: The cloud is doing something else with the volume.
         """
         deadline = deadline.within(self._timing.create_timeout)
         changes = self._labels.fitting(changes)
@@ -191,20 +201,20 @@ class Modification:
             try:
                 self._writer.write(volume_id, changes, entry, deadline)
             except (ApiRejected, ApiDenied) as error:
-                self._look_again(error, volume_id, changes, deadline)
+                self._require_shown(error, volume_id, changes, deadline)
 
-    def _look_again(
+    def _require_shown(
         self,
         error: ApiRejected | ApiDenied,
         volume_id: VolumeId,
         changes: VolumeChanges,
         deadline: Deadline,
     ) -> None:
-        """Return if the volume shows the changes all the same; else say why it does not.
+        """Raise the reason of a refused change, unless the volume shows the change all the same.
 
         Raises:
             NotFound: It is being deleted by now.
-            OperationPending: Something else is going on with it.
+            OperationPending: The cloud is doing something else with it.
             WrongState: The API changes nothing while an instance has it.
             DriverError: The refusal itself, where nothing else explains it.
         """

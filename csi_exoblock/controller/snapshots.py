@@ -1,4 +1,4 @@
-"""Snapshots: one for each name, with true size and time (S18, N17)."""
+"""Creating, reading and deleting snapshots: one for each name (S18, N17)."""
 
 from __future__ import annotations
 
@@ -65,16 +65,16 @@ class Snapshots:
         self._timing = timing
 
     def create(self, spec: SnapshotSpec, deadline: Deadline) -> Snapshot:
-        """Return the snapshot of that name once it is ready; take it unless an earlier call did.
+        """Return the snapshot of that name once it is ready; create it unless an earlier call did.
 
-        Callers store the id of the first answer for ever, and take the readiness from any later
-        one. So none is answered that may yet vanish, and make room for another of the same name.
+        The sidecar stores the id of the first answer for ever, and takes the readiness from any
+        later answer. So no id is answered that can still vanish and be replaced by another.
 
         Raises:
             NotFound: The volume does not exist.
-            Mismatch: The name belongs to a snapshot of another volume, or not to us.
+            Mismatch: The name belongs to a snapshot of another volume, cluster or driver.
             WrongState: The volume has as many snapshots as it may have, or the quota is exhausted.
-            WrongZone: The snapshot may not be in the volume's zone.
+            WrongZone: The request does not allow the volume's zone.
             OperationFailed: The snapshot came out broken.
             DeadlineExceeded: It is not ready yet; a retry goes on waiting.
         """
@@ -113,7 +113,7 @@ class Snapshots:
 
         Raises:
             WrongState: A restore from it is running, or it is another cluster's (D12).
-            OperationPending: It is being taken.
+            OperationPending: It is still being created.
         """
         deadline = deadline.within(self._timing.create_timeout)
         with self._ledger.hold(f"snapshot {snapshot_id}") as entry, suppress(NotFound):
@@ -123,7 +123,7 @@ class Snapshots:
         self._recent.forget(snapshot_id.zone, snapshot_id.uuid)
 
     def _get_to_delete(self, snapshot_id: SnapshotId, deadline: Deadline) -> Snapshot:
-        """Return the snapshot; one taken a moment ago may not be shown yet, even if a list was.
+        """Return the snapshot; a GET may not know yet what a list has shown a moment ago (C1).
 
         Raises:
             NotFound: It is gone.
@@ -139,10 +139,11 @@ class Snapshots:
         return self.get(snapshot_id, deadline)
 
     def _find(self, spec: SnapshotSpec, entry: Entry, deadline: Deadline) -> Snapshot | None:
-        """Return the snapshot of that name; temporary ones are none but for the clone they are of.
+        """Return the snapshot of that name, `None` if there is none.
 
-        A name alone says nothing: users may call theirs as we call temporary ones, which are
-        deleted once the clone is made (N6).
+        A temporary snapshot counts only for the clone that it was created for, and a user's only
+        for users: a user can give a snapshot the name of a temporary one, which would be deleted
+        once the clone is made (N6).
         """
         names = self._labels.names_for(spec)
         named = self._lookup.find([spec.volume_id.zone], names, entry, deadline)
@@ -179,14 +180,14 @@ class Snapshots:
             raise Mismatch(f"{what} its labels say that another cluster or driver took it")
 
     def _repair_labels(self, snapshot: Snapshot, spec: SnapshotSpec, deadline: Deadline) -> None:
-        """Write the labels that the API dropped, so that it is seen whose the snapshot is (C6)."""
+        """Write the labels that the API dropped: they say whose the snapshot is (C6)."""
         wanted = {**self._labels.of_snapshot(spec), **snapshot.labels}
         if wanted == snapshot.labels:
             return
         logs.step("repairing the snapshot's labels")
         try:
             self._writer.write_to_snapshot(snapshot, wanted, deadline)
-        except DriverError as error:  # labels are for people; the snapshot is good without
+        except DriverError as error:  # people read labels; the snapshot works without them
             log.warning("labels not repaired", extra={"snapshot": snapshot.id, "error": str(error)})
 
     def _delete(self, snapshot_id: SnapshotId, entry: Entry, deadline: Deadline) -> None:
@@ -198,21 +199,21 @@ class Snapshots:
                 entry, partial(client.delete_snapshot, snapshot_id.uuid, deadline), deadline
             )
         except (ApiRejected, ApiDenied) as error:
-            self._look_again(snapshot_id, refused(what, error), deadline)
+            self._require_deleted(snapshot_id, refused(what, error), deadline)
         else:
             if ended.state is not OperationState.SUCCESS:
-                self._look_again(snapshot_id, failed(what, ended), deadline)
+                self._require_deleted(snapshot_id, failed(what, ended), deadline)
         log.info("snapshot deleted")
 
-    def _look_again(
+    def _require_deleted(
         self, snapshot_id: SnapshotId, refusal: DriverError, deadline: Deadline
     ) -> None:
-        """Return if the snapshot is gone all the same; else say why it is not.
+        """Raise the reason of a failed delete, unless the snapshot is gone all the same.
 
         Raises:
             NotFound: It is gone, and the API says so.
             WrongState: A volume is being restored from it.
-            OperationPending: It is being taken.
+            OperationPending: It is still being created.
             DriverError: The refusal itself, where nothing else explains it.
         """
         logs.step("asking why the snapshot was not deleted")

@@ -1,4 +1,4 @@
-"""What creates ask for, in the controller's own words."""
+"""The requests to create and change, without CSI: names, sizes, zones and labels."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ from csi_exoblock.model import SnapshotId, VolumeId, ZoneName
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VolumeSpec:
-    """What a create of a volume asks for.
+    """The request to create a volume.
 
     Attributes:
         name: The name by which a repeated create finds its volume again.
         visible_name: The name that people see in the cloud; the same unless a class has a template.
-        zones: Where the volume may be, the preferred zones first; empty if nothing is asked.
-        zone_parameter: The class's parameter `zone`, for requests without zones.
+        zones: The allowed zones, the preferred ones first; empty allows any.
+        zone_parameter: The class's parameter `zone`, used if the request names no zones.
         source: The snapshot or volume whose content the volume gets.
-        labels: What the class asks for.
-        about: Our own labels without prefix that say whose it is: `pv`, `pvc`, `namespace`.
+        labels: The labels in the class.
+        about: The driver's labels, without their prefix, that say whose it is: `pv`, `pvc`,
+            `namespace`.
     """
 
     name: str
@@ -35,14 +36,15 @@ class VolumeSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SnapshotSpec:
-    """What a create of a snapshot asks for.
+    """The request to create a snapshot.
 
     Attributes:
         name: The name by which a repeated create finds its snapshot again.
         visible_name: The name that people see in the cloud; the same unless a class has a template.
-        zones: Where the snapshot may be; empty if nothing is asked (N17).
-        labels: What the class asks for.
-        about: Our own labels without prefix: `snapshot`, `snapshot-namespace`, `clone-of`.
+        zones: The allowed zones; empty allows any (N17).
+        labels: The labels in the class.
+        about: The driver's labels, without their prefix: `snapshot`, `snapshot-namespace`,
+            `clone-of`.
     """
 
     name: str
@@ -54,18 +56,18 @@ class SnapshotSpec:
 
     @property
     def clone_of(self) -> str | None:
-        """The UUID of the volume that is cloned by way of it, `None` for a user's snapshot."""
+        """The UUID of the volume that is cloned by it, `None` for a user's snapshot."""
         return self.about.get("clone-of")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VolumeChanges:
-    """What a VolumeAttributesClass asks of a volume that exists (N10).
+    """The changes that a VolumeAttributesClass asks for (N10).
 
     Attributes:
-        visible_name: `None` leaves the name as it is.
-        labels: To be added or replaced; all others stay.
-        removed: Keys of labels that are to go.
+        visible_name: The new name; `None` leaves the name as it is.
+        labels: The labels to add or replace; all others stay.
+        removed: The keys of the labels to remove.
     """
 
     visible_name: str | None = None
@@ -75,7 +77,7 @@ class VolumeChanges:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreatedVolume:
-    """The volume that satisfies a spec, made by this call or an earlier one."""
+    """The volume that satisfies a spec, created by this call or an earlier one."""
 
     id: VolumeId
     size_gib: int

@@ -1,4 +1,4 @@
-"""Things that stay on the way to another state although nobody works on them (S3)."""
+"""How long volumes and snapshots have been in a transitional state (S3)."""
 
 from __future__ import annotations
 
@@ -21,10 +21,14 @@ class _Seen:
 
 
 class Stalls:
-    """Remembers since when things are seen in a transitional state, from one call to the next.
+    """Remembers from call to call since when a volume or snapshot is in a transitional state.
 
-    A caller gives up long before a state has lasted too long, and asks again. What nobody asks for
-    any more is forgotten.
+        stalls.has_stalled(volume)   # call 1 sees it attaching: False, and the time is noted
+        ...                          # call 1 ends at its deadline; the attacher calls again
+        stalls.has_stalled(volume)   # call 2, 90 s later: True, the cloud has failed half way
+        stalls.forget(volume.id)     # it has left the state
+
+    One call's time is too short for that. Without further calls the time is forgotten.
     """
 
     def __init__(self, *, timing: Timing) -> None:
@@ -33,9 +37,9 @@ class Stalls:
         self._seen: dict[VolumeId | SnapshotId, _Seen] = {}
 
     def has_stalled(self, thing: Volume | Snapshot) -> bool:
-        """Note the thing's transitional state, just read; return whether it has lasted too long.
+        """Note a transitional state that was just read; return whether it has lasted too long.
 
-        It has after `Timing.operation_stalled`: by then the cloud has failed half way.
+        That is `Timing.operation_stalled`: by then the cloud has failed half way.
         """
         now = time.monotonic()
         instance = thing.attached_to if isinstance(thing, Volume) else None
@@ -50,7 +54,7 @@ class Stalls:
             return now - seen.first >= self._timing.operation_stalled
 
     def wait(self, thing: Volume | Snapshot, seconds: float, deadline: Deadline) -> None:
-        """Let this many seconds pass before the thing, in a transitional state, is read again.
+        """Note a transitional state that was just read, and wait before the next read.
 
         Raises:
             ApiUnavailable: The call's time ended, and the state has lasted too long.
@@ -65,14 +69,14 @@ class Stalls:
             raise
 
     def stays(self, thing: Volume | Snapshot) -> ApiUnavailable:
-        """Return the error for a thing that has been in a transitional state for too long."""
+        """Return the error for a volume or snapshot that stays in a transitional state."""
         seconds = self._timing.operation_stalled
         return ApiUnavailable(
             f"{thing.id.noun()} {thing.id} stays {thing.state} for {seconds:g} s and more; a retry "
-            "looks at it again; if it stays so, ask Exoscale's support about it"
+            "reads it again; if it stays so, ask Exoscale's support about it"
         )
 
     def forget(self, id: VolumeId | SnapshotId) -> None:
-        """Forget a thing that was seen at rest."""
+        """Forget a volume or snapshot that has left the transitional state."""
         with self._lock:
             self._seen.pop(id, None)

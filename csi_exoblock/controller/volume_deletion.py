@@ -37,7 +37,7 @@ _IN_USE = (VolumeState.ATTACHING, VolumeState.ATTACHED, VolumeState.DETACHING)
 
 
 class VolumeDeletion:
-    """Deletes volumes, and what clones left of them; a repeated or lost call does no harm."""
+    """Deletes volumes with the temporary snapshots of clones; calls can be repeated or lost."""
 
     def __init__(
         self,
@@ -62,8 +62,8 @@ class VolumeDeletion:
         """Delete the volume unless it is in use; return once it is gone.
 
         Raises:
-            WrongState: It is attached, protected or another cluster's, or the API keeps it for its
-                snapshots' sake.
+            WrongState: It is attached, protected or another cluster's, or the API keeps it because
+                of its snapshots.
         """
         deadline = deadline.within(self._timing.create_timeout)
         with self._ledger.hold(f"volume {volume_id}") as entry:
@@ -137,7 +137,7 @@ class VolumeDeletion:
 
         Raises:
             NotFound: It is gone, and the API says so.
-            WrongState: It is attached by now, or kept for the sake of its snapshots.
+            WrongState: It is attached by now, or kept because of its snapshots.
             ApiUnavailable: It stays deleting.
             DriverError: The refusal itself, where nothing else explains it.
         """

@@ -7,7 +7,7 @@ from typing import NoReturn
 
 from csi_exoblock.concurrency import Deadline
 from csi_exoblock.config import Timing
-from csi_exoblock.controller.adoption import Adoption, the_only
+from csi_exoblock.controller.adoption import Adoption, only_one
 from csi_exoblock.controller.clones import Clones
 from csi_exoblock.controller.labels import Labels
 from csi_exoblock.controller.ledger import Ledger
@@ -156,4 +156,4 @@ class Volumes:
         found = self._lookup.find(searched, names, entry, deadline)
         others = [each for each in scope if each not in searched]
         found += self._lookup.find_elsewhere(others, names, deadline)
-        return the_only(found, spec.name)
+        return only_one(found, spec.name)

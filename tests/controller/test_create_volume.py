@@ -215,7 +215,7 @@ def test_a_volume_without_labels_that_somebody_uses_is_not_adopted(
     (volume,) = volumes_named(cloud, f"{name}0")
     administrator.attach_volume(f"{volume['zone']}/{volume['id']}", node)
 
-    with refused(grpc.StatusCode.ALREADY_EXISTS, "no label of ours", node.split("/")[1]):
+    with refused(grpc.StatusCode.ALREADY_EXISTS, "no label of this driver", node.split("/")[1]):
         controller.CreateVolume(create_volume(f"{name}0"))
 
     assert volumes_named(cloud, f"{name}0")[0]["labels"] == {}

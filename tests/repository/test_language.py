@@ -17,14 +17,8 @@ _TEXTS = (
     *sorted((_ROOT / "docs").rglob("*.md")),
 )
 
-# Rooms that are not yet rewritten; this list only shrinks.
-_TO_DO = ("controller",)
-
 # They name the words in order to ban them.
 _NAMES_THE_WORDS = ("CONTRIBUTING.md", "tests/repository/test_language.py")
-
-# They quote a message of a room that is not yet rewritten.
-_QUOTES = ("tests/controller/test_create_volume.py",)
 
 _GENERATED = "csi_exoblock/pb/"
 
@@ -52,10 +46,9 @@ def banned_in(text: str) -> list[str]:
 
 
 def must_be_plain(path: Path) -> bool:
-    """Return whether a file is in a room that is rewritten."""
+    """Return whether the conventions hold for a file."""
     name = str(path.relative_to(_ROOT))
-    to_do = tuple(f"csi_exoblock/{room}/" for room in _TO_DO)
-    return name not in (*_NAMES_THE_WORDS, *_QUOTES) and not name.startswith((_GENERATED, *to_do))
+    return name not in _NAMES_THE_WORDS and not name.startswith(_GENERATED)
 
 
 def test_no_text_has_a_banned_word() -> None:
@@ -66,11 +59,6 @@ def test_no_text_has_a_banned_word() -> None:
     }
 
     assert found == {}
-
-
-@pytest.mark.parametrize("room", _TO_DO)
-def test_room_that_is_to_be_rewritten_exists(room: str) -> None:
-    assert (_ROOT / "csi_exoblock" / room / "__init__.py").exists()
 
 
 @pytest.mark.parametrize(
