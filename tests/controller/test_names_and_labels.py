@@ -23,6 +23,7 @@ from tests.controller.requests import (
 from tests.controller.waiting import as_a_sidecar_would, wait_until_called
 from tests.support.grpc_errors import refused
 from tests.support.simulator_process import SimulatorProcess
+from tests.support.waiting import wait_until
 
 CREATE = "create-block-storage-volume"
 GET = "get-block-storage-volume"
@@ -338,6 +339,7 @@ def test_a_repair_of_labels_that_hangs_undoes_no_later_change(
         controller.CreateVolume(create_volume(name))
     creating = controller.CreateVolume.future(create_volume(name))
     wait_until_called(cloud, UPDATE)
+    wait_until(lambda: cloud.operations_called()[-1] != UPDATE)  # it asks what became of it
     creating.cancel()
     (made,) = (each for each in cloud.volumes() if each["name"] == name)
     (repair,) = (each for each in cloud.operations() if each["state"] == "pending")
