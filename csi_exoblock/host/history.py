@@ -72,7 +72,8 @@ class History:
         A volume far older than another one can never pass for new, and needs no file.
 
         Raises:
-            HostError: The file can't be written, and the volume could pass for new later.
+            HostError: The file is not there and can't be written, and the volume could pass for new
+                later.
         """
         latest = self._latest()
         if age is not None and self._is_outlived(age.created_at.timestamp(), latest):
@@ -80,7 +81,8 @@ class History:
         try:
             self._write(self._file(volume_id), age)
         except OSError as error:
-            if age is not None and self._can_pass_for_new(age):
+            is_recorded = os.path.exists(self._file(volume_id))
+            if age is not None and self._can_pass_for_new(age) and not is_recorded:
                 raise HostError(
                     f"volume {volume_id}: its use can't be recorded in {self._folder}: "
                     f"{error.strerror}; retry"

@@ -171,6 +171,19 @@ def test_a_disk_of_kubelet_that_broke_stops_no_volume_that_has_a_file_system(
     assert mounts_of(used.disk.path) == [str(used.staging)]
 
 
+def test_a_young_volume_is_not_used_while_that_cannot_be_recorded(
+    volume: Volume, start: Callable[[], DriverProcess], kubelet_folder: pathlib.Path
+) -> None:  # N19: it would pass for new later, whatever the node's clock says now
+    volume = volume.served_by(start())
+    volume.disk.format("ext4")
+    run("mount", "-o", "remount,ro", str(kubelet_folder))
+
+    with refused(grpc.StatusCode.UNAVAILABLE, "can't be recorded", "Read-only file system"):
+        volume.stage()
+
+    assert mounts_of(volume.disk.path) == []
+
+
 def fill(folder: pathlib.Path) -> pathlib.Path:
     """Leave no block of the folder's file system free."""
     filler = folder / "filler"
