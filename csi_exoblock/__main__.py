@@ -25,6 +25,7 @@ from csi_exoblock.flags.durations import (
 from csi_exoblock.flags.inherited import of_container
 
 if TYPE_CHECKING:
+    from csi_exoblock.tools.doctor import Check
     from csi_exoblock.tools.reach import Reach
 
 # The sidecars run 170 workers together, and Probe must always find one that is free (S21).
@@ -228,25 +229,46 @@ def status(**given: Any) -> int:
 
 @command.command()
 @tool_options.tool("text", "json")
-@tool_options.verbose()
+@tool_options.doctor()
 @options.kubernetes()
+@options.own_node()
+@options.host()
 @options.api()
 @options.ownership()
 @options.timing({})
 def doctor(**given: Any) -> int:
     """Check the installation; report each fault with its remedy."""
     from csi_exoblock.tools import doctor
-    from csi_exoblock.tools.doctor_cloud import CloudChecks
-    from csi_exoblock.tools.doctor_cluster import ClusterChecks
 
-    reach = _reach(given)
-    cloud = CloudChecks(reach.cloud, timing=reach.timing, proxied=reach.is_proxied)
-    findings = doctor.run([*cloud.all(), *ClusterChecks(reach).all()])
+    findings = doctor.run(_node_checks(given) if given["node"] else _checks(given))
     if given["output"] == "json":
         click.echo(doctor.as_json(findings))
     else:
         click.echo(doctor.as_text(findings, verbose=given["verbose"]))
     return 0 if doctor.is_well(findings) else _FAILED
+
+
+def _checks(given: settings.Given) -> list[Check]:
+    from csi_exoblock.tools.doctor_cloud import CloudChecks
+    from csi_exoblock.tools.doctor_cluster import ClusterChecks
+
+    reach = _reach(given)
+    cloud = CloudChecks(reach.cloud, timing=reach.timing, proxied=reach.is_proxied)
+    return [*cloud.all(), *ClusterChecks(reach).all()]
+
+
+def _node_checks(given: settings.Given) -> list[Check]:
+    from csi_exoblock.app.inspection import inspected_host
+    from csi_exoblock.tools.doctor_disks import DiskChecks
+    from csi_exoblock.tools.doctor_host import HostChecks
+
+    host = inspected_host(
+        settings.host_settings(given),
+        settings.kubernetes_settings(given, environment=os.environ),
+        driver_name=given["driver_name"],
+        timing=settings.timing_of(given),
+    )
+    return [*HostChecks(host).all(), *DiskChecks(host).all()]
 
 
 @command.command("import")

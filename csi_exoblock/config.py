@@ -133,6 +133,7 @@ class Timing:
         120.0, "it lists every zone, and claims and PersistentVolumes by the thousand (N20)"
     )
     doctor_slow: float = seconds(5.0, "a list takes well under a second (N11)")
+    doctor_job_age: float = seconds(3600.0, "mkfs takes seconds, and a check minutes (N11)")
     doctor_restart_age: float = seconds(
         3600.0, "what made a container restart longer ago is over, or makes it restart again (N11)"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from csi_exoblock.config import NodeSettings, ServerSettings
 from csi_exoblock.host.checking import Checker
@@ -37,6 +38,7 @@ class Host:
     """
 
     limit: CallLimit
+    commands: Commands
     jobs: Jobs
     devices: Devices
     disk_calls: DiskCalls
@@ -54,13 +56,19 @@ class Host:
     repairs: Repairs
 
 
-def build_host(server: ServerSettings, settings: NodeSettings, metrics: Metrics) -> Host:
-    """Build the host's parts, from commands and devices up."""
+def build_host(
+    server: ServerSettings,
+    settings: NodeSettings,
+    metrics: Metrics,
+    *,
+    sysfs: Path = Path("/sys"),
+) -> Host:
+    """Build the host's parts, from commands and devices up; nothing on the host changes."""
     timing = server.timing
     records = settings.kubelet_path / "plugins" / server.driver_name
     commands = Commands(timing=timing, metrics=metrics)
     jobs = Jobs(max_formats=settings.max_concurrent_format, timing=timing)
-    devices = Devices(link_dir=settings.device_dir, timing=timing, metrics=metrics)
+    devices = Devices(link_dir=settings.device_dir, timing=timing, metrics=metrics, sysfs=sysfs)
     disk_calls = DiskCalls(patience_seconds=timing.disk_answer)
     filesystems = Filesystems(commands=commands, disk_calls=disk_calls)
     checker = Checker(commands=commands, jobs=jobs, devices=devices, disk_calls=disk_calls)
@@ -84,10 +92,12 @@ def build_host(server: ServerSettings, settings: NodeSettings, metrics: Metrics)
             perhaps="the file that it shows hangs, so what it is made of can't be seen",
         ),
         processes=processes,
+        sysfs=sysfs,
     )
     mounts = Mounts(commands=commands, holders=holders, timing=timing)
     return Host(
         limit=limit,
+        commands=commands,
         jobs=jobs,
         devices=devices,
         disk_calls=disk_calls,
@@ -110,7 +120,8 @@ def build_host(server: ServerSettings, settings: NodeSettings, metrics: Metrics)
         ),
         history=history,
         liveness=Liveness(
-            workers=Workers(limit, patience_seconds=timing.statfs_timeout, only_informs=False)
+            workers=Workers(limit, patience_seconds=timing.statfs_timeout, only_informs=False),
+            sysfs=sysfs,
         ),
         thawing=Thawing(
             workers=Workers(limit, patience_seconds=timing.write_back, only_informs=False),

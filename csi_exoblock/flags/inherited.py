@@ -2,25 +2,53 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 _SERVICES = ("controller", "node", "all")
 
 
 def of_container(proc: Path = Path("/proc")) -> dict[str, str]:
-    """Return the flags of process 1 by their names, empty if it isn't a service of the driver.
+    """Return the flags of the driver in this container by their names, empty if there is none.
 
     The driver in a container gets its flags as `--flag=value` arguments, which no other process
     there sees. A command for the same cloud and cluster needs the same values.
     """
-    try:
-        words = (proc / "1" / "cmdline").read_bytes().decode(errors="replace").split("\0")
-    except OSError:
-        return {}
-    names = [Path(each).name for each in words]
-    if "csi-exoblock" not in names and "csi_exoblock" not in names:
-        return {}
-    if not set(_SERVICES) & set(words):
-        return {}
+    words = next((each for each in _candidates(proc) if _is_service(each)), [])
     flags = (each.removeprefix("--").partition("=") for each in words if each.startswith("--"))
     return {name.replace("-", "_"): value for name, equals, value in flags if equals}
+
+
+def _candidates(proc: Path) -> Iterator[list[str]]:
+    """Return the command lines of the processes that can be the driver.
+
+    It is process 1, unless the container shares the host's processes, as the node plugin's does.
+    Then it is one that shares this process's mounts, which those of the host do not.
+    """
+    yield _words(proc / "1")
+    own, first = _mounts(proc / "self"), _mounts(proc / "1")
+    if own and first and own != first:
+        for folder in proc.iterdir():
+            if folder.name.isdecimal() and _mounts(folder) == own:
+                yield _words(folder)
+
+
+def _is_service(words: list[str]) -> bool:
+    names = {Path(each).name for each in words}
+    return bool(names & {"csi-exoblock", "csi_exoblock"}) and bool(set(_SERVICES) & set(words))
+
+
+def _words(process: Path) -> list[str]:
+    try:
+        return (process / "cmdline").read_bytes().decode(errors="replace").split("\0")
+    except OSError:
+        return []
+
+
+def _mounts(process: Path) -> str:
+    """Return the name of a process's mount namespace, empty if it can't be read."""
+    try:
+        return os.readlink(process / "ns" / "mnt")
+    except OSError:
+        return ""

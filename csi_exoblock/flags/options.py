@@ -252,8 +252,8 @@ def cloud() -> Decorator:
     )
 
 
-def node() -> Decorator:
-    """Add the flags of a command that works on a host."""
+def host() -> Decorator:
+    """Add the flags of a command that reads this host: who it is, and where its disks are."""
     usual = NodeSettings()
     return combined(
         option(
@@ -271,6 +271,16 @@ def node() -> Decorator:
             ",".join(usual.metadata_sources),
             "Sources of the instance's id and zone, in the order in which they are asked.",
         ),
+        option("--kubelet-path", PATH, usual.kubelet_path, "Kubelet's root folder on the host."),
+        option("--device-dir", PATH, usual.device_dir, "Folder where udev links the disks."),
+    )
+
+
+def node() -> Decorator:
+    """Add the flags of a command that works on a host."""
+    usual = NodeSettings()
+    return combined(
+        host(),
         option(
             "--volume-attach-limit",
             click.IntRange(1),
@@ -283,9 +293,7 @@ def node() -> Decorator:
             usual.reserved_attachments,
             "Attachments kept free for volumes of others.",
         ),
-        option("--kubelet-path", PATH, usual.kubelet_path, "Kubelet's root folder on the host."),
         _registration_path(),
-        option("--device-dir", PATH, usual.device_dir, "Folder where udev links the disks."),
         option(
             "--require-zeroed-device",
             click.BOOL,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import ssl
 from collections.abc import Mapping
@@ -162,6 +163,23 @@ def ownership_settings(given: Given) -> ControllerSettings:
     )
 
 
+def host_settings(given: Given) -> NodeSettings:
+    """Return the settings of a command that only reads this host.
+
+    Raises:
+        click.UsageError: Only one of instance id and zone is given.
+    """
+    if (given["instance_id"] is None) != (given["zone"] is None):
+        raise click.UsageError("--instance-id and --zone go together")
+    known = given["instance_id"] is not None
+    return NodeSettings(
+        identity=NodeId(given["zone"], given["instance_id"]) if known else None,
+        metadata_sources=given["metadata_sources"],
+        device_dir=given["device_dir"],
+        kubelet_path=given["kubelet_path"],
+    )
+
+
 def node_settings(given: Given) -> NodeSettings:
     """Return the settings of the node service.
 
@@ -169,19 +187,13 @@ def node_settings(given: Given) -> NodeSettings:
         click.UsageError: Only one of instance id and zone is given, or every attachment is
             reserved.
     """
-    if (given["instance_id"] is None) != (given["zone"] is None):
-        raise click.UsageError("--instance-id and --zone go together")
     if given["reserved_volume_attachments"] >= given["volume_attach_limit"]:
         raise click.UsageError("--reserved-volume-attachments leaves no --volume-attach-limit")
-    known = given["instance_id"] is not None
-    return NodeSettings(
-        identity=NodeId(given["zone"], given["instance_id"]) if known else None,
-        metadata_sources=given["metadata_sources"],
+    return dataclasses.replace(
+        host_settings(given),
         attach_limit=given["volume_attach_limit"],
         reserved_attachments=given["reserved_volume_attachments"],
         taint_removal=given["taint_removal"],
-        device_dir=given["device_dir"],
-        kubelet_path=given["kubelet_path"],
         registration_path=given["registration_path"],
         require_zeroed_device=given["require_zeroed_device"],
         max_concurrent_format=given["max_concurrent_format"],

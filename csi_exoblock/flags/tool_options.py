@@ -62,6 +62,13 @@ def importing() -> Decorator:
     )
 
 
-def verbose() -> Decorator:
-    """Add the flag that shows passed checks."""
-    return click.option("--verbose", is_flag=True, help="Show passed checks too.")
+def doctor() -> Decorator:
+    """Add the flags of the command that checks an installation."""
+    return combined(
+        click.option("--verbose", is_flag=True, help="Show passed checks too."),
+        click.option(
+            "--node",
+            is_flag=True,
+            help="Check this node, in the pod of the node plugin; needs root, no API key.",
+        ),
+    )

@@ -35,7 +35,8 @@ _SECTIONS: Mapping[str, str] = {
     "pre-stop": "The hook of the node's container, `preStop: exec`. Beside these flags it takes "
     "`--driver-name`, `--node-name`, `--registration-path` and `--service-account-path`.",
     "commands that look": "`doctor`, `import`, `orphans`, `status`. They take the controller's "
-    "flags for cloud and Kubernetes as well; in the driver's container they know them already.",
+    "flags for cloud and Kubernetes as well, and `doctor --node` those of the node for the host; "
+    "in the driver's container they know them already.",
     "simulator": "The cloud to develop and test against; needs `csi-exoblock[simulator]`.",
     "demo": "Simulator and driver together; needs `csi-exoblock[demo]`.",
 }
@@ -85,6 +86,7 @@ WHEN: Mapping[str, str] = {
     "--context": "The cluster is another context's.",
     "--watch": "You want to see how things get on.",
     "--verbose": "You want to see the checks that passed too.",
+    "--node": "In a pod of the node plugin, where a volume does not get attached or mounted.",
     "--from-driver": "You move from the vendor's driver: `csi.exoscale.com`.",
     "--namespace": "The claim belongs in another namespace.",
     "--name": "You want a name that tells the content.",
@@ -142,7 +144,7 @@ def options() -> Mapping[str, Sequence[click.Option]]:
     by_command["pre-stop"] = [
         each for each in by_command["pre-stop"] if each.opts[0] not in shared_flags | node_flags
     ]
-    services = {each.opts[0] for each in by_command["controller"]} | shared_flags
+    services = {each.opts[0] for each in by_command["controller"]} | shared_flags | node_flags
     looking = {
         each.opts[0]: each
         for name in TOOLS

@@ -32,6 +32,33 @@ def test_flags_of_the_service_are_taken_over(
     assert found == {"cluster_id": "a", "zones": "ch-gva-2,de-fra-1"}
 
 
+def test_driver_is_found_among_the_processes_of_the_host(tmp_path: pathlib.Path) -> None:  # N11
+    folder = proc(tmp_path, "/sbin/init")
+    for pid, mounts, words in (
+        ("1", "mnt:[1]", None),
+        ("self", "mnt:[2]", None),
+        ("7", "mnt:[3]", ("csi-exoblock", "node", "--driver-name=another")),
+        ("8", "mnt:[2]", ("csi-exoblock", "doctor", "--node")),
+        ("9", "mnt:[2]", ("csi-exoblock", "node", "--kubelet-path=/kubelet")),
+    ):
+        (folder / pid / "ns").mkdir(parents=True, exist_ok=True)
+        (folder / pid / "ns" / "mnt").symlink_to(mounts)
+        if words:
+            (folder / pid / "cmdline").write_bytes("\0".join(words).encode())
+
+    assert of_container(folder) == {"kubelet_path": "/kubelet"}
+
+
+def test_outside_of_a_container_no_driver_is_looked_for(tmp_path: pathlib.Path) -> None:  # N11
+    folder = proc(tmp_path, "/sbin/init")
+    for pid in ("1", "self", "9"):
+        (folder / pid / "ns").mkdir(parents=True, exist_ok=True)
+        (folder / pid / "ns" / "mnt").symlink_to("mnt:[1]")
+    (folder / "9" / "cmdline").write_bytes(b"csi-exoblock\0node\0--kubelet-path=/kubelet")
+
+    assert of_container(folder) == {}
+
+
 @pytest.mark.parametrize("words", [("/sbin/init",), ("csi-exoblock", "doctor", "--output=json")])
 def test_flags_of_other_programs_are_not(tmp_path: pathlib.Path, words: tuple[str, ...]) -> None:
     assert of_container(proc(tmp_path, *words)) == {}

@@ -10,6 +10,7 @@ _STATUS = "tests/tools/test_status.py"
 
 _IMPORT = "tests/tools/test_import.py"
 _DOCTOR = "tests/tools/test_doctor.py"
+_DOCTOR_NODE = "tests/tools/test_doctor_node.py"
 _DOCTOR_PODS = "tests/tools/test_doctor_pods.py"
 
 BREAKS = (
@@ -70,6 +71,30 @@ BREAKS = (
         after="if not reviews.may_i(right, deadline):",
         rules="N11, S23",
         tests=(f"{_DOCTOR_PODS}::test_missing_right_of_an_account_is_found",),
+    ),
+    Break(
+        name="sources-of-the-identity-may-disagree",
+        file="tools/doctor_host.py",
+        before="        elif len({*known.values()}) > 1:",
+        after="        elif not known.values():",
+        rules="N11, S10",
+        tests=(f"{_DOCTOR_NODE}::test_sources_that_disagree_are_found",),
+    ),
+    Break(
+        name="volumes-of-kubernetes-are-unknown-disks",
+        file="tools/doctor_disks.py",
+        before="return {*attached} - in_use - {*_serials(self._host.node.volumes())}",
+        after="return {*attached} - in_use",
+        rules="N11, S9",
+        tests=(f"{_DOCTOR_NODE}::test_disk_that_kubernetes_does_not_know_is_found",),
+    ),
+    Break(
+        name="links-to-other-disks-pass",
+        file="tools/doctor_disks.py",
+        before="if names.get(serial, name) != name or",
+        after="if names.get(serial) is None and",
+        rules="N11, D2",
+        tests=(f"{_DOCTOR_NODE}::test_link_to_another_disk_is_found",),
     ),
     Break(
         name="unread-zones-volumes-are-gone",
