@@ -65,10 +65,15 @@ class Cluster:
         """Run kubectl as the administrator and return what it printed.
 
         Raises:
-            subprocess.CalledProcessError: It refused; its words are in the error's `stderr`.
+            subprocess.CalledProcessError: It refused; its words are in the error's `stderr`, and in
+                its trace.
         """
         command: Sequence[str | Path] = (self._kubectl, f"--kubeconfig={KUBECONFIG}", *arguments)
-        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        try:
+            return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        except subprocess.CalledProcessError as error:
+            error.add_note(error.stderr)
+            raise
 
     @property
     def attach_limit(self) -> int:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -27,6 +30,7 @@ from tests.kubernetes.cluster.sidecars import NAMESPACE, snapshot_controller
 from tests.support.waiting import wait_until
 
 _SUPERVISION_SECONDS = 0.5
+_BUSY_SECONDS = 5.0
 _REGISTERED = "registered with kubelet"
 _MANIFESTS = Path(__file__).parents[3] / "deploy" / "kubernetes" / "csi-exoblock.yaml"
 # What tells Kubernetes of the driver; its pods are processes here.
@@ -161,5 +165,16 @@ class Installation:
 def install_snapshot_definitions(cluster: Cluster) -> None:
     """Make the snapshot CRDs known, which clusters bring themselves."""
     for definition in sorted(snapshot_definitions().glob("*snapshot.storage.k8s.io_*.yaml")):
-        cluster.kubectl("create", f"--filename={definition}")
+        _apply(cluster, definition)
     cluster.kubectl("wait", "crd", "--all", "--for=condition=Established")
+
+
+def _apply(cluster: Cluster, definition: Path) -> None:
+    """Apply a definition, once more if that fails: a young API server can be busy for a moment."""
+    apply = ("apply", "--server-side", f"--filename={definition}")
+    try:
+        cluster.kubectl(*apply)
+    except subprocess.CalledProcessError as error:
+        print(f"tried once more: {error.stderr}", file=sys.stderr)
+        time.sleep(_BUSY_SECONDS)
+        cluster.kubectl(*apply)
