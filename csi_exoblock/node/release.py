@@ -201,9 +201,16 @@ class Release:
         *,
         apart_from: Path | None,
     ) -> None:
+        # The kernel invents the number of a btrfs, and gives it to any new file system, such as
+        # another pod's tmpfs, as soon as the btrfs is unmounted.
         mounts = [
             *(mount for number in sorted(numbers) for mount in self._mounts.of(number)),
-            *(mount for each in sorted(superblocks) for mount in self._mounts.of_superblock(each)),
+            *(
+                mount
+                for each in sorted(superblocks)
+                for mount in self._mounts.of_superblock(each)
+                if mount.filesystem in _OURS and (mount.device is None or mount.device in numbers)
+            ),
         ]
         left = dict.fromkeys(str(each.target) for each in mounts if each.target != apart_from)
         if left:
