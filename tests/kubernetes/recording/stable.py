@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 _UUID = re.compile("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _HANDLE = re.compile(rf"([a-z0-9-]+)/({_UUID.pattern})")
-_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00")
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?\+00:00")
 _PROVISIONER = re.compile(r"\d{13}-\d+-")
 
 
