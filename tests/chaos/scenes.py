@@ -236,6 +236,13 @@ SCENES: Mapping[str, Scene] = {
         faults=(_answer_lost("delete-block-storage-snapshot"),),
         latencies={"delete-snapshot": 60.0},
     ),
+    "delete of a snapshot before it is shown": Scene(
+        (_create, _take, _delete_snapshot),
+        only=("waiting until a snapshot just taken is shown",),
+        together=True,
+        faults=(_refused("get-block-storage-snapshot", 404),),
+        flags=_REMEMBERING,
+    ),
     "snapshot read instead of its operation": Scene(
         (_create, _take),
         only=("judging a creation by what it made",),

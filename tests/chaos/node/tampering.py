@@ -42,7 +42,7 @@ def _show_disks_of(host: pathlib.Path) -> None:
     original = Devices.__init__
 
     def __init__(self: Devices, **given: Any) -> None:
-        original(self, **given, sysfs=host / "sys", dev=host / "dev")
+        original(self, **given | {"sysfs": host / "sys", "dev": host / "dev"})
 
     Devices.__init__ = __init__  # type: ignore[method-assign]
 
