@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from tests.node.conftest import Volume, mount_capability
 from tests.node.disks import Disk, kept_in_another_namespace, mounts_of, run
 from tests.support.driver_process import DriverProcess
 from tests.support.grpc_errors import refused
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.root
 
@@ -141,12 +143,13 @@ def test_a_repair_goes_on_after_a_freeze(
     run("mount", "-o", "remount,ro", str(volume.staging))
     freeze(volume)
 
-    for _ in range(2):
-        try:
-            target = volume.publish()
-        except grpc.RpcError:
-            continue
-    (target / "file").write_text("works again")
+    def is_published() -> bool:
+        with contextlib.suppress(grpc.RpcError):
+            return bool(volume.publish())
+        return False
+
+    wait_until(is_published, "kubelet to publish it, by repeating the call")
+    (volume.publish() / "file").write_text("works again")
 
 
 def test_a_disk_at_which_somebody_works_is_not_waited_for(
