@@ -6,7 +6,6 @@ import dataclasses
 from collections.abc import Iterator
 from functools import partial
 
-from csi_exoblock.concurrency import Deadline
 from csi_exoblock.errors import NotFound
 from csi_exoblock.kubernetes.access import Right
 from csi_exoblock.kubernetes.inventory import Inventory
@@ -61,7 +60,7 @@ class ClusterChecks:
     def _if_permitted(self, check: Check) -> Iterator[Finding]:
         reviews = self._reach.reviews()
         for right in check.needs:
-            if not reviews.may_i(right, self._deadline()):
+            if not reviews.may_i(right, self._reach.deadline()):
                 says = f"not checked here, because this service account may not {right}"
                 yield not_checked(check.name, says, _USE_KUBECONFIG)
                 return
@@ -70,7 +69,7 @@ class ClusterChecks:
     def _driver(self) -> Iterator[Finding]:
         name = self._reach.driver_name
         try:
-            found = self._cluster().get_csi_driver(name, self._deadline())
+            found = self._cluster().get_csi_driver(name, self._reach.deadline())
         except NotFound:
             yield wrong("CSIDriver", f"there is none named {name}", "install the chart")
             return
@@ -89,10 +88,10 @@ class ClusterChecks:
         yield well("CSIDriver", f"{name} is there")
 
     def _classes(self) -> Iterator[Finding]:
-        driver, zones = self._reach.driver_name, self._reach.cloud.zones(self._deadline())
+        driver, zones = self._reach.driver_name, self._reach.cloud.zones(self._reach.deadline())
         ours = [
             each
-            for each in self._cluster().list_classes(self._deadline())
+            for each in self._cluster().list_classes(self._reach.deadline())
             if each.driver_name == driver
         ]
         if not ours:
@@ -114,7 +113,7 @@ class ClusterChecks:
             yield well("classes", f"{each.name} is there")
 
     def _snapshots(self) -> Iterator[Finding]:
-        if self._cluster().has_snapshots(self._deadline()):
+        if self._cluster().has_snapshots(self._reach.deadline()):
             yield well("snapshots", "the CRDs are there")
         else:
             yield not_checked(
@@ -133,9 +132,6 @@ class ClusterChecks:
 
     def _cluster(self) -> Inventory:
         return self._reach.inventory()
-
-    def _deadline(self) -> Deadline:
-        return Deadline(self._reach.timing.status_timeout)
 
 
 def _read(verb: str, resource: str) -> Right:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from uuid import UUID
@@ -25,7 +26,10 @@ _RESTAGE = "delete the pods that use it on this node; it is then checked and mou
 
 
 class DiskChecks:
-    """Checks the disks of volumes, and writes to none."""
+    """Checks the disks of volumes, and writes to none.
+
+    Each disk is asked for its serial once: one that hangs keeps every question waiting.
+    """
 
     def __init__(self, host: InspectedHost) -> None:
         self._host = host
@@ -40,13 +44,13 @@ class DiskChecks:
         ]
 
     def _disks(self) -> Iterator[Finding]:
-        for name in self._silent():
+        silent, volumes = self._found
+        for name in silent:
             yield wrong(
                 "disks",
                 f"disk {name} does not report its serial; it might hang",
                 "detach its volume, or restart this node",
             )
-        volumes = self._volumes()
         for (serial, first), (other, second) in pairwise(volumes):  # they are sorted by serial
             if serial == other:
                 yield wrong(
@@ -57,7 +61,7 @@ class DiskChecks:
         yield well("disks", f"{len(volumes)} volumes are attached")
 
     def _links(self) -> Iterator[Finding]:
-        serials = {disk.name: serial for serial, disk in self._volumes()}
+        serials = {disk.name: serial for serial, disk in self._volumes}
         names = {serial: name for name, serial in serials.items()}
         folder = self._host.settings.device_dir
         for link in sorted(folder.glob(f"{_LINK}*")):
@@ -75,7 +79,7 @@ class DiskChecks:
         if not self._host.node.is_known:
             yield not_checked("unknown disks", NO_NODE)
             return
-        disks = {serial: disk.name for serial, disk in self._volumes()}
+        disks = {serial: disk.name for serial, disk in self._volumes}
         unknown = self._unknown()
         if unknown:  # Kubernetes can list a volume a moment after its disk has appeared
             Deadline(self._host.timing.status_timeout).wait(self._host.timing.attachments_grace)
@@ -126,7 +130,7 @@ class DiskChecks:
         """Return a mount of each volume's file systems by the device's name, writable if any is."""
         mounts = (
             mount
-            for _, disk in self._volumes()
+            for _, disk in self._volumes
             for number in self._host.devices.numbers(disk)
             for mount in self._host.mounts.of(number)
             if not mount.is_block and mount.device
@@ -137,16 +141,17 @@ class DiskChecks:
             self._host.devices.at(mount.device).name: mount for mount in by_writing if mount.device
         }
 
-    def _silent(self) -> tuple[str, ...]:
-        """Ask every disk for its serial, and return those that do not answer."""
-        _, silent = self._host.devices.search(_NOBODY)
-        return silent
-
+    @property
     def _volumes(self) -> tuple[tuple[str, BlockDevice], ...]:
-        """Return the disks of volumes with their serials, sorted by serial."""
-        self._silent()  # `volumes` itself waits for no disk
-        found = self._host.devices.volumes()
-        return tuple(sorted(found, key=lambda each: (each[0], each[1].name)))
+        """The disks of volumes with their serials, sorted by serial."""
+        return self._found[1]
+
+    @cached_property
+    def _found(self) -> tuple[tuple[str, ...], tuple[tuple[str, BlockDevice], ...]]:
+        """The disks that do not report their serial, and those of volumes with theirs."""
+        _, silent = self._host.devices.search(_NOBODY)  # asks; `volumes` waits for no disk
+        volumes = self._host.devices.volumes()
+        return silent, tuple(sorted(volumes, key=lambda each: (each[0], each[1].name)))
 
 
 def _serials(handles: frozenset[str]) -> Iterator[str]:

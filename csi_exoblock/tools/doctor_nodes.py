@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from uuid import UUID
 
-from csi_exoblock.concurrency import Deadline
 from csi_exoblock.controller.quotas import ATTACHMENTS, read_quotas
 from csi_exoblock.errors import DriverError, HostError
 from csi_exoblock.host.node_object import NodeObject
@@ -42,13 +41,15 @@ class NodeChecks:
     def _findings(self) -> Iterator[Finding]:
         kubernetes, inventory = self._reach.kubernetes(), self._reach.inventory()
         driver = self._reach.driver_name
-        registered = {each.name: each.limits for each in inventory.list_csi_nodes(self._deadline())}
+        registered = {
+            each.name: each.limits for each in inventory.list_csi_nodes(self._reach.deadline())
+        }
         holding = {
             each.node_name
-            for each in kubernetes.list_volume_attachments(self._deadline())
+            for each in kubernetes.list_volume_attachments(self._reach.deadline())
             if each.driver_name == driver
         }
-        nodes = [each for each in inventory.list_nodes(self._deadline()) if each.instance]
+        nodes = [each for each in inventory.list_nodes(self._reach.deadline()) if each.instance]
         for node in nodes:
             if not node.is_ready and node.name in holding:
                 yield wrong(
@@ -101,7 +102,7 @@ class NodeChecks:
     def _attach_limit(self, zone: ZoneName) -> int | None:
         """Return how many volumes an instance can attach, `None` if the quotas don't say."""
         if zone not in self._attach_limits:
-            quotas = read_quotas(self._reach.cloud.zone(zone), self._deadline())
+            quotas = read_quotas(self._reach.cloud.zone(zone), self._reach.deadline())
             quota = quotas.get(ATTACHMENTS)
             self._attach_limits[zone] = quota.limit if quota else None
         return self._attach_limits[zone]
@@ -113,12 +114,9 @@ class NodeChecks:
             DriverError: The API can't be read.
         """
         zone = self._reach.cloud.zone(node_id.zone)
-        type_id = zone.get_instance(node_id.uuid, self._deadline()).type_id
+        type_id = zone.get_instance(node_id.uuid, self._reach.deadline()).type_id
         if type_id is None:
             return ""
         if type_id not in self._sizes:
-            self._sizes[type_id] = zone.get_instance_size(type_id, self._deadline())
+            self._sizes[type_id] = zone.get_instance_size(type_id, self._reach.deadline())
         return self._sizes[type_id]
-
-    def _deadline(self) -> Deadline:
-        return Deadline(self._reach.timing.status_timeout)

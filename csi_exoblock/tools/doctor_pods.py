@@ -6,7 +6,6 @@ import re
 import time
 from collections.abc import Iterator
 
-from csi_exoblock.concurrency import Deadline
 from csi_exoblock.kubernetes.access import Right
 from csi_exoblock.kubernetes.workloads import ContainerStatus, Lease, Pod
 from csi_exoblock.tools.doctor import Check, Finding, not_checked, well, wrong
@@ -82,7 +81,7 @@ class PodChecks:
         return self._now - moment < self._reach.timing.doctor_restart_age
 
     def _leaders(self) -> Iterator[Finding]:
-        deadline = Deadline(self._reach.timing.status_timeout)
+        deadline = self._reach.deadline()
         inventory = self._reach.inventory()
         leases = {
             lease.name: lease

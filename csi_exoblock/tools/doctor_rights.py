@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping
 
-from csi_exoblock.concurrency import Deadline
 from csi_exoblock.kubernetes.access import Right
 from csi_exoblock.kubernetes.workloads import Workload
 from csi_exoblock.tools.doctor import Check, Finding, well, wrong
@@ -58,7 +57,7 @@ class RightChecks:
         for workload in self._installation.workloads:
             needed = list(needed_by(workload))
             for program, right in needed:
-                deadline = Deadline(self._reach.timing.status_timeout)
+                deadline = self._reach.deadline()
                 if not reviews.may(workload.account, right, deadline):
                     yield wrong(
                         "rights",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-from csi_exoblock.concurrency import Deadline
 from csi_exoblock.kubernetes.workloads import Container, Workload
 from csi_exoblock.tools.doctor import Check, Finding, well, wrong
 from csi_exoblock.tools.installation import NEEDS, Installation
@@ -51,7 +50,7 @@ class SidecarChecks:
         if not self._installation.has_controller:
             return
         found = {each.program: (workload, each) for workload, each in self._installation.sidecars()}
-        deadline = Deadline(self._reach.timing.status_timeout)
+        deadline = self._reach.deadline()
         has_snapshots = self._reach.inventory().has_snapshots(deadline)
         for name in TESTED:
             if name in found:

@@ -70,7 +70,7 @@ def gather(reach: Reach) -> Facts:
         KubernetesError: The cluster can't be read, or denies it.
         ApiUnavailable: The zones can't be listed.
     """
-    deadline = Deadline(reach.timing.status_timeout)
+    deadline = reach.deadline()
     driver, kubernetes, inventory = reach.driver_name, reach.kubernetes(), reach.inventory()
     labels = reach.labels(deadline)
     cloud, unread = _cloud(reach, deadline)

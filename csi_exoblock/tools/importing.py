@@ -74,7 +74,7 @@ def steps_from(reach: Reach, driver_name: str) -> str:
     """
     if driver_name == reach.driver_name:
         raise InvalidRequest(f"--from-driver {driver_name} is this driver itself")
-    deadline = Deadline(reach.timing.status_timeout)
+    deadline = reach.deadline()
     volumes = [
         each
         for each in reach.kubernetes().list_persistent_volumes(deadline)

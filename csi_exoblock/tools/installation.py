@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import cached_property
 
-from csi_exoblock.concurrency import Deadline
 from csi_exoblock.config import DEFAULT_DRIVER_NAME
 from csi_exoblock.kubernetes.access import Right
 from csi_exoblock.kubernetes.workloads import Container, Pod, Workload
@@ -37,7 +36,7 @@ class Installation:
     def workloads(self) -> tuple[Workload, ...]:
         """Return the driver's Deployments and DaemonSets."""
         name = self._reach.driver_name
-        found = self._reach.inventory().list_workloads(LABEL, self._deadline())
+        found = self._reach.inventory().list_workloads(LABEL, self._reach.deadline())
         return tuple(each for each in found if name in _driver_names(each))
 
     @cached_property
@@ -45,7 +44,9 @@ class Installation:
         """Return the pods of all workloads."""
         inventory = self._reach.inventory()
         return tuple(
-            pod for each in self.workloads for pod in inventory.list_pods(each, self._deadline())
+            pod
+            for each in self.workloads
+            for pod in inventory.list_pods(each, self._reach.deadline())
         )
 
     @property
@@ -64,9 +65,6 @@ class Installation:
             for container in workload.containers:
                 if container.name != DRIVER:
                     yield workload, container
-
-    def _deadline(self) -> Deadline:
-        return Deadline(self._reach.timing.status_timeout)
 
 
 def _driver_names(workload: Workload) -> list[str]:

@@ -90,6 +90,10 @@ class Reach:
         """The rights in Kubernetes that `labels` needs."""
         return () if self._ownership.cluster_id is not None else (CLUSTER_ID,)
 
+    def deadline(self) -> Deadline:
+        """Return the deadline of a request that begins now."""
+        return Deadline(self.timing.status_timeout)
+
     def rest(self) -> None:
         """Wait for the interval of `--watch`."""
         threading.Event().wait(self.timing.status_interval)

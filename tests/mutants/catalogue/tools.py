@@ -41,8 +41,8 @@ BREAKS = (
     Break(
         name="pod-asks-kubernetes-for-everything",
         file="tools/doctor_cluster.py",
-        before="if not reviews.may_i(right, self._deadline()):",
-        after="if not reviews.may_i(right, self._deadline()) and not right.verb:",
+        before="if not reviews.may_i(right, self._reach.deadline()):",
+        after="if not reviews.may_i(right, self._reach.deadline()) and not right.verb:",
         rules="S23",
         tests=(
             f"{_DOCTOR}::test_in_a_pod_kubernetes_is_not_asked_for_what_its_account_may_not_read",
