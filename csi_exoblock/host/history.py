@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -99,7 +100,7 @@ class History:
 
     def _latest(self) -> float:
         """Return when the youngest of the used volumes was made, in seconds since 1970."""
-        return max(filter(None, (_made(each) for each in self._files())), default=0.0)
+        return _youngest(map(_made, self._files()))
 
     def _files(self) -> list[Path]:
         try:
@@ -127,9 +128,10 @@ class History:
 
         A file without the time at which its volume was made is judged by its own age.
         """
-        latest, oldest = self._latest(), time.time() - 2 * self._timing.new_volume_window
-        for path in self._files():
-            made = _made(path)
+        files = {path: _made(path) for path in self._files()}
+        latest = _youngest(files.values())
+        oldest = time.time() - 2 * self._timing.new_volume_window
+        for path, made in files.items():
             if made is None:
                 is_outlived = path.stat().st_mtime < oldest
             else:
@@ -139,6 +141,10 @@ class History:
 
     def _file(self, volume_id: VolumeId) -> Path:
         return self._folder / f"{volume_id.zone}.{volume_id.uuid}"
+
+
+def _youngest(made: Iterable[float | None]) -> float:
+    return max(filter(None, made), default=0.0)
 
 
 def _made(file: Path) -> float | None:
