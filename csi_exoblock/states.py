@@ -29,6 +29,10 @@ class VolumeState(_OpenEnum):
     UNKNOWN = "unknown"
 
 
+VOLUME_GOING = (VolumeState.DELETING, VolumeState.DELETED)
+"""The states of a volume that is deleted, or is about to be."""
+
+
 class SnapshotState(_OpenEnum):
     """Source: API schema block-storage-snapshot, `state`."""
 
@@ -41,6 +45,10 @@ class SnapshotState(_OpenEnum):
     PARTIALLY_DESTROYED = "partially-destroyed"
     ERROR = "error"
     UNKNOWN = "unknown"
+
+
+SNAPSHOT_GOING = (SnapshotState.DESTROYING, SnapshotState.DESTROYED)
+"""The states of a snapshot that is deleted, or is about to be."""
 
 
 class OperationState(_OpenEnum):

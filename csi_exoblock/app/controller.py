@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+from uuid import UUID
+
 from csi_exoblock.app.cloud import build_cloud
 from csi_exoblock.app.known import known_to
 from csi_exoblock.app.part import Part, background
+from csi_exoblock.concurrency import Deadline
 from csi_exoblock.config import (
     ApiSettings,
     ControllerSettings,
@@ -42,10 +47,14 @@ from csi_exoblock.csi.controller import Controller
 from csi_exoblock.csi.controller_requests import ControllerRequests
 from csi_exoblock.csi.parameters import Labelling
 from csi_exoblock.csi.responses import ControllerResponses
+from csi_exoblock.exoscale.listed import Listed
 from csi_exoblock.exoscale.operations import OperationWaiter
 from csi_exoblock.kubernetes.client import Kubernetes
 from csi_exoblock.kubernetes.server import ApiServer
 from csi_exoblock.metrics import Metrics
+from csi_exoblock.model import Snapshot, Volume, ZoneName
+
+T = TypeVar("T", bound=Volume | Snapshot)
 
 
 def build_controller(
@@ -68,30 +77,22 @@ def build_controller(
     labels = Labels(settings, cluster=cluster.id)
     writer = LabelWriter(cloud=cloud, ledger=ledger, timing=timing)
     reader = VolumeReader(cloud=cloud, ledger=ledger, timing=timing)
-    recent_volumes = RecentCreations(timing=timing)
-    volume_lists = ZoneLists(
+    recent_volumes, volume_lists, volume_lookup = _lookup(
         lambda zone, deadline: cloud.zone(zone).list_volumes(deadline),
-        recent=recent_volumes,
+        lambda zone, uuid, deadline: cloud.zone(zone).get_volume(uuid, deadline),
         labels=labels,
         timing=timing,
     )
-    recent_snapshots = RecentCreations(timing=timing)
-    snapshot_lists = ZoneLists(
+    recent_snapshots, snapshot_lists, snapshot_lookup = _lookup(
         lambda zone, deadline: cloud.zone(zone).list_snapshots(deadline),
-        recent=recent_snapshots,
+        lambda zone, uuid, deadline: cloud.zone(zone).get_snapshot(uuid, deadline),
         labels=labels,
         timing=timing,
     )
     snapshots = Snapshots(
         cloud=cloud,
         ledger=ledger,
-        lookup=Lookup(
-            snapshot_lists,
-            lambda zone, uuid, deadline: cloud.zone(zone).get_snapshot(uuid, deadline),
-            recent=recent_snapshots,
-            labels=labels,
-            timing=timing,
-        ),
+        lookup=snapshot_lookup,
         recent=recent_snapshots,
         creation=SnapshotCreation(cloud=cloud, ledger=ledger, labels=labels, timing=timing),
         labels=labels,
@@ -104,13 +105,7 @@ def build_controller(
     volumes = Volumes(
         cloud=cloud,
         ledger=ledger,
-        lookup=Lookup(
-            volume_lists,
-            lambda zone, uuid, deadline: cloud.zone(zone).get_volume(uuid, deadline),
-            recent=recent_volumes,
-            labels=labels,
-            timing=timing,
-        ),
+        lookup=volume_lookup,
         recent=recent_volumes,
         placement=Placement(cloud=cloud, default_zone=api.default_zone),
         creation=VolumeCreation(
@@ -209,6 +204,19 @@ def build_controller(
         is_ready=lambda: cluster.is_known() and readiness.is_ready(),
         background=work,
     )
+
+
+def _lookup(
+    list_all: Callable[[ZoneName, Deadline], Listed[T]],
+    get_one: Callable[[ZoneName, UUID, Deadline], T],
+    *,
+    labels: Labels,
+    timing: Timing,
+) -> tuple[RecentCreations, ZoneLists[T], Lookup[T]]:
+    """Build the search for one kind of thing by name, and the memories that it shares."""
+    recent = RecentCreations(timing=timing)
+    lists = ZoneLists(list_all, recent=recent, labels=labels, timing=timing)
+    return recent, lists, Lookup(lists, get_one, recent=recent, labels=labels, timing=timing)
 
 
 def _cluster(

@@ -31,12 +31,11 @@ from csi_exoblock.errors import (
 )
 from csi_exoblock.exoscale.client import Cloud, ZoneClient
 from csi_exoblock.model import SnapshotId, Volume, VolumeId
-from csi_exoblock.states import VolumeState
+from csi_exoblock.states import VOLUME_GOING, VolumeState
 
 log = logging.getLogger(__name__)
 
-_GOING = (VolumeState.DELETING, VolumeState.DELETED)
-_UNUSABLE = (*_GOING, VolumeState.ERROR)
+_UNUSABLE = (*VOLUME_GOING, VolumeState.ERROR)
 
 
 def only_one(found: Sequence[Volume], name: str) -> Volume | None:
@@ -47,7 +46,7 @@ def only_one(found: Sequence[Volume], name: str) -> Volume | None:
     Raises:
         Mismatch: There are several, because names are not unique in the cloud.
     """
-    found = [each for each in found if each.state not in _GOING] or found
+    found = [each for each in found if each.state not in VOLUME_GOING] or found
     if len(found) > 1:
         ids = ", ".join(str(volume.id) for volume in found)
         raise Mismatch(f"several volumes are named {name!r}: {ids}; delete or rename all but one")

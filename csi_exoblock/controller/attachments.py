@@ -28,14 +28,13 @@ from csi_exoblock.errors import (
 )
 from csi_exoblock.exoscale.client import Cloud
 from csi_exoblock.model import Age, NodeId, Volume, VolumeId
-from csi_exoblock.states import OperationState, VolumeState
+from csi_exoblock.states import VOLUME_GOING, OperationState, VolumeState
 
 log = logging.getLogger(__name__)
 
 _CHANGING = (VolumeState.ATTACHING, VolumeState.DETACHING)
 _BUSY = (VolumeState.CREATING, VolumeState.SNAPSHOTTING)
 _TOO_SMALL = ("micro", "tiny")  # Source: the vendor's documentation of block storage
-_GONE = (VolumeState.DELETING, VolumeState.DELETED)
 
 
 class Attachments:
@@ -99,7 +98,7 @@ class Attachments:
             OperationPending: The cloud is doing something else with it.
             WrongState: It can't be attached, now or ever; the message says why and what to do.
         """
-        if volume.state in _GONE:
+        if volume.state in VOLUME_GOING:
             raise NotFound(f"volume {volume.id} is {volume.state}")
         if volume.state in _BUSY:
             raise OperationPending(f"volume {volume.id} is {volume.state}; retry")

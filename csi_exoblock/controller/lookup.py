@@ -24,17 +24,12 @@ from csi_exoblock.controller.zone_lists import ZoneLists
 from csi_exoblock.errors import ApiDenied, ApiRejected, ApiUnavailable, NotFound
 from csi_exoblock.exoscale.listed import Listed
 from csi_exoblock.model import Snapshot, Volume, ZoneName
-from csi_exoblock.states import SnapshotState, VolumeState
+from csi_exoblock.states import SNAPSHOT_GOING, VOLUME_GOING
 
 T = TypeVar("T", bound=Volume | Snapshot)
 
 _PAUSE_GROWTH = 1.2  # something is seen at latest a fifth of its own age after it is shown
-_GOING = (
-    VolumeState.DELETING,
-    VolumeState.DELETED,
-    SnapshotState.DESTROYING,
-    SnapshotState.DESTROYED,
-)
+_GOING = (*VOLUME_GOING, *SNAPSHOT_GOING)
 
 
 class Lookup(Generic[T]):

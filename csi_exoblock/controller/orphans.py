@@ -14,12 +14,9 @@ from csi_exoblock.controller.labels import Labels
 from csi_exoblock.errors import DriverError, NotFound
 from csi_exoblock.exoscale.client import Cloud
 from csi_exoblock.model import Snapshot, Volume, VolumeId, ZoneName
-from csi_exoblock.states import SnapshotState, VolumeState
+from csi_exoblock.states import SNAPSHOT_GOING, VOLUME_GOING
 
 log = logging.getLogger(__name__)
-
-_GOING = (VolumeState.DELETING, VolumeState.DELETED)
-_DESTROYED = (SnapshotState.DESTROYING, SnapshotState.DESTROYED)
 
 
 class OrphanKind(StrEnum):
@@ -130,7 +127,7 @@ class OrphanSearch:
 
     def _volumes(self, volumes: Sequence[Volume], known: Known) -> Iterator[Orphan]:
         ours = [each for each in volumes if self._labels.are_ours(each.labels)]
-        ours = [each for each in ours if each.state not in _GOING]
+        ours = [each for each in ours if each.state not in VOLUME_GOING]
         by_name = defaultdict(list)
         for volume in ours:
             by_name[self._labels.names_of(volume)].append(volume)
@@ -149,7 +146,7 @@ class OrphanSearch:
 
     def _snapshots(self, snapshots: Sequence[Snapshot], known: Known) -> Iterator[Orphan]:
         for snapshot in snapshots:
-            if not self._labels.are_ours(snapshot.labels) or snapshot.state in _DESTROYED:
+            if not self._labels.are_ours(snapshot.labels) or snapshot.state in SNAPSHOT_GOING:
                 continue
             if str(snapshot.id) in known.snapshots:
                 continue

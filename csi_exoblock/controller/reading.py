@@ -13,15 +13,14 @@ from csi_exoblock.controller.stalls import Stalls
 from csi_exoblock.errors import NotFound
 from csi_exoblock.exoscale.client import Cloud
 from csi_exoblock.model import Volume, VolumeId
-from csi_exoblock.states import VolumeState
+from csi_exoblock.states import VOLUME_GOING, VolumeState
 
 _PAUSE_GROWTH = 1.2  # a state is seen at latest a fifth of its own duration after it changed
-_GONE = (VolumeState.DELETING, VolumeState.DELETED)
 
 
 def require_present(volume: Volume) -> None:
     """Raise NotFound unless the volume exists and is not being deleted."""
-    if volume.state in _GONE:
+    if volume.state in VOLUME_GOING:
         raise NotFound(
             f"volume {volume.id} is {volume.state}: nothing can be done with it any more"
         )

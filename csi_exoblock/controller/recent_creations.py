@@ -5,11 +5,17 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict, defaultdict
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from typing import TypeVar
 from uuid import UUID
 
+from csi_exoblock import logs
+from csi_exoblock.concurrency import Deadline
 from csi_exoblock.config import Timing
-from csi_exoblock.model import ZoneName
+from csi_exoblock.errors import NotFound
+from csi_exoblock.model import SnapshotId, VolumeId, ZoneName
+
+T = TypeVar("T")
 
 
 class RecentCreations:
@@ -91,3 +97,22 @@ class RecentCreations:
             made_at = [at for at, id in self._made[zone].values() if id == uuid]
         at = max([self._process_began, *made_at])
         return max(0.0, at + self._timing.settle - time.monotonic())
+
+    def read_once_shown(
+        self, id: VolumeId | SnapshotId, read: Callable[[], T], deadline: Deadline
+    ) -> T:
+        """Return what reading it by its id returns; what was just created is given time to show.
+
+        Raises:
+            NotFound: It is gone.
+            DeadlineExceeded: The call's time ended first.
+        """
+        try:
+            return read()
+        except NotFound:
+            seconds = self.seconds_until_shown(id.zone, id.uuid)
+            if not seconds:
+                raise
+        logs.step("waiting until what was just created is shown")
+        deadline.wait(seconds)
+        return read()

@@ -27,14 +27,13 @@ from csi_exoblock.errors import (
 )
 from csi_exoblock.exoscale.client import Cloud
 from csi_exoblock.model import Operation, Snapshot, Volume
-from csi_exoblock.states import SnapshotState, VolumeState
+from csi_exoblock.states import VOLUME_GOING, SnapshotState, VolumeState
 
 log = logging.getLogger(__name__)
 
 MOST_PER_VOLUME = 20
 """Snapshots that a volume may have. Source: the vendor's documentation of block storage."""
 
-_GOING = (VolumeState.DELETING, VolumeState.DELETED)
 _BUSY = (
     VolumeState.CREATING,
     VolumeState.ATTACHING,
@@ -179,7 +178,7 @@ def _what(spec: SnapshotSpec) -> str:
 
 def _why_not_in_state(volume: Volume, what: str) -> DriverError | None:
     """Return why the volume's state allows no snapshot, `None` if it does."""
-    if volume.state in _GOING:
+    if volume.state in VOLUME_GOING:
         return NotFound(f"{what}: the volume is {volume.state}")
     if volume.state in _BUSY:
         return OperationPending(f"{what} yet: the volume is {volume.state}; retry")

@@ -32,11 +32,10 @@ from csi_exoblock.errors import (
 )
 from csi_exoblock.exoscale.client import Cloud
 from csi_exoblock.model import Snapshot, SnapshotId
-from csi_exoblock.states import FailureReason, OperationState, SnapshotState
+from csi_exoblock.states import SNAPSHOT_GOING, FailureReason, OperationState, SnapshotState
 
 log = logging.getLogger(__name__)
 
-_GOING = (SnapshotState.DESTROYING, SnapshotState.DESTROYED)
 _ON_ITS_WAY = (SnapshotState.ALLOCATED, SnapshotState.CREATING)
 
 
@@ -118,25 +117,11 @@ class Snapshots:
         deadline = deadline.within(self._timing.create_timeout)
         with self._ledger.hold(f"snapshot {snapshot_id}") as entry, suppress(NotFound):
             self._ledger.join(entry, deadline)
-            self._labels.require_own(self._get_to_delete(snapshot_id, deadline))
+            # A GET can miss for a moment what a list has shown (C1).
+            get = partial(self.get, snapshot_id, deadline)
+            self._labels.require_own(self._recent.read_once_shown(snapshot_id, get, deadline))
             self._delete(snapshot_id, entry, deadline)
         self._recent.forget(snapshot_id.zone, snapshot_id.uuid)
-
-    def _get_to_delete(self, snapshot_id: SnapshotId, deadline: Deadline) -> Snapshot:
-        """Return the snapshot; a GET may not know yet what a list has shown a moment ago (C1).
-
-        Raises:
-            NotFound: It is gone.
-        """
-        try:
-            return self.get(snapshot_id, deadline)
-        except NotFound:
-            seconds = self._recent.seconds_until_shown(snapshot_id.zone, snapshot_id.uuid)
-            if not seconds:
-                raise
-        logs.step("waiting until a snapshot just taken is shown")
-        deadline.wait(seconds)
-        return self.get(snapshot_id, deadline)
 
     def _find(self, spec: SnapshotSpec, entry: Entry, deadline: Deadline) -> Snapshot | None:
         """Return the snapshot of that name, `None` if there is none.
@@ -147,7 +132,7 @@ class Snapshots:
         """
         names = self._labels.names_for(spec)
         named = self._lookup.find([spec.volume_id.zone], names, entry, deadline)
-        present = [each for each in named if each.state not in _GOING]
+        present = [each for each in named if each.state not in SNAPSHOT_GOING]
         found = [each for each in present if self._is_meant(each, spec)]
         if spec.clone_of and present and not found:
             raise Mismatch(_in_the_way(present, spec))

@@ -26,11 +26,10 @@ from csi_exoblock.errors import (
 )
 from csi_exoblock.exoscale.client import Cloud
 from csi_exoblock.model import Volume, VolumeId
-from csi_exoblock.states import OperationState, VolumeState
+from csi_exoblock.states import VOLUME_GOING, OperationState, VolumeState
 
 log = logging.getLogger(__name__)
 
-_GOING = (VolumeState.DELETING, VolumeState.DELETED)
 _PERHAPS_FOR_SNAPSHOTS = (ApiRejected, ApiDenied, OperationPending)
 _BUSY = (VolumeState.CREATING, VolumeState.SNAPSHOTTING)
 _IN_USE = (VolumeState.ATTACHING, VolumeState.ATTACHED, VolumeState.DETACHING)
@@ -68,7 +67,9 @@ class VolumeDeletion:
         deadline = deadline.within(self._timing.create_timeout)
         with self._ledger.hold(f"volume {volume_id}") as entry:
             try:
-                volume = self._read_to_delete(volume_id, entry, deadline)
+                volume = self._recent.read_once_shown(
+                    volume_id, partial(self._reader.read, volume_id, entry, deadline), deadline
+                )
                 volume = self._reader.wait_while(
                     volume, (VolumeState.DELETING,), deadline, until_stalled=True
                 )
@@ -83,22 +84,6 @@ class VolumeDeletion:
             except NotFound:
                 self._clones.release_remains(volume_id, deadline)
         self._recent.forget(volume_id.zone, volume_id.uuid)
-
-    def _read_to_delete(self, volume_id: VolumeId, entry: Entry, deadline: Deadline) -> Volume:
-        """Return the volume; one created a moment ago may not be shown yet (C1).
-
-        Raises:
-            NotFound: It is gone.
-        """
-        try:
-            return self._reader.read(volume_id, entry, deadline)
-        except NotFound:
-            seconds = self._recent.seconds_until_shown(volume_id.zone, volume_id.uuid)
-            if not seconds:
-                raise
-        logs.step("waiting until a volume just created is shown")
-        deadline.wait(seconds)
-        return self._reader.read(volume_id, entry, deadline)
 
     def _require_deletable(self, volume: Volume) -> None:
         """Raise WrongState unless the volume is this cluster's, unused and unprotected (D12)."""
@@ -123,7 +108,7 @@ class VolumeDeletion:
                 entry,
                 partial(client.delete_volume, volume.id.uuid, deadline),
                 deadline,
-                shown_by=lambda seen: seen.state in _GOING,
+                shown_by=lambda seen: seen.state in VOLUME_GOING,
             )
         except (ApiRejected, ApiDenied) as error:
             self._require_deleted(volume, refused(what, error), deadline)

@@ -157,7 +157,7 @@ SCENES: Mapping[str, Scene] = {
     ),
     "delete before it is shown": Scene(
         (_create, _delete),
-        only=("waiting until a volume just created is shown",),
+        only=("waiting until what was just created is shown",),
         together=True,
         faults=(_refused("get-block-storage-volume", 404),),
         flags=_REMEMBERING,
@@ -238,7 +238,7 @@ SCENES: Mapping[str, Scene] = {
     ),
     "delete of a snapshot before it is shown": Scene(
         (_create, _take, _delete_snapshot),
-        only=("waiting until a snapshot just taken is shown",),
+        only=("waiting until what was just created is shown",),
         together=True,
         faults=(_refused("get-block-storage-snapshot", 404),),
         flags=_REMEMBERING,

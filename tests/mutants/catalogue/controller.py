@@ -249,7 +249,7 @@ BREAKS = (
     ),
     Break(
         name="snapshot-that-a-get-does-not-show-yet-is-gone",
-        file="controller/snapshots.py",
+        file="controller/recent_creations.py",
         before="            if not seconds:\n                raise\n        logs.step",
         after="            raise\n        logs.step",
         rules="C1, S18",
