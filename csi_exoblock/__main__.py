@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _CONTROLLER_WORKERS = 200
 _NODE_WORKERS = 32
 
-# Commands that look at the cloud and cluster of the driver in whose container they run.
+# Commands that read the cloud and cluster of the driver in whose container they run.
 _TOOLS = ("doctor", "import", "orphans", "status")
 
 _FAILED = 1

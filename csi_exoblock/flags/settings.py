@@ -153,7 +153,7 @@ def controller_settings(given: Given) -> ControllerSettings:
 
 
 def ownership_settings(given: Given) -> ControllerSettings:
-    """Return what tells this cluster's volumes from others', for commands that only look."""
+    """Return what tells this cluster's volumes from others', for commands that only read."""
     return ControllerSettings(
         driver_name=given["driver_name"],
         cluster_id=given["cluster_id"],

@@ -148,7 +148,7 @@ def device_numbers(path: str) -> Numbers:
     """
     answer = ctypes.create_string_buffer(_STATX_BYTES)
     if _LIBC.statx(_AT_FDCWD, os.fsencode(path), _WITHOUT_ASKING, _STATX_TYPE, answer):
-        raise OSError(f"{path} can't be looked at")
+        raise OSError(f"{path} can't be read")
     (mode,) = _MODE.unpack_from(answer)
     *node, major, minor = _NUMBERS.unpack_from(answer)
     device = DeviceNumber(*node) if stat.S_ISBLK(mode) else None

@@ -28,7 +28,7 @@ _OLD_DATA_AT: Final = 1024**2  # in bytes; no prober looks there
 _NOISE_BYTES: Final = 4 * 1024**2  # more than is read of a disk to see whether it is blank
 _COMMAND_SECONDS: Final = 600.0  # a copy of a full 10 GiB disk takes well under a minute
 # Programs that scan all disks open each for a moment only; a real user keeps it open longer.
-_GONE_LOOKS: Final = 25
+_GONE_READS: Final = 25
 _GONE_PAUSE_SECONDS: Final = 0.02
 
 _SECTORS: Final = ("--sector-size", "4096")
@@ -199,7 +199,7 @@ def _is_gone(device: str) -> bool:
     """Return whether a detached loop device is gone, or will be as soon as nothing uses it."""
     file = Path("/sys/block", Path(device).name, "loop", "backing_file")
     pause = threading.Event()
-    for _ in range(_GONE_LOOKS):
+    for _ in range(_GONE_READS):
         if not file.exists():
             return True
         pause.wait(_GONE_PAUSE_SECONDS)

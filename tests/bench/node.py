@@ -87,7 +87,7 @@ class Node:
 
 
 class Calls(Protocol):
-    """What makes the calls of a life, and looks at them."""
+    """What makes the calls of a life, and measures them."""
 
     def call(self, rpc: str, request: Any, *, name: str = "") -> None:
         """Make a call.

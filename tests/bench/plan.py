@@ -18,7 +18,7 @@ class Plan:
         zone_sizes: Volumes that the zone of a burst holds, growing.
         throttled: Claims at once for each limit of API calls a second.
         node_lives, node_lives_watched: Lives of a volume on the node, for each file system, that
-            are timed, and that are looked at more closely.
+            are timed, and that are measured more closely.
         node_volumes: After how many volumes the node's memory is read.
         churn_hours, churn_time_scale: How long churn lasts, in the driver's own time.
     """

@@ -18,7 +18,7 @@ from tests.support.driver_process import DriverProcess
 
 _LIMIT_SECONDS = 1.0
 _PATIENCE_SECONDS = 30.0
-_LOOK_SECONDS = 0.002
+_CHECK_SECONDS = 0.002
 
 Start = Callable[[pathlib.Path], AbstractContextManager[DriverProcess]]
 
@@ -125,7 +125,7 @@ def _row(
 def _answered(socket: pathlib.Path) -> tuple[float, float]:
     """Return when Probe was answered for the first time, and when it said ready."""
     while not socket.exists():  # gRPC would wait a second before it tries again
-        time.sleep(_LOOK_SECONDS)
+        time.sleep(_CHECK_SECONDS)
     answered = []
     with grpc.insecure_channel(f"unix://{socket}") as channel:
         probe = csi_pb2_grpc.IdentityStub(channel).Probe
@@ -134,7 +134,7 @@ def _answered(socket: pathlib.Path) -> tuple[float, float]:
             answer = probe(csi_pb2.ProbeRequest(), timeout=_PATIENCE_SECONDS, wait_for_ready=True)
             ready = answer.ready.value
             answered.append(time.perf_counter())
-            time.sleep(_LOOK_SECONDS)
+            time.sleep(_CHECK_SECONDS)
     return answered[0], answered[-1]
 
 

@@ -25,7 +25,7 @@ from tests.support.simulator_process import SimulatorProcess
 
 _ATTEMPTS = 100
 _PAUSE_SECONDS = 1 * TIME_SCALE
-_LOOK_SECONDS = 0.002
+_CHECK_SECONDS = 0.002
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,7 +130,7 @@ def _cancel_when_it_pauses(driver: Driver, method: str, request: Any, seconds: f
     for _ in range(_ATTEMPTS):
         future = getattr(driver.controller, method).future(request, timeout=seconds)
         while not (driver.is_stopped() or future.done()):
-            time.sleep(_LOOK_SECONDS)
+            time.sleep(_CHECK_SECONDS)
         if driver.is_stopped():
             future.cancel()
             driver.go_on()

@@ -153,7 +153,7 @@ class Lives:
         size = volume.capacity_bytes // csi.GIB
         work: list[threading.Thread] = []
         grown = False
-        self._sidecars.look()
+        self._sidecars.list_all()
         for deed in life.deeds:
             match deed:
                 case "attach":
@@ -182,7 +182,7 @@ class Lives:
                     self._modified_beside_an_administrator(volume.volume_id)
                 case "repeat" if not grown:
                     self._sidecars.repeat_provision(request)
-            self._sidecars.look()
+            self._sidecars.list_all()
             for each in work:
                 each.join()
 

@@ -55,7 +55,7 @@ def lost_answer_is_final() -> None:
     status.CODES = codes
 
 
-def detach_without_looking() -> None:
+def detach_without_reading() -> None:
     """Detach the volume from whatever instance has it by now (D3)."""
 
     def detach(
@@ -139,7 +139,7 @@ def snapshot_is_named_before_it_is_ready() -> None:
 
 
 def labels_are_written_from_an_old_read() -> None:
-    """Write the whole map of labels as it was when the call looked at the volume first (D12)."""
+    """Write the whole map of labels as it was when the call read the volume first (D12)."""
     read = VolumeReader.read
     seen: dict[VolumeId, Volume] = {}
 
@@ -205,7 +205,7 @@ MUTANTS: Mapping[str, Callable[[], None]] = {
     for each in (
         post_is_repeated_blindly,
         lost_answer_is_final,
-        detach_without_looking,
+        detach_without_reading,
         adoption_by_name_only,
         lock_is_kept_on_cancel,
         labels_of_others_are_blanked,

@@ -25,8 +25,8 @@ PROVISIONER, ATTACHER, RESIZER, SNAPSHOTTER = "provisioner", "attacher", "resize
 
 _FIRST_PAUSE = 1 * TIME_SCALE
 _LONGEST_PAUSE = 10 * TIME_SCALE
-_LOOK_SECONDS = 0.005
-_LOOKS = 200
+_CHECK_SECONDS = 0.005
+_CHECKS = 200
 
 PATIENCE_SECONDS = 25.0
 """What has not succeeded by then, in many attempts long after the last fault, is stuck."""
@@ -151,13 +151,13 @@ class Sidecars:
         key, pause = "by-hand", threading.Event()
         update = "update-block-storage-volume"
         while meanwhile.is_alive() and update not in self._world.cloud.operations_called():
-            pause.wait(_LOOK_SECONDS)
+            pause.wait(_CHECK_SECONDS)
         with contextlib.suppress(requests.RequestException):
             Administrator(self._world.cloud).send_labels(volume_id, {key: "yes"})
-        for _ in range(_LOOKS):
+        for _ in range(_CHECKS):
             if self.labels_of(volume_id).get(key):
                 return key
-            pause.wait(_LOOK_SECONDS)
+            pause.wait(_CHECK_SECONDS)
         return ""
 
     def labels_of(self, volume_id: str) -> dict[str, str]:
@@ -197,7 +197,7 @@ class Sidecars:
         """Delete a snapshot."""
         self._until_ok(SNAPSHOTTER, "DeleteSnapshot", csi.delete_snapshot(snapshot_id))
 
-    def look(self) -> None:
+    def list_all(self) -> None:
         """List everything once, as the attacher does every few minutes; errors are no matter."""
         for method, request in (
             ("ListVolumes", csi_pb2.ListVolumesRequest()),

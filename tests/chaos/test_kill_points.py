@@ -12,7 +12,7 @@ from tests.chaos.scenes import SCENES
 
 pytestmark = [pytest.mark.kill_points, pytest.mark.timeout(3600)]  # the first waits for all scenes
 
-# It comes a minute after the last look, and before it nothing has been done.
+# It comes a minute after the last list, and before it nothing has been done.
 _ONLY_LATER = "looking for the name in other zones"
 
 _PROCESSES = 4  # a scene mostly waits

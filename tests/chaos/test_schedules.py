@@ -26,7 +26,7 @@ _CHUNK = 5
 PINNED = {
     "post-is-repeated-blindly": (0, 24, 39, 17, 25, 56, 79),
     "lost-answer-is-final": (18, 70, 25, 98, 100, 69, 3, 58, 0, 4),
-    "detach-without-looking": (7, 41, 39, 25, 70, 31, 52),
+    "detach-without-reading": (7, 41, 39, 25, 70, 31, 52),
     "adoption-by-name-only": (7, 65, 20, 56, 77, 63, 7),
     "lock-is-kept-on-cancel": (17, 10, 20, 12, 13, 18, 71),
     "labels-of-others-are-blanked": (4, 103, 143, 129),

@@ -61,7 +61,7 @@ def test_detach_costs_a_get_a_put_and_polls(
     assert instance_of(cloud, volume) is None
 
 
-def test_attach_and_detach_repeated_only_look(
+def test_attach_and_detach_repeated_only_read(
     controller: Controller, cloud: SimulatorProcess, volume: str, node: str
 ) -> None:  # S2, S3
     controller.ControllerPublishVolume(publish(volume, node))

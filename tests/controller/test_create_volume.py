@@ -395,7 +395,7 @@ def test_what_a_failed_create_left_is_kept_where_an_instance_has_it(
 
 def test_an_operation_that_failed_after_its_effect_counts_as_done(
     controller: Controller, cloud: SimulatorProcess, name: str
-) -> None:  # first rule of the error table: explain by looking
+) -> None:  # first rule of the error table: explain by reading
     cloud.add_fault(fault="fail", operation=CREATE, reason="fault", leaves="done", count=1)
 
     answer = controller.CreateVolume(create_volume(name))

@@ -1,4 +1,4 @@
-"""The cloud changes between the look and the write: a refusal is explained by looking again.
+"""The cloud changes between a read and the write: a refusal is explained by reading again.
 
 First rule of the error table (requirements, section 7): D3, D12, S4, S7, N2, whatever the status.
 """
@@ -29,7 +29,7 @@ Meanwhile = Callable[[str, Callable[[], object], Callable[[], object]], Any]
 
 @pytest.fixture(params=Question.REFUSAL_STATUS.answers)
 def meanwhile(cloud: SimulatorProcess, request: pytest.FixtureRequest) -> Meanwhile:
-    """Have something happen after a call has looked and before its write has its effect."""
+    """Have something happen after a call has read and before its write has its effect."""
     cloud.set_mode(Question.REFUSAL_STATUS.label, request.param)
 
     def run(write: str, call: Callable[[], object], happening: Callable[[], object]) -> object:

@@ -463,7 +463,7 @@ def test_a_conflict_that_nothing_explains_lets_the_user_choose_another_class(
 
 def test_a_change_that_is_refused_but_shows_is_made(
     controller: Controller, cloud: SimulatorProcess, volume: str
-) -> None:  # requirements, section 7: a refusal is explained by looking
+) -> None:  # requirements, section 7: a refusal is explained by reading
     cloud.set_latency("update", 0.0)
     cloud.add_fault(fault="refuse", operation=UPDATE, status=412, when="after", count=1)
 
@@ -487,7 +487,7 @@ def test_a_change_that_the_api_takes_and_does_not_make_is_not_made(
     assert truth(cloud, volume)["labels"]["tier"] == "gold"
 
 
-def test_a_lost_answer_of_a_change_is_settled_by_looking(
+def test_a_lost_answer_of_a_change_is_settled_by_reading(
     controller: Controller, cloud: SimulatorProcess, volume: str
 ) -> None:
     cloud.add_fault(fault="drop", operation=UPDATE, when="after", count=1)

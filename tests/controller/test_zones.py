@@ -384,6 +384,6 @@ def test_other_zones_are_listed_once_a_minute_at_most(
     for number in range(1, 5):
         controller.CreateVolume(create_volume(f"{name}-{number}", zones=[first]))
 
-    # A driver that has just started also looks at every zone's snapshots, once, by itself.
+    # A driver that has just started also lists every zone's snapshots, once, by itself.
     listed = [call for call in cloud.calls() if call.operation == "list-block-storage-volumes"]
     assert [call for call in listed if call.zone == second] == []

@@ -28,7 +28,7 @@ def write(folder: pathlib.Path, key: str) -> None:
     (folder / "EXOSCALE_API_SECRET").write_text("s")
 
 
-def test_path_that_cannot_even_be_looked_at_leaves_the_old_key(tmp_path: pathlib.Path) -> None:
+def test_path_that_cannot_even_be_read_leaves_the_old_key(tmp_path: pathlib.Path) -> None:
     path = tmp_path / ("a" * 300)  # fails as a folder above it without permission does
     keyring = Keyring(OLD, path, timing=IMPATIENT)
 

@@ -1,4 +1,4 @@
-"""Lists whose entries are read only when somebody looks at them (S20)."""
+"""Lists whose entries are read only when somebody uses them (S20)."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_whole_list_is_what_the_api_listed() -> None:
 
 
 @pytest.mark.parametrize("garbage", [{"state": 7, "instance": "x"}, {"created-at": "yesterday"}])
-def test_entry_that_cannot_be_understood_harms_nobody_who_looks_elsewhere(
+def test_entry_that_cannot_be_understood_harms_nobody_who_reads_others(
     garbage: dict[str, Any],
 ) -> None:
     good, bad = entry("a"), entry("b", **garbage)
@@ -65,9 +65,9 @@ def test_entry_that_cannot_be_understood_harms_nobody_who_looks_elsewhere(
     listed = wire.volumes(ZONE, body(good, bad))
 
     assert [each.name for each in listed.named({"a"}, LABEL)] == ["a"]
-    for look in (lambda: list(listed), lambda: listed.get(UUID(bad["id"]))):
+    for read in (lambda: list(listed), lambda: listed.get(UUID(bad["id"]))):
         with pytest.raises(ApiUnavailable, match="can't be understood"):
-            look()
+            read()
 
 
 @pytest.mark.parametrize("garbage", [7, None, {"name": "no id"}])

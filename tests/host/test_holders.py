@@ -55,7 +55,7 @@ def test_who_has_the_device_mounted_in_a_namespace_of_its_own_is_named(
 ) -> None:
     add_process(tmp_path, 1, "systemd", ROOT, OTHER)
     add_process(tmp_path, 4100, "postgres", ROOT, MOUNTED)
-    (tmp_path / "4101").mkdir()  # it ends while it is looked at
+    (tmp_path / "4101").mkdir()  # it ends while it is read
     (tmp_path / "sys").mkdir()
 
     assert holders.of_device(DEVICES) == ("a mount at /data for pid 4100 (postgres)",)

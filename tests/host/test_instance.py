@@ -235,7 +235,7 @@ def test_a_broken_cd_rom_ends_in_no_other_way(tmp_path: pathlib.Path) -> None:  
 
 
 @pytest.mark.root
-def test_a_disk_labelled_like_the_cd_rom_is_not_looked_at(
+def test_a_disk_labelled_like_the_cd_rom_is_not_read(
     tmp_path: pathlib.Path,
 ) -> None:  # F17: a tenant's raw volume named the node
     with (

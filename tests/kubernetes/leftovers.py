@@ -24,7 +24,7 @@ def pulled(cloud: Cloud) -> list[str]:
 def assert_nothing_left(namespace: Namespace, cloud: Cloud, *, pulled_before: list[str]) -> None:
     """Wait until all that a namespace's claims brought about is gone.
 
-    What belongs to a volume that still exists is not looked at: it is another flow's.
+    What belongs to a volume that still exists is left alone: it is another flow's.
 
     Args:
         pulled_before: What had been detached under a mount when the flow began.

@@ -37,7 +37,7 @@ ONLY_UNMOUNTED = (
     'PATH=/usr/sbin:/sbin exec resize2fs "$@"'
 )
 
-# What the driver says of a process that it can't look into.
+# What the driver says of a process that it can't read.
 _HANGS = "so what it uses can't be seen"
 _ROW = "row of a table"
 

@@ -223,7 +223,7 @@ def test_what_was_formatted_once_is_never_formatted_again(volume: Volume, tools:
 
 def test_a_disk_that_takes_the_place_of_a_proven_one_is_not_formatted(
     volume: Volume, make_disk: MakeDisk, tools: Tools, sector_bytes: int
-) -> None:  # D1: between the last look at a disk and mkfs it is pulled out, and another plugged in
+) -> None:  # D1: between the last read of a disk and mkfs it is pulled out, and another plugged in
     intruder = make_disk()
     intruder.format("ext4")
     before = uuid_of(intruder)

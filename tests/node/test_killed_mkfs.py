@@ -220,7 +220,7 @@ def stage_once_begun(
 ) -> tuple[str, str]:
     """Stage a volume, again if its disk was busy before mkfs began to write.
 
-    Other tests' drivers look for a moment whether a device is in use that had this number before.
+    Other tests' drivers check for a moment whether a device is in use that had this number before.
     """
     while True:
         ended = outcome(partial(volume.stage, filesystem))

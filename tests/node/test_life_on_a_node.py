@@ -74,7 +74,7 @@ def test_a_file_system_fills_a_volume_that_grew(
 
 def test_a_check_that_stopped_for_a_moment_does_not_leave_a_file_system_small(
     volume: Volume, tools: Tools
-) -> None:  # S8: in use by a program that only looks, for example
+) -> None:  # S8: in use by a program that only reads, for example
     volume.stage("ext4")
     volume.unstage()
     volume.disk.grow(2)

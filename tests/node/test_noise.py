@@ -45,7 +45,7 @@ def made(age: timedelta = timedelta()) -> dict[str, str]:
 
 
 def scramble(disk: Disk) -> None:
-    """Have it read as noise wherever anybody looks to see whether it is blank."""
+    """Have it read as noise wherever anybody checks whether it is blank."""
     disk.write(0, os.urandom(4 * MIB))
     disk.write(GIB - 4 * MIB, os.urandom(4 * MIB))
 

@@ -1,4 +1,4 @@
-"""S16: statistics neither hang nor lie; N7, D6: nor does whatever else looks into a volume."""
+"""S16: statistics neither hang nor lie; N7, D6: nor does whatever else reads a volume."""
 
 from __future__ import annotations
 

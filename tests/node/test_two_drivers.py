@@ -22,8 +22,8 @@ from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.root
 
-LOOKS = 20  # a read of a disk is over long before the last of them
-LOOK_SECONDS = 0.02
+CHECKS = 20  # a read of a disk is over long before the last of them
+CHECK_SECONDS = 0.02
 
 MakeVolume = Callable[..., Volume]
 
@@ -51,8 +51,8 @@ def start(
 def is_stuck(driver: DriverProcess) -> bool:
     """Tell whether a thread of it waits for a frozen file system, and not just for a disk."""
     stuck = _waiting(driver)
-    for _ in range(LOOKS):
-        time.sleep(LOOK_SECONDS)
+    for _ in range(CHECKS):
+        time.sleep(CHECK_SECONDS)
         stuck &= _waiting(driver)
     return bool(stuck)
 

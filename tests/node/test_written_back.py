@@ -121,7 +121,7 @@ def test_a_file_system_that_can_t_be_written_back_is_kept_once(
 
 
 def test_a_file_system_that_was_shut_down_leaves_at_once(volume: Volume) -> None:
-    # D4, D6: kubelet can't look at its path, and the next pod would wait until it is unmounted
+    # D4, D6: kubelet can't read its path, and the next pod would wait until it is unmounted
     volume.stage("xfs")
     (volume.staging / "file").write_text("kept")
     run("sync", "-f", str(volume.staging))

@@ -34,7 +34,7 @@ _SECTIONS: Mapping[str, str] = {
     "node": "The node plugin: it needs root, no API key and no API.",
     "pre-stop": "The hook of the node's container, `preStop: exec`. Beside these flags it takes "
     "`--driver-name`, `--node-name`, `--registration-path` and `--service-account-path`.",
-    "commands that look": "`doctor`, `import`, `orphans`, `status`. They take the controller's "
+    "commands that read": "`doctor`, `import`, `orphans`, `status`. They take the controller's "
     "flags for cloud and Kubernetes as well, and `doctor --node` those of the node for the host; "
     "in the driver's container they know them already.",
     "simulator": "The cloud to develop and test against; needs `csi-exoblock[simulator]`.",
@@ -42,7 +42,7 @@ _SECTIONS: Mapping[str, str] = {
 }
 
 TOOLS = ("doctor", "import", "orphans", "status")
-"""Commands that look at cloud and cluster."""
+"""Commands that read cloud and cluster."""
 
 # When a user changes a flag; by the flag's name.
 WHEN: Mapping[str, str] = {
@@ -145,7 +145,7 @@ def options() -> Mapping[str, Sequence[click.Option]]:
         each for each in by_command["pre-stop"] if each.opts[0] not in shared_flags | node_flags
     ]
     services = {each.opts[0] for each in by_command["controller"]} | shared_flags | node_flags
-    looking = {
+    reading = {
         each.opts[0]: each
         for name in TOOLS
         for each in _options_of(command.get_command(context, name))
@@ -154,7 +154,7 @@ def options() -> Mapping[str, Sequence[click.Option]]:
     sections = {
         "controller and node": shared,
         **by_command,
-        "commands that look": [*looking.values()],
+        "commands that read": [*reading.values()],
     }
     return {name: sections[name] for name in _SECTIONS}
 

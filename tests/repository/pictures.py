@@ -54,7 +54,7 @@ def _claim() -> Picture:
             Step(user, kubernetes, "apply claim and pod"),
             Step(kubernetes, kubernetes, "choose a node"),
             Step(kubernetes, controller, "CreateVolume"),
-            Step(controller, cloud, "look, then create"),
+            Step(controller, cloud, "list, then create"),
             Step(kubernetes, controller, "ControllerPublish"),
             Step(controller, cloud, "attach to instance"),
             Step(kubelet, node, "NodeStage"),

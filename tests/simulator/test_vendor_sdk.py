@@ -143,7 +143,7 @@ def test_zones_are_told_as_documented_and_without_a_signature(cloud: SimulatorPr
 def test_pending_and_failed_operations_are_told_as_documented(
     cloud: SimulatorProcess, sdk: Client
 ) -> None:
-    """The hook of the fixture looks at the answers."""
+    """The hook of the fixture checks the answers."""
     cloud.add_fault(fault="fail", operation="create-block-storage-volume", reason="fault", count=1)
     cloud.add_fault(fault="hang", operation="create-block-storage-volume", skip=1)
 

@@ -269,7 +269,7 @@ def test_quota_holds_over_all_zones(
     assert message == f"Usage of resource {resource} has been exceeded"
 
 
-def test_quota_is_looked_at_before_the_state(
+def test_quota_is_checked_before_the_state(
     cloud: SimulatorProcess, zone: ZoneClient, instance: str
 ) -> None:  # S4, S7: so a third party has seen it
     volume = zone.create_volume()

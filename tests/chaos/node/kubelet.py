@@ -118,7 +118,7 @@ class Kubelet:
                     continue
             return
 
-    def look(self, volume: Volume, method: str, request: Any) -> None:
+    def ask(self, volume: Volume, method: str, request: Any) -> None:
         """Ask for statistics or health once; errors are no matter."""
         try:
             self._call(volume, method, request)

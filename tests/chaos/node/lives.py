@@ -49,7 +49,7 @@ class Lives:
         self._volumes = world.volumes
 
     def run(self) -> None:
-        """Live them all; then, without any fault, look whether each is as its pods left it."""
+        """Live them all; then, without any fault, check that each is as its pods left it."""
         self._together(self._live)
         self._world.end_faults()
         self._together(self._end)
@@ -205,9 +205,9 @@ class Lives:
                 with self._losing_disk(volume, "what is handed out works"):
                     self._write(volume, target)
             case "stats":
-                self._kubelet.look(volume, plan.STATS, volume.stats(target))
+                self._kubelet.ask(volume, plan.STATS, volume.stats(target))
             case "health":
-                self._kubelet.look(volume, plan.HEALTH, volume.health(target))
+                self._kubelet.ask(volume, plan.HEALTH, volume.health(target))
             case "stage again":
                 self._kubelet.stage(volume)
             case "publish again":
@@ -224,7 +224,7 @@ class Lives:
                 raise DiskLost(volume.id)
             case "fail":
                 volume.disk.fail()
-                self._kubelet.look(volume, plan.HEALTH, volume.health(target))
+                self._kubelet.ask(volume, plan.HEALTH, volume.health(target))
             case "shut down" if volume.plan.filesystem in ("ext4", "xfs"):
                 self._shut_down(volume)
             case plan.BUSY:
@@ -247,7 +247,7 @@ class Lives:
                 volume.grow()
                 with self._losing_disk(volume, "what is handed out works"):
                     volume.freeze()
-                self._kubelet.look(volume, plan.EXPAND, volume.expand(target))
+                self._kubelet.ask(volume, plan.EXPAND, volume.expand(target))
 
     def _shut_down(self, volume: Volume) -> None:
         """Have the kernel give the file system up; its pods are replaced, without unstaging."""

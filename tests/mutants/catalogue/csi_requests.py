@@ -51,7 +51,7 @@ BREAKS = (
         tests=(f"{_FLAWS}[NodeStageVolume-staging_target_path-climbing]",),
     ),
     Break(
-        name="relative-path-is-looked-at",
+        name="relative-path-is-accepted",
         file="csi/fields.py",
         before="    if not path.is_absolute():\n        raise NotFound",
         after="    if False:\n        raise NotFound",

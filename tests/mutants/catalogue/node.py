@@ -61,14 +61,14 @@ BREAKS = (
         tests=(f"{_LIFE}::test_unstage_is_refused_while_a_target_is_bound",),
     ),
     Break(
-        name="mounts-are-not-looked-at-after-the-unmount",
+        name="mounts-are-not-checked-after-the-unmount",
         file="node/release.py",
         before="        self._refuse_mounts(volume_id, numbers, superblocks, apart_from=None)\n",
         after="",
         rules="D4",
         tests=(_LIFE,),
         equivalent="a mount that appears meanwhile is seen only between two steps of the call; "
-        "the schedules of faults look there",
+        "the schedules of faults check there",
     ),
     Break(
         name="last-writes-stay-in-the-cache",
