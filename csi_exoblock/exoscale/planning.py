@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from csi_exoblock.config import Timing
 from csi_exoblock.exoscale.learning import Forecast
-from csi_exoblock.exoscale.settling import Resource
+from csi_exoblock.exoscale.list_evidence import Resource
 from csi_exoblock.model import Operation
 
 _SEARCH = 0.25  # of its age: the pause before the next poll while nothing is known of its kind

@@ -1,9 +1,9 @@
-"""The operations of the API that the driver calls, with method and path."""
+"""The API operations that the driver calls, and the IAM role that permits only them (F14)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class ApiOperation(NamedTuple):
@@ -49,3 +49,20 @@ OPERATIONS: Mapping[str, ApiOperation] = {
     ),
 }
 """Every operation that the driver calls, by the API's own id; no other can be called (F14)."""
+
+
+def role_policy() -> dict[str, Any]:
+    """Return the role in the JSON form that the API and `exo iam role create --policy` take.
+
+    Source: the vendor's documentation of IAM policies: a default, and rules for each service.
+    """
+    permitted = ", ".join(f"'{operation}'" for operation in OPERATIONS)
+    return {
+        "default-service-strategy": "deny",
+        "services": {
+            "compute": {
+                "type": "rules",
+                "rules": [{"expression": f"operation in [{permitted}]", "action": "allow"}],
+            }
+        },
+    }

@@ -38,7 +38,7 @@ from csi_exoblock.exoscale.answers import Answer, read_answer
 from csi_exoblock.exoscale.clock import CloudClock
 from csi_exoblock.exoscale.keyring import Keyring
 from csi_exoblock.exoscale.pace import Pace, Paces, Turn
-from csi_exoblock.exoscale.proxy import Proxy
+from csi_exoblock.exoscale.session import Proxy
 from csi_exoblock.metrics import Metrics
 
 T = TypeVar("T")

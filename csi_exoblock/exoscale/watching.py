@@ -26,9 +26,9 @@ from csi_exoblock.errors import (
 )
 from csi_exoblock.exoscale.client import ZoneClient
 from csi_exoblock.exoscale.learning import Expectation
+from csi_exoblock.exoscale.list_evidence import Finding, Resource, find, resource_of
 from csi_exoblock.exoscale.listed import Listed
 from csi_exoblock.exoscale.planning import Look, Watched, plan
-from csi_exoblock.exoscale.settling import Finding, Resource, find, resource_of
 from csi_exoblock.model import Operation, Snapshot, Volume
 from csi_exoblock.states import FailureReason, OperationState
 

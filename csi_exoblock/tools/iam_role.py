@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 
-from csi_exoblock.exoscale.role import policy
+from csi_exoblock.exoscale.routes import role_policy
 
 
 def as_json() -> str:
     """Return the policy in the format of `exo iam role create --policy`."""
-    return json.dumps(policy(), indent=2)
+    return json.dumps(role_policy(), indent=2)

@@ -16,8 +16,7 @@ from csi_exoblock.credentials import Credentials
 from csi_exoblock.exoscale.client import Cloud
 from csi_exoblock.exoscale.keyring import Keyring
 from csi_exoblock.exoscale.pace import Paces
-from csi_exoblock.exoscale.proxy import Proxy
-from csi_exoblock.exoscale.session import open_session
+from csi_exoblock.exoscale.session import Proxy, open_session
 from csi_exoblock.exoscale.transport import Transport
 from csi_exoblock.metrics import Metrics
 from csi_exoblock.model import ZoneName

@@ -9,8 +9,8 @@ import pytest
 
 from csi_exoblock.config import Timing
 from csi_exoblock.exoscale.learning import Forecast
+from csi_exoblock.exoscale.list_evidence import Resource
 from csi_exoblock.exoscale.planning import Look, Watched, plan
-from csi_exoblock.exoscale.settling import Resource
 from csi_exoblock.model import Operation, ZoneName
 from csi_exoblock.states import OperationState
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from csi_exoblock.exoscale.proxy import Proxy
+from csi_exoblock.exoscale.session import Proxy
 
 PROXY = "http://proxy.example:3128"
 URL = "https://api-ch-gva-2.exoscale.com/v2/zone"

@@ -9,8 +9,7 @@ from pathlib import Path
 import grpc
 import pytest
 
-from csi_exoblock.exoscale.role import policy
-from csi_exoblock.exoscale.routes import OPERATIONS
+from csi_exoblock.exoscale.routes import OPERATIONS, role_policy
 from csi_exoblock.pb import csi_pb2_grpc
 from tests.controller.requests import create_volume
 from tests.support.driver_process import DriverProcess
@@ -32,7 +31,7 @@ def cloud() -> Iterator[SimulatorProcess]:
 def test_the_role_is_what_the_code_calls_and_denies_all_else() -> None:
     assert permitted_operations() == [*OPERATIONS]
     assert len(OPERATIONS) == 18
-    assert json.loads(json.dumps(policy()))["default-service-strategy"] == "deny"
+    assert json.loads(json.dumps(role_policy()))["default-service-strategy"] == "deny"
 
 
 def test_what_the_role_lacks_is_named(cloud: SimulatorProcess, tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ from csi_exoblock.errors import (
     NotFound,
 )
 from csi_exoblock.exoscale import transport as transport_module
-from csi_exoblock.exoscale.proxy import Proxy
+from csi_exoblock.exoscale.session import Proxy
 from csi_exoblock.exoscale.transport import Request, Transport, UnprovenAbsence
 from csi_exoblock.metrics import Metrics
 from tests.exoscale.conftest import QUICK, USER_AGENT, MakeTransport

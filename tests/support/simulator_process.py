@@ -23,7 +23,7 @@ from typing import Any, Self, TextIO
 
 import requests
 
-from csi_exoblock.exoscale.role import policy
+from csi_exoblock.exoscale.routes import role_policy
 from tests.support.forks import Fork, forks
 
 API_KEY = "EXOtests"
@@ -318,5 +318,5 @@ class SimulatorProcess:
 
 def permitted_operations() -> list[str]:
     """Return what the driver's role permits."""
-    (rule,) = policy()["services"]["compute"]["rules"]
+    (rule,) = role_policy()["services"]["compute"]["rules"]
     return re.findall(r"'([a-z-]+)'", rule["expression"])

@@ -12,7 +12,7 @@ _PACE = "tests/exoscale/test_pace.py"
 _PROXY = "tests/exoscale/test_proxy.py"
 _RATE = "tests/exoscale/test_rate.py"
 _ROLE = "tests/exoscale/test_role.py"
-_SETTLING = "tests/exoscale/test_settling.py"
+_LIST_EVIDENCE = "tests/exoscale/test_list_evidence.py"
 _TRANSPORT = "tests/exoscale/test_transport.py"
 _WIRE = "tests/exoscale/test_wire.py"
 
@@ -175,19 +175,19 @@ BREAKS = (
     ),
     Break(
         name="absence-in-one-list-proves-a-deletion",
-        file="exoscale/settling.py",
+        file="exoscale/list_evidence.py",
         before="Finding.SUCCEEDED if course.removes and was_shown else Finding.UNCLEAR",
         after="Finding.SUCCEEDED if course.removes else Finding.UNCLEAR",
         rules="S3, C1",
-        tests=(_SETTLING + "::test_absence_proves_a_deletion_only_of_what_lists_have_shown",),
+        tests=(_LIST_EVIDENCE + "::test_absence_proves_a_deletion_only_of_what_lists_have_shown",),
     ),
     Break(
         name="attachment-to-anybody-proves-an-attach",
-        file="exoscale/settling.py",
+        file="exoscale/list_evidence.py",
         before="    return attached_to == operation.instance",
         after="    return True",
         rules="S3, D3",
-        tests=(_SETTLING,),
+        tests=(_LIST_EVIDENCE,),
     ),
     Break(
         name="operation-that-cannot-be-polled-is-given-up",
@@ -263,7 +263,7 @@ BREAKS = (
     ),
     Break(
         name="role-allows-everything-else",
-        file="exoscale/role.py",
+        file="exoscale/routes.py",
         before='"default-service-strategy": "deny"',
         after='"default-service-strategy": "allow"',
         rules="F14",
@@ -271,7 +271,7 @@ BREAKS = (
     ),
     Break(
         name="excepted-host-is-reached-through-the-proxy",
-        file="exoscale/proxy.py",
+        file="exoscale/session.py",
         before='host == name or host.endswith(f".{name}")',
         after="host == name",
         rules="F2",

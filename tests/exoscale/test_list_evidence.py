@@ -7,8 +7,8 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from csi_exoblock.exoscale.list_evidence import Finding, Resource, find, resource_of
 from csi_exoblock.exoscale.routes import OPERATIONS
-from csi_exoblock.exoscale.settling import Finding, Resource, find, resource_of
 from csi_exoblock.model import (
     NodeId,
     Operation,
