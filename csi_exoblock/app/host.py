@@ -19,10 +19,9 @@ from csi_exoblock.host.jobs import Jobs
 from csi_exoblock.host.liveness import Liveness
 from csi_exoblock.host.markers import Markers
 from csi_exoblock.host.mounts import Mounts
-from csi_exoblock.host.notes import Notes
+from csi_exoblock.host.notes import Notes, Repairs
 from csi_exoblock.host.processes import Processes
 from csi_exoblock.host.protections import Protections
-from csi_exoblock.host.repairs import Repairs
 from csi_exoblock.host.thawing import Thawing
 from csi_exoblock.host.workers import CallLimit, Workers
 from csi_exoblock.host.writeback import WriteBack

@@ -14,12 +14,12 @@ from csi_exoblock.concurrency import Holds
 from csi_exoblock.config import KubernetesSettings, NodeSettings, ServerSettings
 from csi_exoblock.csi.node import Node
 from csi_exoblock.csi.registration import Registration
+from csi_exoblock.host.filesystems import Twins
 from csi_exoblock.host.instance import Identity as Instance
 from csi_exoblock.host.instance import sources
 from csi_exoblock.host.jobs import Jobs
 from csi_exoblock.host.liveness import Liveness
-from csi_exoblock.host.propagation import check_propagation
-from csi_exoblock.host.twins import Twins
+from csi_exoblock.host.mounts import check_propagation
 from csi_exoblock.host.workers import Workers
 from csi_exoblock.metrics import Metrics, Tally
 from csi_exoblock.node.attach_limit import AttachLimit
@@ -152,7 +152,6 @@ def _service(
             jobs=host.jobs,
             devices=host.devices,
             mounts=host.mounts,
-            filesystems=host.filesystems,
             formatter=host.formatter,
             history=host.history,
             mounter=mounter,

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import struct
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import TypeVar
 
 from csi_exoblock.concurrency import Deadline
+from csi_exoblock.errors import HostError
 from csi_exoblock.host.block_devices import BlockDevice
 from csi_exoblock.host.exclusive import is_in_use, open_device
-from csi_exoblock.host.readonly import is_read_only, set_read_only
 from csi_exoblock.host.workers import CallLimit, Workers
 
 T = TypeVar("T")
 
 _MOST_CALLS = 64  # more disks than an instance can have
 _MOST_WAITING = 24  # gRPC has 32 threads; a hung disk keeps one for `patience_seconds`
+
+# Source: Linux, include/uapi/linux/fs.h: _IO(0x12, 93) and _IO(0x12, 94), both with a C int.
+_BLKROSET = 0x125D
+_BLKROGET = 0x125E
 
 
 class DiskCalls:
@@ -99,7 +105,7 @@ class DiskCalls:
             HostError: It can't be asked, or doesn't answer.
             DeadlineExceeded: The call's time ended first.
         """
-        return self.run(device, lambda: is_read_only(device), deadline)
+        return self.run(device, lambda: _read_only_flag(device, _BLKROGET), deadline) != 0
 
     def set_read_only(self, device: BlockDevice, read_only: bool, deadline: Deadline) -> None:
         """Make the device refuse or accept writes, for every process that has it open.
@@ -108,4 +114,22 @@ class DiskCalls:
             HostError: It can't be set, or doesn't answer.
             DeadlineExceeded: The call's time ended first.
         """
-        self.run(device, lambda: set_read_only(device, read_only=read_only), deadline)
+        value = int(read_only)
+        self.run(device, lambda: _read_only_flag(device, _BLKROSET, value), deadline)
+
+
+def _read_only_flag(device: BlockDevice, request: int, value: int = 0) -> int:
+    """Ask for the flag or set it; return the value that the kernel leaves.
+
+    Raises:
+        HostError: The device can't be opened or asked.
+    """
+    try:
+        file = os.open(device.path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            answer = fcntl.ioctl(file, request, struct.pack("=i", value))
+        finally:
+            os.close(file)
+    except OSError as error:
+        raise HostError(f"device {device.path}: {error.strerror}") from error
+    return int(struct.unpack("=i", answer)[0])

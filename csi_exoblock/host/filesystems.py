@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
 
 from csi_exoblock.concurrency import Deadline
 from csi_exoblock.errors import HostError
@@ -12,7 +13,7 @@ from csi_exoblock.host.commands import Commands, Completed
 from csi_exoblock.host.disk_calls import DiskCalls
 from csi_exoblock.host.exclusive import alone_with, read_direct
 from csi_exoblock.host.signatures import HEAD_BYTES, MBR, TAIL_BYTES, Edges, Trace
-from csi_exoblock.host.superblocks import Extent, btrfs_obstacle, extent_of, superblock
+from csi_exoblock.host.superblocks import Extent, btrfs_id, btrfs_obstacle, extent_of, superblock
 from csi_exoblock.model import Filesystem
 
 # blkid's exit codes, from its manual page. It also ends with 2 on a disk that it can't read, so the
@@ -124,6 +125,31 @@ class Filesystems:
             return tuple(Trace(name=each["type"], offset=int(each["offset"], 0)) for each in listed)
         except (ValueError, KeyError, TypeError) as error:
             raise HostError(f"wipefs gave an answer that can't be read: {error!r}") from error
+
+
+class Twins:
+    """Finds mounted disks by their btrfs' id, which a restored volume shares with its source.
+
+    The kernel refuses to mount a second btrfs with the id of a mounted one (D9).
+    """
+
+    def __init__(self, *, sysfs: Path = Path("/sys")) -> None:
+        self._mounted = sysfs / "fs" / "btrfs"
+
+    def mounted(self, device: BlockDevice) -> str | None:
+        """Return the name of another mounted disk with the id of this device's btrfs, if any.
+
+        Raises:
+            HostError: The device can't be read.
+        """
+        try:
+            with device.path.open("rb") as file:
+                head = file.read(HEAD_BYTES)
+        except OSError as error:
+            raise HostError(f"device {device.path} can't be read: {error.strerror}") from error
+        devices = self._mounted / str(btrfs_id(head)) / "devices"
+        names = {each.name for each in devices.iterdir()} if devices.is_dir() else set()
+        return min(names - {device.name}, default=None)
 
 
 def _read_edges(file: int, device: BlockDevice) -> Edges:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import stat
 from collections.abc import Callable
@@ -17,6 +18,8 @@ from csi_exoblock.host.commands import Commands
 from csi_exoblock.host.holders import Holders
 from csi_exoblock.host.kernel_log import KernelLog
 from csi_exoblock.host.mountinfo import Line, unescaped
+
+log = logging.getLogger(__name__)
 
 # Enough to read a busy table the same twice in a row.
 _READS = 20
@@ -205,6 +208,30 @@ class Mounts:
 def real_path(path: Path) -> Path:
     """Return the path as mountinfo spells it: with links resolved in all but its last part."""
     return Path(os.path.realpath(path.parent)) / path.name
+
+
+def check_propagation(mounts: Mounts, kubelet_path: Path) -> None:
+    """Raise WrongState unless pods will see the mounts below kubelet's folder (S15).
+
+    A folder that a container got without propagation is a separate mount that isn't shared. The
+    root file system can be unshared on a host too, which needs no propagation: that is only logged.
+
+    Raises:
+        WrongState: Pods would start on empty folders and write to the node's own disk.
+    """
+    mount = mounts.around(kubelet_path)
+    if mount is not None and mount.shared:
+        return
+    if mount is not None and mount.target != Path("/"):
+        raise WrongState(
+            f"{kubelet_path}: mounts there stay inside this container, because {mount.target} "
+            "is not shared; give the volume mount of kubelet's folder mountPropagation: "
+            "Bidirectional, which needs a privileged container"
+        )
+    log.warning(
+        "mounts are not propagated; that is right only outside of a container",
+        extra={"path": str(kubelet_path)},
+    )
 
 
 def _mount(line: Line) -> Mount:

@@ -12,10 +12,10 @@ from csi_exoblock.host.checking import EXT, Checker, how_to_repair
 from csi_exoblock.host.devices import Devices
 from csi_exoblock.host.disk_calls import DiskCalls
 from csi_exoblock.host.exclusive import prove_unchanged
+from csi_exoblock.host.filesystems import Twins
 from csi_exoblock.host.growing import Grower
 from csi_exoblock.host.mountpoints import make_folder
 from csi_exoblock.host.mounts import Mounts, real_path
-from csi_exoblock.host.twins import Twins
 from csi_exoblock.model import AccessMode, Filesystem, MountAccess, VolumeId
 from csi_exoblock.options import mount_flags
 

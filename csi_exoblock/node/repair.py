@@ -11,7 +11,7 @@ from csi_exoblock.host.block_devices import BlockDevice, DeviceNumber
 from csi_exoblock.host.devices import Devices
 from csi_exoblock.host.liveness import Liveness
 from csi_exoblock.host.mounts import Mount, Mounts
-from csi_exoblock.host.repairs import Repairs
+from csi_exoblock.host.notes import Repairs
 from csi_exoblock.model import MountAccess, VolumeId
 from csi_exoblock.node.frozen import Frozen
 from csi_exoblock.node.mounting import VolumeMounter, wants_read_only

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from csi_exoblock.app.inspection import InspectedHost
 from csi_exoblock.errors import CommandFailed, DriverError
-from csi_exoblock.host.propagation import check_propagation
+from csi_exoblock.host.mounts import check_propagation
 from csi_exoblock.host.workers import CallLimit, Workers
 from csi_exoblock.model import NodeId
 from csi_exoblock.tools.doctor import Check, Finding, not_checked, well, wrong

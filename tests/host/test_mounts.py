@@ -13,9 +13,8 @@ from csi_exoblock.errors import WrongState
 from csi_exoblock.host.block_devices import DeviceNumber
 from csi_exoblock.host.commands import Commands
 from csi_exoblock.host.holders import Holders
-from csi_exoblock.host.mounts import Mounts
+from csi_exoblock.host.mounts import Mounts, check_propagation
 from csi_exoblock.host.processes import Processes
-from csi_exoblock.host.propagation import check_propagation
 from csi_exoblock.host.workers import CallLimit, Workers
 from csi_exoblock.metrics import Metrics
 

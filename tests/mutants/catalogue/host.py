@@ -348,7 +348,7 @@ BREAKS = (
     ),
     Break(
         name="container-without-propagation-is-taken",
-        file="host/propagation.py",
+        file="host/mounts.py",
         before='    if mount is not None and mount.target != Path("/"):',
         after='    if mount is not None and mount.target == Path("/nowhere"):',
         rules="S15",
