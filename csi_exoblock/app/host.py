@@ -41,7 +41,6 @@ class Host:
     jobs: Jobs
     devices: Devices
     disk_calls: DiskCalls
-    filesystems: Filesystems
     holders: Holders
     mounts: Mounts
     checker: Checker
@@ -100,7 +99,6 @@ def build_host(
         jobs=jobs,
         devices=devices,
         disk_calls=disk_calls,
-        filesystems=filesystems,
         holders=holders,
         mounts=mounts,
         checker=checker,

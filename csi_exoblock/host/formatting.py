@@ -18,7 +18,7 @@ from csi_exoblock.host.markers import Marker, Markers
 from csi_exoblock.host.profiles import mkfs_command
 from csi_exoblock.metrics import Metrics
 from csi_exoblock.model import Age, Filesystem, VolumeId
-from csi_exoblock.options import VolumeContext
+from csi_exoblock.options import FormatPolicy, VolumeContext
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +51,71 @@ class Formatter:
         self._metrics = metrics
         self._require_zeroed = require_zeroed
 
-    def format(
+    def prepare(
+        self,
+        volume_id: VolumeId,
+        device: BlockDevice,
+        filesystem: Filesystem,
+        context: VolumeContext,
+        deadline: Deadline,
+        *,
+        writing: bool,
+    ) -> bool:
+        """Make a file system if the disk is blank; return whether it was made now.
+
+        Args:
+            writing: Whether the volume is to be mounted for writing; else no disk is formatted.
+
+        Raises:
+            InvalidRequest: A format option isn't allowed.
+            ForeignContent: The disk holds something else than was requested, or might hold data, or
+                is blank and must not be formatted.
+            OperationPending: Another process of the driver formats it, or the device is in use.
+            HostError: The disk can't be read, or a prober or mkfs failed.
+            DeadlineExceeded: The deadline came first; mkfs goes on.
+        """
+        self._markers.check_idle(volume_id)
+        content = self._filesystems.probe(device, filesystem, deadline)
+        match content:
+            case Formatted(filesystem=found, unfinished=False) if found is filesystem:
+                self._markers.clear(volume_id)
+                return False
+            case Formatted(filesystem=found, unfinished=False):
+                raise ForeignContent(
+                    f"volume {volume_id}: its disk holds {found}, but {filesystem} was "
+                    f"asked for; use a PV with fsType {found}"
+                )
+        self._check(volume_id, content, context.age)
+        self._refuse_forbidden(volume_id, filesystem, context, writing=writing)
+        logs.step("formatting")
+        self._format(volume_id, filesystem, context, deadline)
+        return True
+
+    def _refuse_forbidden(
+        self,
+        volume_id: VolumeId,
+        filesystem: Filesystem,
+        context: VolumeContext,
+        *,
+        writing: bool,
+    ) -> None:
+        context.options.check(filesystem)
+        context.options.check_page_size()
+        if context.format is FormatPolicy.NEVER or context.partition is not None:
+            self._refuse(
+                f"volume {volume_id}: its disk is blank, and the volume is never formatted, "
+                "because it was restored, imported or made by hand; if it should be, recreate its "
+                "PV with the attribute format: ifBlank",
+                reason="policy",
+            )
+        if not writing:
+            self._refuse(
+                f"volume {volume_id}: its disk is blank, and a volume that is mounted read-only is "
+                "not formatted; mount it once for writing",
+                reason="read-only",
+            )
+
+    def _format(
         self,
         volume_id: VolumeId,
         filesystem: Filesystem,
@@ -78,16 +142,7 @@ class Formatter:
             kind=Kind.FORMAT,
         )
 
-    def check_idle(self, volume_id: VolumeId) -> None:
-        """Raise OperationPending unless no other process of the driver formats the volume.
-
-        Raises:
-            OperationPending: Another process formats it, or an mkfs that outlived such a process.
-            HostError: The volume's marker can't be read.
-        """
-        self._markers.check_idle(volume_id)
-
-    def check(self, volume_id: VolumeId, content: Content, age: Age | None) -> None:
+    def _check(self, volume_id: VolumeId, content: Content, age: Age | None) -> None:
         """Raise ForeignContent unless the disk may be formatted.
 
         Args:
@@ -105,7 +160,7 @@ class Formatter:
                         log.info("disk reads as noise, as a new volume can")
                         return
                     kind = f"reads as noise, but {why}" if is_noise else "isn't zeroed"
-                    self.refuse(
+                    self._refuse(
                         f"volume {volume_id}: its disk has no known signature but {kind}, so "
                         "it might hold data; if it holds none, fill its first 2 MiB and last 1 MiB "
                         "with zeros, or make a new volume",
@@ -113,22 +168,22 @@ class Formatter:
                     )
             case Formatted(filesystem=found, unfinished=True):
                 if not interrupted:
-                    self.refuse(
+                    self._refuse(
                         f"volume {volume_id}: its disk holds an unfinished {found}, perhaps a "
                         "copy under way; if it isn't needed, fill its first 2 MiB with zeros",
                         reason="unfinished",
                     )
             case Formatted(filesystem=found):
-                self.refuse(f"volume {volume_id}: its disk holds {found}", reason="filesystem")
+                self._refuse(f"volume {volume_id}: its disk holds {found}", reason="filesystem")
             case Foreign(what=what, way_out=way_out):
                 remedy = f"; {way_out}" if way_out else ""
-                self.refuse(
+                self._refuse(
                     f"volume {volume_id}: its disk holds {what}, so it is neither mounted nor "
                     f"formatted{remedy}",
                     reason="foreign",
                 )
 
-    def refuse(self, message: str, *, reason: str) -> None:
+    def _refuse(self, message: str, *, reason: str) -> None:
         """Count a refusal to format, and raise it.
 
         Raises:
@@ -136,15 +191,6 @@ class Formatter:
         """
         self._metrics.format_refused.labels(reason).inc()
         raise ForeignContent(message)
-
-    def clear_marker(self, volume_id: VolumeId) -> None:
-        """Remove the marker of a volume whose file system is finished.
-
-        Raises:
-            OperationPending: Another process of the driver has the marker locked.
-            HostError: The marker can't be removed.
-        """
-        self._markers.clear(volume_id)
 
     def _make(self, volume_id: VolumeId, filesystem: Filesystem, context: VolumeContext) -> None:
         with self._markers.locked(volume_id) as marker:
@@ -168,7 +214,7 @@ class Formatter:
         content = self._filesystems.probe(device, filesystem)
         if isinstance(content, Formatted) and not content.unfinished:
             raise HostError(f"volume {volume_id}: its disk was formatted meanwhile; retry")
-        self.check(volume_id, content, context.age)
+        self._check(volume_id, content, context.age)
         logs.step("setting the formatting marker")
         marker.set()
         self._history.remember(volume_id, context.age)

@@ -10,7 +10,6 @@ from csi_exoblock.concurrency import Deadline, Holds
 from csi_exoblock.errors import ForeignContent, HostError, Mismatch, WrongState
 from csi_exoblock.host.block_devices import BlockDevice
 from csi_exoblock.host.devices import Devices
-from csi_exoblock.host.filesystems import Filesystems, Formatted
 from csi_exoblock.host.formatting import Formatter
 from csi_exoblock.host.history import History
 from csi_exoblock.host.jobs import Jobs
@@ -28,7 +27,7 @@ from csi_exoblock.node.mounting import (
 from csi_exoblock.node.release import Release
 from csi_exoblock.node.repair import Repair
 from csi_exoblock.node.territory import Territory
-from csi_exoblock.options import FormatPolicy, FsckPolicy, VolumeContext
+from csi_exoblock.options import FsckPolicy, VolumeContext
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +42,6 @@ class Staging:
         jobs: Jobs,
         devices: Devices,
         mounts: Mounts,
-        filesystems: Filesystems,
         formatter: Formatter,
         history: History,
         mounter: VolumeMounter,
@@ -59,7 +57,6 @@ class Staging:
         self._jobs = jobs
         self._devices = devices
         self._mounts = mounts
-        self._filesystems = filesystems
         self._formatter = formatter
         self._history = history
         self._mounter = mounter
@@ -157,10 +154,13 @@ class Staging:
             return
         logs.step("checking for a frozen file system")
         self._frozen.recover(volume_id, device, deadline)
-        if not wants_read_only(access):
+        writing = not wants_read_only(access)
+        if writing:
             self._mounter.refuse_write_protected(volume_id, device, deadline)
         logs.step("probing the disk")
-        formatted = self._prepare(volume_id, device, access, context, deadline)
+        formatted = self._formatter.prepare(
+            volume_id, device, access.filesystem, context, deadline, writing=writing
+        )
         self._remember(volume_id, access, context)
         self._mounter.mount(
             *(volume_id, device, staging_path, access, deadline),
@@ -209,51 +209,6 @@ class Staging:
             raise WrongState(
                 f"volume {volume_id}: its device {device.path} is already mounted at "
                 f"{', '.join(str(mount.target) for mount in others)}; unmount it there first"
-            )
-
-    def _prepare(
-        self,
-        volume_id: VolumeId,
-        device: BlockDevice,
-        access: MountAccess,
-        context: VolumeContext,
-        deadline: Deadline,
-    ) -> bool:
-        """Make the requested file system if the device is blank; return whether it was made now."""
-        self._formatter.check_idle(volume_id)
-        content = self._filesystems.probe(device, access.filesystem, deadline)
-        match content:
-            case Formatted(filesystem=found, unfinished=False) if found is access.filesystem:
-                self._formatter.clear_marker(volume_id)
-                return False
-            case Formatted(filesystem=found, unfinished=False):
-                raise ForeignContent(
-                    f"volume {volume_id}: its disk holds {found}, but {access.filesystem} was "
-                    f"asked for; use a PV with fsType {found}"
-                )
-        self._formatter.check(volume_id, content, context.age)
-        self._refuse_forbidden_format(volume_id, access, context)
-        logs.step("formatting")
-        self._formatter.format(volume_id, access.filesystem, context, deadline)
-        return True
-
-    def _refuse_forbidden_format(
-        self, volume_id: VolumeId, access: MountAccess, context: VolumeContext
-    ) -> None:
-        context.options.check(access.filesystem)
-        context.options.check_page_size()
-        if context.format is FormatPolicy.NEVER or context.partition is not None:
-            self._formatter.refuse(
-                f"volume {volume_id}: its disk is blank, and the volume is never formatted, "
-                "because it was restored, imported or made by hand; if it should be, recreate its "
-                "PV with the attribute format: ifBlank",
-                reason="policy",
-            )
-        if wants_read_only(access):
-            self._formatter.refuse(
-                f"volume {volume_id}: its disk is blank, and a volume that is mounted read-only is "
-                "not formatted; mount it once for writing",
-                reason="read-only",
             )
 
     def _fill(

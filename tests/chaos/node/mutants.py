@@ -49,7 +49,7 @@ def format_on_exit_2_alone() -> None:
         return original(self, device, wanted, deadline)
 
     Filesystems.probe = probe  # type: ignore[method-assign]
-    Formatter.check = lambda *_: None  # type: ignore[method-assign]
+    Formatter._check = lambda *_: None  # type: ignore[method-assign]
 
 
 def trust_the_link() -> None:

@@ -188,13 +188,21 @@ BREAKS = (
     Break(
         name="content-is-not-checked-right-before-mkfs",
         file="host/formatting.py",
-        before='self.check(volume_id, content, context.age)\n        logs.step("set',
+        before='self._check(volume_id, content, context.age)\n        logs.step("set',
         after='logs.step("set',
         rules="D1",
         tests=(
             "tests/node/test_long_work.py"
             "::test_what_was_written_while_mkfs_waited_for_its_turn_is_not_formatted",
         ),
+    ),
+    Break(
+        name="restored-volume-is-formatted",
+        file="host/formatting.py",
+        before="if context.format is FormatPolicy.NEVER or context.partition is not None:",
+        after="if context.partition is not None:",
+        rules="D1, F9",
+        tests=(f"{_NOISE}::test_noise_on_a_restored_or_imported_volume_is_never_formatted",),
     ),
     Break(
         name="mkfs-does-not-keep-its-disk",

@@ -135,14 +135,6 @@ BREAKS = (
         ),
     ),
     Break(
-        name="restored-volume-is-formatted",
-        file="node/staging.py",
-        before="if context.format is FormatPolicy.NEVER or context.partition is not None:",
-        after="if context.partition is not None:",
-        rules="D1, F9",
-        tests=(f"{_NOISE}::test_noise_on_a_restored_or_imported_volume_is_never_formatted",),
-    ),
-    Break(
         name="mounted-volume-is-not-remembered",
         file="node/staging.py",
         before="        if not wants_read_only(access):\n            self._history",
