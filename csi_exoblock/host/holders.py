@@ -175,13 +175,19 @@ class Holders:
         """
         written = {str(number) for number in numbers}
         own, *others = self._processes.mount_namespaces()
+        told: set[str] = set()  # a process whose namespace can't be read may share that of another
         for process in (own, *others):
             where = "" if process == own else f" for {name_of(process)}"
             for line in self._lines(process):
                 if line.number not in written and not self._is_btrfs_of(line, process, numbers):
                     continue
+                if line.mount_id in told:
+                    continue
+                told.add(line.mount_id)
                 target = unescaped(line.target)
-                if not (apart_from and line.tags and target.endswith(apart_from)):
+                is_it = process == own and target == apart_from
+                is_copy = line.tags and apart_from and target.endswith(apart_from)
+                if not (is_it or is_copy):
                     yield f"a mount at {target}{where}"
 
     def _opened(self, numbers: frozenset[DeviceNumber], skip_hung: bool) -> Iterator[str]:

@@ -72,7 +72,8 @@ class Processes:
 
     def all(self) -> list[Path]:
         """Return the folder of every process."""
-        return [Path(each.path) for each in os.scandir(self._proc) if each.name.isdecimal()]
+        with os.scandir(self._proc) as entries:
+            return [Path(each.path) for each in entries if each.name.isdecimal()]
 
     def using(self, sought: Sought, *, skip_hung: bool = False) -> Iterator[Path]:
         """Yield the processes that have one of these devices or file systems open or mapped.

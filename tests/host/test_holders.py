@@ -42,10 +42,12 @@ def holders(tmp_path: pathlib.Path) -> Holders:
 
 
 def add_process(proc: pathlib.Path, pid: int, name: str, *mounts: str) -> None:
+    """Add a process with a mount namespace of its own, so none of its mount ids is another's."""
     folder = proc / str(pid)
     (folder / "fd").mkdir(parents=True)
     (folder / "comm").write_text(f"{name}\n")
-    (folder / "mountinfo").write_text("".join(f"{line}\n" for line in mounts))
+    mountinfo = (f"{pid * 100 + n} {line.partition(' ')[2]}\n" for n, line in enumerate(mounts))
+    (folder / "mountinfo").write_text("".join(mountinfo))
     (folder / "fd" / "0").symlink_to("/dev/null")
     (folder / "fd" / "1").symlink_to("pipe:[4711]")
 
@@ -98,6 +100,20 @@ def test_commands_of_the_driver_and_views_of_its_mount_are_nobody_else(
         f"a mount at {staged} for pid 41 (agent)",
         "pid 31 (btrfs)",
     }
+
+
+def test_a_private_mount_of_the_driver_is_nobody_else(
+    holders: Holders, tmp_path: pathlib.Path
+) -> None:  # D13: nor is it one of a process that shares the namespace, though it can't be read
+    staged = "/kubelet/staged"
+    (tmp_path / "self" / "mountinfo").write_text(
+        f"640 27 253:16 / {staged} rw - ext4 /dev/vdb rw\n"
+    )
+    add_process(tmp_path, 1, "systemd")
+    (tmp_path / "1" / "mountinfo").write_bytes((tmp_path / "self" / "mountinfo").read_bytes())
+
+    assert holders.beside_commands(DEVICE, pathlib.Path(staged), DEVICE) == ()
+    assert holders.of_device(DEVICES) == (f"a mount at {staged}",)
 
 
 def test_nobody_is_said_to_be_nobody(holders: Holders, tmp_path: pathlib.Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pathlib
 import subprocess
 from collections.abc import Callable, Iterator
 
@@ -61,7 +62,17 @@ def repeated(call: Callable[[], None]) -> tuple[str, str]:
     return wait_until(ended, "no work to be under way")
 
 
+@pytest.fixture(params=["private", "shared"])
+def _propagation(request: pytest.FixtureRequest, paths: pathlib.Path) -> Iterator[None]:
+    """Have the volume's mounts propagate, or not, whatever the root of this host does."""
+    run("mount", "--bind", str(paths), str(paths))
+    run("mount", f"--make-{request.param}", str(paths))
+    yield
+    run("umount", "--lazy", str(paths))
+
+
 @filesystems
+@pytest.mark.usefixtures("_propagation")
 def test_a_volume_whose_growth_hangs_is_unstaged_and_staged_again(
     volume: Volume, filesystem: str
 ) -> None:
