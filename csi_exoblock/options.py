@@ -6,6 +6,7 @@ the node, where the pod would hang.
 
 from __future__ import annotations
 
+import logging
 import mmap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from csi_exoblock.allowlists import (
 )
 from csi_exoblock.errors import InvalidRequest
 from csi_exoblock.model import Age, Filesystem
+
+log = logging.getLogger(__name__)
 
 # Tells the author of a PV: the provisioner always sets this attribute, a person does not.
 _PROVISIONER_ATTRIBUTE = "storage.kubernetes.io/csiprovisioneridentity"
@@ -203,6 +206,24 @@ class VolumeContext:
         if self.fsck is not FsckPolicy.AUTO:
             attributes["fsck"] = str(self.fsck)
         return attributes
+
+
+def without_host_flags(flags: tuple[str, ...], filesystem: Filesystem) -> tuple[str, ...]:
+    """Return the flags without those that this driver doesn't pass on to the kernel (F8).
+
+    Classes and PersistentVolumes of the vendor's driver may have them. `nofail` and `_netdev` are
+    for a host that boots. What ext does about errors is the driver's own decision (D7). Each flag
+    that is left out is logged.
+    """
+    kept = []
+    for flag in flags:
+        is_about_errors = filesystem in _EXT and flag in ("errors=continue", "errors=panic")
+        if flag in ("nofail", "_netdev") or is_about_errors:
+            instead = {"instead": "errors=remount-ro"} if is_about_errors else {}
+            log.info("mount option is left out", extra={"option": flag, **instead})
+        else:
+            kept.append(flag)
+    return tuple(kept)
 
 
 def mount_flags(

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from csi_exoblock.csi.fields import MAP_BYTES
 from csi_exoblock.errors import InvalidRequest
 from csi_exoblock.model import Access, AccessMode, BlockAccess, Filesystem, MountAccess
-from csi_exoblock.options import mount_flags
+from csi_exoblock.options import mount_flags, without_host_flags
 from csi_exoblock.pb import csi_pb2
 
 _Mode = csi_pb2.VolumeCapability.AccessMode.Mode
@@ -72,7 +72,8 @@ def _parse_mount(
         raise InvalidRequest(f"{field}: mount_flags have more than {MAP_BYTES} bytes")
     filesystem = _parse_filesystem(mount.fs_type, field)
     read_only = mode is AccessMode.SINGLE_NODE_READER_ONLY
-    flags = mount_flags(tuple(mount.mount_flags), filesystem, read_only=read_only)
+    asked = without_host_flags(tuple(mount.mount_flags), filesystem)
+    flags = mount_flags(asked, filesystem, read_only=read_only)
     return MountAccess(mode=mode, filesystem=filesystem, mount_flags=flags)
 
 

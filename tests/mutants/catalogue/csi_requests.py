@@ -11,6 +11,24 @@ _NAMES = "tests/controller/test_names_and_labels.py"
 
 BREAKS = (
     Break(
+        name="host-flags-reach-the-kernel",
+        file="csi/capabilities.py",
+        before="asked = without_host_flags(tuple(mount.mount_flags), filesystem)",
+        after="asked = tuple(mount.mount_flags)",
+        rules="F8",
+        tests=(
+            "tests/node/test_takeover.py::test_mount_options_of_the_vendor_s_classes_are_left_out",
+        ),
+    ),
+    Break(
+        name="xfs-is-told-about-errors",
+        file="options.py",
+        before="filesystem in _EXT and flag in",
+        after="flag in",
+        rules="F13",
+        tests=("tests/node/test_takeover.py::test_what_xfs_does_about_errors_is_no_mount_option",),
+    ),
+    Break(
         name="required-field-may-be-missing",
         file="csi/fields.py",
         before="        if not _is_present(request, name):",
