@@ -32,6 +32,12 @@ class VolumeState(_OpenEnum):
 VOLUME_GOING = (VolumeState.DELETING, VolumeState.DELETED)
 """The states of a volume that is deleted, or is about to be."""
 
+VOLUME_MOVING = (VolumeState.ATTACHING, VolumeState.DETACHING)
+"""The states of a volume that is being attached to an instance or detached from it."""
+
+VOLUME_BUSY = (VolumeState.CREATING, VolumeState.SNAPSHOTTING, *VOLUME_MOVING)
+"""The states of a volume that stays, while the cloud works on it."""
+
 
 class SnapshotState(_OpenEnum):
     """Source: API schema block-storage-snapshot, `state`."""

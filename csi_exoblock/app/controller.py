@@ -28,8 +28,7 @@ from csi_exoblock.controller.labels import Labels
 from csi_exoblock.controller.ledger import Ledger
 from csi_exoblock.controller.listing import Listing
 from csi_exoblock.controller.lookup import Lookup
-from csi_exoblock.controller.metrics_collector import MetricsCollector
-from csi_exoblock.controller.orphan_gauges import OrphanGauges
+from csi_exoblock.controller.metrics_collector import MetricsCollector, OrphanGauges
 from csi_exoblock.controller.orphans import OrphanSearch
 from csi_exoblock.controller.placement import Placement
 from csi_exoblock.controller.quotas import Availability

@@ -28,12 +28,16 @@ from csi_exoblock.errors import (
 )
 from csi_exoblock.exoscale.client import Cloud
 from csi_exoblock.model import Age, NodeId, Volume, VolumeId
-from csi_exoblock.states import VOLUME_GOING, OperationState, VolumeState
+from csi_exoblock.states import (
+    VOLUME_BUSY,
+    VOLUME_GOING,
+    VOLUME_MOVING,
+    OperationState,
+    VolumeState,
+)
 
 log = logging.getLogger(__name__)
 
-_CHANGING = (VolumeState.ATTACHING, VolumeState.DETACHING)
-_BUSY = (VolumeState.CREATING, VolumeState.SNAPSHOTTING)
 _TOO_SMALL = ("micro", "tiny")  # Source: the vendor's documentation of block storage
 
 
@@ -77,7 +81,7 @@ class Attachments:
         deadline = deadline.within(self._timing.attach_timeout)
         with self._ledger.hold(f"volume {volume_id}") as entry:
             volume = self._reader.read(volume_id, entry, deadline)
-            volume = self._reader.wait_while(volume, _CHANGING, deadline, until_stalled=True)
+            volume = self._reader.wait_while(volume, VOLUME_MOVING, deadline, until_stalled=True)
             if not _is_attached(volume, node_id):
                 self._require_attachable(volume, node_id, deadline)
                 self._expansion.resize_as_noted(volume, entry, deadline)
@@ -100,16 +104,16 @@ class Attachments:
         """
         if volume.state in VOLUME_GOING:
             raise NotFound(f"volume {volume.id} is {volume.state}")
-        if volume.state in _BUSY:
-            raise OperationPending(f"volume {volume.id} is {volume.state}; retry")
         if volume.state is VolumeState.ERROR:
             raise WrongState(f"volume {volume.id} is in state error; ask Exoscale's support")
-        if volume.state in _CHANGING:
+        if volume.state in VOLUME_MOVING:
             raise WrongState(
                 f"volume {volume.id} stays {volume.state}, at instance {instance_of(volume)}, and "
                 "no operation of this driver will end that; detach it in the cloud, or delete the "
                 "pod: then the driver detaches it"
             )
+        if volume.state in VOLUME_BUSY:
+            raise OperationPending(f"volume {volume.id} is {volume.state}; retry")
         if volume.attached_to == node_id:
             if volume.state is VolumeState.UNKNOWN:
                 raise OperationPending(
@@ -164,7 +168,7 @@ class Attachments:
         seen = self._cloud.zone(volume.id.zone).get_volume(volume.id.uuid, deadline)
         if _is_attached(seen, node_id):
             return
-        if seen.state in _CHANGING:
+        if seen.state in VOLUME_MOVING:
             raise OperationPending(f"volume {seen.id} is {seen.state}; retry") from refusal
         if seen.attached_to not in (None, node_id, volume.attached_to):
             raise _attached_elsewhere(seen) from refusal

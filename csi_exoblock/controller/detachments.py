@@ -20,11 +20,9 @@ from csi_exoblock.controller.refusals import failed, refused
 from csi_exoblock.errors import ApiDenied, ApiRejected, ApiUnavailable, DriverError, NotFound
 from csi_exoblock.exoscale.client import Cloud
 from csi_exoblock.model import NodeId, Volume, VolumeId
-from csi_exoblock.states import OperationState, VolumeState
+from csi_exoblock.states import VOLUME_MOVING, OperationState, VolumeState
 
 log = logging.getLogger(__name__)
-
-_CHANGING = (VolumeState.ATTACHING, VolumeState.DETACHING)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -101,7 +99,9 @@ class Detachments:
         with self._pending.pending(volume_id), held as entry:
             try:
                 volume = self._reader.read(volume_id, entry, deadline)
-                volume = self._reader.wait_while(volume, _CHANGING, deadline, until_stalled=True)
+                volume = self._reader.wait_while(
+                    volume, VOLUME_MOVING, deadline, until_stalled=True
+                )
                 _require_known_instance(volume)
                 if names(volume, node_id) or _stays_detaching_from_none(volume):
                     self._detach(volume, node_id, entry, deadline)

@@ -34,16 +34,9 @@ from csi_exoblock.errors import (
 )
 from csi_exoblock.exoscale.client import Cloud
 from csi_exoblock.model import Volume, VolumeId
-from csi_exoblock.states import InstanceState, VolumeState
+from csi_exoblock.states import VOLUME_BUSY, InstanceState, VolumeState
 
 log = logging.getLogger(__name__)
-
-_BUSY = (
-    VolumeState.CREATING,
-    VolumeState.ATTACHING,
-    VolumeState.DETACHING,
-    VolumeState.SNAPSHOTTING,
-)
 
 
 class Expansion:
@@ -221,5 +214,5 @@ def _require_healthy(volume: Volume) -> None:
 
 def _require_idle(volume: Volume) -> None:
     """Raise OperationPending unless the cloud has ended its work on the volume."""
-    if volume.state in _BUSY:
+    if volume.state in VOLUME_BUSY:
         raise OperationPending(f"volume {volume.id} is {volume.state}; retry")

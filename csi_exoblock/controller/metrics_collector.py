@@ -1,4 +1,4 @@
-"""Quotas, pending growths and unhealthy volumes: read in the background, for metrics (N3)."""
+"""Quotas, pending growths, unhealthy volumes and orphans, read now and then for metrics (N3)."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from csi_exoblock.concurrency import Deadline
 from csi_exoblock.config import Timing
 from csi_exoblock.controller.labels import Labels
+from csi_exoblock.controller.orphans import OrphanKind, OrphanSearch
 from csi_exoblock.controller.quotas import ATTACHMENTS, GIBIBYTES, LARGEST_GIB, SNAPSHOTS, VOLUMES
 from csi_exoblock.errors import DriverError
 from csi_exoblock.exoscale.client import Cloud
@@ -20,6 +21,9 @@ from csi_exoblock.model import Quota, Volume, VolumeId, ZoneName
 log = logging.getLogger(__name__)
 
 _RESOURCES = frozenset({VOLUMES, GIBIBYTES, SNAPSHOTS, ATTACHMENTS, LARGEST_GIB})
+
+_COUNTED = (OrphanKind.VOLUME, OrphanKind.SNAPSHOT, OrphanKind.TWIN)
+"""Not temporary snapshots, which the driver deletes; not missing volumes, which cost nothing."""
 
 
 class MetricsCollector:
@@ -107,3 +111,40 @@ class MetricsCollector:
     def _oldest_growth_seconds(self) -> float:
         now = time.monotonic()
         return max((now - since for since in self._growing_since()), default=0.0)
+
+
+class OrphanGauges:
+    """Counts orphans; while the cloud or Kubernetes can't be read, the last figures stay."""
+
+    def __init__(self, search: OrphanSearch, *, metrics: Metrics, timing: Timing) -> None:
+        self._search = search
+        self._timing = timing
+        self._count = Tally(metrics.orphans)
+        self._oldest = Tally(metrics.orphan_oldest)
+
+    def collect(self, now: float) -> float:
+        """Count once; return the seconds until the next time.
+
+        Args:
+            now: The cloud's time, in seconds of Unix time.
+        """
+        try:
+            orphans = self._search.search(Deadline(self._timing.orphans_timeout))
+        except DriverError as error:
+            log.info("orphans not counted", extra={"error": str(error)})
+            return self._timing.orphans_interval
+        if orphans.unread:
+            log.info("orphans not counted", extra={"error": str(dict(orphans.unread))})
+            return self._timing.orphans_interval
+        counts: Counter[tuple[str, ...]] = Counter({(each,): 0 for each in _COUNTED})
+        ages: dict[tuple[str, ...], int] = {(each,): 0 for each in _COUNTED}
+        for each in orphans.found:
+            if each.kind not in _COUNTED:
+                continue
+            counts[(each.kind,)] += 1
+            if each.created_at:
+                age = int(now - each.created_at.timestamp())
+                ages[(each.kind,)] = max(ages[(each.kind,)], age)
+        self._count.show(counts)
+        self._oldest.show(ages)
+        return self._timing.orphans_interval

@@ -25,15 +25,9 @@ from csi_exoblock.errors import (
 )
 from csi_exoblock.exoscale.client import Cloud
 from csi_exoblock.model import Snapshot, Volume, VolumeId
-from csi_exoblock.states import OperationState, VolumeState
+from csi_exoblock.states import VOLUME_BUSY, OperationState
 
 _PAUSE_GROWTH = 1.2  # labels are seen at latest a fifth of an update's duration after they changed
-_BUSY = (
-    VolumeState.CREATING,
-    VolumeState.ATTACHING,
-    VolumeState.DETACHING,
-    VolumeState.SNAPSHOTTING,
-)
 _MOST_WRITES = 3  # the change, what survived its removal, and what others overwrote meanwhile
 
 
@@ -224,7 +218,7 @@ class Modification:
         if is_shown(changes, seen):
             return
         what = f"volume {volume_id} was not changed"
-        if seen.state in _BUSY:
+        if seen.state in VOLUME_BUSY:
             raise OperationPending(f"{what} while it is {seen.state}; {error}") from error
         if seen.attached_to:
             raise WrongState(

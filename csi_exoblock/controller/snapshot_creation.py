@@ -27,19 +27,13 @@ from csi_exoblock.errors import (
 )
 from csi_exoblock.exoscale.client import Cloud
 from csi_exoblock.model import Operation, Snapshot, Volume
-from csi_exoblock.states import VOLUME_GOING, SnapshotState, VolumeState
+from csi_exoblock.states import VOLUME_BUSY, VOLUME_GOING, SnapshotState, VolumeState
 
 log = logging.getLogger(__name__)
 
 MOST_PER_VOLUME = 20
 """Snapshots that a volume may have. Source: the vendor's documentation of block storage."""
 
-_BUSY = (
-    VolumeState.CREATING,
-    VolumeState.ATTACHING,
-    VolumeState.DETACHING,
-    VolumeState.SNAPSHOTTING,
-)
 _PAUSE_GROWTH = 1.2  # a snapshot is seen at latest a fifth of its own duration after it is ready
 
 
@@ -180,7 +174,7 @@ def _why_not_in_state(volume: Volume, what: str) -> DriverError | None:
     """Return why the volume's state allows no snapshot, `None` if it does."""
     if volume.state in VOLUME_GOING:
         return NotFound(f"{what}: the volume is {volume.state}")
-    if volume.state in _BUSY:
+    if volume.state in VOLUME_BUSY:
         return OperationPending(f"{what} yet: the volume is {volume.state}; retry")
     if volume.state is VolumeState.ERROR:
         return WrongState(f"{what}: the volume is in state error; ask Exoscale's support")

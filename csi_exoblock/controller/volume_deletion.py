@@ -26,13 +26,18 @@ from csi_exoblock.errors import (
 )
 from csi_exoblock.exoscale.client import Cloud
 from csi_exoblock.model import Volume, VolumeId
-from csi_exoblock.states import VOLUME_GOING, OperationState, VolumeState
+from csi_exoblock.states import (
+    VOLUME_BUSY,
+    VOLUME_GOING,
+    VOLUME_MOVING,
+    OperationState,
+    VolumeState,
+)
 
 log = logging.getLogger(__name__)
 
 _PERHAPS_FOR_SNAPSHOTS = (ApiRejected, ApiDenied, OperationPending)
-_BUSY = (VolumeState.CREATING, VolumeState.SNAPSHOTTING)
-_IN_USE = (VolumeState.ATTACHING, VolumeState.ATTACHED, VolumeState.DETACHING)
+_IN_USE = (VolumeState.ATTACHED, *VOLUME_MOVING)
 
 
 class VolumeDeletion:
@@ -137,7 +142,7 @@ class VolumeDeletion:
                 f"retry tries again; if it stays so, ask Exoscale's support about it; {refusal}"
             ) from refusal
         self._require_deletable(seen)
-        if seen.state in _BUSY:
+        if seen.state in VOLUME_BUSY:
             raise OperationPending(
                 f"volume {seen.id} is {seen.state}; it is deleted once that has ended"
             ) from refusal
