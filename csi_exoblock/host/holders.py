@@ -104,11 +104,10 @@ class Holders:
             if node is not None:
                 sought = Sought(devices=frozenset({node}), filesystems=frozenset())
                 return _first(map(name_of, self._processes.using(sought, skip_hung=True)))
-            try:
-                numbers = frozenset({superblock, device_numbers(str(target))[1]})
-            except OSError:  # after a shutdown it has no numbers, but its open files keep names
+            number = _number_of_mounted(target)
+            if number is None:  # but its open files keep their names
                 return _first(map(name_of, self._processes.within(target)))
-            return _first(self._using_file_system(target, numbers))
+            return _first(self._using_file_system(target, frozenset({superblock, number})))
 
         try:
             users = self._workers.run(f"the users of {target}", search)
@@ -257,9 +256,16 @@ def listed(users: tuple[str, ...]) -> str:
 
 def _numbers(target: Path, superblock: DeviceNumber) -> frozenset[DeviceNumber]:
     """Return the device numbers that mountinfo and `stat` give for a mounted file system."""
-    with contextlib.suppress(OSError):  # it was shut down
-        return frozenset({superblock, device_numbers(str(target))[1]})
-    return frozenset({superblock})
+    number = _number_of_mounted(target)
+    return frozenset({superblock} if number is None else {superblock, number})
+
+
+def _number_of_mounted(target: Path) -> DeviceNumber | None:
+    """Return the device number that `stat` gives for a file system, `None` after its shutdown."""
+    try:
+        return device_numbers(str(target))[1]
+    except OSError:
+        return None
 
 
 def _first(names: Iterator[str]) -> tuple[str, ...]:

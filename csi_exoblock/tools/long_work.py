@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+# By name, because a check that a person runs on a volume's disk keeps its pod waiting as well;
+# `host.commands.is_own_command` tells the driver's own commands from such.
 _PROGRAMS = frozenset(
     {"mkfs.ext4", "mkfs.ext3", "mke2fs", "mkfs.xfs", "mkfs.btrfs", "e2fsck", "resize2fs"}
     | {"xfs_growfs", "btrfs"}
