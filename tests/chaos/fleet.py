@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pathlib
 import signal
-import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from types import TracebackType
@@ -12,15 +11,13 @@ from typing import Self
 
 import grpc
 
-from csi_exoblock.pb import csi_pb2, csi_pb2_grpc
+from csi_exoblock.pb import csi_pb2_grpc
 from tests.support.forks import Fork, Forks
+from tests.support.readiness import ready_or_ended
 
 LOG_LEVEL = "CHAOS_LOG_LEVEL"
 """Variable that says how much all drivers log."""
 
-_START_SECONDS = 120.0  # a process that dies at its start is noticed sooner
-_PAUSE_SECONDS = 0.01
-_PROBE_SECONDS = 0.2
 _RECONNECT_MS = 10  # the default of a second is longer than most schedules
 _OPTIONS = [
     ("grpc.use_local_subchannel_pool", 1),
@@ -58,17 +55,16 @@ class Driver:
         self.node = csi_pb2_grpc.NodeStub(self.channel)
 
     def wait_until_ready(self) -> None:
-        """Return when Probe says ready, or the process is dead."""
-        probe = csi_pb2_grpc.IdentityStub(self.channel).Probe
-        end = time.monotonic() + _START_SECONDS
-        while self.is_alive():
-            try:
-                if probe(csi_pb2.ProbeRequest(), timeout=_PROBE_SECONDS).ready.value:
-                    return
-            except grpc.RpcError:
-                time.sleep(_PAUSE_SECONDS)
-            if time.monotonic() > end:
-                raise AssertionError(f"the driver with pid {self._process.pid} is never ready")
+        """Return when Probe says ready, or a planned kill has ended the process before.
+
+        Raises:
+            AssertionError: The process has ended by itself, or is never ready.
+        """
+        ended = ready_or_ended(self.channel, self._process)
+        if ended not in (None, -signal.SIGKILL):
+            raise AssertionError(
+                f"the driver with pid {self._process.pid} ended at its start with {ended}"
+            )
 
     def is_alive(self) -> bool:
         """Tell whether the process still runs."""

@@ -12,20 +12,17 @@ import pathlib
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 
 import grpc
 
-from csi_exoblock.pb import csi_pb2, csi_pb2_grpc
 from tests.support.children import die_with_parent
 from tests.support.forks import Fork, forks
+from tests.support.readiness import ready_or_ended
 
-START_SECONDS = 30.0
 STOP_SECONDS = 30.0
-PROBE_SECONDS = 0.05
 
 _CLONE_NEWNET = 0x40000000
 
@@ -131,17 +128,11 @@ class DriverProcess:
 
     def wait_until_ready(self) -> None:
         """Return when the driver says that it is ready."""
-        identity = csi_pb2_grpc.IdentityStub(self.channel)
-        pause = threading.Event()
-        for _ in range(int(START_SECONDS / PROBE_SECONDS)):
-            assert self._process.poll() is None, f"the driver ended: {self.log.read_text()}"
-            try:
-                if identity.Probe(csi_pb2.ProbeRequest(), timeout=1.0).ready.value:
-                    return
-            except grpc.RpcError:
-                pass  # no socket yet
-            pause.wait(PROBE_SECONDS)
-        raise AssertionError(f"the driver is not ready: {self.log.read_text()}")
+        try:
+            ended = ready_or_ended(self.channel, self._process)
+        except AssertionError as error:
+            raise AssertionError(f"{error}: {self.log.read_text()}") from error
+        assert ended is None, f"the driver ended with {ended}: {self.log.read_text()}"
 
     def _end(self, number: signal.Signals) -> int:
         self.channel.close()
