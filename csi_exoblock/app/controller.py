@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 from uuid import UUID
 
 from csi_exoblock.app.cloud import build_cloud
 from csi_exoblock.app.known import known_to
 from csi_exoblock.app.part import Part, background
+from csi_exoblock.background import Background
 from csi_exoblock.concurrency import Deadline
 from csi_exoblock.config import (
     ApiSettings,
@@ -46,6 +47,7 @@ from csi_exoblock.csi.controller import Controller
 from csi_exoblock.csi.controller_requests import ControllerRequests
 from csi_exoblock.csi.parameters import Labelling
 from csi_exoblock.csi.responses import ControllerResponses
+from csi_exoblock.exoscale.client import Cloud
 from csi_exoblock.exoscale.listed import Listed
 from csi_exoblock.exoscale.operations import OperationWaiter
 from csi_exoblock.kubernetes.client import Kubernetes
@@ -128,7 +130,6 @@ def build_controller(
         cloud=cloud, volumes=volume_lists, snapshots=snapshot_lists, timing=timing
     )
     pending_detaches = PendingDetaches(timing=timing)
-    collector = MetricsCollector(cloud=cloud, labels=labels, metrics=metrics, timing=timing)
     metrics.watch_holds(ledger.oldest_hold_seconds)
     metrics.show(metrics.detach_pending_oldest, pending_detaches.oldest_seconds)
     expansion = Expansion(
@@ -150,22 +151,10 @@ def build_controller(
             metrics=metrics,
             first_seconds=timing.sweep_interval,  # another replica might have swept just now
         ),
+        *_collectors(server, kubernetes, metrics, cloud=cloud, labels=labels),
     ]
     if not cluster.is_known():
         work.append(background("cluster", cluster.ask, timing=timing, metrics=metrics))
-    if server.http_address:  # otherwise nobody reads these metrics
-        work.append(background("metrics", collector.collect, timing=timing, metrics=metrics))
-        if kubernetes is not None:
-            known = known_to(
-                Kubernetes(ApiServer(kubernetes, timing=timing)), driver_name=settings.driver_name
-            )
-            search = OrphanSearch(cloud=cloud, labels=labels, known=known)
-            gauges = OrphanGauges(search, metrics=metrics, timing=timing)
-            work.append(
-                background(
-                    "orphans", lambda: gauges.collect(cloud.now()), timing=timing, metrics=metrics
-                )
-            )
     service = Controller(
         volumes=volumes,
         deletion=deletion,
@@ -203,6 +192,30 @@ def build_controller(
         is_ready=lambda: cluster.is_known() and readiness.is_ready(),
         background=work,
     )
+
+
+def _collectors(
+    server: ServerSettings,
+    kubernetes: KubernetesSettings | None,
+    metrics: Metrics,
+    *,
+    cloud: Cloud,
+    labels: Labels,
+) -> Iterator[Background]:
+    """Yield the work that reads cloud and Kubernetes for metrics alone."""
+    if not server.http_address:  # nobody reads these metrics
+        return
+    timing = server.timing
+    collector = MetricsCollector(cloud=cloud, labels=labels, metrics=metrics, timing=timing)
+    yield background("metrics", collector.collect, timing=timing, metrics=metrics)
+    if kubernetes is None:
+        return
+    api_server = Kubernetes(ApiServer(kubernetes, timing=timing))
+    known = known_to(api_server, driver_name=server.driver_name)
+    gauges = OrphanGauges(
+        OrphanSearch(cloud=cloud, labels=labels, known=known), metrics=metrics, timing=timing
+    )
+    yield background("orphans", lambda: gauges.collect(cloud.now()), timing=timing, metrics=metrics)
 
 
 def _lookup(
