@@ -26,6 +26,14 @@ _METRICS = "tests/controller/test_metrics.py"
 
 BREAKS = (
     Break(
+        name="label-of-the-name-is-renamed",
+        file="controller/labels.py",
+        before='return self._prefix + "name"',
+        after='return self._prefix + "names"',
+        rules="F5, N10",
+        tests=("tests/controller/test_other_versions.py",),
+    ),
+    Break(
         name="late-detach-takes-the-disk-from-anybody",
         file="controller/detachments.py",
         before="if names(volume, node_id) or _stays_detaching_from_none(volume):",

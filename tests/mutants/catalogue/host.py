@@ -51,6 +51,17 @@ BREAKS = (
         tests=(f"{_HOLDERS}::test_a_private_mount_of_the_driver_is_nobody_else",),
     ),
     Break(
+        name="marker-of-a-later-version-counts",
+        file="host/markers.py",
+        before="return path.read_bytes() == str(volume_id).encode()",
+        after="return path.read_bytes().startswith(str(volume_id).encode())",
+        rules="F5, D1",
+        tests=(
+            "tests/node/test_other_versions.py"
+            "::test_a_marker_that_is_not_understood_allows_nothing",
+        ),
+    ),
+    Break(
         name="hung-loop-keeps-every-volume",
         file="host/holders.py",
         before="            if hung and not users and not skip_hung:",
