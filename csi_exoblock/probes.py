@@ -8,8 +8,8 @@ from http import HTTPStatus
 
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
-from csi_exoblock.config import Timing
 from csi_exoblock.metrics import Metrics
+from csi_exoblock.timing import ProcessTiming
 from csi_exoblock.web import Answer
 
 log = logging.getLogger(__name__)
@@ -25,7 +25,7 @@ class Liveness:
         probe: Returns whether the driver answered; takes at most `Timing.livez_timeout`.
     """
 
-    def __init__(self, *, probe: Callable[[], bool], timing: Timing) -> None:
+    def __init__(self, *, probe: Callable[[], bool], timing: ProcessTiming) -> None:
         self._probe = probe
         self._timing = timing
         self._misses = 0

@@ -12,8 +12,8 @@ from http import HTTPStatus
 from pathlib import Path
 
 from csi_exoblock.concurrency import Deadline, begin_thread
-from csi_exoblock.config import Timing
 from csi_exoblock.pool import Pool
+from csi_exoblock.timing import ProcessTiming
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ class WebServer:
         address: tuple[str, int],
         answer: Callable[[str], Answer],
         identity: tuple[Path, Path] | None,
-        timing: Timing,
+        timing: ProcessTiming,
     ) -> None:
         self._address = address
         self._answer = answer

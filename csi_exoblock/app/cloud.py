@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry
 
-from csi_exoblock.config import ApiSettings, Timing
+from csi_exoblock.config import ApiSettings
 from csi_exoblock.exoscale.client import Cloud
 from csi_exoblock.exoscale.keyring import Keyring
 from csi_exoblock.exoscale.pace import Paces
 from csi_exoblock.exoscale.session import Proxy, open_session
 from csi_exoblock.exoscale.transport import Transport
 from csi_exoblock.metrics import Metrics
+from csi_exoblock.timing import Timing
 
 
 def unwatched_cloud(api: ApiSettings, *, timing: Timing) -> Cloud:

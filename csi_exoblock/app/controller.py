@@ -11,13 +11,7 @@ from csi_exoblock.app.known import known_to
 from csi_exoblock.app.part import Part, background
 from csi_exoblock.background import Background
 from csi_exoblock.concurrency import Deadline
-from csi_exoblock.config import (
-    ApiSettings,
-    ControllerSettings,
-    KubernetesSettings,
-    ServerSettings,
-    Timing,
-)
+from csi_exoblock.config import ApiSettings, ControllerSettings, KubernetesSettings, ServerSettings
 from csi_exoblock.controller.adoption import Adoption
 from csi_exoblock.controller.attachments import Attachments
 from csi_exoblock.controller.clones import Clones
@@ -54,6 +48,7 @@ from csi_exoblock.kubernetes.client import Kubernetes
 from csi_exoblock.kubernetes.server import ApiServer
 from csi_exoblock.metrics import Metrics
 from csi_exoblock.model import Snapshot, Volume, ZoneName
+from csi_exoblock.timing import Timing
 
 T = TypeVar("T", bound=Volume | Snapshot)
 

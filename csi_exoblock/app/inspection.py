@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry
 
 from csi_exoblock.app.host import build_host
 from csi_exoblock.app.own_node import OwnNode
-from csi_exoblock.config import KubernetesSettings, NodeSettings, ServerSettings, Timing
+from csi_exoblock.config import KubernetesSettings, NodeSettings, ServerSettings
 from csi_exoblock.host.commands import Commands
 from csi_exoblock.host.devices import Devices
 from csi_exoblock.host.instance import Source, sources
@@ -18,6 +18,7 @@ from csi_exoblock.host.liveness import Liveness
 from csi_exoblock.host.mounts import Mounts
 from csi_exoblock.metrics import Metrics
 from csi_exoblock.node.occupancy import Occupancy
+from csi_exoblock.timing import Timing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from csi_exoblock.concurrency import Deadline
-from csi_exoblock.config import KubernetesSettings, Timing
+from csi_exoblock.config import KubernetesSettings
 from csi_exoblock.errors import HostError, NotFound
 from csi_exoblock.kubernetes.client import Kubernetes
 from csi_exoblock.kubernetes.server import ApiServer
+from csi_exoblock.timing import Timing
 
 _TAINT = "agent-not-ready"
 

@@ -8,8 +8,8 @@ from typing import Generic, TypeVar
 
 from csi_exoblock.background import Background
 from csi_exoblock.concurrency import Deadline
-from csi_exoblock.config import Timing
 from csi_exoblock.metrics import Metrics
+from csi_exoblock.timing import Timing
 
 Service = TypeVar("Service")
 

@@ -8,7 +8,6 @@ from functools import partial
 
 from csi_exoblock import logs
 from csi_exoblock.concurrency import Deadline
-from csi_exoblock.config import Timing
 from csi_exoblock.controller.detachments import instance_of, names
 from csi_exoblock.controller.expansion import Expansion
 from csi_exoblock.controller.labels import Labels
@@ -35,6 +34,7 @@ from csi_exoblock.states import (
     OperationState,
     VolumeState,
 )
+from csi_exoblock.timing import ControllerTiming
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class Attachments:
         reader: VolumeReader,
         expansion: Expansion,
         labels: Labels,
-        timing: Timing,
+        timing: ControllerTiming,
     ) -> None:
         self._cloud = cloud
         self._ledger = ledger

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 
 from csi_exoblock import logs
 from csi_exoblock.concurrency import Deadline
-from csi_exoblock.config import Timing
 from csi_exoblock.controller.labels import Labels
 from csi_exoblock.controller.pending import Entry
 from csi_exoblock.controller.snapshots import Snapshots
@@ -19,6 +18,7 @@ from csi_exoblock.controller.zone_lists import ZoneLists
 from csi_exoblock.errors import ApiUnavailable, DriverError, WrongZone
 from csi_exoblock.exoscale.client import Cloud
 from csi_exoblock.model import Snapshot, SnapshotId, Volume, VolumeId, ZoneName
+from csi_exoblock.timing import ControllerTiming
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ class Clones:
         snapshots: Snapshots,
         lists: ZoneLists[Snapshot],
         labels: Labels,
-        timing: Timing,
+        timing: ControllerTiming,
     ) -> None:
         self._cloud = cloud
         self._snapshots = snapshots

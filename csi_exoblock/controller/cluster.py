@@ -6,8 +6,8 @@ import logging
 from collections.abc import Callable
 
 from csi_exoblock.concurrency import Deadline, pauses
-from csi_exoblock.config import Timing
 from csi_exoblock.errors import DriverError, KubernetesDenied, KubernetesUnavailable
+from csi_exoblock.timing import ControllerTiming
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ class Cluster:
     """
 
     def __init__(
-        self, given: str | None, *, read: Callable[[Deadline], str] | None, timing: Timing
+        self, given: str | None, *, read: Callable[[Deadline], str] | None, timing: ControllerTiming
     ) -> None:
         self._id = given if given is not None or read is not None else ""
         self._read = read

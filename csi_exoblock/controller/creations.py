@@ -14,7 +14,6 @@ from typing import Generic, TypeVar
 
 from csi_exoblock import logs
 from csi_exoblock.concurrency import Deadline, pauses
-from csi_exoblock.config import Timing
 from csi_exoblock.controller.ledger import Ledger
 from csi_exoblock.controller.pending import Entry
 from csi_exoblock.controller.refusals import ending
@@ -30,6 +29,7 @@ from csi_exoblock.errors import (
 from csi_exoblock.exoscale.client import Cloud
 from csi_exoblock.model import Operation, Snapshot, SnapshotId, Volume, VolumeId
 from csi_exoblock.states import OperationState, SnapshotState, VolumeState
+from csi_exoblock.timing import ControllerTiming
 
 T = TypeVar("T", bound=Volume | Snapshot)
 
@@ -93,7 +93,9 @@ class Creations(Generic[T]):
                                                       # nothing
     """
 
-    def __init__(self, kind: Kind[T], *, cloud: Cloud, ledger: Ledger, timing: Timing) -> None:
+    def __init__(
+        self, kind: Kind[T], *, cloud: Cloud, ledger: Ledger, timing: ControllerTiming
+    ) -> None:
         self._kind = kind
         self._cloud = cloud
         self._ledger = ledger

@@ -12,7 +12,6 @@ from functools import partial
 
 from csi_exoblock import logs
 from csi_exoblock.concurrency import Deadline
-from csi_exoblock.config import Timing
 from csi_exoblock.controller.ledger import Ledger
 from csi_exoblock.controller.pending import Entry
 from csi_exoblock.controller.reading import VolumeReader
@@ -21,6 +20,7 @@ from csi_exoblock.errors import ApiDenied, ApiRejected, ApiUnavailable, DriverEr
 from csi_exoblock.exoscale.client import Cloud
 from csi_exoblock.model import NodeId, Volume, VolumeId
 from csi_exoblock.states import VOLUME_MOVING, OperationState, VolumeState
+from csi_exoblock.timing import ControllerTiming
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ class PendingDetaches:
     or another process has finished it: it is forgotten after `Timing.detach_given_up`.
     """
 
-    def __init__(self, *, timing: Timing) -> None:
+    def __init__(self, *, timing: ControllerTiming) -> None:
         self._timing = timing
         self._lock = threading.Lock()
         self._asked: dict[VolumeId, _Asked] = {}
@@ -77,7 +77,7 @@ class Detachments:
         ledger: Ledger,
         reader: VolumeReader,
         pending: PendingDetaches,
-        timing: Timing,
+        timing: ControllerTiming,
     ) -> None:
         self._cloud = cloud
         self._ledger = ledger

@@ -8,7 +8,7 @@ from typing import NoReturn
 from csi_exoblock import logs
 from csi_exoblock.capacity import CapacityRange, gib_ceil
 from csi_exoblock.concurrency import Deadline
-from csi_exoblock.config import ControllerSettings, Timing
+from csi_exoblock.config import ControllerSettings
 from csi_exoblock.controller.growth_notes import GrowthNotes
 from csi_exoblock.controller.labels import Labels
 from csi_exoblock.controller.ledger import Ledger
@@ -35,6 +35,7 @@ from csi_exoblock.errors import (
 from csi_exoblock.exoscale.client import Cloud
 from csi_exoblock.model import Volume, VolumeId
 from csi_exoblock.states import VOLUME_BUSY, InstanceState, VolumeState
+from csi_exoblock.timing import ControllerTiming
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +55,7 @@ class Expansion:
         labels: Labels,
         notes: GrowthNotes,
         settings: ControllerSettings,
-        timing: Timing,
+        timing: ControllerTiming,
     ) -> None:
         self._cloud = cloud
         self._ledger = ledger

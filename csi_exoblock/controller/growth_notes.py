@@ -6,7 +6,6 @@ import logging
 
 from csi_exoblock import logs
 from csi_exoblock.concurrency import Deadline
-from csi_exoblock.config import Timing
 from csi_exoblock.controller.labels import Labels, PendingSize
 from csi_exoblock.controller.pending import NOT_FINAL, Entry
 from csi_exoblock.controller.relabelling import LabelWriter
@@ -14,6 +13,7 @@ from csi_exoblock.controller.specs import VolumeChanges
 from csi_exoblock.errors import ApiUnavailable, DriverError, OperationFailed
 from csi_exoblock.exoscale.client import Cloud
 from csi_exoblock.model import Volume
+from csi_exoblock.timing import ControllerTiming
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ class GrowthNotes:
     """
 
     def __init__(
-        self, *, cloud: Cloud, labels: Labels, writer: LabelWriter, timing: Timing
+        self, *, cloud: Cloud, labels: Labels, writer: LabelWriter, timing: ControllerTiming
     ) -> None:
         self._cloud = cloud
         self._labels = labels

@@ -17,13 +17,13 @@ from contextlib import contextmanager
 
 from csi_exoblock import logs
 from csi_exoblock.concurrency import Deadline, Holds
-from csi_exoblock.config import Timing
 from csi_exoblock.controller.pending import NOT_FINAL, Entry
 from csi_exoblock.controller.refusals import ending
 from csi_exoblock.errors import ApiDenied, ApiRejected, ApiUnavailable, DriverError
 from csi_exoblock.exoscale.operations import OperationWaiter
 from csi_exoblock.model import Operation, Snapshot, Volume
 from csi_exoblock.states import OperationState
+from csi_exoblock.timing import ControllerTiming
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ class Ledger:
         ledger.join(entry, deadline)                       # waits for the same operation
     """
 
-    def __init__(self, *, waiter: OperationWaiter, timing: Timing) -> None:
+    def __init__(self, *, waiter: OperationWaiter, timing: ControllerTiming) -> None:
         self._waiter = waiter
         self._timing = timing
         self._names_doubtful_until = time.monotonic() + timing.startup_unsettled

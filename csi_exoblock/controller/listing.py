@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from csi_exoblock.concurrency import Deadline
-from csi_exoblock.config import Timing
 from csi_exoblock.controller.zone_lists import ZoneLists
 from csi_exoblock.errors import (
     ApiDenied,
@@ -24,6 +23,7 @@ from csi_exoblock.exoscale.client import Cloud
 from csi_exoblock.exoscale.listed import Listed
 from csi_exoblock.model import Snapshot, SnapshotId, Volume, VolumeId, ZoneName
 from csi_exoblock.states import SnapshotState, VolumeState
+from csi_exoblock.timing import ControllerTiming
 
 T = TypeVar("T")
 Thing = TypeVar("Thing", bound=Volume | Snapshot)
@@ -52,7 +52,7 @@ class Listing:
         cloud: Cloud,
         volumes: ZoneLists[Volume],
         snapshots: ZoneLists[Snapshot],
-        timing: Timing,
+        timing: ControllerTiming,
     ) -> None:
         self._cloud = cloud
         self._volumes = volumes

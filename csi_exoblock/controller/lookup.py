@@ -16,7 +16,6 @@ from uuid import UUID
 
 from csi_exoblock import logs
 from csi_exoblock.concurrency import Deadline, pauses
-from csi_exoblock.config import Timing
 from csi_exoblock.controller.labels import Labels
 from csi_exoblock.controller.pending import Entry
 from csi_exoblock.controller.recent_creations import RecentCreations
@@ -25,6 +24,7 @@ from csi_exoblock.errors import ApiDenied, ApiRejected, ApiUnavailable, NotFound
 from csi_exoblock.exoscale.listed import Listed
 from csi_exoblock.model import Snapshot, Volume, ZoneName
 from csi_exoblock.states import SNAPSHOT_GOING, VOLUME_GOING
+from csi_exoblock.timing import ControllerTiming
 
 T = TypeVar("T", bound=Volume | Snapshot)
 
@@ -46,7 +46,7 @@ class Lookup(Generic[T]):
         *,
         recent: RecentCreations,
         labels: Labels,
-        timing: Timing,
+        timing: ControllerTiming,
     ) -> None:
         self._lists = lists
         self._get_one = get_one

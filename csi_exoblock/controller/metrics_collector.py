@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from csi_exoblock.concurrency import Deadline
-from csi_exoblock.config import Timing
 from csi_exoblock.controller.labels import Labels
 from csi_exoblock.controller.orphans import OrphanKind, OrphanSearch
 from csi_exoblock.controller.quotas import ATTACHMENTS, GIBIBYTES, LARGEST_GIB, SNAPSHOTS, VOLUMES
@@ -17,6 +16,7 @@ from csi_exoblock.errors import DriverError
 from csi_exoblock.exoscale.client import Cloud
 from csi_exoblock.metrics import Metrics, Tally
 from csi_exoblock.model import Quota, Volume, VolumeId, ZoneName
+from csi_exoblock.timing import ControllerTiming
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +33,9 @@ class MetricsCollector:
     read keeps its last figures.
     """
 
-    def __init__(self, *, cloud: Cloud, labels: Labels, metrics: Metrics, timing: Timing) -> None:
+    def __init__(
+        self, *, cloud: Cloud, labels: Labels, metrics: Metrics, timing: ControllerTiming
+    ) -> None:
         self._cloud = cloud
         self._labels = labels
         self._metrics = metrics
@@ -116,7 +118,7 @@ class MetricsCollector:
 class OrphanGauges:
     """Counts orphans; while the cloud or Kubernetes can't be read, the last figures stay."""
 
-    def __init__(self, search: OrphanSearch, *, metrics: Metrics, timing: Timing) -> None:
+    def __init__(self, search: OrphanSearch, *, metrics: Metrics, timing: ControllerTiming) -> None:
         self._search = search
         self._timing = timing
         self._count = Tally(metrics.orphans)

@@ -6,11 +6,11 @@ import logging
 import threading
 
 from csi_exoblock.concurrency import Deadline, pauses
-from csi_exoblock.config import Timing
 from csi_exoblock.controller.zone_lists import ZoneLists
 from csi_exoblock.errors import DriverError
 from csi_exoblock.exoscale.client import Cloud
 from csi_exoblock.model import Snapshot, Volume
+from csi_exoblock.timing import ControllerTiming
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ class Readiness:
         cloud: Cloud,
         volumes: ZoneLists[Volume],
         snapshots: ZoneLists[Snapshot],
-        timing: Timing,
+        timing: ControllerTiming,
     ) -> None:
         self._cloud = cloud
         self._volumes = volumes

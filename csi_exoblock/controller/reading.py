@@ -6,7 +6,6 @@ from collections.abc import Collection, Iterator
 
 from csi_exoblock import logs
 from csi_exoblock.concurrency import Deadline, pauses
-from csi_exoblock.config import Timing
 from csi_exoblock.controller.ledger import Ledger
 from csi_exoblock.controller.pending import Entry
 from csi_exoblock.controller.stalls import Stalls
@@ -14,6 +13,7 @@ from csi_exoblock.errors import NotFound
 from csi_exoblock.exoscale.client import Cloud
 from csi_exoblock.model import Volume, VolumeId
 from csi_exoblock.states import VOLUME_GOING, VolumeState
+from csi_exoblock.timing import ControllerTiming
 
 _PAUSE_GROWTH = 1.2  # a state is seen at latest a fifth of its own duration after it changed
 
@@ -29,7 +29,7 @@ def require_present(volume: Volume) -> None:
 class VolumeReader:
     """Reads a volume once no pending write of this driver can change it any more."""
 
-    def __init__(self, *, cloud: Cloud, ledger: Ledger, timing: Timing) -> None:
+    def __init__(self, *, cloud: Cloud, ledger: Ledger, timing: ControllerTiming) -> None:
         self._cloud = cloud
         self._ledger = ledger
         self._timing = timing

@@ -11,9 +11,9 @@ from uuid import UUID
 
 from csi_exoblock import logs
 from csi_exoblock.concurrency import Deadline
-from csi_exoblock.config import Timing
 from csi_exoblock.errors import NotFound
 from csi_exoblock.model import SnapshotId, VolumeId, ZoneName
+from csi_exoblock.timing import ControllerTiming
 
 T = TypeVar("T")
 
@@ -29,7 +29,7 @@ class RecentCreations:
     recent.ids_of([zone], {"pvc-1"})              # set()
     """
 
-    def __init__(self, *, timing: Timing) -> None:
+    def __init__(self, *, timing: ControllerTiming) -> None:
         self._timing = timing
         self._process_began = time.monotonic()
         self._lock = threading.Lock()

@@ -9,7 +9,6 @@ from functools import partial
 
 from csi_exoblock import logs
 from csi_exoblock.concurrency import Deadline, pauses
-from csi_exoblock.config import Timing
 from csi_exoblock.controller.labels import Labels
 from csi_exoblock.controller.ledger import Ledger
 from csi_exoblock.controller.pending import Entry
@@ -26,6 +25,7 @@ from csi_exoblock.errors import (
 from csi_exoblock.exoscale.client import Cloud
 from csi_exoblock.model import Snapshot, Volume, VolumeId
 from csi_exoblock.states import VOLUME_BUSY, OperationState
+from csi_exoblock.timing import ControllerTiming
 
 _PAUSE_GROWTH = 1.2  # labels are seen at latest a fifth of an update's duration after they changed
 _MOST_WRITES = 3  # the change, what survived its removal, and what others overwrote meanwhile
@@ -47,7 +47,7 @@ class LabelWriter:
     A label is removed only if the first read showed it: one that others add later stays.
     """
 
-    def __init__(self, *, cloud: Cloud, ledger: Ledger, timing: Timing) -> None:
+    def __init__(self, *, cloud: Cloud, ledger: Ledger, timing: ControllerTiming) -> None:
         self._cloud = cloud
         self._ledger = ledger
         self._timing = timing
@@ -167,7 +167,7 @@ class Modification:
         reader: VolumeReader,
         labels: Labels,
         writer: LabelWriter,
-        timing: Timing,
+        timing: ControllerTiming,
     ) -> None:
         self._ledger = ledger
         self._reader = reader

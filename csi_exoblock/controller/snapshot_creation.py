@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 from csi_exoblock import logs
 from csi_exoblock.concurrency import Deadline, pauses
-from csi_exoblock.config import Timing
 from csi_exoblock.controller.creations import Creations, snapshot_kind
 from csi_exoblock.controller.labels import Labels
 from csi_exoblock.controller.ledger import Ledger
@@ -28,6 +27,7 @@ from csi_exoblock.errors import (
 from csi_exoblock.exoscale.client import Cloud
 from csi_exoblock.model import Operation, Snapshot, Volume
 from csi_exoblock.states import VOLUME_BUSY, VOLUME_GOING, SnapshotState, VolumeState
+from csi_exoblock.timing import ControllerTiming
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,9 @@ _PAUSE_GROWTH = 1.2  # a snapshot is seen at latest a fifth of its own duration 
 class SnapshotCreation:
     """Sends creations of snapshots, and follows each until there is a snapshot to name or none."""
 
-    def __init__(self, *, cloud: Cloud, ledger: Ledger, labels: Labels, timing: Timing) -> None:
+    def __init__(
+        self, *, cloud: Cloud, ledger: Ledger, labels: Labels, timing: ControllerTiming
+    ) -> None:
         self._cloud = cloud
         self._labels = labels
         self._timing = timing

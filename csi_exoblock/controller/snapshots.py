@@ -9,7 +9,6 @@ from functools import partial
 
 from csi_exoblock import logs
 from csi_exoblock.concurrency import Deadline
-from csi_exoblock.config import Timing
 from csi_exoblock.controller.labels import Labels
 from csi_exoblock.controller.ledger import Ledger
 from csi_exoblock.controller.lookup import Lookup
@@ -33,6 +32,7 @@ from csi_exoblock.errors import (
 from csi_exoblock.exoscale.client import Cloud
 from csi_exoblock.model import Snapshot, SnapshotId
 from csi_exoblock.states import SNAPSHOT_GOING, FailureReason, OperationState, SnapshotState
+from csi_exoblock.timing import ControllerTiming
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class Snapshots:
         creation: SnapshotCreation,
         labels: Labels,
         writer: LabelWriter,
-        timing: Timing,
+        timing: ControllerTiming,
     ) -> None:
         self._cloud = cloud
         self._ledger = ledger

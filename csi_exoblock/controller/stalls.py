@@ -7,9 +7,9 @@ import time
 from dataclasses import dataclass
 
 from csi_exoblock.concurrency import Deadline
-from csi_exoblock.config import Timing
 from csi_exoblock.errors import ApiUnavailable, DeadlineExceeded
 from csi_exoblock.model import NodeId, Snapshot, SnapshotId, Volume, VolumeId
+from csi_exoblock.timing import ControllerTiming
 
 
 @dataclass(slots=True, kw_only=True)
@@ -31,7 +31,7 @@ class Stalls:
     One call's time is too short for that. Without further calls the time is forgotten.
     """
 
-    def __init__(self, *, timing: Timing) -> None:
+    def __init__(self, *, timing: ControllerTiming) -> None:
         self._timing = timing
         self._lock = threading.Lock()
         self._seen: dict[VolumeId | SnapshotId, _Seen] = {}

@@ -10,7 +10,7 @@ from http import HTTPStatus
 
 from csi_exoblock import logs
 from csi_exoblock.concurrency import Deadline
-from csi_exoblock.config import ControllerSettings, Timing
+from csi_exoblock.config import ControllerSettings
 from csi_exoblock.controller.creations import Creations, volume_kind
 from csi_exoblock.controller.label_check import LabelCheck
 from csi_exoblock.controller.labels import Labels
@@ -39,6 +39,7 @@ from csi_exoblock.errors import (
 from csi_exoblock.exoscale.client import Cloud, ZoneClient
 from csi_exoblock.model import Operation, Snapshot, SnapshotId, Volume, VolumeId, ZoneName
 from csi_exoblock.states import OperationState, SnapshotState
+from csi_exoblock.timing import ControllerTiming
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +67,7 @@ class VolumeCreation:
         ledger: Ledger,
         labels: Labels,
         settings: ControllerSettings,
-        timing: Timing,
+        timing: ControllerTiming,
     ) -> None:
         self._cloud = cloud
         self._ledger = ledger

@@ -7,7 +7,6 @@ from functools import partial
 
 from csi_exoblock import logs
 from csi_exoblock.concurrency import Deadline
-from csi_exoblock.config import Timing
 from csi_exoblock.controller.clones import Clones
 from csi_exoblock.controller.labels import Labels
 from csi_exoblock.controller.ledger import Ledger
@@ -33,6 +32,7 @@ from csi_exoblock.states import (
     OperationState,
     VolumeState,
 )
+from csi_exoblock.timing import ControllerTiming
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class VolumeDeletion:
         clones: Clones,
         reader: VolumeReader,
         labels: Labels,
-        timing: Timing,
+        timing: ControllerTiming,
     ) -> None:
         self._cloud = cloud
         self._ledger = ledger

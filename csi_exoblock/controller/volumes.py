@@ -6,7 +6,6 @@ import logging
 from typing import NoReturn
 
 from csi_exoblock.concurrency import Deadline
-from csi_exoblock.config import Timing
 from csi_exoblock.controller.adoption import Adoption, only_one
 from csi_exoblock.controller.clones import Clones
 from csi_exoblock.controller.labels import Labels
@@ -24,6 +23,7 @@ from csi_exoblock.errors import (
 )
 from csi_exoblock.exoscale.client import Cloud
 from csi_exoblock.model import Volume, VolumeId, ZoneName
+from csi_exoblock.timing import ControllerTiming
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ class Volumes:
         adoption: Adoption,
         clones: Clones,
         labels: Labels,
-        timing: Timing,
+        timing: ControllerTiming,
     ) -> None:
         self._cloud = cloud
         self._ledger = ledger

@@ -14,13 +14,13 @@ from typing import Generic, TypeVar
 
 from csi_exoblock import logs
 from csi_exoblock.concurrency import Deadline
-from csi_exoblock.config import Timing
 from csi_exoblock.controller.labels import Labels
 from csi_exoblock.controller.recent_creations import RecentCreations
 from csi_exoblock.errors import DriverError
 from csi_exoblock.exoscale.listed import Listed
 from csi_exoblock.model import Snapshot, Volume, ZoneName
 from csi_exoblock.states import SnapshotState, VolumeState
+from csi_exoblock.timing import ControllerTiming
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ class ZoneLists(Generic[T]):
         *,
         recent: RecentCreations,
         labels: Labels,
-        timing: Timing,
+        timing: ControllerTiming,
     ) -> None:
         self._list_all = list_all
         self._recent = recent

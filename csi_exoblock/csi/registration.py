@@ -10,13 +10,13 @@ from pathlib import Path
 import grpc
 
 from csi_exoblock.concurrency import Deadline
-from csi_exoblock.config import Timing
 from csi_exoblock.csi.server import is_served, listen, new_server, require_place
 from csi_exoblock.errors import DriverError
 from csi_exoblock.host.farewell import Farewell
 from csi_exoblock.logs import Complaint
 from csi_exoblock.pb import pluginregistration_pb2, pluginregistration_pb2_grpc
 from csi_exoblock.pool import Pool
+from csi_exoblock.timing import ProcessTiming
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ class Registration(pluginregistration_pb2_grpc.RegistrationServicer):
         path: Path,
         csi_path: Path,
         wait_until_known: Callable[[Deadline], object],
-        timing: Timing,
+        timing: ProcessTiming,
     ) -> None:
         self._driver_name = driver_name
         self._path = path

@@ -16,10 +16,10 @@ from typing import Any
 import grpc
 
 from csi_exoblock.concurrency import Deadline, begin_thread
-from csi_exoblock.config import Timing
 from csi_exoblock.csi.interceptor import Interceptor
 from csi_exoblock.pb import csi_pb2_grpc
 from csi_exoblock.pool import Pool
+from csi_exoblock.timing import ProcessTiming
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ class Server:
         identity: csi_pb2_grpc.IdentityServicer,
         controller: csi_pb2_grpc.ControllerServicer | None,
         node: csi_pb2_grpc.NodeServicer | None,
-        timing: Timing,
+        timing: ProcessTiming,
     ) -> None:
         self._socket_path = socket_path
         self._timing = timing

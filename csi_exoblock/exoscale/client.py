@@ -10,7 +10,7 @@ from typing import TypeVar
 from uuid import UUID
 
 from csi_exoblock.concurrency import Deadline, SharedCall
-from csi_exoblock.config import ApiSettings, Timing
+from csi_exoblock.config import ApiSettings
 from csi_exoblock.errors import ApiUnavailable, DeadlineExceeded, DriverError, NotFound
 from csi_exoblock.exoscale import wire
 from csi_exoblock.exoscale.listed import Listed
@@ -18,6 +18,7 @@ from csi_exoblock.exoscale.routes import OPERATIONS
 from csi_exoblock.exoscale.transport import Request, Transport, UnprovenAbsence
 from csi_exoblock.exoscale.zones import Zones
 from csi_exoblock.model import Instance, Operation, Quota, Snapshot, Volume, ZoneName
+from csi_exoblock.timing import CloudTiming
 
 T = TypeVar("T")
 
@@ -30,7 +31,7 @@ _LISTED = "list-"
 class Cloud:
     """All zones behind one API key."""
 
-    def __init__(self, *, transport: Transport, settings: ApiSettings, timing: Timing) -> None:
+    def __init__(self, *, transport: Transport, settings: ApiSettings, timing: CloudTiming) -> None:
         self._transport = transport
         self._settings = settings
         self._timing = timing
@@ -96,7 +97,7 @@ class ZoneClient:
         endpoint: str,
         transport: Transport,
         require: Callable[[Deadline], None],
-        timing: Timing,
+        timing: CloudTiming,
     ) -> None:
         self.zone = zone
         self._endpoint = endpoint.rstrip("/")

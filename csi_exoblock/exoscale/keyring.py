@@ -9,8 +9,8 @@ from collections.abc import Collection
 from pathlib import Path
 
 from csi_exoblock.concurrency import Deadline
-from csi_exoblock.config import Timing
 from csi_exoblock.credentials import KEY_VARIABLE, SECRET_VARIABLE, Credentials, read_credentials
+from csi_exoblock.timing import CloudTiming
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ class Keyring:
         path: The file or folder that will hold later keys; `None` for a key that never changes.
     """
 
-    def __init__(self, first: Credentials, path: Path | None, *, timing: Timing) -> None:
+    def __init__(self, first: Credentials, path: Path | None, *, timing: CloudTiming) -> None:
         self._path = path
         self._timing = timing
         self._lock = threading.Lock()

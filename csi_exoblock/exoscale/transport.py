@@ -23,7 +23,6 @@ from exoscale_auth import ExoscaleV2Auth
 
 from csi_exoblock import logs
 from csi_exoblock.concurrency import Deadline, pauses
-from csi_exoblock.config import Timing
 from csi_exoblock.credentials import Credentials
 from csi_exoblock.errors import (
     ApiDenied,
@@ -40,6 +39,7 @@ from csi_exoblock.exoscale.keyring import Keyring
 from csi_exoblock.exoscale.pace import Pace, Paces, Turn
 from csi_exoblock.exoscale.session import Proxy
 from csi_exoblock.metrics import Metrics
+from csi_exoblock.timing import CloudTiming
 
 T = TypeVar("T")
 
@@ -102,7 +102,7 @@ class Transport:
         keyring: Keyring,
         proxy: Proxy,
         paces: Paces,
-        timing: Timing,
+        timing: CloudTiming,
         metrics: Metrics,
     ) -> None:
         self._session = session

@@ -12,9 +12,10 @@ from collections.abc import Callable, Collection, Sequence
 from typing import NoReturn
 
 from csi_exoblock.concurrency import Deadline, SharedCall
-from csi_exoblock.config import ApiSettings, Timing
+from csi_exoblock.config import ApiSettings
 from csi_exoblock.errors import ApiDenied, ApiError, ApiUnavailable, DriverError, NotFound
 from csi_exoblock.model import ZoneName
+from csi_exoblock.timing import CloudTiming
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ class Zones:
         *,
         list_zones: Callable[[ZoneName], Sequence[ZoneName]],
         settings: ApiSettings,
-        timing: Timing,
+        timing: CloudTiming,
     ) -> None:
         self._list_zones = list_zones
         self._timing = timing

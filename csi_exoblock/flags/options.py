@@ -7,15 +7,11 @@ from typing import Any
 
 import click
 
-from csi_exoblock.config import (
-    DEFAULT_DRIVER_NAME,
-    DEFAULT_SIZE_LIMITS,
-    NodeSettings,
-    Timing,
-)
+from csi_exoblock.config import DEFAULT_DRIVER_NAME, DEFAULT_SIZE_LIMITS, NodeSettings
 from csi_exoblock.flags import types
 from csi_exoblock.flags.durations import TimingFlag
 from csi_exoblock.flags.types import Read
+from csi_exoblock.timing import Timing
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 

@@ -19,7 +19,6 @@ from csi_exoblock.config import (
     NodeSettings,
     ProxySettings,
     ServerSettings,
-    Timing,
 )
 from csi_exoblock.credentials import (
     KEY_VARIABLE,
@@ -38,6 +37,7 @@ from csi_exoblock.flags.durations import (
 )
 from csi_exoblock.flags.options import key_of
 from csi_exoblock.model import NodeId
+from csi_exoblock.timing import Timing
 
 Given = Mapping[str, Any]
 """The flags' values, by the names of click's parameters."""

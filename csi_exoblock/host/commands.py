@@ -14,9 +14,9 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from csi_exoblock.config import Timing
 from csi_exoblock.errors import CommandFailed
 from csi_exoblock.metrics import Metrics
+from csi_exoblock.timing import HostTiming
 
 # More than any of the driver's commands prints.
 _OUTPUT_BYTES = 64 * 1024
@@ -47,7 +47,7 @@ class Completed:
 class Commands:
     """Runs the host's commands and measures them."""
 
-    def __init__(self, *, timing: Timing, metrics: Metrics) -> None:
+    def __init__(self, *, timing: HostTiming, metrics: Metrics) -> None:
         self._timing = timing
         self._metrics = metrics
 

@@ -10,11 +10,11 @@ from pathlib import Path
 from uuid import UUID
 
 from csi_exoblock.concurrency import Deadline
-from csi_exoblock.config import Timing
 from csi_exoblock.errors import HostError, NotFound, WrongState
 from csi_exoblock.host.block_devices import BlockDevice, BlockDevices, DeviceNumber
 from csi_exoblock.host.serials import Serials
 from csi_exoblock.metrics import Metrics
+from csi_exoblock.timing import HostTiming
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ class Devices:
         self,
         *,
         link_dir: Path,
-        timing: Timing,
+        timing: HostTiming,
         metrics: Metrics,
         sysfs: Path = Path("/sys"),
         dev: Path = Path("/dev"),

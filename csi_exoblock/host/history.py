@@ -9,9 +9,9 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from csi_exoblock.config import Timing
 from csi_exoblock.errors import HostError
 from csi_exoblock.model import Age, VolumeId
+from csi_exoblock.timing import HostTiming
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ class History:
         folder: Where the files lie, on a file system that survives the driver; made when needed.
     """
 
-    def __init__(self, *, folder: Path, timing: Timing) -> None:
+    def __init__(self, *, folder: Path, timing: HostTiming) -> None:
         self._folder = folder
         self._timing = timing
 

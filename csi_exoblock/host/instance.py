@@ -8,13 +8,13 @@ from concurrent.futures import Future
 from typing import Protocol
 
 from csi_exoblock.concurrency import Deadline
-from csi_exoblock.config import Timing
 from csi_exoblock.errors import DeadlineExceeded, HostError
 from csi_exoblock.host.cdrom import CdRom
 from csi_exoblock.host.metadata import MetadataServer
 from csi_exoblock.host.node_object import NodeObject, Read
 from csi_exoblock.host.workers import CallLimit, Workers
 from csi_exoblock.model import NodeId, ZoneName
+from csi_exoblock.timing import HostTiming
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +30,9 @@ class Source(Protocol):
         """
 
 
-def sources(names: tuple[str, ...], *, node_object: Read, timing: Timing) -> Mapping[str, Source]:
+def sources(
+    names: tuple[str, ...], *, node_object: Read, timing: HostTiming
+) -> Mapping[str, Source]:
     """Return the sources of these names, in the order given.
 
     Args:
@@ -53,7 +55,7 @@ class Identity:
     """
 
     def __init__(
-        self, *, known: NodeId | None, sources: Mapping[str, Source], timing: Timing
+        self, *, known: NodeId | None, sources: Mapping[str, Source], timing: HostTiming
     ) -> None:
         self._sources = sources
         self._timing = timing

@@ -16,8 +16,8 @@ from functools import partial
 from typing import TypeVar
 
 from csi_exoblock.concurrency import Deadline, begin_thread, carry_out
-from csi_exoblock.config import Timing
 from csi_exoblock.errors import DeadlineExceeded, HostError, OperationPending
+from csi_exoblock.timing import HostTiming
 
 T = TypeVar("T")
 
@@ -50,7 +50,7 @@ class Jobs:
         jobs.run("volume b", "mkfs", work, deadline)  # OperationPending
     """
 
-    def __init__(self, *, max_formats: int, timing: Timing) -> None:
+    def __init__(self, *, max_formats: int, timing: HostTiming) -> None:
         self._lock = threading.Lock()
         self._under_way: dict[str, _Job] = {}
         self._when_idle: Callable[[], None] | None = None  # set once the process ends

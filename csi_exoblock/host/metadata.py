@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from csi_exoblock.concurrency import Deadline
-from csi_exoblock.config import Timing
 from csi_exoblock.errors import HostError, NotFound
 from csi_exoblock.model import NodeId
+from csi_exoblock.timing import HostTiming
 
 _ZONE = "availability-zone"
 _INSTANCE = "instance-id"
@@ -33,7 +33,7 @@ class MetadataServer:
     """
 
     def __init__(
-        self, *, timing: Timing, url: str = "http://metadata.exoscale.com./latest/meta-data"
+        self, *, timing: HostTiming, url: str = "http://metadata.exoscale.com./latest/meta-data"
     ) -> None:
         self._timing = timing
         self._url = urlsplit(url)

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from csi_exoblock.concurrency import Deadline
-from csi_exoblock.config import Timing
 from csi_exoblock.errors import CommandFailed, HostError, WrongState
 from csi_exoblock.host.block_devices import DeviceNumber
 from csi_exoblock.host.commands import Commands
 from csi_exoblock.host.holders import Holders
 from csi_exoblock.host.kernel_log import KernelLog
 from csi_exoblock.host.mountinfo import Line, unescaped
+from csi_exoblock.timing import HostTiming
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +81,12 @@ class Mounts:
     """The mount table of the driver's mount namespace."""
 
     def __init__(
-        self, *, commands: Commands, holders: Holders, timing: Timing, proc: Path = Path("/proc")
+        self,
+        *,
+        commands: Commands,
+        holders: Holders,
+        timing: HostTiming,
+        proc: Path = Path("/proc"),
     ) -> None:
         self._commands = commands
         self._holders = holders

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from csi_exoblock.concurrency import Deadline, begin_thread
-from csi_exoblock.config import Timing
 from csi_exoblock.errors import DeadlineExceeded, HostError
 from csi_exoblock.host.workers import CallLimit
+from csi_exoblock.timing import HostTiming
 
 # No attribute of sysfs is longer. Source: Linux, Documentation/filesystems/sysfs.rst.
 _ATTRIBUTE_BYTES = 4096
@@ -42,7 +42,7 @@ class Serials:
         blocks: The kernel's folder of block devices.
     """
 
-    def __init__(self, *, blocks: Path, timing: Timing) -> None:
+    def __init__(self, *, blocks: Path, timing: HostTiming) -> None:
         self._blocks = blocks
         self._timing = timing
         self._limit = CallLimit()  # for waiting callers; each disk has a separate thread

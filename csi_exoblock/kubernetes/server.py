@@ -12,11 +12,12 @@ from http import HTTPStatus
 
 from csi_exoblock import __version__
 from csi_exoblock.concurrency import Deadline
-from csi_exoblock.config import KubernetesSettings, Timing
+from csi_exoblock.config import KubernetesSettings
 from csi_exoblock.errors import KubernetesDenied, KubernetesUnavailable
 from csi_exoblock.kubernetes.answers import error_of, object_in, with_query
 from csi_exoblock.kubernetes.connection import Answer, Request, exchange
 from csi_exoblock.kubernetes.fields import Json, parse_object, text
+from csi_exoblock.timing import KubernetesTiming
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +35,7 @@ class ApiServer:
     refused for missing rights is logged at most once a minute. Proxies are not used.
     """
 
-    def __init__(self, settings: KubernetesSettings, *, timing: Timing) -> None:
+    def __init__(self, settings: KubernetesSettings, *, timing: KubernetesTiming) -> None:
         self._settings = settings
         self._timing = timing
         self._lock = threading.Lock()

@@ -8,12 +8,13 @@ import time
 from collections.abc import Callable
 
 from csi_exoblock.concurrency import Deadline, SharedCall
-from csi_exoblock.config import NodeSettings, Timing
+from csi_exoblock.config import NodeSettings
 from csi_exoblock.errors import DriverError, KubernetesDenied, NotFound
 from csi_exoblock.host.devices import serial_of
 from csi_exoblock.logs import Complaint
 from csi_exoblock.model import VolumeId
 from csi_exoblock.node.occupancy import Occupancy
+from csi_exoblock.timing import NodeTiming
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +46,7 @@ class AttachLimit:
         *,
         occupancy: Occupancy,
         handles: Handles | None,
-        timing: Timing,
+        timing: NodeTiming,
     ) -> None:
         self._most = settings.attach_limit - settings.reserved_attachments
         self._occupancy = occupancy

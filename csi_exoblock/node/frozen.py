@@ -7,7 +7,6 @@ from pathlib import Path
 
 from csi_exoblock import logs
 from csi_exoblock.concurrency import Deadline
-from csi_exoblock.config import Timing
 from csi_exoblock.errors import WrongState
 from csi_exoblock.host.block_devices import BlockDevice
 from csi_exoblock.host.devices import Devices
@@ -16,6 +15,7 @@ from csi_exoblock.host.holders import Holders, listed
 from csi_exoblock.host.mounts import Mount, Mounts
 from csi_exoblock.host.thawing import Thawing
 from csi_exoblock.model import VolumeId
+from csi_exoblock.timing import NodeTiming
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ class Frozen:
         holders: Holders,
         thawing: Thawing,
         disk_calls: DiskCalls,
-        timing: Timing,
+        timing: NodeTiming,
     ) -> None:
         self._devices = devices
         self._mounts = mounts

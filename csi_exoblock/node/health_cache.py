@@ -6,15 +6,15 @@ import threading
 import time
 from collections import Counter
 
-from csi_exoblock.config import Timing
 from csi_exoblock.metrics import Tally
 from csi_exoblock.model import Ailment, VolumeId
+from csi_exoblock.timing import NodeTiming
 
 
 class HealthCache:
     """Remembers the ailments that kubelet was told, so that the metric asks no disk."""
 
-    def __init__(self, *, unhealthy: Tally, timing: Timing) -> None:
+    def __init__(self, *, unhealthy: Tally, timing: NodeTiming) -> None:
         self._unhealthy = unhealthy
         self._timing = timing
         self._lock = threading.Lock()

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from csi_exoblock import logs
 from csi_exoblock.concurrency import Deadline
-from csi_exoblock.config import Timing
 from csi_exoblock.errors import HostError, WrongState
 from csi_exoblock.host.block_devices import BlockDevice, DeviceNumber
 from csi_exoblock.host.devices import Devices
@@ -19,6 +18,7 @@ from csi_exoblock.host.writeback import WriteBack
 from csi_exoblock.model import Filesystem, VolumeId
 from csi_exoblock.node.frozen import Frozen
 from csi_exoblock.node.territory import Territory
+from csi_exoblock.timing import NodeTiming
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ class Release:
         frozen: Frozen,
         territory: Territory,
         disk_calls: DiskCalls,
-        timing: Timing,
+        timing: NodeTiming,
     ) -> None:
         self._devices = devices
         self._mounts = mounts

@@ -6,9 +6,9 @@ import logging
 from collections.abc import Callable, Iterator
 
 from csi_exoblock.concurrency import pauses
-from csi_exoblock.config import Timing
 from csi_exoblock.errors import DriverError, KubernetesDenied
 from csi_exoblock.logs import Complaint
+from csi_exoblock.timing import NodeTiming
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ class StartupTaint:
     """
 
     def __init__(
-        self, *, is_registered: Callable[[], bool], remove: Callable[[], bool], timing: Timing
+        self, *, is_registered: Callable[[], bool], remove: Callable[[], bool], timing: NodeTiming
     ) -> None:
         self._is_registered = is_registered
         self._remove = remove

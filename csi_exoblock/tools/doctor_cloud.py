@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator, Mapping
 from uuid import UUID
 
 from csi_exoblock.concurrency import Deadline
-from csi_exoblock.config import Timing
 from csi_exoblock.controller.quotas import GIBIBYTES, SNAPSHOTS, VOLUMES
 from csi_exoblock.errors import ApiDenied, ApiRejected, DriverError, NotFound
 from csi_exoblock.exoscale.client import Cloud, ZoneClient
 from csi_exoblock.exoscale.routes import OPERATIONS
 from csi_exoblock.model import ZoneName
+from csi_exoblock.timing import Timing
 from csi_exoblock.tools.doctor import Check, Finding, not_checked, well, wrong
 
 _NOBODY = UUID(int=0)

@@ -11,10 +11,10 @@ from http import HTTPStatus
 from pathlib import Path
 
 from csi_exoblock.concurrency import Deadline
-from csi_exoblock.config import Timing
 from csi_exoblock.errors import KubernetesDenied, KubernetesUnavailable
 from csi_exoblock.kubernetes.answers import error_of, object_in, with_query
 from csi_exoblock.kubernetes.fields import Json
+from csi_exoblock.timing import Timing
 
 # Source: kubectl's cmdutil; the word is the reason in the API server's Status.
 _REASON = re.compile(r"^Error from server \((\w+)\)", re.MULTILINE)

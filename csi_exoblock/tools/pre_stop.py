@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import TypeVar
 
 from csi_exoblock.concurrency import Deadline, pauses
-from csi_exoblock.config import KubernetesSettings, Timing
+from csi_exoblock.config import KubernetesSettings
 from csi_exoblock.errors import DeadlineExceeded, DriverError, KubernetesDenied, NotFound
 from csi_exoblock.host.farewell import Farewell
 from csi_exoblock.kubernetes.client import Kubernetes
 from csi_exoblock.kubernetes.server import ApiServer
+from csi_exoblock.timing import Timing
 
 T = TypeVar("T")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from csi_exoblock.app.cloud import unwatched_cloud
 from csi_exoblock.concurrency import Deadline
-from csi_exoblock.config import ApiSettings, ControllerSettings, KubernetesSettings, Timing
+from csi_exoblock.config import ApiSettings, ControllerSettings, KubernetesSettings
 from csi_exoblock.controller.labels import Labels
 from csi_exoblock.errors import KubernetesUnavailable
 from csi_exoblock.exoscale.client import Cloud
@@ -17,6 +17,7 @@ from csi_exoblock.kubernetes.client import Kubernetes
 from csi_exoblock.kubernetes.inventory import Inventory
 from csi_exoblock.kubernetes.server import ApiServer
 from csi_exoblock.kubernetes.source import Source
+from csi_exoblock.timing import Timing
 from csi_exoblock.tools.kubectl import Kubectl
 
 CLUSTER_ID = Right(verb="get", resource="namespaces", name="kube-system")

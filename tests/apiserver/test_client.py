@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from csi_exoblock.concurrency import Deadline
-from csi_exoblock.config import KubernetesSettings, Timing
+from csi_exoblock.config import KubernetesSettings
 from csi_exoblock.errors import (
     DeadlineExceeded,
     KubernetesConflict,
@@ -18,6 +18,7 @@ from csi_exoblock.errors import (
 )
 from csi_exoblock.kubernetes.client import Kubernetes
 from csi_exoblock.kubernetes.server import ApiServer as Client
+from csi_exoblock.timing import Timing
 from tests.apiserver.conftest import NODE, NODE_NAME
 from tests.apiserver.server import ApiServer, Drip, Huge, Raw, Status, Step
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from csi_exoblock.config import Timing
 from csi_exoblock.probes import Liveness
+from csi_exoblock.timing import Timing
 
 pytestmark = pytest.mark.fast
 

@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from csi_exoblock.config import Timing
 from csi_exoblock.pb import csi_pb2
+from csi_exoblock.timing import Timing
 from tests.chaos.plan import Life
 from tests.chaos.sidecars import GivenUp, Sidecars
 from tests.chaos.world import TIME_SCALE, World

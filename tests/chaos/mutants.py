@@ -15,7 +15,6 @@ from typing import Any
 import grpc
 
 from csi_exoblock.concurrency import Deadline, Holds
-from csi_exoblock.config import Timing
 from csi_exoblock.controller.adoption import Adoption
 from csi_exoblock.controller.creations import Creations
 from csi_exoblock.controller.detachments import Detachments
@@ -31,6 +30,7 @@ from csi_exoblock.errors import ApiUnavailable, DeadlineExceeded, NotFound
 from csi_exoblock.exoscale.transport import Request, Transport
 from csi_exoblock.exoscale.zones import Zones
 from csi_exoblock.model import NodeId, Snapshot, Volume, VolumeId, ZoneName
+from csi_exoblock.timing import ControllerTiming
 
 
 def post_is_repeated_blindly() -> None:
@@ -167,7 +167,7 @@ def not_found_is_gone() -> None:
     """Believe a 404 right after a create (C1)."""
     begin = Creations.__init__
 
-    def hasty(self: Creations[Any], kind: Any, *, timing: Timing, **others: Any) -> None:
+    def hasty(self: Creations[Any], kind: Any, *, timing: ControllerTiming, **others: Any) -> None:
         begin(self, kind, timing=replace(timing, settle=0.0), **others)
 
     Creations.__init__ = hasty  # type: ignore[method-assign]

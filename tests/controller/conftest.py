@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from csi_exoblock.config import Timing
 from csi_exoblock.pb import csi_pb2_grpc
+from csi_exoblock.timing import Timing
 from tests.controller.administrator import Administrator
 from tests.controller.requests import create_volume
 from tests.support.driver_process import DriverProcess

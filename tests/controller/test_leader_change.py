@@ -7,8 +7,8 @@ import threading
 import grpc
 import pytest
 
-from csi_exoblock.config import Timing
 from csi_exoblock.pb import csi_pb2
+from csi_exoblock.timing import Timing
 from tests.controller.conftest import TIME_SCALE, Controller, StartController
 from tests.controller.requests import create_volume
 from tests.support.grpc_errors import refused

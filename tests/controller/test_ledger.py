@@ -6,9 +6,9 @@ from unittest.mock import Mock
 
 import pytest
 
-from csi_exoblock.config import Timing
 from csi_exoblock.controller.ledger import Ledger
 from csi_exoblock.exoscale.operations import OperationWaiter
+from csi_exoblock.timing import Timing
 
 pytestmark = pytest.mark.fast
 

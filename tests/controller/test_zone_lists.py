@@ -10,7 +10,6 @@ from unittest.mock import Mock
 import pytest
 
 from csi_exoblock.concurrency import Deadline
-from csi_exoblock.config import Timing
 from csi_exoblock.controller.labels import Labels
 from csi_exoblock.controller.recent_creations import RecentCreations
 from csi_exoblock.controller.zone_lists import ZoneLists
@@ -18,6 +17,7 @@ from csi_exoblock.errors import ApiUnavailable, DeadlineExceeded
 from csi_exoblock.exoscale import wire
 from csi_exoblock.exoscale.listed import Listed
 from csi_exoblock.model import Volume, ZoneName
+from csi_exoblock.timing import Timing
 
 pytestmark = pytest.mark.fast
 

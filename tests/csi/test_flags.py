@@ -10,7 +10,6 @@ import click
 import pytest
 
 from csi_exoblock.__main__ import controller, node
-from csi_exoblock.config import Timing
 from csi_exoblock.flags import types
 from csi_exoblock.flags.durations import CLOUD_TIMING, NODE_TIMING, SERVER_TIMING
 from csi_exoblock.flags.settings import (
@@ -20,6 +19,7 @@ from csi_exoblock.flags.settings import (
     server_settings,
     timing_of,
 )
+from csi_exoblock.timing import Timing
 
 pytestmark = pytest.mark.fast
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 
-from csi_exoblock.config import ApiSettings, Timing
+from csi_exoblock.config import ApiSettings
 from csi_exoblock.credentials import Credentials
 from csi_exoblock.exoscale.client import Cloud
 from csi_exoblock.exoscale.keyring import Keyring
@@ -20,6 +20,7 @@ from csi_exoblock.exoscale.session import Proxy, open_session
 from csi_exoblock.exoscale.transport import Transport
 from csi_exoblock.metrics import Metrics
 from csi_exoblock.model import ZoneName
+from csi_exoblock.timing import Timing
 from tests.exoscale.scripted_server import ScriptedServer
 from tests.support.simulator_process import API_KEY, API_SECRET, SimulatorProcess
 

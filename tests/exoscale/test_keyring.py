@@ -11,10 +11,10 @@ from functools import partial
 import pytest
 
 from csi_exoblock.concurrency import Deadline
-from csi_exoblock.config import Timing
 from csi_exoblock.credentials import Credentials, read_credentials
 from csi_exoblock.exoscale import keyring as keyring_module
 from csi_exoblock.exoscale.keyring import Keyring
+from csi_exoblock.timing import Timing
 
 pytestmark = pytest.mark.fast
 

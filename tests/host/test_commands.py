@@ -11,10 +11,10 @@ from uuid import uuid4
 import pytest
 from prometheus_client import CollectorRegistry
 
-from csi_exoblock.config import Timing
 from csi_exoblock.errors import CommandFailed
 from csi_exoblock.host.commands import Commands
 from csi_exoblock.metrics import Metrics
+from csi_exoblock.timing import Timing
 from tests.support.waiting import wait_until
 
 

@@ -19,11 +19,11 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from csi_exoblock.concurrency import Deadline
-from csi_exoblock.config import Timing
 from csi_exoblock.errors import HostError, WrongState
 from csi_exoblock.host.block_devices import DeviceNumber
 from csi_exoblock.host.devices import Devices
 from csi_exoblock.metrics import Metrics
+from csi_exoblock.timing import Timing
 from tests.support.metrics import value
 from tests.support.waiting import wait_until
 

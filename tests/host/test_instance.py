@@ -20,12 +20,12 @@ import pytest
 
 from csi_exoblock.background import Background
 from csi_exoblock.concurrency import Deadline
-from csi_exoblock.config import Timing
 from csi_exoblock.errors import HostError
 from csi_exoblock.host.cdrom import CdRom
 from csi_exoblock.host.instance import Identity, Source
 from csi_exoblock.host.metadata import MetadataServer
 from csi_exoblock.model import NodeId
+from csi_exoblock.timing import Timing
 from tests.node.disks import attached_disk
 
 ME = NodeId.parse("ch-gva-2/5e0f6d1c-93f4-4f0e-8d0b-0c8f6b5d2a10")

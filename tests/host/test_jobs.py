@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 
 from csi_exoblock.concurrency import Deadline
-from csi_exoblock.config import Timing
 from csi_exoblock.errors import DeadlineExceeded, HostError, OperationPending
 from csi_exoblock.host.jobs import Jobs, Kind
+from csi_exoblock.timing import Timing
 from tests.support.asking import LONG_SECONDS
 from tests.support.threads import without_threads
 

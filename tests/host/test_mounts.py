@@ -8,7 +8,6 @@ from collections.abc import Callable
 import pytest
 from prometheus_client import CollectorRegistry
 
-from csi_exoblock.config import Timing
 from csi_exoblock.errors import WrongState
 from csi_exoblock.host.block_devices import DeviceNumber
 from csi_exoblock.host.commands import Commands
@@ -17,6 +16,7 @@ from csi_exoblock.host.mounts import Mounts, check_propagation
 from csi_exoblock.host.processes import Processes
 from csi_exoblock.host.workers import CallLimit, Workers
 from csi_exoblock.metrics import Metrics
+from csi_exoblock.timing import Timing
 
 KUBELET = pathlib.Path("/var/lib/kubelet")
 ROOT = "27 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw"

@@ -13,7 +13,6 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from csi_exoblock.concurrency import Deadline
-from csi_exoblock.config import Timing
 from csi_exoblock.errors import HostError, OperationPending
 from csi_exoblock.host.checking import Checker
 from csi_exoblock.host.commands import Commands
@@ -22,6 +21,7 @@ from csi_exoblock.host.disk_calls import DiskCalls
 from csi_exoblock.host.jobs import Jobs, Kind
 from csi_exoblock.metrics import Metrics
 from csi_exoblock.model import Filesystem, VolumeId
+from csi_exoblock.timing import Timing
 from tests.node.disks import Disk, attached_disk, run
 from tests.support.asking import LONG_SECONDS
 from tests.support.waiting import wait_until

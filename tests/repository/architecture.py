@@ -33,6 +33,7 @@ BASE = frozenset(
         "model",
         "options",
         "states",
+        "timing",
     }
 )
 MAY_IMPORT: Mapping[str, frozenset[str]] = {
@@ -160,12 +161,12 @@ def uses_are_in_place(module: Module) -> Iterator[str]:
 
 def no_duration(module: Module) -> Iterator[str]:
     """A number of seconds stands in Timing only; simulator and demo have times of their own."""
-    if module.name in ("config", "tools.demo_timing") or module.room == "simulator":
+    if module.name in ("timing", "tools.demo_timing") or module.room == "simulator":
         return
     for node in ast.walk(module.tree):
         for name, value in named_values(node):
             if name != ENDLESS and DURATION.search(name) and is_duration(value):
-                yield f"line {value.lineno}: {name} = {ast.unparse(value)} belongs to config.Timing"
+                yield f"line {value.lineno}: {name} = {ast.unparse(value)} belongs to timing.py"
 
 
 def has_good_shape(module: Module) -> Iterator[str]:

@@ -116,12 +116,12 @@ def test_every_error_has_a_status() -> None:
         ("host.jobs", "import importlib\nimportlib.import_module('x')", "must not use importlib"),
         ("host.jobs", "import numpy", "unlisted package numpy"),
         # a duration of its own
-        ("host.jobs", "POLL_SECONDS = 0.5", "belongs to config.Timing"),
-        ("host.jobs", "run(argv, timeout=30)", "belongs to config.Timing"),
-        ("host.jobs", "run(argv, timeout_seconds=2 * 60)", "belongs to config.Timing"),
-        ("host.jobs", "event.wait(5)", "belongs to config.Timing"),
-        ("host.jobs", "def run(argv, *, timeout_seconds=30.0): ...", "belongs to config.Timing"),
-        ("host.jobs", "def run(argv, poll_interval=1, flag=None): ...", "belongs to config.Timing"),
+        ("host.jobs", "POLL_SECONDS = 0.5", "belongs to timing.py"),
+        ("host.jobs", "run(argv, timeout=30)", "belongs to timing.py"),
+        ("host.jobs", "run(argv, timeout_seconds=2 * 60)", "belongs to timing.py"),
+        ("host.jobs", "event.wait(5)", "belongs to timing.py"),
+        ("host.jobs", "def run(argv, *, timeout_seconds=30.0): ...", "belongs to timing.py"),
+        ("host.jobs", "def run(argv, poll_interval=1, flag=None): ...", "belongs to timing.py"),
         # shape
         ("host.jobs", "x = 1\n" * 400, "longer than 400 lines"),
         ("host.jobs", "class Jobs: ...", "Jobs has no docstring"),

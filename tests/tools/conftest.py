@@ -16,9 +16,10 @@ import pytest
 
 from csi_exoblock.app.cloud import unwatched_cloud
 from csi_exoblock.concurrency import Deadline
-from csi_exoblock.config import ApiSettings, Timing
+from csi_exoblock.config import ApiSettings
 from csi_exoblock.credentials import Credentials
 from csi_exoblock.model import ZoneName
+from csi_exoblock.timing import Timing
 from tests.apiserver.server import ApiServer
 from tests.support.simulator_process import SimulatorProcess
 from tests.tools.installed import install

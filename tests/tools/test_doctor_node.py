@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from csi_exoblock.app.inspection import InspectedHost, inspected_host
-from csi_exoblock.config import KubernetesSettings, NodeSettings, Timing
+from csi_exoblock.config import KubernetesSettings, NodeSettings
+from csi_exoblock.timing import Timing
 from csi_exoblock.tools import doctor
 from csi_exoblock.tools.doctor import Verdict
 from csi_exoblock.tools.doctor_disks import DiskChecks

@@ -13,10 +13,11 @@ from typing import Any
 import grpc
 from prometheus_client import CollectorRegistry
 
-from csi_exoblock.config import DEFAULT_DRIVER_NAME, Timing
+from csi_exoblock.config import DEFAULT_DRIVER_NAME
 from csi_exoblock.host.commands import Commands
 from csi_exoblock.host.processes import read
 from csi_exoblock.metrics import Metrics
+from csi_exoblock.timing import Timing
 from tests.chaos.fleet import Driver, Fleet
 from tests.chaos.node import table
 from tests.chaos.node.batch import stage

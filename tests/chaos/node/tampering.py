@@ -16,9 +16,9 @@ from typing import Any
 # Imported before the first fork, so that no driver spends its first second on it.
 from csi_exoblock import logs
 from csi_exoblock.concurrency import Deadline
-from csi_exoblock.config import Timing
 from csi_exoblock.host.devices import Devices
 from csi_exoblock.host.jobs import _Turns
+from csi_exoblock.timing import Timing
 from tests.chaos.node.mutants import MUTANTS
 from tests.chaos.node.steps import GO, TURN
 
