@@ -25,7 +25,7 @@ from csi_exoblock.flags.durations import (
 from csi_exoblock.flags.inherited import of_container
 
 if TYPE_CHECKING:
-    from csi_exoblock.tools.doctor import Check
+    from csi_exoblock.tools.examinations import Examination
     from csi_exoblock.tools.reach import Reach
 
 # The sidecars run 170 workers together, and Probe must always find one that is free (S21).
@@ -238,37 +238,40 @@ def status(**given: Any) -> int:
 @options.timing({})
 def doctor(**given: Any) -> int:
     """Check the installation; report each fault with its remedy."""
-    from csi_exoblock.tools import doctor
+    from csi_exoblock.tools import bundle, doctor
 
-    findings = doctor.run(_node_checks(given) if given["node"] else _checks(given))
+    archive = given["bundle"]
+    if archive:
+        bundle.require_place(archive)
+    examination = _examination(given)
+    findings = doctor.run(examination.checks)
     if given["output"] == "json":
-        click.echo(doctor.as_json(findings))
+        text = doctor.as_json(findings)
     else:
-        click.echo(doctor.as_text(findings, verbose=given["verbose"]))
+        text = doctor.as_text(findings, verbose=given["verbose"])
+    click.echo(text, err=archive == bundle.STANDARD_OUTPUT)
+    if archive:
+        secrets = bundle.secrets_of(
+            None if given["node"] else _api_settings(given),
+            settings.kubernetes_settings(given, environment=os.environ),
+        )
+        bundle.write(archive, findings, examination.collect, secrets)
     return 0 if doctor.is_well(findings) else _FAILED
 
 
-def _checks(given: settings.Given) -> list[Check]:
-    from csi_exoblock.tools.doctor_cloud import CloudChecks
-    from csi_exoblock.tools.doctor_cluster import ClusterChecks
-
-    reach = _reach(given)
-    cloud = CloudChecks(reach.cloud, timing=reach.timing, proxied=reach.is_proxied)
-    return [*cloud.all(), *ClusterChecks(reach).all()]
-
-
-def _node_checks(given: settings.Given) -> list[Check]:
+def _examination(given: settings.Given) -> Examination:
     from csi_exoblock.app.inspection import inspected_host
-    from csi_exoblock.tools.doctor_disks import DiskChecks
-    from csi_exoblock.tools.doctor_host import HostChecks
+    from csi_exoblock.tools import examinations
 
+    if not given["node"]:
+        return examinations.of_cluster(_reach(given, reads_once=True))
     host = inspected_host(
         settings.host_settings(given),
         settings.kubernetes_settings(given, environment=os.environ),
         driver_name=given["driver_name"],
         timing=settings.timing_of(given),
     )
-    return [*HostChecks(host).all(), *DiskChecks(host).all()]
+    return examinations.of_node(host)
 
 
 @command.command("import")
@@ -310,10 +313,10 @@ def version() -> None:
     click.echo(process.version())
 
 
-def _reach(given: settings.Given) -> Reach:
+def _reach(given: settings.Given, *, reads_once: bool = False) -> Reach:
     from csi_exoblock.tools.reach import Reach, Wanted
 
-    return Reach(
+    reach = Reach(
         Wanted(
             api=_api_settings(given),
             ownership=settings.ownership_settings(given),
@@ -321,8 +324,11 @@ def _reach(given: settings.Given) -> Reach:
             kubeconfig=given["kubeconfig"],
             context=given["context"],
             timing=settings.timing_of(given),
-        )
+        ),
+        reads_once=reads_once,
     )
+    click.get_current_context().call_on_close(reach.close)
+    return reach
 
 
 def _api_settings(given: settings.Given) -> ApiSettings:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from csi_exoblock.flags import types
@@ -70,5 +72,12 @@ def doctor() -> Decorator:
             "--node",
             is_flag=True,
             help="Check this node, in the pod of the node plugin; needs root, no API key.",
+        ),
+        click.option(
+            "--bundle",
+            type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
+            metavar="FILE",
+            help="Also write a new archive with logs, states and this report, without secrets; "
+            "- writes it to standard output, and the report to standard error.",
         ),
     )

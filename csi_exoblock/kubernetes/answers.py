@@ -16,6 +16,10 @@ from csi_exoblock.errors import (
 )
 from csi_exoblock.kubernetes.fields import Json, parse_object
 
+ANSWER_BYTES = 16 * 1024 * 1024
+"""The longest answer: a page of a list. Its objects have some KiB each; etcd stores none above 1.5
+MiB."""
+
 _SHOWN = 300
 
 _ERRORS: Mapping[int, type[DriverError]] = {
@@ -46,6 +50,11 @@ def object_in(body: bytes, request: str) -> Json:
     if found is None:
         raise KubernetesUnavailable(f"{request}: the answer is no JSON object")
     return found
+
+
+def text_in(body: bytes) -> str:
+    """Return the text in the body of a successful answer."""
+    return body.decode(errors="replace")
 
 
 def error_of(status: int, request: str, message: str) -> DriverError:

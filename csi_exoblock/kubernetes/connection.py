@@ -1,4 +1,4 @@
-"""One request to a server over TLS, with one deadline for all of it and a bounded answer.
+"""One HTTP request to a server, with one deadline for all of it and a bounded answer.
 
 `http.client` itself has a limit only for each wait for a byte, so a server that sends a byte now
 and then could hold a request for ever. It limits neither the size of an answer nor the time that
@@ -11,11 +11,15 @@ import http.client
 import io
 import socket
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO, Any
 
 from csi_exoblock.concurrency import Deadline
+
+Dial = Callable[[Deadline], socket.socket]
+"""Returns a new connection on which HTTP can begin; raises OSError if there is none."""
 
 _HEAD_BYTES = 256 * 1024
 
@@ -39,21 +43,14 @@ class Answer:
 
 
 def exchange(
-    host: str,
-    port: int,
-    request: Request,
-    *,
-    context: ssl.SSLContext,
-    deadline: Deadline,
-    most_bytes: int,
+    dial: Dial, request: Request, *, host: str, port: int, deadline: Deadline, most_bytes: int
 ) -> Answer:
     """Send a request on a new connection, and return the answer.
 
     Uses only the standard library: `requests` would cost a node 6 MiB (docs/benchmarks.md).
 
     Args:
-        host: A name or an address; one of IPv6 without brackets.
-        context: The trusted authorities.
+        host: The server's name for the header `Host`, with its port.
         most_bytes: The maximum size of the answer's body.
 
     Raises:
@@ -61,7 +58,7 @@ def exchange(
             HTTP.
         DeadlineExceeded: The deadline passed before anything was sent.
     """
-    connection = _Connection(host, port, context, deadline, most_bytes)
+    connection = _Connection(dial, host, port, deadline, most_bytes)
     try:
         connection.request(
             request.method,
@@ -86,55 +83,81 @@ def exchange(
     return Answer(status=response.status, body=body)
 
 
-class _Connection(http.client.HTTPConnection):
-    def __init__(
-        self,
-        host: str,
-        port: int,
-        context: ssl.SSLContext,
-        deadline: Deadline,
-        most_bytes: int,
-    ) -> None:
-        super().__init__(host, port, timeout=deadline.check())
-        self._context = context
-        self._deadline = deadline
-        self._most_bytes = most_bytes
-        self._secured: ssl.SSLSocket | None = None
-        self.sock: _Limited | None  # as `http.client` calls only its methods
+def over_tls(host: str, port: int, context: ssl.SSLContext) -> Dial:
+    """Return how to connect to a server over TLS.
 
-    def connect(self) -> None:
-        """Connect to the first address that answers, and begin TLS."""
-        plain = _connected(self.host, self.port, self._deadline)
+    Args:
+        host: A name or an address; one of IPv6 without brackets.
+        context: The trusted authorities.
+    """
+
+    def dial(deadline: Deadline) -> socket.socket:
+        plain = _connected(host, port, deadline)
         try:
-            plain.settimeout(_left(self._deadline))
-            secured = self._context.wrap_socket(
-                plain, server_hostname=self.host, do_handshake_on_connect=False
+            plain.settimeout(_left(deadline))
+            secured = context.wrap_socket(
+                plain, server_hostname=host, do_handshake_on_connect=False
             )
         except BaseException:
             plain.close()
             raise
-        self._secured = secured
-        self.sock = _Limited(secured, self._deadline, self._most_bytes)
-        self.sock.shake_hands()
+        try:
+            secured.settimeout(_left(deadline))
+            secured.do_handshake()
+        except BaseException:
+            secured.close()
+            raise
+        return secured
+
+    return dial
+
+
+def over_path(path: Path) -> Dial:
+    """Return how to connect to a server of this machine that listens at a path."""
+
+    def dial(deadline: Deadline) -> socket.socket:
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            sock.settimeout(_left(deadline))
+            sock.connect(str(path))
+        except BaseException:
+            sock.close()
+            raise
+        return sock
+
+    return dial
+
+
+class _Connection(http.client.HTTPConnection):
+    def __init__(
+        self, dial: Dial, host: str, port: int, deadline: Deadline, most_bytes: int
+    ) -> None:
+        super().__init__(host, port, timeout=deadline.check())
+        self._dial = dial
+        self._deadline = deadline
+        self._most_bytes = most_bytes
+        self._dialled: socket.socket | None = None
+        self.sock: _Limited | None  # as `http.client` calls only its methods
+
+    def connect(self) -> None:
+        """Connect as the caller said."""
+        self._dialled = self._dial(self._deadline)
+        self.sock = _Limited(self._dialled, self._deadline, self._most_bytes)
 
     def end(self) -> None:
         """Close the socket. `http.client` calls `close` before it reads the answer's body."""
         self.close()
-        if self._secured is not None:
-            self._secured.close()
+        if self._dialled is not None:
+            self._dialled.close()
 
 
 class _Limited:
     """The methods of a socket that `http.client` calls, under one deadline."""
 
-    def __init__(self, sock: ssl.SSLSocket, deadline: Deadline, most_bytes: int) -> None:
+    def __init__(self, sock: socket.socket, deadline: Deadline, most_bytes: int) -> None:
         self._sock = sock
         self._deadline = deadline
         self._most_bytes = most_bytes
-
-    def shake_hands(self) -> None:
-        self._sock.settimeout(_left(self._deadline))
-        self._sock.do_handshake()
 
     def sendall(self, data: bytes) -> None:
         self._sock.settimeout(_left(self._deadline))
@@ -150,7 +173,7 @@ class _Limited:
 class _Reader(io.RawIOBase):
     """Reads from a socket, up to a deadline and a size."""
 
-    def __init__(self, sock: ssl.SSLSocket, deadline: Deadline, most_bytes: int) -> None:
+    def __init__(self, sock: socket.socket, deadline: Deadline, most_bytes: int) -> None:
         self._sock = sock
         self._deadline = deadline
         # Sent in chunks, one byte of the body can take six.

@@ -14,15 +14,19 @@ from csi_exoblock import __version__
 from csi_exoblock.concurrency import Deadline
 from csi_exoblock.config import KubernetesSettings
 from csi_exoblock.errors import KubernetesDenied, KubernetesUnavailable
-from csi_exoblock.kubernetes.answers import error_of, object_in, with_query
-from csi_exoblock.kubernetes.connection import Answer, Request, exchange
+from csi_exoblock.kubernetes.answers import (
+    ANSWER_BYTES,
+    error_of,
+    object_in,
+    text_in,
+    with_query,
+)
+from csi_exoblock.kubernetes.connection import Answer, Request, exchange, over_tls
 from csi_exoblock.kubernetes.fields import Json, parse_object, text
 from csi_exoblock.timing import KubernetesTiming
 
 log = logging.getLogger(__name__)
 
-# A page of a list. Its objects have some KiB each; etcd stores none above 1.5 MiB.
-_ANSWER_BYTES = 16 * 1024 * 1024
 _TOKEN_BYTES = 64 * 1024
 
 _CONTENT_TYPES = {"POST": "application/json", "PATCH": "application/json-patch+json"}
@@ -52,6 +56,13 @@ class ApiServer:
         """
         return self._ask("GET", path, with_query(path, query), b"", deadline)
 
+    def get_text(
+        self, path: str, deadline: Deadline, *, query: Mapping[str, str] | None = None
+    ) -> str:
+        """Return the text at a path, such as a container's log; raises as `get`."""
+        request = f"Kubernetes, GET {path}"
+        return text_in(self._send("GET", request, with_query(path, query), b"", deadline))
+
     def create(self, path: str, content: Json, deadline: Deadline) -> Json:
         """Send an object to the list at a path, and return the answer.
 
@@ -74,18 +85,28 @@ class ApiServer:
         return self._ask("PATCH", path, path, json.dumps(changes).encode(), deadline)
 
     def _ask(self, method: str, path: str, target: str, body: bytes, deadline: Deadline) -> Json:
-        deadline = deadline.within(self._timing.kubernetes_timeout)
         request = f"Kubernetes, {method} {path}"
+        return object_in(self._send(method, request, target, body, deadline), request)
+
+    def _send(
+        self, method: str, request: str, target: str, body: bytes, deadline: Deadline
+    ) -> bytes:
+        """Return the body of a successful answer.
+
+        Args:
+            request: The request, for the message.
+        """
+        host, port = self._settings.host, self._settings.port
         try:
             answer = exchange(
-                self._settings.host,
-                self._settings.port,
+                over_tls(host, port, self._context()),
                 Request(
                     method=method, target=target, headers=self._headers(method, body), body=body
                 ),
-                context=self._context(),
-                deadline=deadline,
-                most_bytes=_ANSWER_BYTES,
+                host=host,
+                port=port,
+                deadline=deadline.within(self._timing.kubernetes_timeout),
+                most_bytes=ANSWER_BYTES,
             )
         except OSError as error:
             raise KubernetesUnavailable(f"{request}: {error}") from error
@@ -106,9 +127,9 @@ class ApiServer:
         context.load_verify_locations(self._settings.service_account_path / "ca.crt")
         return context
 
-    def _read(self, answer: Answer, request: str) -> Json:
+    def _read(self, answer: Answer, request: str) -> bytes:
         if answer.status in (HTTPStatus.OK, HTTPStatus.CREATED):
-            return object_in(answer.body, request)
+            return answer.body
         # A Status object, or plain text if the server does not know the kind of object at all.
         message = text(parse_object(answer.body) or {}, "message")
         error = error_of(answer.status, f"{request}: status {answer.status}", message)

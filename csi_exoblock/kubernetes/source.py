@@ -15,6 +15,11 @@ class Source(Protocol):
     def get(self, path: str, deadline: Deadline, *, query: Mapping[str, str] | None = None) -> Json:
         """Return the object, or the page of a list, at a path."""
 
+    def get_text(
+        self, path: str, deadline: Deadline, *, query: Mapping[str, str] | None = None
+    ) -> str:
+        """Return the text at a path, such as a container's log."""
+
     def create(self, path: str, content: Json, deadline: Deadline) -> Json:
         """Send an object to the list at a path, and return the answer."""
 

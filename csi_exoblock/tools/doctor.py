@@ -82,7 +82,12 @@ def as_text(findings: Sequence[Finding], *, verbose: bool) -> str:
 
 def as_json(findings: Sequence[Finding]) -> str:
     """Return all findings as JSON, passed checks too."""
-    return json.dumps({"findings": [asdict(each) for each in findings]}, indent=2)
+    return json.dumps(as_values(findings), indent=2)
+
+
+def as_values(findings: Sequence[Finding]) -> object:
+    """Return all findings as values of JSON."""
+    return {"findings": [asdict(each) for each in findings]}
 
 
 def well(check: str, says: str) -> Finding:

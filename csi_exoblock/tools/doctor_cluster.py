@@ -47,7 +47,7 @@ class ClusterChecks:
             *PodChecks(self._reach, installation).all(),
             *RightChecks(self._reach, installation).all(),
         ]
-        return [self._guarded(each) for each in checks] if self._reach.is_in_pod else checks
+        return [self._guarded(each) for each in checks]
 
     def _nothing(self) -> Iterator[Finding]:
         says = "not checked here, because kubectl is not installed"
@@ -58,13 +58,11 @@ class ClusterChecks:
         return dataclasses.replace(check, findings=partial(self._if_permitted, check))
 
     def _if_permitted(self, check: Check) -> Iterator[Finding]:
-        reviews = self._reach.reviews()
-        for right in check.needs:
-            if not reviews.may_i(right, self._reach.deadline()):
-                says = f"not checked here, because this service account may not {right}"
-                yield not_checked(check.name, says, _USE_KUBECONFIG)
-                return
-        yield from check.findings()
+        if right := self._reach.missing_right(check.needs):
+            says = f"not checked here, because this service account may not {right}"
+            yield not_checked(check.name, says, _USE_KUBECONFIG)
+        else:
+            yield from check.findings()
 
     def _driver(self) -> Iterator[Finding]:
         name = self._reach.driver_name

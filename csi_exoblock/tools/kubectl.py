@@ -1,34 +1,52 @@
-"""Kubernetes through `kubectl`, so that every kind of kubeconfig and login works."""
+"""Kubernetes through `kubectl proxy`, so that every kind of kubeconfig and login works."""
 
 from __future__ import annotations
 
 import json
-import re
+import os
+import select
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Mapping
 from http import HTTPStatus
 from pathlib import Path
 
 from csi_exoblock.concurrency import Deadline
 from csi_exoblock.errors import KubernetesDenied, KubernetesUnavailable
-from csi_exoblock.kubernetes.answers import error_of, object_in, with_query
-from csi_exoblock.kubernetes.fields import Json
+from csi_exoblock.kubernetes.answers import (
+    ANSWER_BYTES,
+    error_of,
+    object_in,
+    text_in,
+    with_query,
+)
+from csi_exoblock.kubernetes.connection import Request, exchange, over_path
+from csi_exoblock.kubernetes.fields import Json, parse_object, text
 from csi_exoblock.timing import Timing
 
-# Source: kubectl's cmdutil; the word is the reason in the API server's Status.
-_REASON = re.compile(r"^Error from server \((\w+)\)", re.MULTILINE)
-_STATUSES: Mapping[str, int] = {
-    "Unauthorized": HTTPStatus.UNAUTHORIZED,
-    "Forbidden": HTTPStatus.FORBIDDEN,
-    "NotFound": HTTPStatus.NOT_FOUND,
-    "Expired": HTTPStatus.GONE,
-    "Gone": HTTPStatus.GONE,
-}
+# kubectl ends with its input, and so with this process, even one that is killed: nobody else should
+# get the rights of the user. Ctrl-C, which the terminal sends to all, ends only this process.
+_SCRIPT = """
+trap '' INT HUP
+kubectl "$@" --unix-socket="$0" 2>"$0.errors" &
+server=$!
+exec >/dev/null 2>&1
+read -r _
+kill "$server"
+rm -r "${0%/*}"
+"""
+_SOCKET = "kubectl"
+_SHOWN = 300
 
 
 class Kubectl:
-    """Reads objects from the API server with the user's own rights. Changes nothing."""
+    """Reads objects from the API server with the user's own rights. Changes nothing.
+
+    One kubectl answers all requests of a command: it logs in once and keeps its connection, where a
+    kubectl for each request would take a second or two for some logins. It listens in a folder that
+    only this user can enter.
+    """
 
     def __init__(self, *, kubeconfig: Path | None, context: str, timing: Timing) -> None:
         self._flags = [
@@ -36,6 +54,8 @@ class Kubectl:
             *([f"--context={context}"] if context else []),
         ]
         self._timing = timing
+        self._running: subprocess.Popen[bytes] | None = None
+        self._socket = Path()
 
     @staticmethod
     def is_installed() -> bool:
@@ -51,12 +71,18 @@ class Kubectl:
             KubernetesExpired: The list can't be continued; it must begin again.
             KubernetesUnavailable: There was no answer, or none that can be read.
         """
-        return self._run(path, ("get", "--raw", with_query(path, query)), b"", deadline)
+        return object_in(self._send("GET", path, query, b"", deadline), _named(path))
+
+    def get_text(
+        self, path: str, deadline: Deadline, *, query: Mapping[str, str] | None = None
+    ) -> str:
+        """Return the text at a path, such as a container's log; raises as `get`."""
+        return text_in(self._send("GET", path, query, b"", deadline))
 
     def create(self, path: str, content: Json, deadline: Deadline) -> Json:
         """Send a review, which is answered and not kept, and return the answer; raises as `get`."""
         body = json.dumps(content).encode()
-        return self._run(path, ("create", "--raw", path, "--filename=-"), body, deadline)
+        return object_in(self._send("POST", path, None, body, deadline), _named(path))
 
     def patch(self, path: str, changes: object, deadline: Deadline) -> Json:
         """Refuse: these commands change nothing.
@@ -66,21 +92,74 @@ class Kubectl:
         """
         raise KubernetesDenied(f"{path} is not changed through kubectl")
 
-    def _run(self, path: str, words: tuple[str, ...], body: bytes, deadline: Deadline) -> Json:
+    def close(self) -> None:
+        """End kubectl, if it runs."""
+        if self._running is not None and self._running.stdin and self._running.stdout:
+            self._running.stdin.close()
+            self._running.stdout.close()
+            self._running.wait(self._timing.kubectl_timeout)
+            self._running = None
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None,
+        body: bytes,
+        deadline: Deadline,
+    ) -> bytes:
+        deadline = deadline.within(self._timing.kubectl_timeout)
+        headers = {"Accept": "application/json, */*"}
         try:
-            ended = subprocess.run(
-                ("kubectl", *self._flags, *words),
-                input=body,
-                capture_output=True,
-                timeout=deadline.within(self._timing.kubectl_timeout).check(),
-                check=False,
+            self._start(deadline)
+            answer = exchange(
+                over_path(self._socket),
+                Request(
+                    method=method,
+                    target=with_query(path, query),
+                    headers={**headers, "Content-Type": "application/json"} if body else headers,
+                    body=body,
+                ),
+                host="localhost",
+                port=80,
+                deadline=deadline,
+                most_bytes=ANSWER_BYTES,
             )
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise KubernetesUnavailable(f"kubectl: {error!s:.300}") from error
-        request = f"kubectl, {path}"
-        if ended.returncode:
-            said = ended.stderr.decode(errors="replace")
-            reason = _REASON.search(said)
-            status = _STATUSES.get(reason[1], 0) if reason else 0
-            raise error_of(status, request, " ".join(said.split()))
-        return object_in(ended.stdout, request)
+        except OSError as error:
+            raise KubernetesUnavailable(f"{_named(path)}: {error!s:.{_SHOWN}}") from error
+        if answer.status in (HTTPStatus.OK, HTTPStatus.CREATED):
+            return answer.body
+        # A Status object of the API server; or plain text of kubectl, if there was no answer.
+        status = parse_object(answer.body)
+        said = text(status, "message") if status else text_in(answer.body)
+        raise error_of(answer.status, _named(path), " ".join(said.split()))
+
+    def _start(self, deadline: Deadline) -> None:
+        """Start kubectl unless it runs, and wait until it listens.
+
+        Raises:
+            OSError: It does not start.
+        """
+        if self._running is not None:
+            return
+        self._socket = Path(tempfile.mkdtemp(prefix="csi-exoblock-")) / _SOCKET
+        self._running = subprocess.Popen(
+            ("/bin/sh", "-c", _SCRIPT, str(self._socket), *self._flags, "proxy"),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            bufsize=0,
+        )
+        assert self._running.stdout  # noqa: S101 - it is a pipe
+        output = self._running.stdout.fileno()
+        ready, _, _ = select.select([output], [], [], deadline.check())
+        if not ready:
+            self.close()
+            raise TimeoutError("kubectl proxy did not begin to serve in time")
+        if not os.read(output, _SHOWN):  # it has ended; else it has said where it listens
+            said = Path(f"{self._socket}.errors").read_text(errors="replace")
+            self.close()
+            raise OSError(" ".join(said.split()) or "kubectl proxy ended without a message")
+
+
+def _named(path: str) -> str:
+    return f"kubectl, {path}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,11 +15,13 @@ from csi_exoblock.errors import KubernetesUnavailable
 from csi_exoblock.exoscale.client import Cloud
 from csi_exoblock.kubernetes.access import AccessReviews, Right
 from csi_exoblock.kubernetes.client import Kubernetes
+from csi_exoblock.kubernetes.evidence import Evidence
 from csi_exoblock.kubernetes.inventory import Inventory
 from csi_exoblock.kubernetes.server import ApiServer
 from csi_exoblock.kubernetes.source import Source
 from csi_exoblock.timing import Timing
 from csi_exoblock.tools.kubectl import Kubectl
+from csi_exoblock.tools.read_once import ReadOnce
 
 CLUSTER_ID = Right(verb="get", resource="namespaces", name="kube-system")
 """The right to read the cluster's id."""
@@ -43,13 +46,21 @@ class Wanted:
 
 
 class Reach:
-    """Cloud and cluster."""
+    """Cloud and cluster.
 
-    def __init__(self, wanted: Wanted) -> None:
+    Args:
+        reads_once: Whether Kubernetes is asked only once for each object.
+    """
+
+    def __init__(self, wanted: Wanted, *, reads_once: bool = False) -> None:
         self.timing = wanted.timing
         self.driver_name = wanted.ownership.driver_name
         self.cloud: Cloud = unwatched_cloud(wanted.api, timing=wanted.timing)
-        self._source = _source(wanted)
+        self._kubectl = _kubectl(wanted)
+        source: Source | None = self._kubectl
+        if wanted.cluster is not None:
+            source = ApiServer(wanted.cluster, timing=wanted.timing)
+        self._source = ReadOnce(source) if source and reads_once else source
         self.is_in_pod = wanted.cluster is not None
         self.is_proxied = wanted.api.proxy is not None
         self._ownership = wanted.ownership
@@ -65,6 +76,10 @@ class Reach:
     def inventory(self) -> Inventory:
         """Return the client for the requests of commands only; raises as `kubernetes`."""
         return Inventory(self._require_source())
+
+    def evidence(self) -> Evidence:
+        """Return the client for a support archive; raises as `kubernetes`."""
+        return Evidence(self._require_source())
 
     def reviews(self) -> AccessReviews:
         """Return the client for questions about rights; raises as `kubernetes`."""
@@ -91,6 +106,22 @@ class Reach:
         """The rights in Kubernetes that `labels` needs."""
         return () if self._ownership.cluster_id is not None else (CLUSTER_ID,)
 
+    def missing_right(self, needed: Iterable[Right]) -> Right | None:
+        """Return the first right that this pod's service account lacks, `None` if it has all.
+
+        Outside of a pod nothing is asked: there a request without a right only fails. In a pod it
+        would fill the cluster's audit log too (S23).
+        """
+        if not self.is_in_pod:
+            return None
+        reviews = self.reviews()
+        return next((each for each in needed if not reviews.may_i(each, self.deadline())), None)
+
+    def close(self) -> None:
+        """End what was started to reach them."""
+        if self._kubectl is not None:
+            self._kubectl.close()
+
     def deadline(self) -> Deadline:
         """Return the deadline of a request that begins now."""
         return Deadline(self.timing.status_timeout)
@@ -107,9 +138,7 @@ class Reach:
         return self._source
 
 
-def _source(wanted: Wanted) -> Source | None:
-    if wanted.cluster is not None:
-        return ApiServer(wanted.cluster, timing=wanted.timing)
-    if Kubectl.is_installed():
-        return Kubectl(kubeconfig=wanted.kubeconfig, context=wanted.context, timing=wanted.timing)
-    return None
+def _kubectl(wanted: Wanted) -> Kubectl | None:
+    if wanted.cluster is not None or not Kubectl.is_installed():
+        return None
+    return Kubectl(kubeconfig=wanted.kubeconfig, context=wanted.context, timing=wanted.timing)

@@ -104,8 +104,12 @@ def as_text(found: tuple[Row, ...], facts: Facts) -> str:
 
 def as_json(found: tuple[Row, ...], facts: Facts) -> str:
     """Return the same as JSON."""
-    content = {"volumes": [asdict(row) for row in found], "unread": dict(facts.unread)}
-    return json.dumps(content, indent=2)
+    return json.dumps(as_values(found, facts), indent=2)
+
+
+def as_values(found: tuple[Row, ...], facts: Facts) -> object:
+    """Return the same as values of JSON."""
+    return {"volumes": [asdict(row) for row in found], "unread": dict(facts.unread)}
 
 
 def _sizes(row: Row) -> tuple[int | None, ...]:

@@ -135,6 +135,7 @@ class ApiServer(PlayedServer):
     Attributes:
         objects: By path; what is not here does not exist.
         lists: The items of each list, by path.
+        texts: What is no JSON, such as logs, by path.
         tokens: Those that are known.
         denied: Method and path of what nobody may do.
         withheld: Rights that an access review denies: the account as `<namespace>/<name>`, empty
@@ -148,6 +149,7 @@ class ApiServer(PlayedServer):
         super().__init__(_Handler, host=host)
         self.objects: dict[str, Object] = {}
         self.lists: dict[str, list[Object]] = {}
+        self.texts: dict[str, str] = {}
         self.tokens = {TOKEN}
         self.denied: set[tuple[str, str]] = set()
         self.withheld: set[tuple[str, str, str]] = set()
@@ -267,8 +269,8 @@ class _Handler(PlayedHandler[ApiServer]):
             self.send_header("Connection", "close")
         super().end_headers()
 
-    def answer(self, code: int, found: Object) -> None:
-        body = json.dumps(found).encode()
+    def answer(self, code: int, found: Object | str) -> None:
+        body = (found if isinstance(found, str) else json.dumps(found)).encode()
         self.send_response(code)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -294,6 +296,8 @@ class _Handler(PlayedHandler[ApiServer]):
         elif (token := request.query.get("continue", "")) in self.owner.expired:
             self.owner.expired.remove(token)
             Status(410, "the list is too old").give(self)
+        elif parts.path in self.owner.texts:
+            self.answer(200, self.owner.texts[parts.path])
         elif parts.path in self.owner.lists:
             self.answer(200, self.owner.page(parts.path, request.query))
         elif self.command == "POST" and parts.path.startswith(REVIEWS):

@@ -85,6 +85,7 @@ WHEN: Mapping[str, str] = {
     "--kubeconfig": "The cluster is in another kubeconfig than kubectl's own choice.",
     "--context": "The cluster is another context's.",
     "--watch": "You want to see how things get on.",
+    "--bundle": "Somebody else should see what is wrong.",
     "--verbose": "You want to see the checks that passed too.",
     "--node": "In a pod of the node plugin, where a volume does not get attached or mounted.",
     "--from-driver": "You move from the vendor's driver: `csi.exoscale.com`.",

@@ -193,25 +193,33 @@ def at_desk(cloud: SimulatorProcess, cluster: ApiServer, kubectl: pathlib.Path) 
 
 @pytest.fixture
 def kubectl(tmp_path: pathlib.Path, cluster: ApiServer) -> pathlib.Path:
-    """A folder with a `kubectl` that asks the played API server, as a user who may do all."""
+    """A folder with a `kubectl` whose proxy asks the played API server, as one who may do all."""
     folder = tmp_path / "bin"
     folder.mkdir()
     program = folder / "kubectl"
     program.write_text(
-        f"#!{sys.executable} -IS\n"  # a doctor starts it some thirty times
-        "import http.client, ssl, sys\n"
+        f"#!{sys.executable} -I\n"
+        "import http.client, http.server, socketserver, ssl, sys\n"
         f"context = ssl.create_default_context(cafile={str(cluster.account / 'ca.crt')!r})\n"
-        "verb, path = [each for each in sys.argv[1:] if not each.startswith('--')]\n"
-        "method = {'get': 'GET', 'create': 'POST'}[verb]\n"
-        "body = sys.stdin.buffer.read() if method == 'POST' else None\n"
-        f"server = http.client.HTTPSConnection({cluster.host!r}, {cluster.port}, context=context)\n"
-        "server.request(method, path, body, {'Authorization': 'Bearer first'})\n"
-        "answer = server.getresponse()\n"
-        "if answer.status < 300:\n"
-        "    print(answer.read().decode())\n"
-        "else:\n"
-        "    word = {403: 'Forbidden', 404: 'NotFound'}.get(answer.status, 'InternalError')\n"
-        "    sys.exit(f'Error from server ({word}): the server said no')\n"
+        "assert sys.argv[-2] == 'proxy', sys.argv\n"
+        "class Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):\n"
+        "    daemon_threads = True\n"
+        "class Handler(http.server.BaseHTTPRequestHandler):\n"
+        "    def pass_on(self):\n"
+        "        body = self.rfile.read(int(self.headers.get('Content-Length') or 0))\n"
+        f"        server = http.client.HTTPSConnection({cluster.host!r}, {cluster.port},\n"
+        "                                             context=context)\n"
+        "        server.request(self.command, self.path, body, {'Authorization': 'Bearer first'})\n"
+        "        answer = server.getresponse()\n"
+        "        self.send_response(answer.status)\n"
+        "        self.end_headers()\n"
+        "        self.wfile.write(answer.read())\n"
+        "    do_GET = do_POST = pass_on\n"
+        "    def log_message(self, *_): pass\n"
+        "path = sys.argv[-1].removeprefix('--unix-socket=')\n"
+        "server = Server(path, Handler)\n"
+        "print('Starting to serve on', path, flush=True)\n"
+        "server.serve_forever()\n"
     )
     program.chmod(0o755)
     return folder

@@ -18,7 +18,7 @@ from tests.tools.conftest import (
     AtDesk,
     Run,
 )
-from tests.tools.installed import DEPLOYMENTS
+from tests.tools.installed import DEPLOYMENTS, PODS
 from tests.tools.objects import (
     DRIVER,
     attachment,
@@ -187,6 +187,14 @@ def test_what_many_nodes_share_is_read_once(
     of_role = of_quotas = 1  # the other checks read each of them as well
     assert called.count("list-quotas") == 1 + of_role + of_quotas
     assert called.count("get-instance-type") == 1 + of_role
+
+
+def test_kubernetes_is_asked_once_for_each_kind(healthy: ApiServer, at_desk: AtDesk) -> None:  # N11
+    assert at_desk().code == 0
+
+    asked = [each.path for each in healthy.received if each.method == "GET"]
+    twice = {each for each in asked if asked.count(each) > 1}
+    assert twice == {PODS}  # with the labels of either workload
 
 
 def test_dead_node_with_volumes_is_found(

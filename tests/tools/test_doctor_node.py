@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import pathlib
 import shutil
@@ -15,6 +16,9 @@ from csi_exoblock.app.inspection import InspectedHost, inspected_host
 from csi_exoblock.config import KubernetesSettings, NodeSettings
 from csi_exoblock.timing import Timing
 from csi_exoblock.tools import doctor
+from csi_exoblock.tools.bundle_archive import Archive
+from csi_exoblock.tools.bundle_node import NodeEvidence
+from csi_exoblock.tools.bundle_redaction import Redaction
 from csi_exoblock.tools.doctor import Verdict
 from csi_exoblock.tools.doctor_disks import DiskChecks
 from csi_exoblock.tools.doctor_host import PROGRAMS, HostChecks
@@ -22,6 +26,7 @@ from tests.apiserver.server import ApiServer
 from tests.node.disks import Disk, attached_disk
 from tests.tools.conftest import CSI_NODES, Ended, run_tool
 from tests.tools.objects import DRIVER, csi_node
+from tests.tools.test_bundle import unpacked
 
 INSTANCE = "5e0f6d1c-93f4-4f0e-8d0b-0c8f6b5d2a10"
 OTHER = "00000000-0000-0000-0000-000000000001"
@@ -289,6 +294,38 @@ def test_disk_that_kubernetes_does_not_know_is_found(
     (says,) = faults(DiskChecks(host), "unknown disks")
 
     assert says.startswith(f"disk vdb, volume {SERIAL}…, is unknown to Kubernetes")
+
+
+def test_archive_of_a_node_has_its_mounts_and_disks(
+    host: InspectedHost, disks: FakeDisks, kubelet: pathlib.Path, tmp_path: pathlib.Path
+) -> None:  # F12
+    disks.add("vdb", SERIAL)
+    (tmp_path / "self").mkdir()
+    (tmp_path / "self" / "mountinfo").write_text(
+        f"1 2 252:1 / {kubelet}/x rw\n3 4 8:1 / /home rw\n"
+    )
+    archive = Archive(Redaction([]))
+
+    evidence = NodeEvidence(
+        host, archive, proc=tmp_path, sysfs=disks.sysfs, kernel_log=tmp_path / "none"
+    )
+    evidence.collect()
+
+    found = unpacked(archive.closed("heading"))
+    assert found["mounts.txt"] == f"1 2 252:1 / {kubelet}/x rw"
+    (disk,) = json.loads(found["disks.json"])
+    assert (disk["name"], disk["serial"], disk["size"]) == ("vdb", SERIAL, "2097152")
+    assert "not collected: messages of the kernel: " in found["contents.txt"]
+    assert "not collected: logs: run" in found["contents.txt"]
+
+
+def test_archive_is_written_on_a_node_without_api_key(
+    on_node: OnNode, tmp_path: pathlib.Path
+) -> None:  # F12, F14
+    ended = on_node(f"--bundle={tmp_path / 'bundle'}")
+
+    assert ended.faults() == []
+    assert json.loads(unpacked((tmp_path / "bundle").read_bytes())["doctor.json"]) == ended.json
 
 
 @pytest.fixture

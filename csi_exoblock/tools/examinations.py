@@ -1,0 +1,38 @@
+"""What `doctor` examines: cloud and cluster, or a node; with the evidence for its archive."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from csi_exoblock.app.inspection import InspectedHost
+from csi_exoblock.tools import bundle_cluster, bundle_node
+from csi_exoblock.tools.bundle_archive import Archive
+from csi_exoblock.tools.doctor import Check
+from csi_exoblock.tools.doctor_cloud import CloudChecks
+from csi_exoblock.tools.doctor_cluster import ClusterChecks
+from csi_exoblock.tools.doctor_disks import DiskChecks
+from csi_exoblock.tools.doctor_host import HostChecks
+from csi_exoblock.tools.reach import Reach
+
+
+@dataclass(frozen=True, slots=True)
+class Examination:
+    """The checks of a place, and the function that collects evidence there."""
+
+    checks: tuple[Check, ...]
+    collect: Callable[[Archive], None]
+
+
+def of_cluster(reach: Reach) -> Examination:
+    """Return the examination of cloud and cluster."""
+    cloud = CloudChecks(reach.cloud, timing=reach.timing, proxied=reach.is_proxied)
+    checks = (*cloud.all(), *ClusterChecks(reach).all())
+    return Examination(checks, partial(bundle_cluster.collect, reach))
+
+
+def of_node(host: InspectedHost) -> Examination:
+    """Return the examination of the host under the node plugin."""
+    checks = (*HostChecks(host).all(), *DiskChecks(host).all())
+    return Examination(checks, partial(bundle_node.collect, host))
