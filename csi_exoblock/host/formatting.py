@@ -142,6 +142,17 @@ class Formatter:
             kind=Kind.FORMAT,
         )
 
+    def give_up(self, volume_id: VolumeId) -> None:
+        """Forget an mkfs that was interrupted: a pod gets the raw disk.
+
+        Otherwise the pod's data would pass for what that mkfs left, and be overwritten (D1).
+
+        Raises:
+            OperationPending: Another process of the driver formats the disk.
+            HostError: The marker can't be removed.
+        """
+        self._markers.clear(volume_id)
+
     def _check(self, volume_id: VolumeId, content: Content, age: Age | None) -> None:
         """Raise ForeignContent unless the disk may be formatted.
 

@@ -10,6 +10,7 @@ from csi_exoblock.concurrency import Deadline, Holds
 from csi_exoblock.errors import HostError, Mismatch, WrongState
 from csi_exoblock.host.block_devices import BlockDevice, DeviceNumber
 from csi_exoblock.host.devices import Devices
+from csi_exoblock.host.formatting import Formatter
 from csi_exoblock.host.history import History
 from csi_exoblock.host.jobs import Jobs
 from csi_exoblock.host.mountpoints import make_file, make_folder, remove
@@ -36,6 +37,7 @@ class Publishing:
         devices: Devices,
         mounts: Mounts,
         repair: Repair,
+        formatter: Formatter,
         history: History,
         write_back: WriteBack,
         protections: Protections,
@@ -46,6 +48,7 @@ class Publishing:
         self._devices = devices
         self._mounts = mounts
         self._repair = repair
+        self._formatter = formatter
         self._history = history
         self._write_back = write_back
         self._protections = protections
@@ -80,6 +83,7 @@ class Publishing:
             logs.step("finding the device")
             device = self._devices.present(volume_id.uuid)
             if isinstance(access, BlockAccess):
+                self._formatter.give_up(volume_id)
                 self._history.remember(volume_id, context.age)
                 read_only = read_only or access.mode is AccessMode.SINGLE_NODE_READER_ONLY
                 self._publish_device(volume_id, device, target_path, access, read_only, deadline)

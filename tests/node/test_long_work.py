@@ -12,7 +12,14 @@ import grpc
 import pytest
 
 from csi_exoblock.pb import csi_pb2
-from tests.node.conftest import FORMAT, MakeDisk, Tools, Volume, mount_capability
+from tests.node.conftest import (
+    FORMAT,
+    MakeDisk,
+    Tools,
+    Volume,
+    block_capability,
+    mount_capability,
+)
 from tests.node.disks import GIB, mounts_of
 from tests.node.gates import Gate
 from tests.support.driver_process import DriverProcess
@@ -20,6 +27,8 @@ from tests.support.grpc_errors import outcome, refused
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.root
+
+RAW = block_capability()
 
 MakeVolume = Callable[..., Volume]
 SOON_SECONDS = 1.0
@@ -188,6 +197,26 @@ def test_a_marker_waives_nothing_on_a_disk_that_holds_something_else(
         volume.stage("xfs")
 
     assert tools.count("mkfs.xfs") == before
+
+
+def test_what_a_pod_wrote_raw_is_not_taken_for_what_mkfs_left(
+    volume: Volume, folder: pathlib.Path, tools: Tools
+) -> None:  # D1
+    interrupt_mkfs(volume, tools, "mkfs.ext4")
+    volume.stage_as(RAW)
+    data = os.urandom(4096)
+    with volume.publish(capability=RAW).open("r+b") as device:
+        device.write(data)
+    volume.unpublish()
+    volume.unstage()
+    before = tools.count("mkfs.ext4")
+
+    with refused(grpc.StatusCode.FAILED_PRECONDITION, "isn't zeroed", "might hold data"):
+        volume.stage()
+
+    assert tools.count("mkfs.ext4") == before
+    assert volume.disk.content()[0] == data
+    assert not marker_of(volume, folder).exists()
 
 
 def test_a_marker_waives_the_zeros(volume: Volume, folder: pathlib.Path, tools: Tools) -> None:

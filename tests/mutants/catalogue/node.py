@@ -37,6 +37,17 @@ BREAKS = (
         ),
     ),
     Break(
+        name="raw-data-passes-for-an-interrupted-mkfs",
+        file="node/publishing.py",
+        before="                self._formatter.give_up(volume_id)\n",
+        after="",
+        rules="D1, D10",
+        tests=(
+            "tests/node/test_long_work.py"
+            "::test_what_a_pod_wrote_raw_is_not_taken_for_what_mkfs_left",
+        ),
+    ),
+    Break(
         name="suspect-in-use-is-a-stranger",
         file="node/release.py",
         before="        if users or self._disk_calls.is_in_use(suspect, deadline):",
