@@ -51,16 +51,19 @@ class Commands:
         self._timing = timing
         self._metrics = metrics
 
-    def run(self, *argv: str, allowed: Container[int] = (0,)) -> Completed:
+    def run(
+        self, *argv: str, allowed: Container[int] = (0,), inherited: tuple[int, ...] = ()
+    ) -> Completed:
         """Run a short command, such as blkid or mount, and kill it after a timeout.
 
         Args:
             allowed: Exit codes that are no failure.
+            inherited: Open files that stay open as long as the command runs.
 
         Raises:
             CommandFailed: It ended with another code, was killed, hung, or isn't installed.
         """
-        return self._run(argv, allowed, self._timing.command_timeout)
+        return self._run(argv, allowed, self._timing.command_timeout, inherited)
 
     def run_to_its_end(
         self,

@@ -124,8 +124,14 @@ class Mounts:
         # Of several mounts on one folder the last one covers the others.
         return max(reversed(within), key=lambda mount: len(mount.target.parts), default=None)
 
-    def mount(self, device: Path, path: Path, filesystem: str, flags: tuple[str, ...]) -> None:
+    def mount(
+        self, device: Path, path: Path, filesystem: str, flags: tuple[str, ...], *, held: int
+    ) -> None:
         """Mount a file system on a folder, which must exist.
+
+        Args:
+            held: The device's open file. The command keeps it open, so that the disk isn't free
+                while a mount that outlived its driver is still to come (D4).
 
         Raises:
             CommandFailed: The kernel refused; the message has the kernel's own line (S17).
@@ -136,7 +142,7 @@ class Mounts:
         writing = () if "ro" in flags else ("-w",)
         argv = ("mount", *writing, "-t", filesystem, *options, str(device), str(path))
         with KernelLog() as kernel:
-            ended = self._commands.run(*argv, allowed=(0, _MOUNT_FAILED))
+            ended = self._commands.run(*argv, allowed=(0, _MOUNT_FAILED), inherited=(held,))
             if ended.exit_code == 0:
                 return
             reason = f"mounting {device} on {path}: {ended.complaint} {kernel.last_about(device)}"

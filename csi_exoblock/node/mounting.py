@@ -139,9 +139,9 @@ class VolumeMounter:
         deadline.check()
         logs.step("mounting the file system")
         make_folder(path)
-        with self._disk_calls.holding(device, deadline):
+        with self._disk_calls.holding(device, deadline) as held:
             prove_unchanged(self._devices, volume_id, device)
-            self._mount_proven(volume_id, device, path, access, deadline)
+            self._mount_proven(volume_id, device, path, access, deadline, held=held)
 
     def _mount_proven(
         self,
@@ -150,11 +150,13 @@ class VolumeMounter:
         path: Path,
         access: MountAccess,
         deadline: Deadline,
+        *,
+        held: int,
     ) -> None:
         if not wants_read_only(access):
             self.refuse_write_protected(volume_id, device, deadline)
         try:
-            self._mounts.mount(device.path, path, access.filesystem, flags_of(access))
+            self._mounts.mount(device.path, path, access.filesystem, flags_of(access), held=held)
         except WrongState as error:
             tool = {Filesystem.XFS: "xfs_repair", Filesystem.BTRFS: "btrfs check"}
             remedy = how_to_repair(volume_id, tool.get(access.filesystem, "e2fsck -f"))

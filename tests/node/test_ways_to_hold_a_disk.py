@@ -16,6 +16,7 @@ import pytest
 from csi_exoblock.pb import csi_pb2, csi_pb2_grpc
 from tests.node.conftest import FORMAT, Tools, Volume, block_capability, mount_capability
 from tests.node.disks import Disk, kept_in_another_namespace, mounts_of, run
+from tests.node.requests import stage
 from tests.support.driver_process import DriverProcess
 from tests.support.grpc_errors import outcome, refused
 from tests.support.waiting import wait_until
@@ -256,6 +257,42 @@ def test_an_mkfs_that_outlived_its_driver_holds_the_disk(
         tools.watch(f"mkfs.{filesystem}")
 
     wait_until(lambda: outcome(second.unstage)[0] == "OK", "the end of mkfs")
+    assert mounts_of(disk.path) == []
+
+
+def test_a_mount_that_outlived_its_driver_holds_the_disk(
+    start_node: Callable[..., DriverProcess],
+    make_volume: Callable[..., Volume],
+    disk: Disk,
+    tools: Tools,
+    tmp_path: pathlib.Path,
+) -> None:  # D4: it is still to open the disk, which by then is detached or another node's
+    begun = tmp_path / "pid"
+    first = start_node()
+    volume = make_volume(disk, first)
+    disk.format("ext4")
+    tools.replace(
+        "mount",
+        f'echo $$ > {begun}.new; mv {begun}.new {begun}; kill -STOP $$; exec /usr/bin/mount "$@"',
+    )
+    try:
+        call = volume.node.NodeStageVolume.future(
+            stage(disk.volume_id, volume.staging, mount_capability())
+        )
+        wait_until(begun.exists, "mount")
+        first.kill()
+        call.cancel()
+        mount = int(begun.read_text())
+    finally:
+        (tools.folder / "mount").unlink()
+    second = volume.served_by(start_node())
+    try:
+        with refused(grpc.StatusCode.FAILED_PRECONDITION, f"still in use by pid {mount} ("):
+            second.unstage()
+    finally:
+        os.kill(mount, signal.SIGCONT)
+
+    wait_until(lambda: outcome(second.unstage)[0] == "OK", "the end of mount")
     assert mounts_of(disk.path) == []
 
 

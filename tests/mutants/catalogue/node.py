@@ -48,6 +48,17 @@ BREAKS = (
         ),
     ),
     Break(
+        name="mount-that-outlives-the-driver-holds-nothing",
+        file="host/mounts.py",
+        before="allowed=(0, _MOUNT_FAILED), inherited=(held,))",
+        after="allowed=(0, _MOUNT_FAILED))",
+        rules="D4",
+        tests=(
+            "tests/node/test_ways_to_hold_a_disk.py"
+            "::test_a_mount_that_outlived_its_driver_holds_the_disk",
+        ),
+    ),
+    Break(
         name="suspect-in-use-is-a-stranger",
         file="node/release.py",
         before="        if users or self._disk_calls.is_in_use(suspect, deadline):",
