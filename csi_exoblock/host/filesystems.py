@@ -13,7 +13,7 @@ from csi_exoblock.host.commands import Commands, Completed
 from csi_exoblock.host.disk_calls import DiskCalls
 from csi_exoblock.host.exclusive import alone_with, read_direct
 from csi_exoblock.host.signatures import HEAD_BYTES, MBR, TAIL_BYTES, Edges, Trace
-from csi_exoblock.host.superblocks import Extent, btrfs_id, btrfs_obstacle, extent_of, superblock
+from csi_exoblock.host.superblocks import Extent, btrfs_id, extent_of, obstacle, superblock
 from csi_exoblock.model import Filesystem
 
 # blkid's exit codes, from its manual page. It also ends with 2 on a disk that it can't read, so the
@@ -212,9 +212,8 @@ def _filesystem(filesystem: Filesystem, edges: Edges) -> Formatted | Foreign:
         HostError: There is no such superblock.
     """
     found = superblock(filesystem, edges.head)
-    obstacle = btrfs_obstacle(edges.head) if filesystem is Filesystem.BTRFS else None
-    if found and obstacle:
-        return Foreign(what=obstacle[0], way_out=obstacle[1])
+    if found and (why := obstacle(filesystem, edges.head)):
+        return Foreign(what=why[0], way_out=why[1])
     if found is None:
         raise HostError(f"blkid recognises {filesystem}, but there is no superblock of it")
     if found.unit_bytes < edges.sector_bytes:

@@ -158,8 +158,32 @@ def extent_of(filesystem: Filesystem, head: Buffer, device_bytes: int) -> Extent
     return Extent(magic_bytes=magic, begin_bytes=begin, end_bytes=found.size_bytes)
 
 
-def btrfs_obstacle(head: Buffer) -> tuple[str, str] | None:
-    """Return why a btrfs can't be a volume's, and the way out; `None` if it can be."""
+def obstacle(filesystem: Filesystem, head: Buffer) -> tuple[str, str] | None:
+    """Return why a file system can't be a volume's, and the way out; `None` if it can be.
+
+    One that spans devices would have the kernel, or e2fsck, write to other volumes' disks (D2).
+    """
+    match filesystem:
+        case Filesystem.EXT4 | Filesystem.EXT3:
+            return _ext_obstacle(head)
+        case Filesystem.BTRFS:
+            return _btrfs_obstacle(head)
+        case Filesystem.XFS:  # the kernel finds an external log only by a mount option
+            return None
+
+
+def _ext_obstacle(head: Buffer) -> tuple[str, str] | None:
+    has_journal = _number("<I", head, _EXT_BEGIN + 0x5C) & _EXT_HAS_JOURNAL
+    if has_journal and _number("<I", head, _EXT_BEGIN + 0xE0) == 0:  # the journal's inode
+        return (
+            "an ext file system with its journal on another disk, and a volume must be a whole "
+            "file system",
+            "where both disks are, run e2fsck, then `tune2fs -O ^has_journal` and `tune2fs -j`",
+        )
+    return None
+
+
+def _btrfs_obstacle(head: Buffer) -> tuple[str, str] | None:
     devices = _number("<Q", head, _BTRFS_BEGIN + 0x88)
     if devices > 1:
         what = f"one of the {devices} devices of a btrfs, and a volume must be a whole file system"

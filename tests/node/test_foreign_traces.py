@@ -147,6 +147,24 @@ def test_a_btrfs_of_several_devices_is_refused(volume: Volume, make_disk: MakeDi
     assert mounts_of(volume.disk.path) == []
 
 
+@pytest.mark.parametrize("filesystem", ["ext4", "ext3"])
+def test_an_ext_whose_journal_is_on_another_volumes_disk_is_refused(
+    volume: Volume, make_disk: MakeDisk, filesystem: str
+) -> None:  # D2: e2fsck would look for that disk by its id, and the kernel by its number
+    other = make_disk()
+    run("mke2fs", "-q", "-b", "4096", "-O", "journal_dev", str(other.path))
+    volume.disk.format(filesystem, "-q", "-b", "4096", "-J", f"device={other.path}")
+
+    with refused(grpc.StatusCode.FAILED_PRECONDITION, "journal on another disk", "tune2fs -j"):
+        volume.stage(filesystem)
+
+    assert mounts_of(volume.disk.path) == []
+    run("tune2fs", "-O", "^has_journal", str(volume.disk.path))
+    run("tune2fs", "-j", str(volume.disk.path))
+    run("blockdev", "--flushbufs", str(volume.disk.path))
+    volume.stage(filesystem)
+
+
 def test_a_btrfs_that_is_a_seed_is_refused(volume: Volume) -> None:
     volume.disk.format("btrfs")
     run("btrfstune", "-S", "1", str(volume.disk.path))

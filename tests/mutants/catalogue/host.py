@@ -195,6 +195,14 @@ BREAKS = (
         tests=(f"{_TRACES}::test_a_trace_behind_a_file_system_makes_the_disk_another_s",),
     ),
     Break(
+        name="external-journal-is-anybodys-disk",
+        file="host/superblocks.py",
+        before="    if has_journal and _number(",
+        after="    if not has_journal and _number(",
+        rules="D2",
+        tests=(f"{_TRACES}::test_an_ext_whose_journal_is_on_another_volumes_disk_is_refused",),
+    ),
+    Break(
         name="one-of-many-btrfs-disks-is-whole",
         file="host/superblocks.py",
         before="    if devices > 1:",
