@@ -191,6 +191,7 @@ def orphans(**given: Any) -> int:
     Those are volumes, snapshots, and PersistentVolumes without a volume.
     """
     from csi_exoblock.tools import orphans as tool
+    from csi_exoblock.tools.terminal import draw_for
 
     found, now = tool.find(_reach(given))
     match given["output"]:
@@ -199,7 +200,7 @@ def orphans(**given: Any) -> int:
         case "commands":
             click.echo(tool.as_commands(found))
         case _:
-            click.echo(tool.as_text(found, now))
+            click.echo(tool.as_text(found, now, draw_for(sys.stdout)))
     return _FAILED if found.found or found.unread else 0
 
 
@@ -213,15 +214,19 @@ def orphans(**given: Any) -> int:
 def status(**given: Any) -> int:
     """Show each claim with its volume, and what it waits for."""
     from csi_exoblock.tools import facts, status
+    from csi_exoblock.tools.terminal import draw_for
 
     reach = _reach(given)
     while True:
         seen = facts.gather(reach)
         rows = status.rows(seen)
-        show = status.as_json if given["output"] == "json" else status.as_text
+        if given["output"] == "json":
+            text = status.as_json(rows, seen)
+        else:
+            text = status.as_text(rows, seen, draw_for(sys.stdout))
         if given["watch"] and sys.stdout.isatty():
             click.clear()
-        click.echo(show(rows, seen))
+        click.echo(text)
         if not given["watch"]:
             return _FAILED if seen.unread or any(row.is_wrong for row in rows) else 0
         reach.rest()
@@ -239,8 +244,10 @@ def status(**given: Any) -> int:
 def doctor(**given: Any) -> int:
     """Check the installation; report each fault with its remedy."""
     from csi_exoblock.tools import bundle, doctor
+    from csi_exoblock.tools.terminal import draw_for
 
     archive = given["bundle"]
+    stream = sys.stderr if archive == bundle.STANDARD_OUTPUT else sys.stdout
     if archive:
         bundle.require_place(archive)
     examination = _examination(given)
@@ -248,8 +255,8 @@ def doctor(**given: Any) -> int:
     if given["output"] == "json":
         text = doctor.as_json(findings)
     else:
-        text = doctor.as_text(findings, verbose=given["verbose"])
-    click.echo(text, err=archive == bundle.STANDARD_OUTPUT)
+        text = doctor.as_text(findings, verbose=given["verbose"], draw=draw_for(stream))
+    click.echo(text, file=stream)
     if archive:
         secrets = bundle.secrets_of(
             None if given["node"] else _api_settings(given),

@@ -13,6 +13,7 @@ from enum import StrEnum
 from csi_exoblock.errors import DriverError, KubernetesDenied
 from csi_exoblock.escaping import printable
 from csi_exoblock.kubernetes.access import Right
+from csi_exoblock.tools.tables import Draw, Row, plain
 
 
 class Verdict(StrEnum):
@@ -65,11 +66,12 @@ def is_well(findings: Sequence[Finding]) -> bool:
     return all(each.verdict is not Verdict.WRONG for each in findings)
 
 
-def as_text(findings: Sequence[Finding], *, verbose: bool) -> str:
-    """Return a line for each finding, and a last line with the numbers.
+def as_text(findings: Sequence[Finding], *, verbose: bool, draw: Draw = plain) -> str:
+    """Return each finding, and a last line with the numbers.
 
     Args:
         verbose: Whether to show passed checks too.
+        draw: How to draw the findings; `plain` stands for a line for each.
     """
     counts = {verdict: sum(each.verdict is verdict for each in findings) for verdict in Verdict}
     shown = (each for each in findings if verbose or each.verdict is not Verdict.WELL)
@@ -77,7 +79,16 @@ def as_text(findings: Sequence[Finding], *, verbose: bool) -> str:
         f"{counts[Verdict.WRONG]} wrong, {counts[Verdict.NOT_CHECKED]} not checked, "
         f"{counts[Verdict.WELL]} well"
     )
-    return "\n".join([*map(_line, shown), total])
+    if draw is plain:
+        return "\n".join([*map(_line, shown), total])
+    rows = [
+        Row(
+            (each.verdict.upper(), each.check, each.says, each.remedy),
+            each.verdict is Verdict.WRONG,
+        )
+        for each in shown
+    ]
+    return "\n".join([draw(("", "CHECK", "FOUND", "DO"), rows), total] if rows else [total])
 
 
 def as_json(findings: Sequence[Finding]) -> str:

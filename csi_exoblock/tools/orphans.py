@@ -10,7 +10,7 @@ from csi_exoblock.app.known import known_to
 from csi_exoblock.concurrency import Deadline
 from csi_exoblock.controller.orphans import Orphan, OrphanKind, Orphans, OrphanSearch
 from csi_exoblock.tools.reach import Reach
-from csi_exoblock.tools.tables import age, table
+from csi_exoblock.tools.tables import Draw, Row, age, plain
 
 _MEANING: Mapping[OrphanKind, str] = {
     OrphanKind.VOLUME: "volume without PersistentVolume",
@@ -48,21 +48,23 @@ def find(reach: Reach) -> tuple[Orphans, float]:
     return Orphans(found=old, unread=orphans.unread), now
 
 
-def as_text(orphans: Orphans, now: float) -> str:
+def as_text(orphans: Orphans, now: float, draw: Draw = plain) -> str:
     """Return a table, with a line for each zone that could not be read."""
     rows = [
-        (
-            _MEANING[each.kind],
-            each.id,
-            each.name,
-            "" if each.size_gib is None else f"{each.size_gib} GiB",
-            age(each.created_at, now),
-            each.made_for,
+        Row(
+            (
+                _MEANING[each.kind],
+                each.id,
+                each.name,
+                "" if each.size_gib is None else f"{each.size_gib} GiB",
+                age(each.created_at, now),
+                each.made_for,
+            )
         )
         for each in orphans.found
     ]
     head = ("WHAT", "ID", "NAME", "SIZE", "AGE", "MADE FOR")
-    found = table(head, rows) if rows else "no orphans"
+    found = draw(head, rows) if rows else "no orphans"
     unread = (f"zone {zone} was not read: {why}" for zone, why in orphans.unread.items())
     return "\n".join((found, *unread))
 

@@ -11,8 +11,9 @@ from datetime import datetime
 from csi_exoblock.kubernetes.storage import Claim, PersistentVolume, VolumeAttachment
 from csi_exoblock.model import BYTES_PER_GIB, Volume
 from csi_exoblock.states import VolumeState
+from csi_exoblock.tools import tables
 from csi_exoblock.tools.facts import Facts
-from csi_exoblock.tools.tables import span, table
+from csi_exoblock.tools.tables import span
 
 _ERROR_CHARACTERS = 300
 _UNDER_WAY = (
@@ -83,23 +84,12 @@ def rows(facts: Facts) -> tuple[Row, ...]:
     return tuple(sorted([*bound, *waiting], key=lambda row: (row.claim, row.persistent_volume)))
 
 
-def as_text(found: tuple[Row, ...], facts: Facts) -> str:
+def as_text(found: tuple[Row, ...], facts: Facts, draw: tables.Draw = tables.plain) -> str:
     """Return a table. A note that needs action begins with `!`."""
-    lines = [
-        (
-            row.claim,
-            row.volume,
-            "/".join("?" if each is None else str(each) for each in _sizes(row)),
-            row.filesystem,
-            row.state,
-            row.node or row.instance,
-            "; ".join(f"! {each}" if each.is_wrong else str(each) for each in row.notes),
-        )
-        for row in found
-    ]
+    lines = [tables.Row(_cells(row), row.is_wrong) for row in found]
     head = ("CLAIM", "VOLUME", "GIB ASKED/CLOUD/KNOWN", "TYPE", "STATE", "NODE", "WAITS FOR")
     unread = (f"! zone {zone} was not read: {why}" for zone, why in facts.unread.items())
-    return "\n".join((table(head, lines) if lines else "no volumes", *unread))
+    return "\n".join((draw(head, lines) if lines else "no volumes", *unread))
 
 
 def as_json(found: tuple[Row, ...], facts: Facts) -> str:
@@ -110,6 +100,18 @@ def as_json(found: tuple[Row, ...], facts: Facts) -> str:
 def as_values(found: tuple[Row, ...], facts: Facts) -> object:
     """Return the same as values of JSON."""
     return {"volumes": [asdict(row) for row in found], "unread": dict(facts.unread)}
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    return (
+        row.claim,
+        row.volume,
+        "/".join("?" if each is None else str(each) for each in _sizes(row)),
+        row.filesystem,
+        row.state,
+        row.node or row.instance,
+        "; ".join(f"! {each}" if each.is_wrong else str(each) for each in row.notes),
+    )
 
 
 def _sizes(row: Row) -> tuple[int | None, ...]:

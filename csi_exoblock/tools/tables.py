@@ -1,8 +1,9 @@
-"""Aligned tables of plain text, for people and for `grep`."""
+"""Tables: aligned plain text for `grep`, drawn for people at a terminal."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from csi_exoblock.escaping import printable
@@ -10,9 +11,25 @@ from csi_exoblock.escaping import printable
 _UNITS = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A line of a table.
+
+    Attributes:
+        is_wrong: Whether somebody must act.
+    """
+
+    cells: tuple[str, ...]
+    is_wrong: bool = False
+
+
+Draw = Callable[[Sequence[str], Sequence[Row]], str]
+"""Returns a table as text, from its head and its rows."""
+
+
+def plain(head: Sequence[str], rows: Sequence[Row]) -> str:
     """Return a table with a line for each row; an empty cell is shown as a dash."""
-    cells = [list(head), *([printable(cell) or "-" for cell in row] for row in rows)]
+    cells = [list(head), *([printable(cell) or "-" for cell in row.cells] for row in rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
     return "\n".join(_lines(cells, widths))
 

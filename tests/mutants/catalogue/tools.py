@@ -14,6 +14,7 @@ _DOCTOR_NODE = "tests/tools/test_doctor_node.py"
 _DOCTOR_PODS = "tests/tools/test_doctor_pods.py"
 _BUNDLE = "tests/tools/test_bundle.py"
 _KUBECTL = "tests/tools/test_kubectl.py"
+_TABLES = "tests/tools/test_tables.py"
 
 BREAKS = (
     Break(
@@ -212,5 +213,21 @@ BREAKS = (
         after="            pass\n        return self._source.get(path, deadline, query=query)",
         rules="N11",
         tests=(f"{_DOCTOR}::test_kubernetes_is_asked_once_for_each_kind",),
+    ),
+    Break(
+        name="tables-obey-what-is-in-them",
+        file="tools/drawing.py",
+        before="(Text(printable(cell) or",
+        after="((printable(cell) or",
+        rules="F17, N20",
+        tests=(f"{_TABLES}::test_foreign_text_is_shown_and_not_obeyed",),
+    ),
+    Break(
+        name="tables-are-drawn-in-a-pipe",
+        file="tools/terminal.py",
+        before="    if not stream.isatty():",
+        after="    if stream.closed:",
+        rules="N20",
+        tests=(f"{_TABLES}::test_output_in_a_pipe_is_plain_and_costs_nothing",),
     ),
 )
