@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import pathlib
+import re
+
 import pytest
 
 from csi_exoblock.exoscale.routes import OPERATIONS
 from csi_exoblock.tools.doctor_cloud import _NOT_TRIED, _TRIALS
 from tests.apiserver.server import REVIEWS, ApiServer, Object
+from tests.controller.clocks import TWO_HOURS_AHEAD
 from tests.support.simulator_process import API_SECRET, SimulatorProcess, permitted_operations
 from tests.tools.conftest import (
     ATTACHMENTS,
@@ -96,6 +100,32 @@ def test_silent_zone_is_found(
     assert any(check == "API" and cloud.zones[1] in says for check, says in found)
 
 
+def test_slow_zone_is_found(
+    cloud: SimulatorProcess, healthy: ApiServer, at_desk: AtDesk
+) -> None:  # N11
+    cloud.add_fault(
+        fault="delay", seconds=1.2, operation="list-block-storage-volumes", zone=cloud.zones[1]
+    )
+
+    found = at_desk("--output=json", "--time-scale=0.2").faults()
+
+    assert any(
+        check == "API" and says.startswith(f"zone {cloud.zones[1]} lists 0 volumes in ")
+        for check, says in found
+    )
+
+
+def test_wrong_clock_is_found(
+    healthy: ApiServer, at_desk: AtDesk, tmp_path: pathlib.Path
+) -> None:  # N11
+    (tmp_path / "sitecustomize.py").write_text(TWO_HOURS_AHEAD)
+
+    found = at_desk("--output=json", PYTHONPATH=str(tmp_path)).faults()
+
+    (says,) = (says for check, says in found if check == "clock")
+    assert re.fullmatch(r"this host's clock is 72\d\d s ahead of the API's", says)
+
+
 def test_quota_that_is_nearly_used_up_is_found(
     cloud: SimulatorProcess, healthy: ApiServer, at_desk: AtDesk
 ) -> None:  # N11
@@ -112,6 +142,21 @@ def test_absent_csi_driver_is_found(healthy: ApiServer, at_desk: AtDesk) -> None
     del healthy.objects[CSI_DRIVER]
 
     assert at_desk("--output=json").faults() == [("CSIDriver", f"there is none named {DRIVER}")]
+
+
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [
+        ({"attachRequired": False}, "attachRequired is false, so no volume is ever attached"),
+        ({"fsGroupPolicy": "None"}, "fsGroupPolicy is None"),
+    ],
+)
+def test_csi_driver_of_another_version_is_found(
+    healthy: ApiServer, at_desk: AtDesk, setting: Object, says: str
+) -> None:  # N11
+    healthy.objects[CSI_DRIVER]["spec"].update(setting)
+
+    assert at_desk("--output=json").faults() == [("CSIDriver", says)]
 
 
 @pytest.mark.parametrize(

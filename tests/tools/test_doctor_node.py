@@ -6,8 +6,10 @@ import contextlib
 import json
 import os
 import pathlib
+import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -351,6 +353,68 @@ def test_file_system_that_became_read_only_is_found(
 
     assert check == "file systems"
     assert says.endswith(f"mounted at {staging}: it is read-only")
+
+
+@pytest.mark.root
+def test_errors_that_a_file_system_has_counted_are_found(
+    on_node: OnNode, disk: Disk, kubelet: pathlib.Path
+) -> None:  # N11, N7
+    staging = kubelet / "staging"
+    staging.mkdir()
+    with mounted("-o", "errors=continue", str(disk.path), target=staging):
+        trigger = pathlib.Path("/sys/fs/ext4", disk.path.name, "trigger_fs_error")
+        trigger.write_text("planted by a test")
+        ((check, says),) = on_node().faults()
+
+    assert check == "file systems"
+    assert says.endswith(f"mounted at {staging}: it has counted 1 errors")
+
+
+@pytest.mark.root
+def test_mount_whose_disk_has_left_is_found(
+    host: InspectedHost, disk: Disk, kubelet: pathlib.Path
+) -> None:  # N11, D6
+    staging = kubelet / "staging"
+    staging.mkdir()
+    with mounted(str(disk.path), target=staging):  # the played sysfs has no such disk
+        found = faults(DiskChecks(host), "file systems")
+
+    assert found == [f"{staging} is mounted, but its disk has left"]
+
+
+@pytest.mark.root
+def test_container_without_root_is_found(server: ApiServer) -> None:  # N11
+    program = (sys.executable, "-m", "csi_exoblock")
+    ended = subprocess.run(
+        (
+            "setpriv",
+            "--reuid=65534",
+            "--clear-groups",
+            *program,
+            "doctor",
+            "--node",
+            "--output=json",
+        ),
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PATH": os.environ["PATH"]},
+    )
+
+    assert "root" in dict(Ended(code=1, output=ended.stdout, errors=ended.stderr).faults())
+
+
+@pytest.mark.fast
+def test_every_check_has_its_row_in_the_page() -> None:  # N11
+    tools = pathlib.Path(doctor.__file__).parent
+    names = {
+        name
+        for each in tools.glob("doctor_*.py")
+        for name in re.findall(r'\bCheck\(\s*"([^"]+)"', each.read_text())
+    }
+    rows = re.findall(r"^\| `([^`]+)` \|", (tools.parents[1] / "docs/doctor.md").read_text(), re.M)
+
+    assert names - {"Kubernetes"} == {*rows}
 
 
 @contextlib.contextmanager

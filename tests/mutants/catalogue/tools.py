@@ -230,4 +230,20 @@ BREAKS = (
         rules="N20",
         tests=(f"{_TABLES}::test_output_in_a_pipe_is_plain_and_costs_nothing",),
     ),
+    Break(
+        name="slow-zones-are-well",
+        file="tools/doctor_cloud.py",
+        before="if seconds > self._timing.doctor_slow:",
+        after="if seconds > 2 * self._timing.doctor_slow:",
+        rules="N11",
+        tests=(f"{_DOCTOR}::test_slow_zone_is_found",),
+    ),
+    Break(
+        name="mounts-whose-disk-left-are-well",
+        file="tools/doctor_disks.py",
+        before="mount.device is None or not self._host.devices.is_there(mount.device)",
+        after="mount.device is None",
+        rules="N11",
+        tests=(f"{_DOCTOR_NODE}::test_mount_whose_disk_has_left_is_found",),
+    ),
 )
