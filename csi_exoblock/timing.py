@@ -144,6 +144,8 @@ class HostTiming:
     users_search: float = 60.0
     # A process's memory map or a loop device's file is asked in milliseconds (S26).
     memory_answer: float = 5.0
+    # Each further process that hangs, in the same search; a pod can have dozens (S26).
+    memory_answer_later: float = 0.5
     # Cached data reaches a working disk by then; a slower write goes on (D6).
     write_back: float = 30.0
     # A pod waits hours at most for its first node; an older volume can have data (N19).

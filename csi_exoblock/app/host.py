@@ -79,7 +79,8 @@ def build_host(
             patience_seconds=timing.memory_answer,
             only_informs=False,
             perhaps="it hangs, perhaps on its disk, so what it uses can't be seen",
-        )
+        ),
+        later_seconds=timing.memory_answer_later,
     )
     holders = Holders(
         workers=Workers(limit, patience_seconds=timing.users_search, only_informs=False),

@@ -169,6 +169,7 @@ def _service(
             devices=host.devices,
             mounts=host.mounts,
             repair=repair,
+            release=release,
             formatter=host.formatter,
             history=host.history,
             write_back=host.write_back,

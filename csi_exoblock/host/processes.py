@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from csi_exoblock.errors import NoAnswer
+from csi_exoblock.concurrency import Deadline
+from csi_exoblock.errors import DeadlineExceeded, NoAnswer
 from csi_exoblock.host.block_devices import DeviceNumber
 from csi_exoblock.host.commands import is_own_command
 from csi_exoblock.host.workers import Workers
@@ -64,10 +65,18 @@ class Processes:
     Args:
         memory: Bounds how long reading the mappings of one process takes: a process that hangs on
             its disk keeps its memory locked, and a reader of its mappings hangs with it (S26).
+        later_seconds: How long a search waits for each process that hangs, after the first.
     """
 
-    def __init__(self, *, memory: Workers[frozenset[Numbers]], proc: Path = Path("/proc")) -> None:
+    def __init__(
+        self,
+        *,
+        memory: Workers[frozenset[Numbers]],
+        later_seconds: float,
+        proc: Path = Path("/proc"),
+    ) -> None:
         self._memory = memory
+        self._later_seconds = later_seconds
         self._proc = proc
 
     def all(self) -> list[Path]:
@@ -91,8 +100,12 @@ class Processes:
         silent: NoAnswer | None = None
         found = False
         for process in self.all():
+            # Where one hangs many can: together they get not much more time than the first.
+            deadline = Deadline(self._later_seconds) if silent else None
             try:
-                uses = has_open(process, sought) or self._has_mapped(process, sought, mapped)
+                uses = has_open(process, sought) or self._has_mapped(
+                    process, sought, mapped, deadline
+                )
             except NoAnswer as error:
                 silent = error
                 continue
@@ -106,10 +119,25 @@ class Processes:
         """Return the commands that this driver process or an earlier one has begun."""
         return [each for each in self.all() if is_own_command(each)]
 
-    def _has_mapped(self, process: Path, sought: Sought, known: dict[str, Numbers | None]) -> bool:
-        """Return whether the process has mapped a sought file; mappings outlive descriptors."""
+    def _has_mapped(
+        self,
+        process: Path,
+        sought: Sought,
+        known: dict[str, Numbers | None],
+        deadline: Deadline | None,
+    ) -> bool:
+        """Return whether the process has mapped a sought file; mappings outlive descriptors.
+
+        Raises:
+            NoAnswer: Its memory is locked, or can't be read in time.
+        """
         name = f"the memory of {name_of(process)}"
-        mapped = self._memory.run(name, lambda: _mapped(process, known))
+        try:
+            mapped = self._memory.run(name, lambda: _mapped(process, known), deadline)
+        except DeadlineExceeded as error:
+            raise NoAnswer(
+                f"{name} doesn't answer in time, so what it uses can't be seen"
+            ) from error
         return any(sought.includes(each) for each in mapped)
 
     def within(self, folder: Path) -> Iterator[Path]:

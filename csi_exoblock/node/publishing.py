@@ -19,6 +19,7 @@ from csi_exoblock.host.protections import Protections
 from csi_exoblock.host.writeback import WriteBack
 from csi_exoblock.model import Access, AccessMode, BlockAccess, MountAccess, VolumeId
 from csi_exoblock.node.mounting import wants_read_only
+from csi_exoblock.node.release import Release
 from csi_exoblock.node.repair import Repair
 from csi_exoblock.node.territory import Territory
 from csi_exoblock.options import VolumeContext
@@ -37,6 +38,7 @@ class Publishing:
         devices: Devices,
         mounts: Mounts,
         repair: Repair,
+        release: Release,
         formatter: Formatter,
         history: History,
         write_back: WriteBack,
@@ -48,6 +50,7 @@ class Publishing:
         self._devices = devices
         self._mounts = mounts
         self._repair = repair
+        self._release = release
         self._formatter = formatter
         self._history = history
         self._write_back = write_back
@@ -84,6 +87,7 @@ class Publishing:
             device = self._devices.present(volume_id.uuid)
             if isinstance(access, BlockAccess):
                 self._formatter.give_up(volume_id)
+                self._release.forget(volume_id)
                 self._history.remember(volume_id, context.age)
                 read_only = read_only or access.mode is AccessMode.SINGLE_NODE_READER_ONLY
                 self._publish_device(volume_id, device, target_path, access, read_only, deadline)

@@ -48,6 +48,7 @@ class Release:
         self._territory = territory
         self._disk_calls = disk_calls
         self._timing = timing
+        self._unmounted: dict[VolumeId, BlockDevice] = {}
 
     def release(self, volume_id: VolumeId, path: Path, deadline: Deadline) -> None:
         """Unmount every layer at a path, then prove that nothing uses the volume's disk.
@@ -77,11 +78,18 @@ class Release:
         logs.step("proving that the disk is free")
         self._refuse_mounts(volume_id, numbers, superblocks, apart_from=None)
         if device is not None:
+            if layers:
+                self._unmounted[volume_id] = device
             self._sync(volume_id, device)
-            self._wait_until_free(volume_id, device, deadline, was_mounted=bool(layers))
+            self._wait_until_free(volume_id, device, deadline)
             self._sync(volume_id, device)
         for name in suspects:
             self._refuse_used_suspect(volume_id, self._devices.named(name), deadline)
+        self.forget(volume_id)
+
+    def forget(self, volume_id: VolumeId) -> None:
+        """Forget that the volume's file system was unmounted: it is released, or published raw."""
+        self._unmounted.pop(volume_id, None)
 
     def clear_vanished(
         self, volume_id: VolumeId, device: BlockDevice, path: Path, deadline: Deadline
@@ -134,13 +142,12 @@ class Release:
         return not self._disk_calls.is_in_use(device, deadline)
 
     def _wait_until_free(
-        self, volume_id: VolumeId, device: BlockDevice, deadline: Deadline, *, was_mounted: bool
+        self, volume_id: VolumeId, device: BlockDevice, deadline: Deadline
     ) -> None:
         """Wait until nothing on this host holds the device in any way (D4, D6).
 
-        Args:
-            was_mounted: Whether its file system was mounted until now, so that no pod had it as a
-                raw device. Then processes that hang on other disks are ignored (S26).
+        If its file system was mounted until this call or an earlier one, no pod had it as a raw
+        device. Then processes that hang on other disks are ignored (S26).
 
         Raises:
             WrongState: Something still holds it; the message names it.
@@ -149,6 +156,8 @@ class Release:
         """
         numbers = self._devices.numbers(device)
         patience = deadline.within(self._timing.device_in_use)
+        unmounted = self._unmounted.get(volume_id)
+        was_mounted = unmounted is not None and _is_same(unmounted, device)
 
         def users_now() -> tuple[str, ...]:
             return self._holders.of_device(numbers, skip_hung=was_mounted)
@@ -217,3 +226,7 @@ class Release:
             raise WrongState(
                 f"volume {volume_id}: it is still mounted at {', '.join(left)}; unpublish it first"
             )
+
+
+def _is_same(before: BlockDevice, now: BlockDevice) -> bool:
+    return (before.number, before.sequence) == (now.number, now.sequence)

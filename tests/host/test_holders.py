@@ -26,7 +26,7 @@ OTHER = "613 540 253:160 / /other rw,relatime - ext4 /dev/vdk rw"
 
 def processes_in(proc: pathlib.Path) -> Processes:
     memory = Workers[frozenset[Numbers]](CallLimit(), patience_seconds=5.0, only_informs=False)
-    return Processes(memory=memory, proc=proc)
+    return Processes(memory=memory, later_seconds=5.0, proc=proc)
 
 
 @pytest.fixture

@@ -37,7 +37,8 @@ def mounts(tmp_path: pathlib.Path) -> Callable[..., Mounts]:
                 workers=Workers(CallLimit(), patience_seconds=1.0, only_informs=True),
                 loops=Workers(CallLimit(), patience_seconds=1.0, only_informs=True),
                 processes=Processes(
-                    memory=Workers(CallLimit(), patience_seconds=1.0, only_informs=True)
+                    memory=Workers(CallLimit(), patience_seconds=1.0, only_informs=True),
+                    later_seconds=1.0,
                 ),
             ),
             timing=timing,

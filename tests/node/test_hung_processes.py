@@ -13,7 +13,7 @@ import pytest
 
 from csi_exoblock.pb import csi_pb2
 from tests.node.conftest import MakeDisk, Volume, block_capability
-from tests.node.disks import Disk, run
+from tests.node.disks import Disk, kept_in_another_namespace, run
 from tests.node.requests import unstage
 from tests.support.grpc_errors import refused
 from tests.support.waiting import wait_until
@@ -21,6 +21,8 @@ from tests.support.waiting import wait_until
 pytestmark = pytest.mark.root
 
 RAW = block_capability()
+# If each were waited for in turn, that would take longer than a search for users may.
+MANY = 14
 
 # One thread writes to a page of a file and waits for the file system; another one unmaps the file,
 # and waits for the first with the memory of the process locked.
@@ -42,29 +44,37 @@ libc.munmap(at, 4096)
 
 
 @contextmanager
-def hung_process(volume: Volume) -> Iterator[subprocess.Popen[bytes]]:
-    """Have a process hang on a file of a volume that is frozen, for the length of the block."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", HANG, str(volume.staging / "file")],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    process.stdout.readline()
+def hung_processes(volume: Volume, number: int) -> Iterator[list[int]]:
+    """Have processes hang on files of a volume that is frozen, for the length of the block."""
+    begun = [
+        subprocess.Popen(
+            [sys.executable, "-c", HANG, str(volume.staging / f"file{each}")],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        for each in range(number)
+    ]
+    for process in begun:
+        assert process.stdout is not None
+        process.stdout.readline()
     run("fsfreeze", "--freeze", str(volume.staging))
     try:
-        for waiting in (1, 2):
-            process.stdin.write(b"\n")
-            process.stdin.flush()
-            wait_until(lambda: _stuck(process.pid) >= waiting, "the process to hang")  # noqa: B023
-        yield process
+        for process in begun:
+            assert process.stdin is not None
+            for waiting in (1, 2):
+                process.stdin.write(b"\n")
+                process.stdin.flush()
+                wait_until(lambda: _stuck(process.pid) >= waiting, "the process to hang")  # noqa: B023
+        yield [process.pid for process in begun]
     finally:
         run("fsfreeze", "--unfreeze", str(volume.staging))
-        process.kill()
-        process.wait()
-        process.stdin.close()
-        process.stdout.close()
+        for process in begun:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            process.kill()
+            process.wait()
+            process.stdin.close()
+            process.stdout.close()
 
 
 def _stuck(pid: int) -> int:
@@ -81,11 +91,43 @@ def test_a_process_that_hangs_on_its_disk_keeps_no_other_volume(
     frozen.stage()
     healthy.stage()
 
-    with hung_process(frozen):
+    with hung_processes(frozen, 1):
         target = healthy.publish()
         assert healthy.usage(target)[csi_pb2.VolumeUsage.BYTES].total
         healthy.unpublish()
         healthy.unstage()
+
+    frozen.unstage()
+
+
+def test_many_processes_that_hang_are_not_waited_for_one_after_another(
+    make_disk: MakeDisk, make_volume: Callable[[Disk], Volume]
+) -> None:  # the search for users would take longer than anybody waits for it
+    frozen, healthy = (make_volume(make_disk()) for _ in range(2))
+    frozen.stage()
+    healthy.stage()
+
+    with hung_processes(frozen, MANY):
+        healthy.node.NodeUnstageVolume(unstage(healthy.disk.volume_id, healthy.staging))
+
+    frozen.unstage()
+
+
+def test_what_an_unstage_that_failed_has_unmounted_is_no_raw_device(
+    make_disk: MakeDisk, make_volume: Callable[[Disk], Volume]
+) -> None:  # the retry finds it unmounted, and must not wait for processes that hang elsewhere
+    frozen, healthy = (make_volume(make_disk()) for _ in range(2))
+    frozen.stage()
+    healthy.stage()
+    again = unstage(healthy.disk.volume_id, healthy.staging)
+
+    with hung_processes(frozen, 1):
+        with (
+            kept_in_another_namespace(healthy.disk.path),
+            refused(grpc.StatusCode.FAILED_PRECONDITION, "still in use"),
+        ):
+            healthy.node.NodeUnstageVolume(again)
+        healthy.node.NodeUnstageVolume(again)
 
     frozen.unstage()
 
@@ -97,8 +139,8 @@ def test_a_process_that_hangs_may_have_mapped_a_raw_device(
     frozen.stage()
     raw.stage_as(RAW)
 
-    with hung_process(frozen) as process:
-        hangs = f"the memory of pid {process.pid} ("
+    with hung_processes(frozen, 1) as (pid,):
+        hangs = f"the memory of pid {pid} ("
         with refused(grpc.StatusCode.UNAVAILABLE, hangs, "can't be seen"):
             raw.node.NodeUnstageVolume(unstage(raw.disk.volume_id, raw.staging))
 

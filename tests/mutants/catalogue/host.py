@@ -272,6 +272,17 @@ BREAKS = (
         tests=("tests/host/test_liveness.py",),
     ),
     Break(
+        name="each-process-that-hangs-is-waited-for",
+        file="host/processes.py",
+        before="            deadline = Deadline(self._later_seconds) if silent else None\n",
+        after="            deadline = None\n",
+        rules="S26",
+        tests=(
+            "tests/node/test_hung_processes.py"
+            "::test_many_processes_that_hang_are_not_waited_for_one_after_another",
+        ),
+    ),
+    Break(
         name="name-of-a-device-holds-it",
         file="host/processes.py",
         before=" and not _only_names(link)",
@@ -282,7 +293,8 @@ BREAKS = (
     Break(
         name="mapping-holds-nothing",
         file="host/processes.py",
-        before=" or self._has_mapped(process, sought, mapped)",
+        before=" or self._has_mapped(\n                    process, sought, mapped, deadline\n"
+        "                )",
         after="",
         rules="D4",
         tests=(f"{_RAW}[map]",),

@@ -59,6 +59,18 @@ BREAKS = (
         ),
     ),
     Break(
+        name="what-was-unmounted-before-may-be-raw",
+        file="node/release.py",
+        before="            if layers:\n                self._unmounted[volume_id] = device\n",
+        after="            self._unmounted.pop(volume_id, None)\n"
+        "            if layers:\n                self._unmounted[volume_id] = device\n",
+        rules="S26",
+        tests=(
+            "tests/node/test_hung_processes.py"
+            "::test_what_an_unstage_that_failed_has_unmounted_is_no_raw_device",
+        ),
+    ),
+    Break(
         name="suspect-in-use-is-a-stranger",
         file="node/release.py",
         before="        if users or self._disk_calls.is_in_use(suspect, deadline):",
@@ -96,10 +108,9 @@ BREAKS = (
         name="last-writes-stay-in-the-cache",
         file="node/release.py",
         before="            self._sync(volume_id, device)\n            self._wait_until_free("
-        "volume_id, device, deadline, was_mounted=bool(layers))\n"
+        "volume_id, device, deadline)\n"
         "            self._sync(volume_id, device)",
-        after="            self._wait_until_free("
-        "volume_id, device, deadline, was_mounted=bool(layers))",
+        after="            self._wait_until_free(volume_id, device, deadline)",
         rules="D14",
         tests=(f"{_WRITTEN}::test_what_a_late_writer_wrote_is_written_back_when_it_is_unstaged",),
     ),
