@@ -161,7 +161,7 @@ class Mounts:
             CommandFailed: The kernel refused.
         """
         self._commands.run(
-            "mount", "-o", ",".join(("bind", *sorted(flags))), str(source), str(path)
+            "mount", "-o", ",".join(("bind", *_written(flags))), str(source), str(path)
         )
 
     def change_flags(self, path: Path, flags: frozenset[str]) -> None:
@@ -170,7 +170,7 @@ class Mounts:
         Raises:
             CommandFailed: The kernel refused.
         """
-        self._commands.run("mount", "-o", ",".join(("remount,bind", *sorted(flags))), str(path))
+        self._commands.run("mount", "-o", ",".join(("remount,bind", *_written(flags))), str(path))
 
     def unmount(self, path: Path, deadline: Deadline) -> None:
         """Unmount every layer at a path, never lazily; return if there is none.
@@ -214,6 +214,16 @@ class Mounts:
                 return os.fsdecode(again).removesuffix("\n").split("\n")
             before = again
         raise HostError("the table of mounts changes faster than it can be read; retry")
+
+
+def _written(flags: frozenset[str]) -> tuple[str, ...]:
+    """Return the flags as mount(8) must get them, so that the mount has these and no others.
+
+    mountinfo shows `strictatime` as the absence of its alternatives. Without any of them the kernel
+    keeps it on a remount, but beside `nodiratime` alone it sets `relatime`.
+    """
+    strict = flags and flags.isdisjoint({"noatime", "relatime"})
+    return (*sorted(flags), *(("strictatime",) if strict else ()))
 
 
 def real_path(path: Path) -> Path:

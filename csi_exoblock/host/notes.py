@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 
 from csi_exoblock.errors import HostError
 from csi_exoblock.host.block_devices import DeviceNumber
 from csi_exoblock.model import VolumeId
+
+log = logging.getLogger(__name__)
 
 
 class Notes:
@@ -21,6 +24,7 @@ class Notes:
 
     def __init__(self, *, folder: Path) -> None:
         self._folder = folder
+        self._void: set[VolumeId] = set()  # those of notes that can't be removed
 
     def write(self, volume_id: VolumeId, device: DeviceNumber, text: str) -> None:
         """Write a note about a volume's disk, in place of an earlier one.
@@ -30,6 +34,7 @@ class Notes:
         """
         self._folder.mkdir(parents=True, exist_ok=True)
         self._file(volume_id).write_bytes(os.fsencode(f"{device} {text}"))
+        self._void.discard(volume_id)
 
     def read(self, volume_id: VolumeId) -> tuple[DeviceNumber, str] | None:
         """Return the disk's number and the text of a note, `None` without a complete note.
@@ -39,6 +44,8 @@ class Notes:
         Raises:
             HostError: It can't be read.
         """
+        if volume_id in self._void:
+            return None
         file = self._file(volume_id)
         try:
             number, _, text = os.fsdecode(file.read_bytes()).partition(" ")
@@ -52,10 +59,20 @@ class Notes:
             return None
 
     def remove(self, volume_id: VolumeId) -> None:
-        """Remove the note, if there is one."""
+        """Remove the note, if there is one.
+
+        If that isn't possible, this process ignores the note: a volume must be able to leave a node
+        whose own disk can't be written.
+        """
         file = self._file(volume_id)
-        if file.exists():  # without a note there is nothing to write, and no wait for the disk
-            file.unlink(missing_ok=True)
+        try:
+            if file.exists():  # without a note there is nothing to write, and no wait for the disk
+                file.unlink(missing_ok=True)
+        except OSError as error:
+            log.warning("a note can't be removed", extra={"error": str(error)})
+            self._void.add(volume_id)
+        else:
+            self._void.discard(volume_id)
 
     def _file(self, volume_id: VolumeId) -> Path:
         return self._folder / f"{volume_id.zone}.{volume_id.uuid}"

@@ -33,7 +33,8 @@ def flags_of(path: pathlib.Path) -> set[str]:
 def test_a_target_has_every_flag_of_its_staging_mount(
     volume: Volume, filesystem: str, readonly: bool
 ) -> None:  # S28
-    for flags in ([], *([flag] for flag in FLAGS), FLAGS, ["strictatime"]):
+    strict = (["strictatime"], ["strictatime", "nodiratime"])
+    for flags in ([], *([flag] for flag in FLAGS), FLAGS, *strict):
         capability = mount_capability(filesystem, flags=tuple(flags))
         volume.stage_as(capability)
 

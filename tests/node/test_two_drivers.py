@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 import grpc
 import pytest
 
-from tests.node.conftest import MakeDisk, Tools, Volume
+from tests.node.conftest import MakeDisk, Tools, Volume, block_capability, mount_capability
 from tests.node.disks import mounts_of, run
 from tests.support.driver_process import DriverProcess
 from tests.support.grpc_errors import outcome, refused
@@ -169,6 +169,47 @@ def test_a_disk_of_kubelet_that_broke_stops_no_volume_that_has_a_file_system(
     used.stage()
 
     assert mounts_of(used.disk.path) == [str(used.staging)]
+
+
+def test_a_disk_of_kubelet_that_broke_keeps_no_volume_whose_repair_was_noted(
+    volume: Volume, start: Callable[[], DriverProcess], kubelet_folder: pathlib.Path, tools: Tools
+) -> None:  # D7, S27
+    volume = volume.served_by(start())
+    volume.stage("xfs")
+    run("xfs_io", "-x", "-c", "shutdown", str(volume.staging))
+    tools.replace("mount", "exit 32")
+    try:
+        with refused(grpc.StatusCode.UNAVAILABLE, "mounting"):
+            volume.publish(capability=mount_capability("xfs"))
+    finally:
+        (tools.folder / "mount").unlink()
+    run("mount", "-o", "remount,ro", str(kubelet_folder))
+
+    volume.publish(capability=mount_capability("xfs"))
+    volume.unpublish()
+    volume.unstage()
+
+    assert mounts_of(volume.disk.path) == []
+    with refused(grpc.StatusCode.FAILED_PRECONDITION, "not staged"):  # nothing is repaired any more
+        volume.publish(capability=mount_capability("xfs"))
+    volume.stage("xfs")
+
+
+def test_a_disk_of_kubelet_that_broke_keeps_no_volume_whose_protection_was_noted(
+    volume: Volume, start: Callable[[], DriverProcess], kubelet_folder: pathlib.Path
+) -> None:  # D7, S27
+    raw = block_capability()
+    volume = volume.served_by(start())
+    volume.stage_as(raw)
+    volume.publish(capability=raw, readonly=True)
+    run("mount", "-o", "remount,ro", str(kubelet_folder))
+
+    volume.unpublish()
+    writable = run("blockdev", "--getro", str(volume.disk.path)).strip() == "0"
+    volume.unstage()
+
+    assert writable
+    assert mounts_of(volume.disk.path) == []
 
 
 def test_a_young_volume_is_not_used_while_that_cannot_be_recorded(

@@ -327,6 +327,27 @@ BREAKS = (
         ),
     ),
     Break(
+        name="strictatime-is-lost",
+        file="host/mounts.py",
+        before='    strict = flags and flags.isdisjoint({"noatime", "relatime"})\n',
+        after="    strict = False\n",
+        rules="S28",
+        tests=(
+            "tests/node/test_mount_flags.py::test_a_target_has_every_flag_of_its_staging_mount",
+        ),
+    ),
+    Break(
+        name="note-that-stays-keeps-its-volume",
+        file="host/notes.py",
+        before="            self._void.add(volume_id)\n",
+        after="            raise\n",
+        rules="S27",
+        tests=(
+            "tests/node/test_two_drivers.py"
+            "::test_a_disk_of_kubelet_that_broke_keeps_no_volume_whose_repair_was_noted",
+        ),
+    ),
+    Break(
         name="unmount-is-lazy",
         file="host/mounts.py",
         before='self._commands.run("umount", str(',
