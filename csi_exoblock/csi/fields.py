@@ -19,6 +19,8 @@ STRING_BYTES = 128
 MAP_BYTES = 4096
 # Linux, PATH_MAX: 4096 bytes with the zero at the end.
 _PATH_BYTES = 4095
+# Linux, NAME_MAX.
+_NAME_BYTES = 255
 
 # These have no size limit here. An id that is too long does not parse, so the call answers that it
 # does not exist; a token that is too long is unknown. Neither makes the request invalid.
@@ -63,11 +65,13 @@ def absolute_path(name: str, text: str) -> Path:
     """Return a path of the host.
 
     Raises:
-        InvalidRequest: The path is relative or contains `..`.
+        InvalidRequest: The path is relative or contains `..`, or a name that no file can have.
     """
     path = Path(text)
     if not path.is_absolute() or ".." in path.parts:
         raise InvalidRequest(f"{name} must be an absolute path without '..', not {text[:200]!r}")
+    if any(len(part.encode()) > _NAME_BYTES for part in path.parts):
+        raise InvalidRequest(f"{name}: at most {_NAME_BYTES} bytes are allowed between slashes")
     return path
 
 

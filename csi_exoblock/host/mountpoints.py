@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -42,11 +43,14 @@ def remove(path: Path) -> None:
 
     Raises:
         WrongState: It has content or another type, so the driver didn't make it.
+        HostError: It can't be looked at, or be removed for another reason.
     """
     try:
         status = path.lstat()
     except (FileNotFoundError, NotADirectoryError):
         return
+    except OSError as error:
+        raise HostError(f"{path} can't be read: {error.strerror}") from error
     try:
         if stat.S_ISDIR(status.st_mode):
             path.rmdir()
@@ -58,7 +62,12 @@ def remove(path: Path) -> None:
                 f"{path} is {kind}, which this driver didn't put there; remove it by hand"
             )
     except OSError as error:
-        raise WrongState(f"{path} can't be removed: {error.strerror}") from error
+        if error.errno == errno.ENOTEMPTY:
+            raise WrongState(
+                f"{path} is a folder with content, which was written there while no volume was "
+                "mounted; save what is needed, and remove it by hand"
+            ) from error
+        raise HostError(f"{path} can't be removed: {error.strerror}") from error
 
 
 def _refuse_link(path: Path) -> None:

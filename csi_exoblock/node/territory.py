@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from csi_exoblock.concurrency import Deadline
-from csi_exoblock.errors import InvalidRequest, Mismatch, WrongState
+from csi_exoblock.errors import HostError, InvalidRequest, Mismatch, WrongState
 from csi_exoblock.host.devices import Devices
 from csi_exoblock.host.disk_calls import DiskCalls
 from csi_exoblock.host.mounts import Mount, Mounts, real_path
@@ -39,8 +39,17 @@ class Territory:
         """Raise WrongState if a path is a symbolic link, so that a mount would appear elsewhere.
 
         If the path is a mount, it is not read, because that could hang.
+
+        Raises:
+            HostError: The path can't be looked at.
         """
-        if not self._mounts.at(path) and path.is_symlink():
+        if self._mounts.at(path):
+            return
+        try:
+            is_link = path.is_symlink()
+        except OSError as error:
+            raise HostError(f"{path} can't be read: {error.strerror}") from error
+        if is_link:
             raise WrongState(
                 f"{path} is a symbolic link, so the volume would be mounted where it points; "
                 "remove the link"

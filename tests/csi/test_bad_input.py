@@ -139,6 +139,7 @@ def _of_a_path(rpc: str, field: str) -> Iterator[Flaw]:
     yield Flaw(rpc, field, "relative", "a/b", "INVALID_ARGUMENT", field)
     yield Flaw(rpc, field, "climbing", "/a/../b", "INVALID_ARGUMENT", field)
     yield Flaw(rpc, field, "oversized", "/" + "x" * 5000, "INVALID_ARGUMENT", field)
+    yield Flaw(rpc, field, "oversized-name", f"/a/{'x' * 256}/b", "INVALID_ARGUMENT", field)
 
 
 def _of_where_a_volume_is(rpc: str, field: str) -> Iterator[Flaw]:

@@ -185,6 +185,11 @@ def test_what_this_driver_did_not_make_is_not_removed(
     with refused(grpc.StatusCode.FAILED_PRECONDITION, "no file or folder"):
         unpublish()
     target.unlink()
+    (target / "folder").mkdir(parents=True)
+    with refused(grpc.StatusCode.FAILED_PRECONDITION, "a folder with content", "by hand"):
+        unpublish()
+    (target / "folder").rmdir()
+    target.rmdir()
     target.touch()
     unpublish()
     assert not target.exists()
