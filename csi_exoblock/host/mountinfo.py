@@ -9,9 +9,6 @@ from typing import NamedTuple, Self
 _LEAST_FIELDS = 6
 _NUMBER = re.compile(r"[0-9]+:[0-9]+", re.ASCII)
 
-# The file systems that hold device nodes: the kernel's own, or a container's.
-_NODE_HOMES = frozenset({"devtmpfs", "tmpfs"})
-
 
 class Line(NamedTuple):
     """A line of mountinfo in its parts, as the kernel writes them."""
@@ -41,16 +38,6 @@ class Line(NamedTuple):
         mount_id, _, number, root, target, options, *tags = parts
         filesystem, source, super_options = (*ending, "", "")[:3]
         return cls(mount_id, number, root, target, options, tags, filesystem, source, super_options)
-
-    @property
-    def hides_its_device(self) -> bool:
-        """Whether the device behind the target can differ from the line's number."""
-        return self.filesystem == "btrfs" or self.shows_a_node
-
-    @property
-    def shows_a_node(self) -> bool:
-        """Whether the target can be a bound device node."""
-        return self.filesystem in _NODE_HOMES and self.root != "/"
 
 
 def unescaped(text: str) -> str:

@@ -87,11 +87,13 @@ class Mounts:
         holders: Holders,
         timing: HostTiming,
         proc: Path = Path("/proc"),
+        dev: Path = Path("/dev"),
     ) -> None:
         self._commands = commands
         self._holders = holders
         self._timing = timing
         self._mountinfo = proc / "self" / "mountinfo"
+        self._nodes = str(DeviceNumber.of(dev.stat().st_dev))
 
     def at(self, path: Path) -> tuple[Mount, ...]:
         """Return the mounts at exactly this path, the lowest layer first."""
@@ -101,7 +103,7 @@ class Mounts:
     def of(self, device: DeviceNumber) -> tuple[Mount, ...]:
         """Return every mount that shows a device."""
         number = str(device)
-        lines = self._table(lambda line: line.number == number or line.hides_its_device)
+        lines = self._table(lambda line: line.number == number or self._hides_its_device(line))
         return tuple(mount for mount in lines if mount.device == device)
 
     def of_superblock(self, superblock: DeviceNumber) -> tuple[Mount, ...]:
@@ -203,7 +205,21 @@ class Mounts:
     def _table(self, wanted: Callable[[Line], bool]) -> tuple[Mount, ...]:
         # A node with many pods has hundreds of lines, so only the wanted ones are parsed in full.
         lines = filter(None, map(Line.parse, self._read_lines()))
-        return tuple(_mount(line) for line in lines if wanted(line))
+        return tuple(
+            _mount(line, shows_a_node=self._shows_a_node(line)) for line in lines if wanted(line)
+        )
+
+    def _hides_its_device(self, line: Line) -> bool:
+        """Return whether the device behind a mount can differ from its number in the table."""
+        return line.filesystem == "btrfs" or self._shows_a_node(line)
+
+    def _shows_a_node(self, line: Line) -> bool:
+        """Return whether a mount can be a device node that this driver has bound.
+
+        A pod can make nodes of any number in a tmpfs, and kubelet binds what the pod names (S28).
+        """
+        home = line.filesystem == "devtmpfs" or line.number == self._nodes
+        return home and line.root != "/"
 
     def _read_lines(self) -> list[str]:
         # The kernel hands the table out in pieces, and can leave lines out while it changes.
@@ -255,10 +271,10 @@ def check_propagation(mounts: Mounts, kubelet_path: Path) -> None:
     )
 
 
-def _mount(line: Line) -> Mount:
+def _mount(line: Line, *, shows_a_node: bool) -> Mount:
     path = Path(unescaped(line.target))
     number = DeviceNumber.parse(line.number)
-    node = _block_number(path) if line.shows_a_node else None
+    node = _block_number(path) if shows_a_node else None
     if node is not None:
         device: DeviceNumber | None = node
     elif line.filesystem == "btrfs":

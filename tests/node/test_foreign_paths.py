@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+import stat
 from collections.abc import Callable, Iterator
 
 import grpc
@@ -121,6 +122,32 @@ def test_another_volume_at_a_path_stays(
         volume.unpublish()
 
     assert mounts_of(other.disk.path) == [str(other.staging), str(volume.target())]
+
+
+@pytest.fixture
+def node_of_a_pod(volume: Volume, paths: pathlib.Path) -> Iterator[pathlib.Path]:
+    """A node of the volume's disk in a pod's memory, bound by kubelet because of a subPath."""
+    memory, bound = paths / "memory", paths / "subpath"
+    memory.mkdir()
+    bound.touch()
+    run("mount", "-t", "tmpfs", "none", str(memory))
+    os.mknod(memory / "node", 0o600 | stat.S_IFBLK, volume.disk.path.stat().st_rdev)
+    run("mount", "--bind", str(memory / "node"), str(bound))
+    yield bound
+    run("umount", str(bound))
+    run("umount", str(memory))
+
+
+@pytest.mark.parametrize("capability", [RAW, mount_capability("ext4")], ids=["raw", "mount"])
+def test_a_node_that_a_pod_has_made_keeps_no_volume(
+    volume: Volume, node_of_a_pod: pathlib.Path, capability: csi_pb2.VolumeCapability
+) -> None:  # S28, S26: mknod is allowed in a pod, and so it could keep the disks of all others
+    volume.stage_as(capability)
+    volume.publish(capability=capability, readonly=True)
+    volume.unpublish()
+    volume.unstage()
+
+    assert node_of_a_pod.is_block_device()
 
 
 @pytest.mark.parametrize("capability", [RAW, mount_capability("ext4")], ids=["raw", "mount"])

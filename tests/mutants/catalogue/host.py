@@ -327,6 +327,16 @@ BREAKS = (
         ),
     ),
     Break(
+        name="node-of-a-pod-is-the-drivers",
+        file="host/mounts.py",
+        before='        home = line.filesystem == "devtmpfs" or line.number == self._nodes\n',
+        after='        home = line.filesystem in ("devtmpfs", "tmpfs")\n',
+        rules="S28",
+        tests=(
+            "tests/node/test_foreign_paths.py::test_a_node_that_a_pod_has_made_keeps_no_volume",
+        ),
+    ),
+    Break(
         name="strictatime-is-lost",
         file="host/mounts.py",
         before='    strict = flags and flags.isdisjoint({"noatime", "relatime"})\n',
