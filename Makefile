@@ -91,7 +91,7 @@ docs: setup ## write what is made from code: docs/options.md, pictures, the dash
 	$(BIN)/python -m tests.chart.rendered
 
 site: setup ## the pages of docs/ as a site, in build/site
-	$(BIN)/mkdocs build --strict --quiet
+	$(BIN)/mkdocs build --strict
 
 demo: setup ## one volume through its whole life, on an embedded cloud
 	$(BIN)/csi-exoblock demo
