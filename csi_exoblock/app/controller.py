@@ -184,7 +184,7 @@ def build_controller(
     )
     return Part(
         service=service,
-        is_ready=lambda: cluster.is_known() and readiness.is_ready(),
+        trouble=lambda: cluster.trouble() or readiness.trouble(),
         background=work,
     )
 

@@ -213,7 +213,7 @@ def _part(
 ) -> Part[Node]:
     timing = server.timing
     if settings.registration_path is None:
-        return Part(service=service, is_ready=instance.known, background=work, drain=jobs.drain)
+        return Part(service=service, trouble=instance.trouble, background=work, drain=jobs.drain)
     registration = Registration(
         driver_name=server.driver_name,
         path=settings.registration_path,
@@ -224,7 +224,7 @@ def _part(
 
     return Part(
         service=service,
-        is_ready=instance.known,
+        trouble=instance.trouble,
         background=[
             *work,
             background("registration", registration.register, timing=timing, metrics=metrics),

@@ -19,14 +19,14 @@ class Part(Generic[Service]):
     """One of the two services, controller or node, and what a process needs to run it.
 
     Attributes:
-        is_ready: Returns whether the service has once been able to work (N14).
+        trouble: Returns why the service has not been able to work yet; empty once it was (N14).
         background: Its background work, which begins once the CSI socket answers.
         end: Ends the waits of the background work.
         drain: Waits, at most until the deadline, for work that should not be interrupted.
     """
 
     service: Service
-    is_ready: Callable[[], bool]
+    trouble: Callable[[], str]
     background: Sequence[Background]
     end: Callable[[], None] = field(default=lambda: None)
     drain: Callable[[Deadline], None] = field(default=lambda deadline: None)

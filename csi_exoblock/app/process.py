@@ -82,8 +82,8 @@ def run(
         host = build_node(settings, node, cluster, metrics)
     parts: list[Part[Controller] | Part[Node]] = [part for part in (control, host) if part]
 
-    def is_ready() -> bool:
-        return all(part.is_ready() for part in parts)
+    def trouble() -> str:
+        return "; ".join(filter(None, (part.trouble() for part in parts)))
 
     server = Server(
         socket_path=settings.socket_path,
@@ -91,14 +91,14 @@ def run(
         interceptor=Interceptor(
             driver_name=settings.driver_name, metrics=metrics, workers=settings.grpc_workers
         ),
-        identity=Identity(driver_name=settings.driver_name, ready=is_ready),
+        identity=Identity(driver_name=settings.driver_name, ready=lambda: not trouble()),
         controller=control.service if control else None,
         node=host.service if host else None,
         timing=settings.timing,
     )
     server.start(on_death=ending.fail)
     if settings.http_address:
-        _show(settings, settings.http_address, is_ready, metrics)
+        _show(settings, settings.http_address, trouble, metrics)
     for part in parts:
         part.start()
     log.info("serving", extra={"socket": str(settings.socket_path), "version": __version__})
@@ -117,7 +117,7 @@ def run(
 def _show(
     settings: ServerSettings,
     address: tuple[str, int],
-    is_ready: Callable[[], bool],
+    trouble: Callable[[], str],
     metrics: Metrics,
 ) -> None:
     """Serve probes and metrics until the process ends, also while running calls finish."""
@@ -125,7 +125,7 @@ def _show(
     probe = SelfProbe(socket_path=settings.socket_path, timeout_seconds=timing.livez_timeout)
     liveness = Liveness(probe=probe, timing=timing)
     probes = Probes(
-        liveness=liveness, ready=is_ready, metrics=metrics, metrics_path=settings.metrics_path
+        liveness=liveness, trouble=trouble, metrics=metrics, metrics_path=settings.metrics_path
     )
     server = WebServer(
         address=address,

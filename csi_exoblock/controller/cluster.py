@@ -39,11 +39,17 @@ class Cluster:
             KubernetesUnavailable: It isn't known yet.
         """
         if self._id is None:
-            raise KubernetesUnavailable(
-                f"the cluster's id is not known yet: {self._failure}; "
-                "Kubernetes is asked again; or give the controller a --cluster-id"
-            )
+            raise KubernetesUnavailable(self.trouble())
         return self._id or None
+
+    def trouble(self) -> str:
+        """Return why the id is not known yet; empty once it is."""
+        if self.is_known():
+            return ""
+        return (
+            f"the cluster's id is not known yet: {self._failure}; "
+            "Kubernetes is asked again; or give the controller a --cluster-id"
+        )
 
     def is_known(self) -> bool:
         """Return whether the id is known, or known to be none."""

@@ -101,7 +101,8 @@ def absolute_path(text: str) -> Path:
 
 def http_path(text: str) -> str:
     """Read a path of the HTTP endpoint other than those of the probes."""
-    if not re.fullmatch(r"/[A-Za-z0-9._~/-]+", text, re.ASCII) or text in ("/livez", "/readyz"):
+    taken = ("/livez", "/livez/why", "/readyz")
+    if not re.fullmatch(r"/[A-Za-z0-9._~/-]+", text, re.ASCII) or text in taken:
         raise ValueError(f"{text!r} is no free path such as /metrics")
     return text
 

@@ -66,6 +66,7 @@ class Identity:
             only_informs=False,
             perhaps="it is asked again later",
         )
+        self._failures: Mapping[str, str] = {}
         self._answer: Future[NodeId] = Future()
         if known is not None:
             self._answer.set_result(known)
@@ -81,6 +82,16 @@ class Identity:
     def known(self) -> bool:
         """Return whether a source has answered."""
         return self._answer.done()
+
+    def trouble(self) -> str:
+        """Return why no source has answered yet, source by source; empty once one has."""
+        if self.known():
+            return ""
+        said = [f"{name}: {self._failures.get(name, 'not asked yet')}" for name in self._sources]
+        return (
+            "the instance's id and zone are not known yet; the driver keeps asking, or give the "
+            f"node an --instance-id and a --zone; {'; '.join(said) or 'no source is asked'}"
+        )
 
     def zone(self) -> ZoneName | None:
         """Return the zone of this node, `None` until a source has answered."""
@@ -101,6 +112,7 @@ class Identity:
             ) from error
 
     def _ask(self) -> NodeId | None:
+        failures: dict[str, str] = {}
         for name, source in self._sources.items():
             try:
                 found = self._workers.run(f"source {name}", source.read)
@@ -110,7 +122,9 @@ class Identity:
                 log.warning(
                     "source of the identity failed", extra={"source": name, "error": str(error)}
                 )
+                failures[name] = str(error)
             else:
                 log.info("identity found", extra={"source": name, "node_id": str(found)})
                 return found
+        self._failures = failures
         return None

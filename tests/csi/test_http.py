@@ -29,6 +29,8 @@ SIDECAR_WORKERS = 170
 
 MOST_CONNECTIONS = 16
 
+LIST_VOLUMES = "list-block-storage-volumes"
+
 # Kubelet would have asked for ten minutes; the driver asks itself that often.
 LONG_PROBES = 60
 
@@ -163,6 +165,78 @@ def test_a_node_that_does_not_know_itself_yet_is_alive_and_not_ready(
 
     assert endpoint.get("/livez") == 200
     assert endpoint.get("/readyz") == 503
+
+
+def test_a_wrong_key_keeps_the_controller_from_being_ready_and_kubelet_is_told(
+    start: Start, shared_cloud: SimulatorProcess, endpoint: Endpoint
+) -> None:  # N14, F11
+    right = shared_cloud.environment
+    driver = start("controller", *endpoint.flags, ready=False, EXOSCALE_API_SECRET="wrong")
+    wait_until(lambda: endpoint.get("/livez/why") == 300)  # for kubelet it is alive
+    wait_until(lambda: "check the API key" in endpoint.read("/livez/why").text)
+
+    assert endpoint.read("/livez/why").text.removesuffix("\n").isprintable()
+    assert endpoint.get("/readyz") == 503
+    assert not probe(driver).ready.value
+
+    shared_cloud.put_key(right["EXOSCALE_API_KEY"], "wrong")
+    driver.wait_until_ready()
+    shared_cloud.put_key(right["EXOSCALE_API_KEY"], right["EXOSCALE_API_SECRET"])
+    assert (endpoint.get("/livez/why"), endpoint.get("/readyz")) == (200, 200)
+
+
+def test_zones_that_the_cloud_tells_to_everybody_prove_no_key(
+    start: Start, shared_cloud: SimulatorProcess, endpoint: Endpoint
+) -> None:  # N14
+    refused = shared_cloud.add_fault(fault="refuse", operation=LIST_VOLUMES, status=403)
+    driver = start("controller", *endpoint.flags, ready=False)
+    wait_until(lambda: "zone not read" in driver.log.read_text())
+
+    assert endpoint.get("/readyz") == 503
+    shared_cloud.remove_fault(refused)
+    driver.wait_until_ready()
+
+
+def test_a_zone_that_hangs_from_the_start_holds_up_nobody(
+    start: Start, shared_cloud: SimulatorProcess, endpoint: Endpoint
+) -> None:  # N14, S12
+    first = shared_cloud.zones[0]
+    hanging = shared_cloud.add_fault(fault="hang", operation=LIST_VOLUMES, zone=first)
+
+    start("controller", *endpoint.flags).wait_until_ready()
+
+    assert endpoint.get("/readyz") == 200
+    shared_cloud.remove_fault(hanging)
+
+
+def test_a_node_says_to_kubelet_which_source_of_its_identity_fails(
+    start: Start, tmp_path: pathlib.Path, endpoint: Endpoint
+) -> None:  # S10, F11
+    sources = ("--metadata-sources", "kubernetes,cdrom")
+    start("node", "--device-dir", str(tmp_path), *endpoint.flags, *sources, ready=False)
+    wait_until(lambda: endpoint.get("/livez/why") == 300)
+    wait_until(lambda: "not asked yet" not in endpoint.read("/livez/why").text)
+
+    told = endpoint.read("/livez/why")
+
+    assert told.status_code == 300
+    for word in ("kubernetes: ", "cdrom: ", "--instance-id"):
+        assert word in told.text
+
+
+def test_a_stuck_process_is_not_alive_whatever_it_waits_for(
+    start: Start, endpoint: Endpoint
+) -> None:  # N14
+    flags = ("--metadata-sources", "cdrom", "--grpc-workers", "2")
+    driver = start("node", *endpoint.flags, *flags, ready=False)
+    wait_until(lambda: endpoint.get("/livez/why") == 300)
+    ask = csi_pb2_grpc.NodeStub(driver.channel).NodeGetInfo
+
+    stuck = [ask.future(csi_pb2.NodeGetInfoRequest()) for _ in range(2)]
+
+    wait_until(lambda: endpoint.get("/livez/why") == 503)
+    for call in stuck:
+        call.cancel()
 
 
 def test_the_metrics_are_where_they_are_wanted(start: Start, endpoint: Endpoint) -> None:

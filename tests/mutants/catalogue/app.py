@@ -29,8 +29,8 @@ BREAKS = (
     Break(
         name="one-service-is-enough-to-be-ready",
         file="app/process.py",
-        before="        return all(part.is_ready() for part in parts)",
-        after="        return any(part.is_ready() for part in parts)",
+        before="filter(None, (part.trouble() for part in parts))",
+        after="[parts[0].trouble()]",
         rules="N14",
         tests=("tests/csi/test_identity.py",),
     ),

@@ -221,8 +221,8 @@ BREAKS = (
     Break(
         name="controller-is-ready-before-it-knows-its-cluster",
         file="app/controller.py",
-        before="cluster.is_known() and readiness.is_ready()",
-        after="readiness.is_ready()",
+        before="cluster.trouble() or readiness.trouble()",
+        after="readiness.trouble()",
         rules="D12, N14",
         tests=(f"{_CLUSTER}::test_nothing_is_made_or_deleted_before_the_cluster_is_known",),
     ),

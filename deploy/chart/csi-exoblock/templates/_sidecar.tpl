@@ -40,6 +40,7 @@ One sidecar's container. Takes a dict: root, name (of its values), container (it
     initialDelaySeconds: 10
     periodSeconds: 20
     timeoutSeconds: 10
+  terminationMessagePolicy: FallbackToLogsOnError
   resources:
     {{- toYaml $sidecar.resources | nindent 4 }}
   securityContext:
