@@ -45,11 +45,9 @@ class CloudTiming:
     lists_apart_max: float = 2.0
     # Least age of an operation at its first poll; a later one is learnt for its kind.
     poll_initial: float = 0.2
-    # Beyond this a few slow operations do not delay the first poll of the next (S20).
-    poll_harmless: float = 2.0
     # Least pause between two polls: as long as a few requests.
     poll_again: float = 0.02
-    # The pauses between polls grow up to this.
+    # The pauses between polls grow up to this; so late, at most, an incident's end is seen (S20).
     poll_max: float = 3.0
     # An operation that is due waits this long for others, to share a list (S20).
     poll_together: float = 0.05

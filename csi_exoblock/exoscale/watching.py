@@ -25,10 +25,10 @@ from csi_exoblock.errors import (
     NotFound,
 )
 from csi_exoblock.exoscale.client import ZoneClient
-from csi_exoblock.exoscale.learning import Expectation
 from csi_exoblock.exoscale.list_evidence import Finding, Resource, find, resource_of
 from csi_exoblock.exoscale.listed import Listed
 from csi_exoblock.exoscale.planning import Look, Watched, plan
+from csi_exoblock.exoscale.poll_schedule import Expectation
 from csi_exoblock.model import Operation, Snapshot, Volume
 from csi_exoblock.states import FailureReason, OperationState
 
@@ -68,7 +68,7 @@ class ZoneWatch:
         self._looks: list[Look] = []
         self._is_running = False
         self._expectations: defaultdict[str, Expectation] = defaultdict(
-            lambda: Expectation(timing.poll_harmless)
+            lambda: Expectation(shortest_pause=timing.poll_again, longest_pause=timing.poll_max)
         )
         self._shown: dict[Resource, frozenset[str]] = dict.fromkeys(Resource, frozenset())
 
@@ -96,18 +96,24 @@ class ZoneWatch:
         return self._expectations[kind]
 
     def _begin(self, operation: Operation) -> Watched:
-        forecast = self.expectation(operation.kind).forecast()
-        resource = resource_of(operation)
-        first = forecast.first if forecast else 0.0
-        due = operation.begun_at + max(first, self._timing.poll_initial)
+        expectation, resource = self.expectation(operation.kind), resource_of(operation)
+        sharing = self._sharing(resource) + 1
+        due = operation.begun_at + max(expectation.first(sharing), self._timing.poll_initial)
         return Watched(
             operation=operation,
-            expected_at=operation.begun_at + forecast.done if forecast else due,
+            expected_at=max(due, operation.begun_at + expectation.late),
             due=due,
             resource=resource,
-            forecast=forecast,
+            expectation=expectation,
             was_shown=resource is not None and str(operation.about) in self._shown[resource],
+            sharing=sharing,
         )
+
+    def _sharing(self, resource: Resource | None) -> int:
+        """Return how many pending operations a list of the resource shows; the lock is held."""
+        if resource is None:
+            return 0
+        return sum(each.resource is resource for each in self._watched.values())
 
     def _run(self) -> None:
         with self._changed:
@@ -184,16 +190,18 @@ class ZoneWatch:
             is_refused = isinstance(error, ApiDenied | ApiRejected | NotFound)
             for each in at:
                 each.resource = None if is_refused else resource
-                self._go_on(each)
+                self._go_on(each, len(at))
             return
-        self._shown[resource] = listed.ids()
+        with self._changed:
+            self._shown[resource] = listed.ids()
+            sharing = self._sharing(resource)
         for each in at:
             try:
                 seen = listed.get(each.operation.about)
             except DriverError:  # the entry can't be parsed; the operation itself can still be read
                 self._ask_for_itself(each, looked_at)
             else:
-                self._settle(each, seen, looked_at)
+                self._settle(each, seen, looked_at, sharing)
 
     def _list(self, resource: Resource) -> Listed[Volume] | Listed[Snapshot]:
         deadline = Deadline(self._timing.api_timeout)
@@ -201,7 +209,9 @@ class ZoneWatch:
             return self._client.list_volumes(deadline)
         return self._client.list_snapshots(deadline)
 
-    def _settle(self, watched: Watched, seen: Volume | Snapshot | None, looked_at: float) -> None:
+    def _settle(
+        self, watched: Watched, seen: Volume | Snapshot | None, looked_at: float, sharing: int
+    ) -> None:
         """Apply what a list proves; an operation that it leaves unclear is polled by itself."""
         finding = find(watched.operation, seen, was_shown=watched.was_shown)
         watched.was_shown = watched.was_shown or seen is not None
@@ -210,7 +220,7 @@ class ZoneWatch:
             self._end(watched, state=OperationState.SUCCESS)
         elif finding is Finding.UNDER_WAY:
             self._saw_pending(watched, looked_at)
-            self._go_on(watched)
+            self._go_on(watched, sharing)
         else:
             self._ask_for_itself(watched, looked_at)
 
@@ -225,22 +235,20 @@ class ZoneWatch:
             return
         operation = watched.operation
         with self._changed:
-            is_far_faster = self.expectation(operation.kind).ended(
+            self.expectation(operation.kind).ended(
                 begun_at=operation.begun_at,
                 pending=watched.seen_pending,
                 done=watched.age(looked_at),
+                sharing=watched.sharing,
             )
-            if is_far_faster:  # then others of this kind might be done as well: poll them now
-                for each in self._watched.values():
-                    if each.operation.kind == operation.kind:
-                        each.due = min(each.due, time.monotonic())
 
-    def _go_on(self, watched: Watched) -> None:
+    def _go_on(self, watched: Watched, sharing: int = 1) -> None:
         now = time.monotonic()
         if watched.age(now) >= self._timing.operation_stalled:
             self._give_up(watched, "it is pending for too long")
         else:
-            watched.look_again(now, self._timing)
+            with self._changed:
+                watched.look_again(now, self._timing, sharing)
 
     def _give_up(self, watched: Watched, why: str) -> None:
         log.warning(

@@ -8,9 +8,9 @@ from uuid import uuid4
 import pytest
 
 from csi_exoblock.config import Timing
-from csi_exoblock.exoscale.learning import Forecast
 from csi_exoblock.exoscale.list_evidence import Resource
 from csi_exoblock.exoscale.planning import Look, Watched, plan
+from csi_exoblock.exoscale.poll_schedule import Expectation
 from csi_exoblock.model import Operation, ZoneName
 from csi_exoblock.states import OperationState
 
@@ -26,7 +26,7 @@ def watched(
     due: float,
     *,
     resource: Resource | None = Resource.VOLUME,
-    forecast: Forecast | None = None,
+    expectation: Expectation | None = None,
     age: float = 0.3,
 ) -> Watched:
     """Return an operation that is due in `due` seconds, and then has that age."""
@@ -44,7 +44,8 @@ def watched(
         expected_at=NOW + due,
         due=NOW + due,
         resource=resource,
-        forecast=forecast,
+        expectation=expectation
+        or Expectation(shortest_pause=TIMING.poll_again, longest_pause=TIMING.poll_max),
         was_shown=False,
     )
 
@@ -108,9 +109,26 @@ def test_nobody_waits_longer_than_its_patience() -> None:
 
 
 def test_long_operations_wait_longer_for_each_other() -> None:
-    many = [watched(-2.0, age=60.0), watched(0.0, age=60.0), watched(0.9, age=60.0)]
+    many = [watched(-0.5, age=20.0), watched(0.0, age=20.0), watched(0.4, age=20.0)]
 
-    assert planned(*many) == ([], 0.9)
+    assert planned(*many) == ([], 0.4)
+
+
+def test_no_operation_waits_long_for_others_however_old_it_is() -> None:  # S20
+    many = [watched(-1.0, age=600.0), watched(0.4, age=600.0), watched(1.4, age=600.0)]
+
+    assert planned(*many) == ([], 0.5)
+
+
+def test_old_operation_does_not_hold_up_those_that_are_due_before_it() -> None:
+    many = [
+        *(watched(number / 100 - 0.06, age=0.3) for number in range(10)),
+        watched(0.02, age=60.0),
+    ]
+
+    (look,), _ = planned(*many)
+
+    assert look.resource is Resource.VOLUME
 
 
 def test_longer_list_must_serve_more() -> None:
@@ -126,38 +144,31 @@ def steps_of(late: Watched, count: int) -> list[float]:
     steps = []
     for _ in range(count):
         now = late.due
-        late.look_again(now, TIMING)
+        late.look_again(now, TIMING, 1)
         steps.append(late.due - now)
     return steps
 
 
-def test_step_after_an_operation_of_an_unknown_kind_grows_with_its_age() -> None:
-    assert steps_of(watched(0.0, age=2.0), 2) == pytest.approx([0.5, 0.625], rel=0.15)
+def test_pause_of_an_unknown_kind_grows_with_its_age_up_to_the_longest() -> None:
+    assert steps_of(watched(0.0, age=2.0), 2) == pytest.approx([0.5, 0.625])
+    assert steps_of(watched(0.0, age=60.0), 1) == [TIMING.poll_max]
 
 
 def test_steps_are_even_until_it_should_be_done_then_grow_up_to_the_longest() -> None:
-    forecast = Forecast(first=1.7, likely=1.7, step=0.1, done=2.0)
+    expectation = Expectation(shortest_pause=TIMING.poll_again, longest_pause=TIMING.poll_max)
+    expectation.ended(begun_at=0.0, pending=1.55, done=2.0)
 
-    steps = steps_of(watched(0.0, forecast=forecast, age=1.7), 15)
+    steps = steps_of(watched(0.0, expectation=expectation, age=1.55), 20)
 
-    assert steps[:2] == pytest.approx([0.1, 0.1], rel=0.11)
-    assert steps[5] > 1.2 * steps[3]
-    assert steps[-1] == pytest.approx(TIMING.poll_max, rel=0.11)
-    assert max(steps) <= 1.1 * TIMING.poll_max
-
-
-def test_steps_grow_with_the_age_until_it_is_likely_done() -> None:
-    forecast = Forecast(first=1.0, likely=5.0, step=0.05, done=5.5)
-
-    steps = steps_of(watched(0.0, forecast=forecast, age=1.0), 3)
-
-    assert steps == pytest.approx([0.25, 0.31, 0.39], rel=0.2)
+    assert steps[:4] == pytest.approx([0.08] * 4, rel=0.11)
+    assert steps[8] > 1.2 * steps[5]
+    assert steps[-1] == TIMING.poll_max
 
 
 def test_look_that_came_early_changes_nothing() -> None:
     early = watched(0.02)
 
-    early.look_again(NOW, TIMING)
+    early.look_again(NOW, TIMING, 1)
 
     assert early.due == NOW + 0.02
 
@@ -165,7 +176,7 @@ def test_look_that_came_early_changes_nothing() -> None:
 def test_what_lists_show_under_way_for_long_is_asked_for_by_itself() -> None:  # S3
     late = watched(-TIMING.poll_doubt - 1.0)
 
-    late.look_again(NOW, TIMING)
+    late.look_again(NOW, TIMING, 1)
 
     assert late.resource is None
 
@@ -173,6 +184,6 @@ def test_what_lists_show_under_way_for_long_is_asked_for_by_itself() -> None:  #
 def test_last_look_comes_when_patience_with_the_operation_ends() -> None:  # S3
     stalled = watched(0.0, age=TIMING.operation_stalled - 1.0)
 
-    stalled.look_again(NOW, TIMING)
+    stalled.look_again(NOW, TIMING, 1)
 
     assert stalled.due == pytest.approx(NOW + 1.0)

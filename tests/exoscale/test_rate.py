@@ -86,6 +86,46 @@ def test_zone_that_refuses_everything_is_asked_half_as_often_each_time(rate: Rat
     assert rates == [5.0, 2.5, 1.25, 1.0, 1.0]
 
 
+@pytest.mark.parametrize("learnt", [True, False])
+def test_zone_that_refused_everything_is_used_at_once_when_it_accepts_again(
+    learnt: bool,
+) -> None:
+    """Its rate has not changed: nothing was accepted from which it could be learnt."""
+    rate, now = Rate(TIMING), 100.0
+    if learnt:
+        take(rate, 20, since=now - 1.0)
+    refused = taken = 0
+    while now < 108.0:
+        refused += rate.refused(sent_at=now, now=now)
+        now += 1.0 / rate.per_second(now)
+    while taken < 100:
+        rate.taken(now)
+        taken += 1
+        now += 1.0 / rate.per_second(now)
+
+    assert refused <= 12  # it ends at one a second
+    assert now - 108.0 < 12.0  # as many as forty creates need
+
+
+def test_limit_below_all_that_was_assumed_is_learnt_all_the_same() -> None:
+    """A zone that grants one request a second: it is asked not much more than twice as often."""
+    rate, now, granted_at = Rate(TIMING), 0.0, -1.0
+    statuses: list[bool] = []
+    while now < 600.0:
+        is_taken = now >= granted_at + 1.0
+        statuses.append(is_taken)
+        if is_taken:
+            granted_at = now
+            rate.taken(now)
+        else:
+            rate.refused(sent_at=now, now=now)
+        now += 1.0 / rate.per_second(now)
+
+    taken = sum(statuses)
+    assert taken > 0.5 * 600
+    assert len(statuses) - taken < 1.2 * taken
+
+
 def test_lone_refusal_is_no_reason_to_crawl() -> None:
     rate = Rate(TIMING)
 

@@ -17,7 +17,6 @@ from csi_exoblock.concurrency import Deadline
 from csi_exoblock.errors import HostError
 from csi_exoblock.exoscale.client import Cloud, ZoneClient
 from csi_exoblock.exoscale.operations import OperationWaiter
-from csi_exoblock.exoscale.watching import ZoneWatch
 from csi_exoblock.metrics import Metrics
 from csi_exoblock.model import Operation, ZoneName
 from csi_exoblock.states import FailureReason, OperationState
@@ -234,26 +233,6 @@ def test_looks_for_which_there_is_no_thread_are_taken_later(
         refused.acquire()  # a look was to be taken
 
     assert states([each.result() for each in waiting]) == {OperationState.SUCCESS: MANY}
-
-
-def test_all_are_looked_at_when_one_was_far_faster_than_expected(
-    simulator: SimulatorProcess, create: Callable[[], list[Operation]], zone: ZoneClient
-) -> None:
-    timing = replace(QUICK, operation_stalled=LONG_SECONDS)
-    watch = ZoneWatch(zone, timing=timing, on_end=lambda _, __: None)
-    begun_at = 0.0
-    for _ in range(40):  # enough to make it the usual
-        watch.expectation(CREATE).ended(begun_at=begun_at, pending=990.0, done=1000.0)
-        begun_at += 1000.0
-    begun = create()
-    while any(each["state"] == "pending" for each in simulator.operations()):
-        threading.Event().wait(0.01)
-
-    old = time.monotonic() - 600.0  # of which half the time is over
-    followed = [watch.follow(replace(each, begun_at=old)) for each in begun]
-
-    ended = [each.result(timeout=100.0) for each in followed]
-    assert states(ended) == {OperationState.SUCCESS: MANY}
 
 
 def test_many_that_hang_are_all_given_up(

@@ -9,6 +9,8 @@ _CREDENTIALS = "tests/exoscale/test_credentials.py"
 _KEYRING = "tests/exoscale/test_keyring.py"
 _OPERATIONS = "tests/exoscale/test_operations.py"
 _PACE = "tests/exoscale/test_pace.py"
+_PLANNING = "tests/exoscale/test_planning.py"
+_POLL_SCHEDULE = "tests/exoscale/test_poll_schedule.py"
 _PROXY = "tests/exoscale/test_proxy.py"
 _RATE = "tests/exoscale/test_rate.py"
 _ROLE = "tests/exoscale/test_role.py"
@@ -220,6 +222,67 @@ BREAKS = (
         after="former",
         rules="S20",
         tests=(_RATE,),
+    ),
+    Break(
+        name="outage-teaches-a-rate",
+        file="exoscale/rate.py",
+        before="        if self._plateau is None or self._has_taken:",
+        after="        if self._plateau is None or now > 0.0:",
+        rules="S20",
+        tests=(
+            _RATE + "::test_zone_that_refused_everything_is_used_at_once_when_it_accepts_again",
+        ),
+    ),
+    Break(
+        name="first-poll-comes-when-most-are-done",
+        file="exoscale/poll_schedule.py",
+        before="        return max(self._early - sooner, self._early / 2.0)",
+        after="        return max(self._late - sooner, self._early / 2.0)",
+        rules="S20",
+        tests=(_POLL_SCHEDULE + "::test_what_varies_is_seen_a_tenth_late_with_four_polls",),
+    ),
+    Break(
+        name="incident-goes-on-for-who-comes-after-it",
+        file="exoscale/poll_schedule.py",
+        before="        return min(self._begin(sharing), self._longest_pause)",
+        after="        return self._begin(sharing)",
+        rules="S20",
+        tests=(
+            _POLL_SCHEDULE
+            + "::test_incident_is_over_for_the_driver_soon_after_it_is_for_the_cloud",
+        ),
+    ),
+    Break(
+        name="straggler-is-the-usual",
+        file="exoscale/poll_schedule.py",
+        before="_PROOFS = 3 ",
+        after="_PROOFS = 1 ",
+        rules="S20",
+        tests=(_POLL_SCHEDULE + "::test_few_stragglers_change_nothing_for_the_others",),
+    ),
+    Break(
+        name="faster-cloud-is-never-tried",
+        file="exoscale/poll_schedule.py",
+        before="            self._at_first_poll = 0\n            return min(self._early / 2.0,",
+        after="            self._at_first_poll = 0\n            return min(self._late,",
+        rules="S20",
+        tests=(_POLL_SCHEDULE + "::test_faster_or_slower_cloud_is_learnt",),
+    ),
+    Break(
+        name="crowd-polls-like-one",
+        file="exoscale/poll_schedule.py",
+        before="    return min(max(1.0, sharing / _CROWD), _CHEAPEST)",
+        after="    return 1.0",
+        rules="S20",
+        tests=(_POLL_SCHEDULE + "::test_hundred_that_began_together_and_vary_share_a_few_lists",),
+    ),
+    Break(
+        name="old-operation-waits-long-for-company",
+        file="exoscale/planning.py",
+        before="min(_PATIENCE * first.age(first.due), _MOST_PATIENCE)",
+        after="_PATIENCE * first.age(first.due)",
+        rules="S20",
+        tests=(_PLANNING + "::test_no_operation_waits_long_for_others_however_old_it_is",),
     ),
     Break(
         name="limit-of-the-flag-is-exceeded",
