@@ -138,6 +138,10 @@ class HostTiming:
     device_in_use: float = 30.0
     # Kubelet asks one volume after another and waits for each (S16, N7).
     statfs_timeout: float = 2.0
+    # A mount or umount that an earlier driver process began ends in milliseconds, or hangs.
+    mount_lock: float = 2.0
+    # A new process shares a lock for a millisecond, until it runs its own program.
+    mount_lock_poll: float = 0.01
     # A search takes a fraction of a second, with thousands of processes longer (D4).
     users_search: float = 60.0
     # A process's memory map or a loop device's file is asked in milliseconds (S26).

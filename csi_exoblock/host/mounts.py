@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import logging
 import os
 import stat
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from csi_exoblock.concurrency import Deadline
-from csi_exoblock.errors import CommandFailed, HostError, WrongState
+from csi_exoblock.errors import CommandFailed, HostError, OperationPending, WrongState
 from csi_exoblock.host.block_devices import DeviceNumber
 from csi_exoblock.host.commands import Commands
 from csi_exoblock.host.holders import Holders
@@ -137,14 +140,15 @@ class Mounts:
 
         Raises:
             CommandFailed: The kernel refused; the message has the kernel's own line (S17).
+            OperationPending: A command of an earlier call changes the mounts there.
             WrongState: The file system is damaged.
         """
         options = ("-o", ",".join(flags)) if flags else ()
         # Without -w mount(8) mounts a disk that refuses writes read-only, and reports success (D7).
         writing = () if "ro" in flags else ("-w",)
         argv = ("mount", *writing, "-t", filesystem, *options, str(device), str(path))
-        with KernelLog() as kernel:
-            ended = self._commands.run(*argv, allowed=(0, _MOUNT_FAILED), inherited=(held,))
+        with KernelLog() as kernel, self._alone_beside(path) as lock:
+            ended = self._commands.run(*argv, allowed=(0, _MOUNT_FAILED), inherited=(held, lock))
             if ended.exit_code == 0:
                 return
             reason = f"mounting {device} on {path}: {ended.complaint} {kernel.last_about(device)}"
@@ -161,18 +165,22 @@ class Mounts:
 
         Raises:
             CommandFailed: The kernel refused.
+            OperationPending: A command of an earlier call changes the mounts there.
         """
-        self._commands.run(
-            "mount", "-o", ",".join(("bind", *_written(flags))), str(source), str(path)
-        )
+        options = ",".join(("bind", *_written(flags)))
+        with self._alone_beside(path) as lock:
+            self._commands.run("mount", "-o", options, str(source), str(path), inherited=(lock,))
 
     def change_flags(self, path: Path, flags: frozenset[str]) -> None:
         """Replace the flags of a mount while it stays in use.
 
         Raises:
             CommandFailed: The kernel refused.
+            OperationPending: A command of an earlier call changes the mounts there.
         """
-        self._commands.run("mount", "-o", ",".join(("remount,bind", *_written(flags))), str(path))
+        options = ",".join(("remount,bind", *_written(flags)))
+        with self._alone_beside(path) as lock:
+            self._commands.run("mount", "-o", options, str(path), inherited=(lock,))
 
     def unmount(self, path: Path, deadline: Deadline) -> None:
         """Unmount every layer at a path, never lazily; return if there is none.
@@ -182,12 +190,18 @@ class Mounts:
         Raises:
             WrongState: It stayed in use; the message names its users.
             CommandFailed: umount hung or was killed.
+            OperationPending: A command of an earlier call changes the mounts there.
             DeadlineExceeded: The caller's time ended first.
         """
         patience = deadline.within(self._timing.device_in_use)
         layers = self.at(path)
         while layers:
-            ended = self._commands.run("umount", str(layers[-1].target), allowed=(0, _MOUNT_FAILED))
+            with self._alone_beside(path) as lock:
+                ended = self._commands.run(
+                    *("umount", str(layers[-1].target)),
+                    allowed=(0, _MOUNT_FAILED),
+                    inherited=(lock,),
+                )
             before, layers = layers, self.at(path)
             if ended.exit_code == 0 and len(layers) < len(before):
                 continue
@@ -201,6 +215,42 @@ class Mounts:
                 )
             deadline.wait(min(self._timing.device_poll, patience.remaining()))
             layers = self.at(path)
+
+    @contextmanager
+    def _alone_beside(self, path: Path) -> Iterator[int]:
+        """Lock the folder that contains a mount point; yield its open file, for a command.
+
+        A command that inherits it keeps the lock even if the driver dies. Otherwise an umount that
+        is late would take away what a later publish has mounted, and the pod would write to the
+        node's own disk (D14).
+
+        Raises:
+            OperationPending: A command of an earlier call, or of another driver process, has it.
+            HostError: The folder can't be opened.
+        """
+        try:
+            folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as error:
+            raise HostError(f"{path.parent} can't be opened: {error.strerror}") from error
+        try:
+            self._lock(folder, path.parent)
+            yield folder
+        finally:
+            os.close(folder)
+
+    def _lock(self, file: int, folder: Path) -> None:
+        # For a moment each new process shares all open files, and so the locks of other threads.
+        patience = Deadline(self._timing.mount_lock)
+        while True:
+            with suppress(BlockingIOError):
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            if not patience.remaining():
+                raise OperationPending(
+                    "a command of an earlier call, or of another process of the driver, still "
+                    f"changes the mounts in {folder}; it is not interrupted; retry"
+                )
+            patience.pause(threading.Event(), self._timing.mount_lock_poll)
 
     def _table(self, wanted: Callable[[Line], bool]) -> tuple[Mount, ...]:
         # A node with many pods has hundreds of lines, so only the wanted ones are parsed in full.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+import signal
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -14,8 +15,10 @@ import pytest
 from csi_exoblock.pb import csi_pb2_grpc
 from tests.node.conftest import ONLY_UNMOUNTED, Tools, Volume, mount_capability
 from tests.node.disks import GIB, Disk, kept_in_another_namespace, mounts_of, run
+from tests.node.requests import unpublish
 from tests.support.driver_process import DriverProcess
-from tests.support.grpc_errors import refused
+from tests.support.grpc_errors import outcome, refused
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.root
 
@@ -89,6 +92,42 @@ def test_a_repair_in_which_the_driver_died_is_finished_by_the_next_one(
     )
 
     assert (target / "file").read_text() == "written before"
+
+
+def test_an_umount_that_outlived_its_driver_takes_no_volume_from_a_pod(
+    start_node: Callable[..., DriverProcess],
+    make_volume: Callable[..., Volume],
+    disk: Disk,
+    replace: Callable[[str, str], None],
+    tmp_path: pathlib.Path,
+) -> None:  # D14, S15: the pod would write to the node's own disk
+    begun = tmp_path / "pid"
+    first = start_node()
+    volume = make_volume(disk, first)
+    volume.stage()
+    volume.publish()
+    replace(
+        "umount",
+        f'echo $$ > {begun}.new; mv {begun}.new {begun}; kill -STOP $$; exec /usr/bin/umount "$@"',
+    )
+    call = volume.node.NodeUnpublishVolume.future(unpublish(disk.volume_id, volume.target()))
+    wait_until(begun.exists, "umount")
+    first.kill()
+    call.cancel()
+    replace("umount", 'exec /usr/bin/umount "$@"')
+    second = volume.served_by(start_node())
+    try:
+        with refused(grpc.StatusCode.ABORTED, "still changes the mounts", "retry"):
+            second.unpublish()
+        again = outcome(second.publish)
+    finally:
+        os.kill(int(begun.read_text()), signal.SIGCONT)
+
+    wait_until(lambda: outcome(second.unpublish)[0] == "OK", "the end of umount")
+    target = second.publish()
+    assert again[0] == "OK"  # it was still published then
+    assert len(mounts_of(disk.path)) == 2
+    assert target.is_mount()
 
 
 def test_what_was_unstaged_is_not_repaired(

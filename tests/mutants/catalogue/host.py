@@ -327,6 +327,17 @@ BREAKS = (
         ),
     ),
     Break(
+        name="umount-that-outlives-the-driver-is-not-awaited",
+        file="host/mounts.py",
+        before="                    inherited=(lock,),\n",
+        after="",
+        rules="D14, S15",
+        tests=(
+            "tests/node/test_failures_on_the_way.py"
+            "::test_an_umount_that_outlived_its_driver_takes_no_volume_from_a_pod",
+        ),
+    ),
+    Break(
         name="node-of-a-pod-is-the-drivers",
         file="host/mounts.py",
         before='        home = line.filesystem == "devtmpfs" or line.number == self._nodes\n',
@@ -360,8 +371,8 @@ BREAKS = (
     Break(
         name="unmount-is-lazy",
         file="host/mounts.py",
-        before='self._commands.run("umount", str(',
-        after='self._commands.run("umount", "--lazy", str(',
+        before='*("umount", str(',
+        after='*("umount", "--lazy", str(',
         rules="D6",
         tests=("tests/node/test_life_on_a_node.py::test_unstage_names_who_has_the_mount_busy",),
     ),

@@ -50,8 +50,8 @@ BREAKS = (
     Break(
         name="mount-that-outlives-the-driver-holds-nothing",
         file="host/mounts.py",
-        before="allowed=(0, _MOUNT_FAILED), inherited=(held,))",
-        after="allowed=(0, _MOUNT_FAILED))",
+        before="inherited=(held, lock))",
+        after="inherited=(lock,))",
         rules="D4",
         tests=(
             "tests/node/test_ways_to_hold_a_disk.py"
