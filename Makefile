@@ -87,6 +87,7 @@ docs: setup ## write what is made from code: docs/options.md, pictures, the dash
 	$(BIN)/python -m tests.repository.options_page
 	$(BIN)/python -m tests.repository.pictures
 	$(BIN)/python -m tests.monitoring.dashboard
+	$(BIN)/python -m tests.incidents.incidents
 	$(BIN)/python -m tests.repository.chart_pages
 	$(BIN)/python -m tests.chart.rendered
 
