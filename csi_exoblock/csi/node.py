@@ -7,7 +7,7 @@ import grpc
 from csi_exoblock.csi import node_requests
 from csi_exoblock.csi.health import volume_health
 from csi_exoblock.csi.interceptor import deadline_of
-from csi_exoblock.errors import HostError, NotFound
+from csi_exoblock.errors import HostError, InvalidRequest, NotFound
 from csi_exoblock.host.instance import Identity
 from csi_exoblock.model import VolumeId
 from csi_exoblock.node.attach_limit import AttachLimit
@@ -64,7 +64,11 @@ class Node(csi_pb2_grpc.NodeServicer):
         self, request: csi_pb2.NodeStageVolumeRequest, context: grpc.ServicerContext
     ) -> csi_pb2.NodeStageVolumeResponse:
         """Find the attached disk, format it if it is blank, and mount it."""
-        wanted = node_requests.stage_volume(request)
+        try:
+            wanted = node_requests.stage_volume(request)
+        except InvalidRequest as error:
+            self._refuse_staged(request, error)
+            raise
         self._refuse_other_zone(wanted.volume_id)
         self._staging.stage(
             wanted.volume_id,
@@ -154,6 +158,14 @@ class Node(csi_pb2_grpc.NodeServicer):
                 csi_pb2.NodeServiceCapability(rpc=_RPC(type=each)) for each in _CAPABILITIES
             ]
         )
+
+    def _refuse_staged(
+        self, request: csi_pb2.NodeStageVolumeRequest, error: InvalidRequest
+    ) -> None:
+        """Raise HostError if a request that makes no sense is about a staged volume (D5)."""
+        place = node_requests.place_of_stage(request)
+        if place is not None and place.volume_id is not None:
+            self._staging.refuse_mounted(place.volume_id, place.path, error)
 
     def _refuse_other_zone(self, volume_id: VolumeId) -> None:
         """Raise NotFound for a volume that can't be here: its disk would be another volume's.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 from csi_exoblock.capacity import CapacityRange
 from csi_exoblock.csi import fields
 from csi_exoblock.csi.capabilities import parse_access
+from csi_exoblock.errors import InvalidRequest
 from csi_exoblock.model import Access, Age, MountAccess, VolumeId
 from csi_exoblock.options import VolumeContext
 from csi_exoblock.pb import csi_pb2
@@ -76,6 +78,16 @@ def unstage_volume(request: csi_pb2.NodeUnstageVolumeRequest) -> VolumeAt:
         volume_id=fields.id_or_none(VolumeId, request.volume_id),
         path=fields.absolute_path("staging_target_path", request.staging_target_path),
     )
+
+
+def place_of_stage(request: csi_pb2.NodeStageVolumeRequest) -> VolumeAt | None:
+    """Read only volume and path of a wrong request; `None` if these are wrong too."""
+    same = csi_pb2.NodeUnstageVolumeRequest(
+        volume_id=request.volume_id, staging_target_path=request.staging_target_path
+    )
+    with suppress(InvalidRequest):
+        return unstage_volume(same)
+    return None
 
 
 def publish_volume(request: csi_pb2.NodePublishVolumeRequest) -> PublishVolume:

@@ -7,7 +7,15 @@ from pathlib import Path
 
 from csi_exoblock import logs
 from csi_exoblock.concurrency import Deadline, Holds
-from csi_exoblock.errors import ForeignContent, HostError, Mismatch, WrongState
+from csi_exoblock.errors import (
+    DriverError,
+    ForeignContent,
+    HostError,
+    InvalidRequest,
+    Mismatch,
+    NotFound,
+    WrongState,
+)
 from csi_exoblock.host.block_devices import BlockDevice
 from csi_exoblock.host.devices import Devices
 from csi_exoblock.host.formatting import Formatter
@@ -30,6 +38,9 @@ from csi_exoblock.node.territory import Territory
 from csi_exoblock.options import FsckPolicy, VolumeContext
 
 log = logging.getLogger(__name__)
+
+# The errors after which kubelet takes the volume for unmounted.
+_FINAL = (ForeignContent, InvalidRequest, Mismatch, NotFound, WrongState)
 
 
 class Staging:
@@ -100,11 +111,19 @@ class Staging:
             self._write_back.forget(volume)
             try:
                 self._stage(volume_id, staging_path, access, context, deadline)
-            except (WrongState, ForeignContent) as error:
-                # After a final error kubelet doesn't unstage, and the disk is detached (D5).
-                if isinstance(access, MountAccess) and self._mounts.at(staging_path):
-                    raise HostError(f"{error}; it is still mounted at {staging_path}") from error
+            except _FINAL as error:
+                if isinstance(access, MountAccess):
+                    self.refuse_mounted(volume_id, staging_path, error)
                 raise
+
+    def refuse_mounted(self, volume_id: VolumeId, path: Path, error: DriverError) -> None:
+        """Raise HostError if the volume is mounted at a path although its stage failed for good.
+
+        After a final error kubelet doesn't unstage, and the disk would be detached mounted (D5).
+        """
+        is_foreign = isinstance(error, Mismatch) and not self._is_mounted(volume_id, path)
+        if self._mounts.at(path) and not is_foreign:
+            raise HostError(f"{error}; it is still mounted at {path}") from error
 
     def unstage(self, volume_id: VolumeId | None, staging_path: Path, deadline: Deadline) -> None:
         """Unmount every layer at the path, and return once nothing holds the disk any more.
@@ -166,6 +185,14 @@ class Staging:
             *(volume_id, device, staging_path, access, deadline),
             check=context.fsck is FsckPolicy.AUTO and not formatted,
             grow=context.partition is None,
+        )
+
+    def _is_mounted(self, volume_id: VolumeId, path: Path) -> bool:
+        """Return whether a layer at a path shows the volume's disk."""
+        disk, _ = self._devices.search(volume_id.uuid)
+        layers = self._mounts.at(path)
+        return disk is not None and not self._devices.numbers(disk).isdisjoint(
+            layer.device for layer in layers
         )
 
     def _remember(self, volume_id: VolumeId, access: MountAccess, context: VolumeContext) -> None:

@@ -235,14 +235,18 @@ def test_a_mount_of_something_else_is_not_taken_for_the_volume(
 
 @pytest.mark.parametrize(
     ("filesystem", "flags", "says"),
-    [("xfs", (), "file system is ext4"), ("ext4", ("ro",), "read-only")],
+    [
+        ("xfs", (), "file system is ext4"),
+        ("ext4", ("ro",), "read-only"),
+        ("ext4", ("nobarrier",), "'nobarrier' is not allowed"),
+    ],
 )
-def test_staged_otherwise_than_asked_is_refused(
+def test_staged_otherwise_than_asked_is_refused_but_not_for_good(
     volume: Volume, filesystem: str, flags: tuple[str, ...], says: str
-) -> None:  # D4
+) -> None:  # D4, D5: the mount options of a PV can be edited while it is staged
     volume.stage()
 
-    with refused(grpc.StatusCode.ALREADY_EXISTS, says):
+    with refused(grpc.StatusCode.UNAVAILABLE, says, f"still mounted at {volume.staging}"):
         volume.stage(filesystem, flags=flags)
 
 

@@ -71,6 +71,17 @@ BREAKS = (
         ),
     ),
     Break(
+        name="staged-otherwise-is-final",
+        file="node/staging.py",
+        before="_FINAL = (ForeignContent, InvalidRequest, Mismatch, NotFound, WrongState)",
+        after="_FINAL = (ForeignContent, WrongState)",
+        rules="D5",
+        tests=(
+            "tests/node/test_life_on_a_node.py"
+            "::test_staged_otherwise_than_asked_is_refused_but_not_for_good",
+        ),
+    ),
+    Break(
         name="suspect-in-use-is-a-stranger",
         file="node/release.py",
         before="        if users or self._disk_calls.is_in_use(suspect, deadline):",
@@ -159,8 +170,8 @@ BREAKS = (
     Break(
         name="final-error-leaves-a-mount",
         file="node/staging.py",
-        before="if isinstance(access, MountAccess) and self._mounts.at(staging_path):",
-        after="if not isinstance(access, MountAccess):",
+        before="        if self._mounts.at(path) and not is_foreign:",
+        after="        if self._mounts.at(path) and is_foreign:",
         rules="D5",
         tests=(
             "tests/node/test_failures_on_the_way.py"
