@@ -10,7 +10,7 @@ from pathlib import Path
 from csi_exoblock.capacity import SizeLimits
 from csi_exoblock.credentials import Credentials
 from csi_exoblock.model import NodeId, ZoneName, topology_key
-from csi_exoblock.timing import Timing as Timing
+from csi_exoblock.timing import Timing
 
 DEFAULT_DRIVER_NAME = "exoblock.csi.exoscale.com"
 DEFAULT_SIZE_LIMITS = SizeLimits(min_gib=1, max_gib=10240)

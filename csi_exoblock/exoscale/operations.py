@@ -6,18 +6,18 @@ import threading
 import time
 
 from csi_exoblock.concurrency import Deadline
-from csi_exoblock.config import Timing
 from csi_exoblock.errors import DeadlineExceeded
 from csi_exoblock.exoscale.client import Cloud
 from csi_exoblock.exoscale.watching import ENDED, ZoneWatch
 from csi_exoblock.metrics import Metrics
 from csi_exoblock.model import Operation, ZoneName
+from csi_exoblock.timing import CloudTiming
 
 
 class OperationWaiter:
     """Waits for operations; they are polled to their end even if nobody waits any more."""
 
-    def __init__(self, *, cloud: Cloud, timing: Timing, metrics: Metrics) -> None:
+    def __init__(self, *, cloud: Cloud, timing: CloudTiming, metrics: Metrics) -> None:
         self._cloud = cloud
         self._timing = timing
         self._metrics = metrics

@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from itertools import islice
 
 from csi_exoblock.concurrency import Deadline
-from csi_exoblock.config import Timing
 from csi_exoblock.errors import ApiUnavailable, DriverError
 from csi_exoblock.exoscale.fair_queue import FairQueue
 from csi_exoblock.exoscale.rate import Rate
+from csi_exoblock.timing import CloudTiming
 
 # The most requests under way at once: enough for any network, and few if the zone refuses them all.
 _CROWD = 8
@@ -23,7 +23,7 @@ _TAKEN_FOR_ONE_MORE = 4  # accepted requests after which one more can be under w
 class Paces:
     """The pace of every zone."""
 
-    def __init__(self, *, timing: Timing, most_per_second: float) -> None:
+    def __init__(self, *, timing: CloudTiming, most_per_second: float) -> None:
         self._timing = timing
         self._most_per_second = most_per_second
         self._lock = threading.Lock()
@@ -45,13 +45,13 @@ class Turn:
     Attributes:
         held_back: Whether the request waited for the zone's rate, not only for other requests.
         sent_at: When its turn came, in monotonic seconds; `None` while it waits.
-        looks_again: Wakes the waiting thread, so that it checks whether its turn has come.
+        waker: Wakes the waiting thread, so that it checks whether its turn has come.
     """
 
     def __init__(self) -> None:
         self.held_back = False
         self.sent_at: float | None = None
-        self.looks_again = threading.Event()
+        self.waker = threading.Event()
 
 
 class Pace:
@@ -74,7 +74,7 @@ class Pace:
         most_per_second: The highest rate in requests per second, infinite for no limit.
     """
 
-    def __init__(self, *, zone: str, timing: Timing, most_per_second: float) -> None:
+    def __init__(self, *, zone: str, timing: CloudTiming, most_per_second: float) -> None:
         self._zone = zone
         self._timing = timing
         self._most_per_second = most_per_second
@@ -140,9 +140,9 @@ class Pace:
                     self._advance()
                     if turn.sent_at is not None:
                         return
-                    turn.looks_again.clear()
+                    turn.waker.clear()
                     pause = self._pause(turn, deadline)
-                deadline.pause(turn.looks_again, pause)
+                deadline.pause(turn.waker, pause)
         except DriverError:
             with self._lock:
                 if turn.sent_at is None:
@@ -160,9 +160,9 @@ class Pace:
             in_time = now - self._next_at < self._timing.pace_slip
             self._next_at = (self._next_at if in_time else now) + self._seconds_between(now)
             self._under_way[turn] = turn.sent_at = now
-            turn.looks_again.set()
+            turn.waker.set()
         if turn:
-            turn.looks_again.set()
+            turn.waker.set()
 
     def _pause(self, turn: Turn, deadline: Deadline) -> float:
         """Return after how many seconds a waiting request must check again.

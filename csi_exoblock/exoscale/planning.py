@@ -11,10 +11,10 @@ from collections.abc import Collection, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
-from csi_exoblock.config import Timing
 from csi_exoblock.exoscale.list_evidence import Resource
 from csi_exoblock.exoscale.poll_schedule import Expectation
 from csi_exoblock.model import Operation
+from csi_exoblock.timing import CloudTiming
 
 _PATIENCE = 0.05  # of its age: how long an operation that is due can wait for others
 _MOST_PATIENCE = 1.5  # seconds: with a pause before it, so late the end of an incident is seen
@@ -25,9 +25,9 @@ class Watched:
     """A pending operation that is polled.
 
         watched.due          # 12.0: such operations take about 4 s
-        watched.look_again(now=12.0, timing=timing, sharing=1)  # the poll found it pending
+        watched.schedule_next(now=12.0, timing=timing, sharing=1)  # the poll found it pending
         watched.due          # 12.2: a small step later, as it should be done any moment
-        watched.look_again(now=12.1, timing=timing, sharing=1)  # a list for others came too early
+        watched.schedule_next(now=12.1, timing=timing, sharing=1)  # a list came too early
         watched.due          # still 12.2: an early list must not delay the next poll
 
     Attributes:
@@ -38,7 +38,7 @@ class Watched:
         was_shown: Whether a list has shown the resource that the operation is about.
         sharing: The most operations that shared lists with it, itself included.
         seen_pending: Its age when a poll last saw it pending, 0.0 before.
-        is_looked_at: Whether a poll of it is under way.
+        is_polled: Whether a poll of it is under way.
     """
 
     operation: Operation
@@ -49,14 +49,14 @@ class Watched:
     was_shown: bool
     sharing: int = 1
     seen_pending: float = 0.0
-    is_looked_at: bool = False
+    is_polled: bool = False
     ended: Future[Operation] = field(default_factory=Future)
 
     def age(self, now: float) -> float:
         """Return for how many seconds the operation has been under way."""
         return now - self.operation.begun_at
 
-    def look_again(self, now: float, timing: Timing, sharing: int) -> None:
+    def schedule_next(self, now: float, timing: CloudTiming, sharing: int) -> None:
         """Schedule the next poll, unless this one ran before the operation was due."""
         self.sharing = max(self.sharing, sharing)
         if self.due > now:
@@ -69,7 +69,7 @@ class Watched:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class Poll:
     """A poll to make: of a list, or of one operation if there is no resource."""
 
     resource: Resource | None
@@ -82,14 +82,14 @@ def plan(
     *,
     fewest: Mapping[Resource, int],
     patience_seconds: float,
-) -> tuple[list[Look], float]:
+) -> tuple[list[Poll], float]:
     """Return the polls that are due, and when to plan again if nothing changes before.
 
     Args:
         fewest: The number of operations from which on one list costs less than one call each.
         patience_seconds: How long, at least, an operation that is due waits to share a list.
     """
-    looks: list[Look] = []
+    polls: list[Poll] = []
     next_at = math.inf
     alone = [each for each in waiting if each.resource is None]
     for resource, enough in fewest.items():
@@ -105,8 +105,8 @@ def plan(
             continue
         at = min(max(each.due for each in together), first.due + patience)
         if at <= now:
-            looks.append(Look(resource, tuple(together)))
+            polls.append(Poll(resource, tuple(together)))
         else:
             next_at = min(next_at, at)
-    looks += [Look(None, (each,)) for each in alone if each.due <= now]
-    return looks, min([next_at, *(each.due for each in alone if each.due > now)])
+    polls += [Poll(None, (each,)) for each in alone if each.due <= now]
+    return polls, min([next_at, *(each.due for each in alone if each.due > now)])

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections import deque
 
-from csi_exoblock.config import Timing
+from csi_exoblock.timing import CloudTiming
 
 _UNPROVEN = 16.0  # requests per second: assumed if the zone refuses one of the first requests
 _LEAST = 2.0  # the curve never starts below half of this, so that the end of a limit is noticed
@@ -24,7 +24,7 @@ _MOST_IN_VAIN = 10  # refusals; any rate is down to the least then
 class Rate:
     """One zone's rate, learnt from accepted and refused requests; times are monotonic seconds."""
 
-    def __init__(self, timing: Timing) -> None:
+    def __init__(self, timing: CloudTiming) -> None:
         self._timing = timing
         self._plateau: float | None = None
         self._refused_at = -math.inf

@@ -14,7 +14,6 @@ from functools import partial
 from uuid import UUID
 
 from csi_exoblock.concurrency import Deadline, begin_thread
-from csi_exoblock.config import Timing
 from csi_exoblock.errors import (
     ApiDenied,
     ApiRejected,
@@ -27,10 +26,11 @@ from csi_exoblock.errors import (
 from csi_exoblock.exoscale.client import ZoneClient
 from csi_exoblock.exoscale.list_evidence import Finding, Resource, find, resource_of
 from csi_exoblock.exoscale.listed import Listed
-from csi_exoblock.exoscale.planning import Look, Watched, plan
+from csi_exoblock.exoscale.planning import Poll, Watched, plan
 from csi_exoblock.exoscale.poll_schedule import Expectation
 from csi_exoblock.model import Operation, Snapshot, Volume
 from csi_exoblock.states import FailureReason, OperationState
+from csi_exoblock.timing import CloudTiming
 
 log = logging.getLogger(__name__)
 
@@ -58,14 +58,14 @@ class ZoneWatch:
     """
 
     def __init__(
-        self, client: ZoneClient, *, timing: Timing, on_end: Callable[[Operation, float], None]
+        self, client: ZoneClient, *, timing: CloudTiming, on_end: Callable[[Operation, float], None]
     ) -> None:
         self._client = client
         self._timing = timing
         self._on_end = on_end
         self._changed = threading.Condition()
         self._watched: dict[UUID, Watched] = {}
-        self._looks: list[Look] = []
+        self._polls: list[Poll] = []
         self._is_running = False
         self._expectations: defaultdict[str, Expectation] = defaultdict(
             lambda: Expectation(shortest_pause=timing.poll_again, longest_pause=timing.poll_max)
@@ -118,54 +118,54 @@ class ZoneWatch:
     def _run(self) -> None:
         with self._changed:
             while self._watched:
-                next_at = self._take_looks()
+                next_at = self._begin_polls()
                 pause = None if next_at == math.inf else max(0.0, next_at - time.monotonic())
                 self._changed.wait(pause)
             self._is_running = False
 
-    def _take_looks(self) -> float:
+    def _begin_polls(self) -> float:
         """Begin the polls that are due, one thread each; return when to do so again."""
-        listed = {look.resource for look in self._looks}
-        looks, next_at = plan(
+        listed = {poll.resource for poll in self._polls}
+        polls, next_at = plan(
             [
                 each
                 for each in self._watched.values()
-                if not each.is_looked_at and (each.resource is None or each.resource not in listed)
+                if not each.is_polled and (each.resource is None or each.resource not in listed)
             ],
             time.monotonic(),
             fewest={each: _FEWEST + len(self._shown[each]) // _ENTRIES for each in Resource},
             patience_seconds=max(self._timing.poll_together, self._client.seconds_between_lists()),
         )
-        for look in looks:
-            if look.resource or len(self._looks) < _AT_ONCE:
+        for poll in polls:
+            if poll.resource or len(self._polls) < _AT_ONCE:
                 try:
-                    begin_thread(partial(self._look, look), name="look")
+                    begin_thread(partial(self._poll, poll), name="poll")
                 except HostError as error:
                     log.warning("no thread for polling, will retry", extra={"error": str(error)})
                     return time.monotonic() + self._timing.poll_max
-                self._looks.append(look)
-                for each in look.at:
-                    each.is_looked_at = True
+                self._polls.append(poll)
+                for each in poll.at:
+                    each.is_polled = True
         return next_at
 
-    def _look(self, look: Look) -> None:
+    def _poll(self, poll: Poll) -> None:
         try:
-            if look.resource:
-                self._look_at_list(look.resource, look.at)
+            if poll.resource:
+                self._poll_list(poll.resource, poll.at)
             else:
-                self._look_at_one(look.at[0])
+                self._poll_one(poll.at[0])
         except Exception as error:  # the top of a thread: the waiters raise it
-            for each in look.at:
+            for each in poll.at:
                 self._fail(each, error)
         finally:
             with self._changed:
-                self._looks.remove(look)
-                for each in look.at:
-                    each.is_looked_at = False
+                self._polls.remove(poll)
+                for each in poll.at:
+                    each.is_polled = False
                 self._changed.notify()
 
-    def _look_at_one(self, watched: Watched) -> None:
-        operation, looked_at = watched.operation, time.monotonic()
+    def _poll_one(self, watched: Watched) -> None:
+        operation, polled_at = watched.operation, time.monotonic()
         try:
             seen = self._client.get_operation(operation.id, Deadline(self._timing.api_timeout))
         except (ApiUnavailable, DeadlineExceeded) as error:
@@ -175,14 +175,14 @@ class ZoneWatch:
             self._give_up(watched, str(error))
         else:
             if seen.state in ENDED:
-                self._learn(watched, seen.state, looked_at)
+                self._learn(watched, seen.state, polled_at)
                 self._end(watched, state=seen.state, reason=seen.reason, message=seen.message)
             else:
-                self._saw_pending(watched, looked_at)
+                self._saw_pending(watched, polled_at)
                 self._go_on(watched)
 
-    def _look_at_list(self, resource: Resource, at: Sequence[Watched]) -> None:
-        looked_at = time.monotonic()
+    def _poll_list(self, resource: Resource, at: Sequence[Watched]) -> None:
+        polled_at = time.monotonic()
         try:
             listed = self._list(resource)
         except DriverError as error:
@@ -199,9 +199,9 @@ class ZoneWatch:
             try:
                 seen = listed.get(each.operation.about)
             except DriverError:  # the entry can't be parsed; the operation itself can still be read
-                self._ask_for_itself(each, looked_at)
+                self._ask_for_itself(each, polled_at)
             else:
-                self._settle(each, seen, looked_at, sharing)
+                self._apply(each, seen, polled_at, sharing)
 
     def _list(self, resource: Resource) -> Listed[Volume] | Listed[Snapshot]:
         deadline = Deadline(self._timing.api_timeout)
@@ -209,28 +209,28 @@ class ZoneWatch:
             return self._client.list_volumes(deadline)
         return self._client.list_snapshots(deadline)
 
-    def _settle(
-        self, watched: Watched, seen: Volume | Snapshot | None, looked_at: float, sharing: int
+    def _apply(
+        self, watched: Watched, seen: Volume | Snapshot | None, polled_at: float, sharing: int
     ) -> None:
         """Apply what a list proves; an operation that it leaves unclear is polled by itself."""
         finding = find(watched.operation, seen, was_shown=watched.was_shown)
         watched.was_shown = watched.was_shown or seen is not None
         if finding is Finding.SUCCEEDED:
-            self._learn(watched, OperationState.SUCCESS, looked_at)
+            self._learn(watched, OperationState.SUCCESS, polled_at)
             self._end(watched, state=OperationState.SUCCESS)
         elif finding is Finding.UNDER_WAY:
-            self._saw_pending(watched, looked_at)
+            self._saw_pending(watched, polled_at)
             self._go_on(watched, sharing)
         else:
-            self._ask_for_itself(watched, looked_at)
+            self._ask_for_itself(watched, polled_at)
 
     def _ask_for_itself(self, watched: Watched, due: float) -> None:
         watched.resource, watched.due = None, due
 
-    def _saw_pending(self, watched: Watched, looked_at: float) -> None:
-        watched.seen_pending = watched.age(looked_at)
+    def _saw_pending(self, watched: Watched, polled_at: float) -> None:
+        watched.seen_pending = watched.age(polled_at)
 
-    def _learn(self, watched: Watched, state: OperationState, looked_at: float) -> None:
+    def _learn(self, watched: Watched, state: OperationState, polled_at: float) -> None:
         if state is not OperationState.SUCCESS:
             return
         operation = watched.operation
@@ -238,7 +238,7 @@ class ZoneWatch:
             self.expectation(operation.kind).ended(
                 begun_at=operation.begun_at,
                 pending=watched.seen_pending,
-                done=watched.age(looked_at),
+                done=watched.age(polled_at),
                 sharing=watched.sharing,
             )
 
@@ -248,7 +248,7 @@ class ZoneWatch:
             self._give_up(watched, "it is pending for too long")
         else:
             with self._changed:
-                watched.look_again(now, self._timing, sharing)
+                watched.schedule_next(now, self._timing, sharing)
 
     def _give_up(self, watched: Watched, why: str) -> None:
         log.warning(

@@ -460,7 +460,7 @@ def test_zone_that_was_listed_once_is_kept(
     assert cloud.zones(deadline) == simulator.zones
 
 
-def test_zone_that_is_asked_for_is_looked_for_again(
+def test_zone_that_is_asked_for_is_listed_again(
     simulator: SimulatorProcess, cloud: Cloud, deadline: Deadline
 ) -> None:  # S12
     first, second = (ZoneName(each) for each in simulator.zones[:2])

@@ -12,13 +12,13 @@ from uuid import UUID, uuid4
 import pytest
 
 from csi_exoblock.concurrency import Deadline
-from csi_exoblock.config import Timing
 from csi_exoblock.errors import DeadlineExceeded
 from csi_exoblock.exoscale.client import Cloud, ZoneClient
 from csi_exoblock.exoscale.operations import OperationWaiter
 from csi_exoblock.metrics import Metrics
 from csi_exoblock.model import Operation, ZoneName
 from csi_exoblock.states import FailureReason, OperationState
+from csi_exoblock.timing import Timing
 from tests.exoscale.conftest import QUICK
 from tests.support.asking import LONG_SECONDS, Asking
 from tests.support.metrics import value
@@ -111,7 +111,7 @@ def test_operation_that_has_ended_costs_no_call(
     assert simulator.calls() == []
 
 
-def test_all_who_wait_share_the_same_looks(
+def test_all_who_wait_share_the_same_polls(
     simulator: SimulatorProcess,
     zone: ZoneClient,
     waiter: OperationWaiter,

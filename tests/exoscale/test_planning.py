@@ -1,4 +1,4 @@
-"""Which looks at pending operations are due: one list for many, a call for a few (S20)."""
+"""Which polls of pending operations are due: one list for many, a call for a few (S20)."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from uuid import uuid4
 
 import pytest
 
-from csi_exoblock.config import Timing
 from csi_exoblock.exoscale.list_evidence import Resource
-from csi_exoblock.exoscale.planning import Look, Watched, plan
+from csi_exoblock.exoscale.planning import Poll, Watched, plan
 from csi_exoblock.exoscale.poll_schedule import Expectation
 from csi_exoblock.model import Operation, ZoneName
 from csi_exoblock.states import OperationState
+from csi_exoblock.timing import Timing
 
 pytestmark = pytest.mark.fast
 
@@ -50,13 +50,13 @@ def watched(
     )
 
 
-def planned(*waiting: Watched) -> tuple[list[Look], float]:
+def planned(*waiting: Watched) -> tuple[list[Poll], float]:
     """Return the polls to make, and in how many seconds to plan again."""
-    looks, next_at = plan(waiting, NOW, fewest=FEWEST, patience_seconds=PATIENCE)
-    return looks, round(next_at - NOW, 3)
+    polls, next_at = plan(waiting, NOW, fewest=FEWEST, patience_seconds=PATIENCE)
+    return polls, round(next_at - NOW, 3)
 
 
-def test_nothing_is_looked_at_before_it_is_due() -> None:
+def test_nothing_is_polled_before_it_is_due() -> None:
     assert planned(watched(0.2), watched(0.7)) == ([], 0.2)
 
 
@@ -67,30 +67,30 @@ def test_nothing_is_left_to_wait_for_when_nothing_is_watched() -> None:
 def test_a_few_are_asked_for_one_by_one() -> None:
     one, two, later = watched(-0.01), watched(0.0), watched(3.0)
 
-    assert planned(one, two, later) == ([Look(None, (one,)), Look(None, (two,))], 3.0)
+    assert planned(one, two, later) == ([Poll(None, (one,)), Poll(None, (two,))], 3.0)
 
 
 def test_many_share_a_list() -> None:
     many = [watched(-0.01) for _ in range(50)]
 
-    assert planned(*many) == ([Look(Resource.VOLUME, tuple(many))], math.inf)
+    assert planned(*many) == ([Poll(Resource.VOLUME, tuple(many))], math.inf)
 
 
 def test_volumes_and_snapshots_are_in_different_lists() -> None:
     volumes = [watched(0.0) for _ in range(3)]
     snapshots = [watched(0.0, resource=Resource.SNAPSHOT) for _ in range(3)]
 
-    looks, _ = planned(*volumes, *snapshots)
+    polls, _ = planned(*volumes, *snapshots)
 
-    assert [look.resource for look in looks] == [Resource.VOLUME, Resource.SNAPSHOT]
+    assert [poll.resource for poll in polls] == [Resource.VOLUME, Resource.SNAPSHOT]
 
 
 def test_what_no_list_can_settle_is_asked_for_by_itself() -> None:
     labels = [watched(0.0, resource=None) for _ in range(5)]
 
-    looks, _ = planned(*labels)
+    polls, _ = planned(*labels)
 
-    assert [look.at for look in looks] == [(each,) for each in labels]
+    assert [poll.at for poll in polls] == [(each,) for each in labels]
 
 
 def test_who_is_due_waits_a_moment_for_others_to_share_a_list_with() -> None:
@@ -102,10 +102,10 @@ def test_who_is_due_waits_a_moment_for_others_to_share_a_list_with() -> None:
 def test_nobody_waits_longer_than_its_patience() -> None:
     many = [watched(-PATIENCE), *(watched(number / 100) for number in range(10))]
 
-    (look,), _ = planned(*many)
+    (poll,), _ = planned(*many)
 
-    assert look.resource is Resource.VOLUME
-    assert len(look.at) == 7  # those too that are due a moment later: perhaps they are done
+    assert poll.resource is Resource.VOLUME
+    assert len(poll.at) == 7  # those too that are due a moment later: perhaps they are done
 
 
 def test_long_operations_wait_longer_for_each_other() -> None:
@@ -126,25 +126,25 @@ def test_old_operation_does_not_hold_up_those_that_are_due_before_it() -> None:
         watched(0.02, age=60.0),
     ]
 
-    (look,), _ = planned(*many)
+    (poll,), _ = planned(*many)
 
-    assert look.resource is Resource.VOLUME
+    assert poll.resource is Resource.VOLUME
 
 
 def test_longer_list_must_serve_more() -> None:
     many = [watched(0.0) for _ in range(5)]
 
-    looks, _ = plan(many, NOW, fewest={Resource.VOLUME: 6}, patience_seconds=PATIENCE)
+    polls, _ = plan(many, NOW, fewest={Resource.VOLUME: 6}, patience_seconds=PATIENCE)
 
-    assert [look.resource for look in looks] == [None] * 5
+    assert [poll.resource for poll in polls] == [None] * 5
 
 
 def steps_of(late: Watched, count: int) -> list[float]:
-    """Look so often at what is pending still, and return how long after each look the next is."""
+    """Poll a pending operation so often, and return how long after each poll the next is."""
     steps = []
     for _ in range(count):
         now = late.due
-        late.look_again(now, TIMING, 1)
+        late.schedule_next(now, TIMING, 1)
         steps.append(late.due - now)
     return steps
 
@@ -165,10 +165,10 @@ def test_steps_are_even_until_it_should_be_done_then_grow_up_to_the_longest() ->
     assert steps[-1] == TIMING.poll_max
 
 
-def test_look_that_came_early_changes_nothing() -> None:
+def test_poll_that_came_early_changes_nothing() -> None:
     early = watched(0.02)
 
-    early.look_again(NOW, TIMING, 1)
+    early.schedule_next(NOW, TIMING, 1)
 
     assert early.due == NOW + 0.02
 
@@ -176,14 +176,14 @@ def test_look_that_came_early_changes_nothing() -> None:
 def test_what_lists_show_under_way_for_long_is_asked_for_by_itself() -> None:  # S3
     late = watched(-TIMING.poll_doubt - 1.0)
 
-    late.look_again(NOW, TIMING, 1)
+    late.schedule_next(NOW, TIMING, 1)
 
     assert late.resource is None
 
 
-def test_last_look_comes_when_patience_with_the_operation_ends() -> None:  # S3
+def test_last_poll_comes_when_patience_with_the_operation_ends() -> None:  # S3
     stalled = watched(0.0, age=TIMING.operation_stalled - 1.0)
 
-    stalled.look_again(NOW, TIMING, 1)
+    stalled.schedule_next(NOW, TIMING, 1)
 
     assert stalled.due == pytest.approx(NOW + 1.0)

@@ -5,8 +5,8 @@ from itertools import pairwise
 
 import pytest
 
-from csi_exoblock.config import Timing
 from csi_exoblock.exoscale.rate import Rate
+from csi_exoblock.timing import Timing
 
 pytestmark = pytest.mark.fast
 

@@ -75,7 +75,7 @@ def states(ended: Sequence[Operation]) -> Counter[OperationState]:
 
 
 def calls(simulator: SimulatorProcess) -> Counter[str]:
-    """Count the looks that were taken."""
+    """Count the polls that were made."""
     called = Counter(simulator.operations_called())
     return Counter({each: called[each] for each in (LIST, LIST_SNAPSHOTS, POLL) if called[each]})
 
@@ -218,7 +218,7 @@ def test_zone_is_watched_again_after_there_was_no_thread_for_it(
     assert states(ended) == {OperationState.SUCCESS: MANY}
 
 
-def test_looks_for_which_there_is_no_thread_are_taken_later(
+def test_polls_for_which_there_is_no_thread_are_made_later(
     create: Callable[[], list[Operation]],
     cloud: Cloud,
     metrics: Metrics,
@@ -230,7 +230,7 @@ def test_looks_for_which_there_is_no_thread_are_taken_later(
     while not any(each.name.startswith("operations-") for each in threading.enumerate()):
         threading.Event().wait(0.001)
     with without_threads() as refused:
-        refused.acquire()  # a look was to be taken
+        refused.acquire()  # a poll was to begin
 
     assert states([each.result() for each in waiting]) == {OperationState.SUCCESS: MANY}
 

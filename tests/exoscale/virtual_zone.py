@@ -8,12 +8,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from uuid import uuid4
 
-from csi_exoblock.config import Timing
 from csi_exoblock.exoscale.list_evidence import Resource
 from csi_exoblock.exoscale.planning import Watched, plan
 from csi_exoblock.exoscale.poll_schedule import Expectation
 from csi_exoblock.model import Operation, ZoneName
 from csi_exoblock.states import OperationState
+from csi_exoblock.timing import Timing
 
 TIMING = Timing()
 WAKING_SECONDS = 0.001
@@ -63,21 +63,21 @@ class VirtualZone:
             while waiting and len(pending) < at_once:
                 watched = self._begin(len(pending) + 1)
                 pending[watched] = (watched.operation.begun_at + waiting.pop(), [])
-            looks, next_at = plan(
+            due, next_at = plan(
                 list(pending), self.now, fewest={Resource.VOLUME: 2},
                 patience_seconds=TIMING.poll_together,
             )  # fmt: skip
-            for look in looks:
-                for each in look.at:
+            for poll in due:
+                for each in poll.at:
                     ends_at, polls = pending[each]
-                    polls.append(1.0 / len(look.at))
+                    polls.append(1.0 / len(poll.at))
                     if ends_at <= self.now:
                         seen.append(self._end(each, ends_at, sum(polls)))
                         del pending[each]
                     else:
                         each.seen_pending = each.age(self.now)
-                        each.look_again(self.now, TIMING, len(pending))
-            if not looks:
+                        each.schedule_next(self.now, TIMING, len(pending))
+            if not due:
                 self.now = next_at + WAKING_SECONDS
         return seen
 

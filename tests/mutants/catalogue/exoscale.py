@@ -213,7 +213,7 @@ BREAKS = (
         before="            if watched is None:\n",
         after="            if watched is None or watched.ended:\n",
         rules="S20",
-        tests=(_OPERATIONS + "::test_all_who_wait_share_the_same_looks",),
+        tests=(_OPERATIONS + "::test_all_who_wait_share_the_same_polls",),
     ),
     Break(
         name="refusal-teaches-no-rate",
