@@ -13,21 +13,31 @@ REDACTED = "[redacted]"
 # A shorter one occurs in other words too, and is found by the name before it.
 _LEAST_CHARACTERS = 4
 
-_NAMES = r"secret|passw(?:or)?d|passphrase|token|api[-_]?key|credentials?|signature|private[-_]?key"
-# The names of files and objects that hold a secret are none, nor is what is said about one.
-_NO_SECRET = r"(?![\w.-]*(?:file|path|name|class|ref)\b)"  # noqa: S105 - a pattern
-_NAME = re.compile(rf"(?i)^{_NO_SECRET}[\w.-]*(?:{_NAMES})[\w.-]*$")
+# What is logged can be a stranger's text: each part of a pattern that repeats has a limit, so that
+# no text takes the square of its length.
+_WORD = r"[\w.-]{0,40}"
+_NAMES = (
+    r"(?:secret|passw(?:or)?d|passphrase|token|api[-_]?key|credential|signature|private[-_]?key)"
+    # The name of a file or object that holds a secret is none.
+    rf"(?!{_WORD}(?:file|path|name|class|ref)\b){_WORD}"
+)
+_NAME = re.compile(_NAMES, re.IGNORECASE)
 _PATTERNS = (
-    re.compile(r"()-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*-----|\Z)", re.DOTALL),
-    re.compile(r"()\beyJ[\w-]{8,}\.[\w-]+\.[\w-]*"),  # a JSON web token
+    re.compile(r"()\beyJ[\w-]{8,2000}\.[\w-]{1,4000}\.[\w-]{0,2000}"),  # a JSON web token
     re.compile(r"()\bEXO[0-9A-Za-z]{8,}"),  # the vendor's API keys
     re.compile(r"(://)[^/\s\"'\\]+(?=@)"),  # user and password in a URL
-    re.compile(r"(?i)(\b(?:bearer|basic) )[\w+/=.~-]{8,}"),
-    re.compile(rf"(?i)(\b{_NO_SECRET}[\w.-]*(?:{_NAMES})[\w.-]*\s*[=:]\s*)[^\s\"',;}}{{\[\]\\]+"),
+    re.compile(r"(\b(?:bearer|basic) )[\w+/=.~-]{8,}", re.IGNORECASE),
+    re.compile(rf"({_NAMES}\s{{0,4}}[=:]\s{{0,4}})[^\s\"',;}}{{\[\]\\]+", re.IGNORECASE),
     re.compile(
-        rf"(?i)(\b{_NO_SECRET}[\w.-]*(?:{_NAMES})[\w.-]*(\\*[\"'])?\s*[=:]\s*(?P<quote>\\*[\"']))"
-        r"(?:(?!(?P=quote)).)+"
+        rf"({_NAMES}(?:\\{{0,8}}[\"'])?\s{{0,4}}[=:]\s{{0,4}}(?P<quote>\\{{0,8}}[\"']))"
+        r"(?:(?!(?P=quote)).)+",
+        re.IGNORECASE,
     ),
+)
+_PEM = re.compile(r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----.*?(?:-----END|\Z)", re.DOTALL)
+# A line without any of these has no match, and is most lines of a log.
+_HINT = re.compile(
+    r"secret|passw|passphrase|token|key|credential|signature|EXO|eyJ|bearer|basic|@", re.IGNORECASE
 )
 
 
@@ -48,22 +58,29 @@ class Redaction:
         """Return a text without secrets."""
         for each in self._known:
             text = text.replace(each, REDACTED)
-        for pattern in _PATTERNS:
-            text = pattern.sub(rf"\g<1>{REDACTED}", text)
-        return text
+        text = _PEM.sub(REDACTED, text)
+        return "".join(map(_guessed, text.splitlines(keepends=True)))
 
     def value(self, found: object) -> object:
         """Return a value of JSON without secrets; texts below a secret's name are replaced."""
         if isinstance(found, dict):
             return {
                 self.text(key): REDACTED
-                if isinstance(each, str) and each and _NAME.match(key)
+                if isinstance(each, str) and each and _NAME.search(key)
                 else self.value(each)
                 for key, each in found.items()
             }
         if isinstance(found, list | tuple):
             return [self.value(each) for each in found]
         return self.text(found) if isinstance(found, str) else found
+
+
+def _guessed(line: str) -> str:
+    """Return a line without what looks like a secret."""
+    if _HINT.search(line):
+        for pattern in _PATTERNS:
+            line = pattern.sub(rf"\g<1>{REDACTED}", line)
+    return line
 
 
 def _forms(secret: str) -> Iterator[str]:

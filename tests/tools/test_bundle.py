@@ -15,6 +15,8 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from csi_exoblock.tools.bundle_archive import write_new
 from csi_exoblock.tools.bundle_redaction import REDACTED, Redaction
@@ -357,3 +359,25 @@ def test_json_stays_json() -> None:  # F12
 @pytest.mark.parametrize("short", ["", "a", "abc"])
 def test_a_short_secret_does_not_spoil_the_text(short: str) -> None:  # F12
     assert Redaction([short]).text("abc is a word") == "abc is a word"
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize("part", ["a-", "secret", "token='", "EXO", "://a", "eyJ-", "x.y"])
+def test_a_strangers_line_does_not_take_for_ever(part: str) -> None:  # F12, F17
+    line = part * 50_000
+
+    assert len(Redaction(["a-secret"]).text(line)) > 0
+
+
+@pytest.mark.fast
+@given(
+    secret=st.text(alphabet='ABC/+=%& "\\', min_size=4),
+    before=st.text(alphabet='AB \n"=:'),
+    after=st.text(alphabet='AB \n"=:'),
+)
+def test_a_known_secret_is_found_anywhere(secret: str, before: str, after: str) -> None:  # F12
+    redaction = Redaction([secret])
+
+    for written in (secret, quote(secret, safe=""), json.dumps(secret)[1:-1]):
+        assert secret not in redaction.text(f"{before}{written}{after}")
+        assert written not in redaction.text(f"{before}{written}{after}")
