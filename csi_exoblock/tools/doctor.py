@@ -57,8 +57,12 @@ class Check:
 
 
 def run(checks: Sequence[Check]) -> tuple[Finding, ...]:
-    """Run all checks, one after the other."""
-    return tuple(finding for check in checks for finding in _findings_of(check))
+    """Run all checks, one after the other.
+
+    A check that fails as an earlier one did is not checked: the cause is told once.
+    """
+    failed: dict[str, str] = {}
+    return tuple(finding for check in checks for finding in _findings_of(check, failed))
 
 
 def is_well(findings: Sequence[Finding]) -> bool:
@@ -116,13 +120,18 @@ def not_checked(check: str, says: str, remedy: str = "") -> Finding:
     return Finding(check=check, verdict=Verdict.NOT_CHECKED, says=says, remedy=remedy)
 
 
-def _findings_of(check: Check) -> Iterator[Finding]:
+def _findings_of(check: Check, failed: dict[str, str]) -> Iterator[Finding]:
+    """Run a check, and remember its error with its name."""
     try:
         yield from check.findings()
     except KubernetesDenied as error:
         yield not_checked(check.name, str(error), "use a kubeconfig that may read it")
     except DriverError as error:
-        yield wrong(check.name, str(error), check.remedy)
+        first = failed.setdefault(str(error), check.name)
+        if first == check.name:
+            yield wrong(check.name, str(error), check.remedy)
+        else:
+            yield not_checked(check.name, f"it fails as {first} does")
 
 
 def _line(finding: Finding) -> str:

@@ -9,11 +9,11 @@ from uuid import UUID
 from csi_exoblock.concurrency import Deadline
 from csi_exoblock.controller.quotas import GIBIBYTES, SNAPSHOTS, VOLUMES
 from csi_exoblock.errors import ApiDenied, ApiRejected, DriverError, NotFound
-from csi_exoblock.exoscale.client import Cloud, ZoneClient
+from csi_exoblock.exoscale.client import ZoneClient
 from csi_exoblock.exoscale.routes import OPERATIONS
 from csi_exoblock.model import ZoneName
-from csi_exoblock.timing import Timing
 from csi_exoblock.tools.doctor import Check, Finding, not_checked, well, wrong
+from csi_exoblock.tools.reach import Reach
 
 _NOBODY = UUID(int=0)
 """The id of nothing: a write to it changes nothing, and shows whether the role permits it."""
@@ -56,10 +56,10 @@ _TRIALS: Mapping[str, _Ask] = {
 class CloudChecks:
     """Checks the API with the driver's key. No existing resource is written to."""
 
-    def __init__(self, cloud: Cloud, *, timing: Timing, proxied: bool) -> None:
-        self._cloud = cloud
-        self._timing = timing
-        self._proxied = proxied
+    def __init__(self, reach: Reach) -> None:
+        self._reach = reach
+        self._cloud = reach.cloud
+        self._timing = reach.timing
 
     def all(self) -> list[Check]:
         """Return the checks. A fault of an early one explains those of later ones."""
@@ -74,12 +74,12 @@ class CloudChecks:
         ]
 
     def _zones(self) -> Iterator[Finding]:
-        names = self._cloud.zones(self._deadline())
-        way = "through a proxy" if self._proxied else "directly"
+        names = self._reach.zones()
+        way = "through a proxy" if self._reach.is_proxied else "directly"
         yield well("zones", f"in scope: {', '.join(names)}; the API is reached {way}")
 
     def _answers(self) -> Iterator[Finding]:
-        for name in self._cloud.zones(self._deadline()):
+        for name in self._reach.zones():
             began = time.monotonic()
             try:
                 count = len(self._cloud.zone(name).list_volumes(self._deadline()))
@@ -116,7 +116,7 @@ class CloudChecks:
             yield well("clock", f"{abs(apart):.0f} s away from the API's")
 
     def _role(self) -> Iterator[Finding]:
-        name, *_ = self._cloud.zones(self._deadline())
+        name, *_ = self._reach.zones()
         permitted = ["list-zones"]
         for operation, ask in _TRIALS.items():
             try:
@@ -137,7 +137,7 @@ class CloudChecks:
         yield well("role", f"{_NOT_TRIED} was not tried, because that would create a volume")
 
     def _quotas(self) -> Iterator[Finding]:
-        name, *_ = self._cloud.zones(self._deadline())
+        name, *_ = self._reach.zones()
         for quota in self._cloud.zone(name).list_quotas(self._deadline()):
             if quota.resource not in (GIBIBYTES, VOLUMES, SNAPSHOTS):
                 continue

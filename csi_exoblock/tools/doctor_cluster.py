@@ -86,7 +86,7 @@ class ClusterChecks:
         yield well("CSIDriver", f"{name} is there")
 
     def _classes(self) -> Iterator[Finding]:
-        driver, zones = self._reach.driver_name, self._reach.cloud.zones(self._reach.deadline())
+        driver, zones = self._reach.driver_name, self._reach.zones()
         ours = [
             each
             for each in self._cluster().list_classes(self._reach.deadline())

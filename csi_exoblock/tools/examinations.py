@@ -27,8 +27,7 @@ class Examination:
 
 def of_cluster(reach: Reach) -> Examination:
     """Return the examination of cloud and cluster."""
-    cloud = CloudChecks(reach.cloud, timing=reach.timing, proxied=reach.is_proxied)
-    checks = (*cloud.all(), *ClusterChecks(reach).all())
+    checks = (*CloudChecks(reach).all(), *ClusterChecks(reach).all())
     return Examination(checks, partial(bundle_cluster.collect, reach))
 
 

@@ -128,7 +128,7 @@ def _grouped(found: Iterable[T], by: Callable[[T], str]) -> Mapping[str, tuple[T
 def _cloud(reach: Reach, deadline: Deadline) -> tuple[dict[str, Volume], dict[ZoneName, str]]:
     volumes: dict[str, Volume] = {}
     unread: dict[ZoneName, str] = {}
-    for zone in reach.cloud.zones(deadline):
+    for zone in reach.zones():
         try:
             for volume in reach.cloud.zone(zone).list_volumes(deadline):
                 volumes[str(volume.id)] = volume

@@ -11,7 +11,7 @@ from csi_exoblock.app.cloud import unwatched_cloud
 from csi_exoblock.concurrency import Deadline
 from csi_exoblock.config import ApiSettings, ControllerSettings, KubernetesSettings
 from csi_exoblock.controller.labels import Labels
-from csi_exoblock.errors import KubernetesUnavailable
+from csi_exoblock.errors import DriverError, KubernetesUnavailable
 from csi_exoblock.exoscale.client import Cloud
 from csi_exoblock.kubernetes.access import AccessReviews, Right
 from csi_exoblock.kubernetes.client import Kubernetes
@@ -19,6 +19,7 @@ from csi_exoblock.kubernetes.evidence import Evidence
 from csi_exoblock.kubernetes.inventory import Inventory
 from csi_exoblock.kubernetes.server import ApiServer
 from csi_exoblock.kubernetes.source import Source
+from csi_exoblock.model import ZoneName
 from csi_exoblock.timing import Timing
 from csi_exoblock.tools.kubectl import Kubectl
 from csi_exoblock.tools.read_once import ReadOnce
@@ -64,6 +65,7 @@ class Reach:
         self.is_in_pod = wanted.cluster is not None
         self.is_proxied = wanted.api.proxy is not None
         self._ownership = wanted.ownership
+        self._no_zones: DriverError | None = None
 
     def kubernetes(self) -> Kubernetes:
         """Return the client for the driver's own requests.
@@ -121,6 +123,23 @@ class Reach:
         """End what was started to reach them."""
         if self._kubectl is not None:
             self._kubectl.close()
+
+    def zones(self) -> tuple[ZoneName, ...]:
+        """Return the names of the zones in scope.
+
+        An API that can't be reached is not asked again: each attempt takes up to half a minute, and
+        a command has many questions for it.
+
+        Raises:
+            DriverError: As `Cloud.zones` does; the second time the same error again.
+        """
+        if self._no_zones is not None:
+            raise self._no_zones
+        try:
+            return tuple(self.cloud.zones(self.deadline()))
+        except DriverError as error:
+            self._no_zones = error
+            raise
 
     def deadline(self) -> Deadline:
         """Return the deadline of a request that begins now."""

@@ -73,6 +73,37 @@ def test_revoked_key_is_found(
     assert ("zones" in dict(found)) or ("API" in dict(found))
 
 
+@pytest.mark.parametrize(
+    ("variable", "value", "says"),
+    [
+        ("EXOSCALE_API_ENDPOINT", "http://127.0.0.1:1/v2", "Connection refused"),
+        ("EXOSCALE_API_KEY", "EXOnobody", "Invalid request signature"),
+    ],
+    ids=["API down", "wrong key"],
+)
+def test_api_that_fails_is_told_once_and_asked_once(
+    healthy: ApiServer,
+    cloud: SimulatorProcess,
+    at_desk: AtDesk,
+    variable: str,
+    value: str,
+    says: str,
+) -> None:  # N11
+    healthy.lists[CSI_NODES] = []
+
+    ended = at_desk(
+        "--output=json", **{"CSI_EXOBLOCK_DEFAULT_ZONE": cloud.zones[0], variable: value}
+    )
+
+    (first, *others) = ended.faults()
+    assert first[0] == "zones"
+    assert says in first[1]
+    assert others == [("nodes", "kubelet of n1 does not know the driver")]
+    assert [check for check, _ in ended.skipped()] == [
+        "API", "role", "quotas", "classes", "nodes", "volumes",
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize("operation", ["get-instance-type", "resize-block-storage-volume"])
 def test_missing_right_is_named(
     cloud: SimulatorProcess, healthy: ApiServer, at_desk: AtDesk, operation: str
