@@ -77,7 +77,7 @@ release: setup ## build, publish, sign and verify this version, as .github/workf
 	export PATH="$$($(BIN)/python -m tests.release.programs):$$PATH" && \
 	  deploy/release/check && deploy/release/build && deploy/release/publish && deploy/release/verify
 
-bench: setup ## figures, as docs/benchmarks.md, in 15 minutes; ONLY=lifecycle,node: these, elsewhere
+bench: setup ## figures, as docs/benchmarks.md, in 20 minutes; ONLY=lifecycle,node: these, elsewhere
 	$(BIN)/python -m tests.bench $(if $(ONLY),--only $(ONLY))
 
 kubernetes: setup ## a cluster with simulator and driver to play with, until Ctrl-C

@@ -137,7 +137,7 @@ class Api:
         size_gib = request.body.require_size_gib()
         larger = self._volumes.resize(request.zone, request.id, size_gib)
         await self._runner.resize(request.zone, larger)
-        await asyncio.sleep(self._cloud.latencies.of(RESIZE))
+        await asyncio.sleep(self._cloud.latencies.draw(RESIZE, self._cloud.age()))
         return self._encoder.one(request.zone.volume(request.id))
 
     async def _create_snapshot(self, request: ApiRequest) -> bytes:

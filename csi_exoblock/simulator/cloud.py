@@ -105,6 +105,7 @@ class Cloud:
         self.latencies = latencies
         self.modes = modes
         self.clock = clock
+        self._started_at = clock()
         self.operations: dict[UUID, Operation] = {}
         self.listed_zones: tuple[str, ...] = tuple(self.zones)
         """The zones that the API's list shows; a test can hide some."""
@@ -129,6 +130,10 @@ class Cloud:
                 for id, instance in zone.instances.items()
                 if instance.is_local
             }
+
+    def age(self) -> float:
+        """Return how many seconds ago the cloud was started."""
+        return self.clock() - self._started_at
 
     def zone(self, name: str) -> Zone:
         """Return a zone, or refuse because there is none of that name."""
@@ -206,7 +211,7 @@ class Cloud:
             kind=kind,
             target=target,
             started_at=now,
-            due_at=now + self.latencies.of(kind),
+            due_at=now + self.latencies.draw(kind, self.age()),
             change=change or Change(),
         )
         self.keep(operation)

@@ -45,7 +45,13 @@ def _print_modes(context: click.Context, _: click.Parameter, asked: bool) -> Non
 @_option("--sim-zones", default="ch-gva-2,de-fra-1", help="Zones of the simulated cloud.")
 @_option(
     "--latency",
-    help="create=1s,attach=2s,... or one duration for all.  [default: 0.2s to 2s, by kind]",
+    help="create=1s,attach=2s,... or one duration for all; request=20ms for each request."
+    "  [default: 0.2s to 2s, by kind]",
+)
+@_option(
+    "--vary",
+    help="Let times vary: `on`, or spread=0.3,attach=0.5,stragglers=0.01,slow-every=10m,slow-for=1m"
+    ",slow-times=5.  [default: each kind takes always as long]",
 )
 @_option(
     "--local-instance",
@@ -58,7 +64,7 @@ def _print_modes(context: click.Context, _: click.Parameter, asked: bool) -> Non
 @_option("--state-dir", type=click.Path(path_type=Path),
          help="Where disks and state are kept.  [default: a temporary directory]")  # fmt: skip
 @_option("--persist", is_flag=True, help="Keep the cloud in --state-dir beyond the end.")
-@_option("--seed", type=int, help="Makes ids and chance in faults repeatable.")
+@_option("--seed", type=int, help="Makes ids, and chance in faults and times, repeatable.")
 @_option("--faults", type=click.Path(path_type=Path), help="File with a JSON list of rules.")
 @_option("--mode", multiple=True, help="QUESTION=ANSWER; repeatable.")
 @click.option("--list-modes", is_flag=True, is_eager=True, expose_value=False,
@@ -98,6 +104,8 @@ def _read_settings(
     listen: str,
     sim_zones: str,
     latency: str | None,
+    vary: str | None,
+    seed: int | None,
     local_instance: tuple[str, ...],
     faults: Path | None,
     mode: tuple[str, ...],
@@ -124,7 +132,8 @@ def _read_settings(
         host=host,
         port=port,
         zones=zones,
-        latencies=_parse_latencies(latency, time_scale),
+        latencies=_parse_latencies(latency, vary, time_scale, seed),
+        seed=seed,
         local_instances=_parse_instances(local_instance, zones),
         rules=_read_rules(faults) if faults else (),
         modes=_parse_modes(mode),
@@ -152,13 +161,20 @@ def _parse_zones(text: str) -> tuple[str, ...]:
     return zones
 
 
-def _parse_latencies(text: str | None, time_scale: float) -> Latencies:
-    latencies = Latencies(time_scale)
+def _parse_latencies(
+    text: str | None, vary: str | None, time_scale: float, seed: int | None
+) -> Latencies:
+    latencies = Latencies(time_scale, seed)
     try:
         if text is not None:
             latencies.set_from(text)
     except ValueError as error:
         raise ValueError(f"--latency {text!r}: {error}") from error
+    try:
+        if vary is not None:
+            latencies.vary_from(vary)
+    except ValueError as error:
+        raise ValueError(f"--vary {vary!r}: {error}") from error
     return latencies
 
 

@@ -55,6 +55,8 @@ class Control:
             ("PUT", "/zones", self._set_zones),
             ("GET", "/latencies", self._get_latencies),
             ("PUT", "/latencies", self._set_latencies),
+            ("GET", "/variation", self._get_variation),
+            ("PUT", "/variation", self._set_variation),
             *self.inventory.table(),
         )
         index = {f"{method} /_simulator{path}": handler.__doc__ for method, path, handler in table}
@@ -164,6 +166,14 @@ class Control:
         for kind, seconds in (await request.json()).items():
             latencies.set(kind, float(seconds))
         self.cloud.latencies = latencies
+
+    async def _get_variation(self, request: web.Request) -> dict[str, object]:
+        """Return how the times of operations and requests vary."""
+        return self.cloud.latencies.variation.as_json()
+
+    async def _set_variation(self, request: web.Request) -> None:
+        """Let times vary: {"spread": 0.3, "attach": 0.5, "stragglers": 0.01}; {}: not at all."""
+        self.cloud.latencies.vary(await request.json())
 
 
 def _serve(handler: Handler) -> Callable[[web.Request], Awaitable[web.Response]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from csi_exoblock.simulator.auth import Credentials, SignedRequest
 from csi_exoblock.simulator.body import Body, parse_id
 from csi_exoblock.simulator.calls import Call, CallLog
 from csi_exoblock.simulator.cloud import Cloud, Zone
+from csi_exoblock.simulator.durations import REQUEST
 from csi_exoblock.simulator.faults import Faults, Rule
 from csi_exoblock.simulator.interference import after_effect, before_effect
 from csi_exoblock.simulator.modes import Question
@@ -111,6 +113,8 @@ class Gateway:
         """Answer a call, with its fault if it gets one."""
         if (seconds := self._throttle.seconds_to_wait(call.zone)) > 0.0:
             return self._too_many(seconds)
+        if (seconds := self._cloud.latencies.draw(REQUEST, self._cloud.age())) > 0.0:
+            await asyncio.sleep(seconds)
         writes = request.method != "GET" and call.operation != _SYNCHRONOUS
         rule = self._faults.choose(call.operation, call.zone, begins_operation=writes)
         call.fault = rule.fault if rule else None

@@ -1,6 +1,6 @@
 """Measure the driver: python -m tests.bench [--only lifecycle,node] [--quick] [--to FOLDER]
 
-The whole takes about a quarter of an hour and writes docs/benchmarks.md with its pictures; a part
+The whole takes about twenty minutes and writes docs/benchmarks.md with its pictures; a part
 of it, or --quick, which only tries the harness, writes to build/bench. Ctrl-C leaves nothing.
 The exit code is 1 if a figure misses what was promised and tests/bench/misses.py does not say why.
 """

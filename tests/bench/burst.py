@@ -199,7 +199,7 @@ def measure(stage: Stage) -> Bursts:
         ):
             cloud.add_volumes(cloud.zones[0], zone_size)
             with probing(driver.socket) as probes:
-                pairs = [_create_and_delete(cloud, driver, size, f"{n}-") for n in range(times)]
+                pairs = [create_and_delete(cloud, driver, size, f"{n}-") for n in range(times)]
             worst, count = max(worst, probes.worst_seconds), count + probes.count
         creates, deletes = (tuple(bursts) for bursts in zip(*pairs, strict=True))
         rows += [_row(bursts, zone_size, latency_seconds) for bursts in (creates, deletes)]
@@ -219,22 +219,23 @@ def measure_zones(stage: Stage) -> Zones:
     rows = []
     with stage.cloud(latency_seconds=0.3) as cloud, stage.controller(cloud) as driver:
         held = 0
-        _create_and_delete(cloud, driver, stage.plan.burst_size, "warm-")
+        create_and_delete(cloud, driver, stage.plan.burst_size, "warm-")
         for size in stage.plan.zone_sizes:
             stage.say(f"zones: {stage.plan.zone_bursts} bursts in a zone of {size:,} volumes")
             cloud.add_volumes(cloud.zones[0], size - held, prefix=f"others-{size}-")
             held = size
             creates = tuple(
-                _create_and_delete(cloud, driver, stage.plan.burst_size, f"{size}-{number}-")[0]
+                create_and_delete(cloud, driver, stage.plan.burst_size, f"{size}-{number}-")[0]
                 for number in range(stage.plan.zone_bursts)
             )
             rows.append(_row(creates, size, 0.3))
     return Zones(rows=tuple(rows))
 
 
-def _create_and_delete(
+def create_and_delete(
     cloud: SimulatorProcess, driver: DriverProcess, count: int, prefix: str
 ) -> tuple[Burst, Burst]:
+    """Create a number of volumes at once, then delete them; return both bursts."""
     controller = controller_of(driver)
     creates, volumes = _burst(
         cloud,

@@ -1,8 +1,27 @@
-"""How much is measured: all of it in a quarter of an hour, or just enough to try the harness."""
+"""How much is measured: all of it in twenty minutes, or just enough to try the harness."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wait:
+    """Operations that are waited for.
+
+    Attributes:
+        seconds, spread: The median of their times, and the standard deviation of its logarithm.
+        learning, rounds: How often `at_once` volumes are created and deleted: to learn, to measure.
+        most_late, most_polls: What is promised: percent of an operation's time, and polls of it.
+    """
+
+    seconds: float = 2.0
+    spread: float
+    at_once: int
+    learning: int
+    rounds: int
+    most_late: float
+    most_polls: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -12,6 +31,7 @@ class Plan:
     Attributes:
         time_scale: Of the drivers whose own time is measured.
         lifecycles: How many lives at each latency of the cloud's operations, in seconds.
+        waits: In which clouds the waiting is measured.
         bursts: How many bursts at each latency.
         burst_size, storm_size: Creates at once; claims at once, through the sidecars' workers.
         crowd_size: Volumes that are all expanded at once, or of which all get a snapshot.
@@ -25,6 +45,11 @@ class Plan:
 
     time_scale: float = 1.0
     lifecycles: tuple[tuple[float, int], ...] = ((0.05, 25), (0.3, 11), (2.0, 5))
+    waits: tuple[Wait, ...] = (
+        Wait(spread=0.0, at_once=1, learning=5, rounds=15, most_late=2.0, most_polls=1.3),
+        Wait(spread=0.3, at_once=1, learning=5, rounds=40, most_late=10.0, most_polls=4.0),
+        Wait(spread=0.3, at_once=100, learning=2, rounds=8, most_late=5.0, most_polls=0.3),
+    )
     bursts: tuple[tuple[float, int], ...] = ((0.3, 5), (2.0, 5))
     burst_size: int = 100
     storm_size: int = 500
@@ -52,6 +77,11 @@ WHOLE = Plan()
 QUICK = Plan(
     time_scale=0.05,
     lifecycles=((0.3, 1),),
+    waits=(
+        Wait(
+            seconds=0.3, spread=0.3, at_once=2, learning=0, rounds=1, most_late=1e3, most_polls=1e3
+        ),
+    ),
     bursts=((0.3, 1),),
     burst_size=5,
     storm_size=8,

@@ -10,13 +10,14 @@ import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 
-from tests.bench import burst, churn, crowds, lifecycle, node, starts, storm
+from tests.bench import burst, churn, crowds, lifecycle, node, starts, storm, waits
 from tests.bench.plan import QUICK, WHOLE
 from tests.bench.report import Conditions, Report, Section
 from tests.bench.stage import Stage
 
 SECTIONS: Mapping[str, Callable[[Stage], Section]] = {
     "lifecycle": lifecycle.measure,
+    "waits": waits.measure,
     "burst": burst.measure,
     "zones": burst.measure_zones,
     "storm": storm.measure,

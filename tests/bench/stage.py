@@ -57,7 +57,7 @@ class Stage:
 
     @contextmanager
     def cloud(
-        self, *, latency_seconds: float, time_scale: float = 1.0
+        self, *, latency_seconds: float, time_scale: float = 1.0, seed: int | None = None
     ) -> Iterator[SimulatorProcess]:
         """Run a cloud whose every operation takes so long, with one zone and without quotas."""
         with SimulatorProcess.start(
@@ -65,6 +65,7 @@ class Stage:
             "--local-instance", "none",
             "--latency", f"{latency_seconds}s",
             "--time-scale", str(time_scale),
+            *(() if seed is None else ("--seed", str(seed))),
         ) as cloud:  # fmt: skip
             cloud.set_latency("resize", 0.0)  # it has no operation, so it can't be the cloud's time
             for resource in ("block-storage", "block-storage-volume"):

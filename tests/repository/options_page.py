@@ -115,6 +115,7 @@ WHEN: Mapping[str, str] = {
     "--listen": "Another port, or port 0 to pick one.",
     "--sim-zones": "You want to see more zones.",
     "--latency": "Operations should take as long as your cloud's.",
+    "--vary": "Times should vary as your cloud's do.",
     "--local-instance": "The host should be another instance, several, or none.",
     "--state-dir": "With `--persist`, or to keep disks on another file system.",
     "--persist": "The cloud should outlive the process.",

@@ -210,8 +210,20 @@ class SimulatorProcess:
         self._send("PUT", "zones", {"listed": zones})
 
     def set_latency(self, kind: str, seconds: float) -> None:
-        """Set how long a kind of operation takes, before --time-scale; `all` sets every kind's."""
+        """Set how long a kind of operation takes, before --time-scale; `all` sets every one's."""
         self._send("PUT", "latencies", {kind: seconds})
+
+    def latency(self, kind: str) -> float:
+        """Return how long a kind of operation takes, before --time-scale."""
+        return float(self._get("latencies")[kind])
+
+    def vary(self, **variation: float) -> None:
+        """Let times vary as `--vary` does; without arguments they no longer do."""
+        self._send("PUT", "variation", variation)
+
+    def variation(self) -> dict[str, Any]:
+        """Return how times vary."""
+        return dict(self._get("variation"))
 
     def add_instance(self, zone: str, *, size: str = "medium", local: bool = False) -> str:
         """Add a running instance to a zone, and return its UUID."""
