@@ -13,11 +13,11 @@ from uuid import UUID
 
 import click
 
-from csi_exoblock.simulator.codec import decode
-from csi_exoblock.simulator.durations import Latencies
-from csi_exoblock.simulator.faults import Rule
-from csi_exoblock.simulator.modes import Modes, describe
+from csi_exoblock.simulator.faults.faults import Rule
 from csi_exoblock.simulator.settings import LocalInstance, Settings
+from csi_exoblock.simulator.state.codec import decode
+from csi_exoblock.simulator.state.durations import Latencies
+from csi_exoblock.simulator.state.modes import Modes, describe
 
 DEMO_KEY: Final = "EXOsimulator"
 DEMO_SECRET: Final = "simulator"  # noqa: S105 - it opens nothing but a simulated cloud
@@ -91,7 +91,7 @@ class _Failure(click.ClickException):
 def _run(settings: Settings) -> None:
     """Run the server; aiohttp, which it needs, is an optional dependency."""
     try:
-        from csi_exoblock.simulator import server
+        from csi_exoblock.simulator.http import server
     except ModuleNotFoundError as error:
         if error.name != "aiohttp":
             raise

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
 
-from csi_exoblock.simulator.durations import Latencies
-from csi_exoblock.simulator.faults import Rule
-from csi_exoblock.simulator.modes import Modes
+from csi_exoblock.simulator.faults.faults import Rule
+from csi_exoblock.simulator.state.durations import Latencies
+from csi_exoblock.simulator.state.modes import Modes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

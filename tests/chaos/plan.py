@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from csi_exoblock.simulator.modes import Question
+from csi_exoblock.simulator.state.modes import Question
 from tests.chaos.faults import (
     CELLS,
     CREATE,

@@ -10,7 +10,7 @@ from typing import Any, cast
 import grpc
 
 from csi_exoblock.pb import csi_pb2
-from csi_exoblock.simulator.resources import Reason
+from csi_exoblock.simulator.state.resources import Reason
 from tests.controller import requests as csi
 from tests.controller.administrator import Administrator
 from tests.controller.conftest import Controller

@@ -15,7 +15,7 @@ import grpc
 import pytest
 
 from csi_exoblock.pb import csi_pb2
-from csi_exoblock.simulator.modes import ANSWERED, Question
+from csi_exoblock.simulator.state.modes import ANSWERED, Question
 from tests.controller.conftest import Controller, StartController
 from tests.controller.requests import (
     GIB,

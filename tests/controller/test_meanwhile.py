@@ -12,7 +12,7 @@ from typing import Any
 import grpc
 import pytest
 
-from csi_exoblock.simulator.modes import Question
+from csi_exoblock.simulator.state.modes import Question
 from tests.controller.administrator import Administrator
 from tests.controller.conftest import Controller, ids
 from tests.controller.requests import GIB, delete_volume, expand, publish

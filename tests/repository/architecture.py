@@ -66,6 +66,9 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
     "__main__": BASE | {"flags", "app", "tools", "simulator"},
 }
 
+# The folders of the simulator: each may import itself and those before it.
+SIMULATOR = ("state", "rules", "disks", "faults", "time", "settings", "http", "command")
+
 # What only some modules may use, be it a module of the standard library, a name in one, or a
 # foreign package; patterns as in a shell. What is foreign and not listed may be used nowhere.
 ONLY_IN: Mapping[str, tuple[str, ...]] = {
@@ -83,7 +86,13 @@ ONLY_IN: Mapping[str, tuple[str, ...]] = {
     "prometheus_client": ("app.*", "metrics", "probes"),
     "requests": ("exoscale.*",),
     "rich": ("tools.*",),
-    "subprocess": ("host.commands", "host.jobs", "simulator.disks", "tools.demo*", "tools.kubectl"),
+    "subprocess": (
+        "host.commands",
+        "host.jobs",
+        "simulator.disks.*",
+        "tools.demo*",
+        "tools.kubectl",
+    ),
     "sys.argv": ("__main__",),
     "time.sleep": (),
     "urllib3": ("exoscale.*",),
@@ -123,7 +132,8 @@ class Module:
 
 def every_breach(module: Module) -> Iterator[str]:
     """Hold every law against one module."""
-    for law in (imports_point_down, uses_are_in_place, no_duration, has_good_shape):
+    laws = (imports_point_down, simulator_points_down, uses_are_in_place)
+    for law in (*laws, no_duration, has_good_shape):
         for breach in law(module):
             yield f"{module.name or '__init__'}: {breach}"
 
@@ -143,6 +153,18 @@ def imports_point_down(module: Module) -> Iterator[str]:
             if room not in MAY_IMPORT[module.room]:
                 yield f"must not import {name}"
         elif "" not in MAY_IMPORT[module.room]:
+            yield f"must not import {name}"
+
+
+def simulator_points_down(module: Module) -> Iterator[str]:
+    """A folder of the simulator imports only itself and those that SIMULATOR has before it."""
+    room, _, inner = module.name.partition(".")
+    if room != "simulator" or is_package(module):
+        return
+    own = SIMULATOR.index(inner.partition(".")[0])
+    for name in names_used(module):
+        folder = name.removeprefix(f"{PACKAGE}.simulator.").partition(".")[0]
+        if name.startswith(f"{PACKAGE}.simulator.") and SIMULATOR.index(folder) > own:
             yield f"must not import {name}"
 
 

@@ -83,7 +83,8 @@ def test_every_error_has_a_status() -> None:
         ("csi.server", "from csi_exoblock.app import App", "must not import"),
         ("app", "from csi_exoblock.tools import demo", "must not import"),
         ("app", "from csi_exoblock import __main__", "must not import"),
-        ("tools.demo", "from csi_exoblock.simulator.cloud import Cloud", "must not import"),
+        ("tools.demo", "from csi_exoblock.simulator.state.cloud import Cloud", "must not import"),
+        ("simulator.state.cloud", "from csi_exoblock.simulator.http import wire", "not import"),
         # sideways
         ("controller.volumes", "from csi_exoblock.node.staging import Staging", "must not import"),
         ("node.staging", "from csi_exoblock.controller.volumes import Volumes", "must not import"),
@@ -91,8 +92,8 @@ def test_every_error_has_a_status() -> None:
         ("host.instance", "from csi_exoblock.exoscale.client import Client", "must not import"),
         ("controller.volumes", "from csi_exoblock.host.mounts import Mounts", "must not import"),
         ("node.staging", "from csi_exoblock.exoscale.client import Client", "must not import"),
-        ("simulator.cloud", "from csi_exoblock.model import VolumeState", "must not import"),
-        ("simulator.cloud", "from csi_exoblock import __version__", "must not import"),
+        ("simulator.state.cloud", "from csi_exoblock.model import VolumeState", "must not import"),
+        ("simulator.state.cloud", "from csi_exoblock import __version__", "must not import"),
         # hidden in a function, or for types only
         ("node.staging", "def stage():\n import csi_exoblock.exoscale.client", "must not import"),
         ("host.mounts", "if TYPE_CHECKING:\n from csi_exoblock.csi import x", "must not import"),
@@ -112,7 +113,7 @@ def test_every_error_has_a_status() -> None:
         ("csi.server", "from requests.adapters import HTTPAdapter", "must not use requests"),
         ("host.devices", "import prometheus_client", "must not use prometheus_client"),
         ("host.jobs", "import time\ntime.sleep(delay)", "must not use time.sleep"),
-        ("simulator.cloud", "from time import sleep", "must not use time.sleep"),
+        ("simulator.state.cloud", "from time import sleep", "must not use time.sleep"),
         ("host.jobs", "import importlib\nimportlib.import_module('x')", "must not use importlib"),
         ("host.jobs", "import numpy", "unlisted package numpy"),
         # a duration of its own
@@ -145,14 +146,17 @@ def test_law_wants_a_docstring() -> None:
     ("name", "source"),
     [
         ("__main__", "import os\nimport sys\nimport click\nos.environ, sys.argv"),
-        ("__main__", "from csi_exoblock.simulator import api\nfrom csi_exoblock.tools import demo"),
+        (
+            "__main__",
+            "from csi_exoblock.simulator import command\nfrom csi_exoblock.tools import demo",
+        ),
         ("app", "from csi_exoblock.csi import server\nfrom csi_exoblock import __version__"),
         ("csi.controller", "import grpc\nfrom csi_exoblock.pb import csi_pb2_grpc"),
         ("csi.controller", "from csi_exoblock.controller.volumes import Volumes"),
         ("exoscale.transport", "import requests\nfrom exoscale_auth import ExoscaleV2Auth"),
         ("host.commands", "import subprocess\nsubprocess.run(argv, timeout=timeout_seconds)"),
         ("host.jobs", "thread.join(timing.grace)\n', '.join(words)\nevent.wait(0)"),
-        ("simulator.disks", "import subprocess\nDELAY_SECONDS = 1.0"),
+        ("simulator.disks.loop_disks", "import subprocess\nDELAY_SECONDS = 1.0"),
         ("tools.demo_client", "import grpc\nimport rich.console"),
     ],
 )

@@ -13,7 +13,7 @@ import pytest
 import requests
 
 from csi_exoblock.simulator.command import simulator
-from csi_exoblock.simulator.modes import Question
+from csi_exoblock.simulator.state.modes import Question
 from tests.simulator.client import ZoneClient
 from tests.support.simulator_process import SimulatorProcess
 

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
-from csi_exoblock.simulator.modes import Question
+from csi_exoblock.simulator.state.modes import Question
 from tests.simulator.client import ZoneClient
 from tests.support.simulator_process import SimulatorProcess
 

@@ -8,7 +8,7 @@ import uuid
 
 import pytest
 
-from csi_exoblock.simulator.disks import LoopDisks
+from csi_exoblock.simulator.disks.loop_disks import LoopDisks
 
 pytestmark = pytest.mark.root
 

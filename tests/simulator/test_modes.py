@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 import requests
 
-from csi_exoblock.simulator.modes import Question
+from csi_exoblock.simulator.state.modes import Question
 from tests.simulator.client import ZoneClient
 from tests.simulator.test_devices import QUESTIONS_OF_DEVICES
 from tests.support.simulator_process import SimulatorProcess

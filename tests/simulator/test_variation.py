@@ -8,8 +8,8 @@ import statistics
 
 import pytest
 
-from csi_exoblock.simulator.durations import REQUEST, RESIZE, Latencies
-from csi_exoblock.simulator.resources import Kind
+from csi_exoblock.simulator.state.durations import REQUEST, RESIZE, Latencies
+from csi_exoblock.simulator.state.resources import Kind
 from tests.simulator.client import ZoneClient
 from tests.support.simulator_process import SimulatorProcess
 

@@ -161,7 +161,7 @@ class SimulatorProcess:
         """Make calls go wrong, and return the rule's id.
 
         Args:
-            rule: The fields of `csi_exoblock.simulator.faults.Rule`.
+            rule: The fields of `csi_exoblock.simulator.faults.faults.Rule`.
         """
         return int(self._send("POST", "faults", rule)["id"])
 
@@ -302,7 +302,7 @@ class SimulatorProcess:
         """End an operation that hangs: successfully, unless told how.
 
         Args:
-            ending: The fields of `csi_exoblock.simulator.resources.Ending`.
+            ending: The fields of `csi_exoblock.simulator.state.resources.Ending`.
         """
         self._send("POST", f"operations/{zone}/{id}", ending)
 

@@ -125,7 +125,7 @@ class Cloud:
         """Make calls go wrong, until `heal`.
 
         Args:
-            rule: The fields of `csi_exoblock.simulator.faults.Rule`.
+            rule: The fields of `csi_exoblock.simulator.faults.faults.Rule`.
         """
         self._faults.append(self._send("POST", "faults", rule).number("id"))
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 from uuid import UUID
 
-from csi_exoblock.simulator import refusals
-from csi_exoblock.simulator.resources import Change
+from csi_exoblock.simulator.state import refusals
+from csi_exoblock.simulator.state.resources import Change
 
 _NAME_LENGTH: Final = 255
 

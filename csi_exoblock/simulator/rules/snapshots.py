@@ -10,11 +10,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from uuid import UUID
 
-from csi_exoblock.simulator import labelling, refusals
-from csi_exoblock.simulator.cloud import Cloud, Zone
-from csi_exoblock.simulator.modes import Question
-from csi_exoblock.simulator.quotas import Resource
-from csi_exoblock.simulator.resources import (
+from csi_exoblock.simulator.rules import labelling
+from csi_exoblock.simulator.rules.volumes import require_settled
+from csi_exoblock.simulator.state import refusals
+from csi_exoblock.simulator.state.cloud import Cloud, Zone
+from csi_exoblock.simulator.state.modes import Question
+from csi_exoblock.simulator.state.quotas import Resource
+from csi_exoblock.simulator.state.resources import (
     Change,
     Kind,
     Operation,
@@ -23,7 +25,6 @@ from csi_exoblock.simulator.resources import (
     Volume,
     VolumeState,
 )
-from csi_exoblock.simulator.volumes import require_settled
 
 SNAPSHOTS_PER_VOLUME = 20
 

@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from uuid import UUID
 
-from csi_exoblock.simulator import refusals
-from csi_exoblock.simulator.durations import Latencies
-from csi_exoblock.simulator.instance_types import InstanceSize
-from csi_exoblock.simulator.modes import Modes, Question
-from csi_exoblock.simulator.quotas import Quotas
-from csi_exoblock.simulator.resources import (
+from csi_exoblock.simulator.state import refusals
+from csi_exoblock.simulator.state.durations import Latencies
+from csi_exoblock.simulator.state.instance_types import InstanceSize
+from csi_exoblock.simulator.state.modes import Modes, Question
+from csi_exoblock.simulator.state.quotas import Quotas
+from csi_exoblock.simulator.state.resources import (
     Change,
     Instance,
     InstanceState,

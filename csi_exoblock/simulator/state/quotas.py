@@ -10,8 +10,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
 
-from csi_exoblock.simulator import refusals
-from csi_exoblock.simulator.resources import Volume
+from csi_exoblock.simulator.state import refusals
+from csi_exoblock.simulator.state.resources import Volume
 
 UNLIMITED = -1
 

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
-from csi_exoblock.simulator.cloud import Cloud
+from csi_exoblock.simulator.state.cloud import Cloud
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TypeVar
 
-from csi_exoblock.simulator import refusals
-from csi_exoblock.simulator.cloud import Cloud
-from csi_exoblock.simulator.modes import Question
-from csi_exoblock.simulator.resources import Snapshot, SnapshotState, Volume, VolumeState
+from csi_exoblock.simulator.state import refusals
+from csi_exoblock.simulator.state.cloud import Cloud
+from csi_exoblock.simulator.state.modes import Question
+from csi_exoblock.simulator.state.resources import Snapshot, SnapshotState, Volume, VolumeState
 
 LAG_SECONDS = 4.0  # drivers rely on less than 5 (requirements, C1)
 

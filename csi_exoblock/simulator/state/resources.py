@@ -1,8 +1,8 @@
 """The resources of the simulated cloud: volumes, snapshots, instances and operations.
 
 Values never change; the cloud replaces them. So the JSON of a value is made only once
-(`csi_exoblock.simulator.wire`), and a zone of 10,000 volumes is listed quickly. Values compare by
-identity. Times are seconds since the epoch.
+(`simulator.http.wire`), and a zone of 10,000 volumes is listed quickly. Values compare by identity.
+Times are seconds since the epoch.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from uuid import UUID
 
-from csi_exoblock.simulator.instance_types import InstanceSize
+from csi_exoblock.simulator.state.instance_types import InstanceSize
 
 
 class VolumeState(StrEnum):

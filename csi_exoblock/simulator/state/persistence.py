@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from csi_exoblock.simulator.cloud import Cloud, Zone
-from csi_exoblock.simulator.codec import decode, encode
-from csi_exoblock.simulator.refusals import Refusal
-from csi_exoblock.simulator.resources import Instance, Operation, Snapshot, Volume
+from csi_exoblock.simulator.state.cloud import Cloud, Zone
+from csi_exoblock.simulator.state.codec import decode, encode
+from csi_exoblock.simulator.state.refusals import Refusal
+from csi_exoblock.simulator.state.resources import Instance, Operation, Snapshot, Volume
 
 _SAVE_SECONDS: Final = 1.0  # a kill loses at most the changes of this time
 _FINISHED_KEPT: Final = 1000  # clients might still poll the latest operations

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
-from csi_exoblock.simulator.resources import Ending, Leaves, OperationState, Reason
+from csi_exoblock.simulator.state.resources import Ending, Leaves, OperationState, Reason
 
 
 class Fault(StrEnum):

@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-from csi_exoblock.simulator import refusals
-from csi_exoblock.simulator.modes import Modes, Question
+from csi_exoblock.simulator.state import refusals
+from csi_exoblock.simulator.state.modes import Modes, Question
 
 _STRICT: Final = re.compile(r"[A-Za-z0-9./-]{0,63}")
 

@@ -9,17 +9,18 @@ import asyncio
 
 from aiohttp import web
 
-from csi_exoblock.simulator import instance_types, refusals, wire
-from csi_exoblock.simulator.attachments import Attachments
-from csi_exoblock.simulator.cloud import Cloud
-from csi_exoblock.simulator.durations import RESIZE
-from csi_exoblock.simulator.gateway import ApiRequest, Gateway, Handler
-from csi_exoblock.simulator.modes import Question
-from csi_exoblock.simulator.resources import Operation
-from csi_exoblock.simulator.runner import Runner
-from csi_exoblock.simulator.snapshots import Snapshots
-from csi_exoblock.simulator.visibility import Visibility
-from csi_exoblock.simulator.volumes import Volumes
+from csi_exoblock.simulator.http import wire
+from csi_exoblock.simulator.http.gateway import ApiRequest, Gateway, Handler
+from csi_exoblock.simulator.rules.attachments import Attachments
+from csi_exoblock.simulator.rules.snapshots import Snapshots
+from csi_exoblock.simulator.rules.volumes import Volumes
+from csi_exoblock.simulator.state import instance_types, refusals
+from csi_exoblock.simulator.state.cloud import Cloud
+from csi_exoblock.simulator.state.durations import RESIZE
+from csi_exoblock.simulator.state.modes import Question
+from csi_exoblock.simulator.state.resources import Operation
+from csi_exoblock.simulator.time.runner import Runner
+from csi_exoblock.simulator.time.visibility import Visibility
 
 _READABLE_SECONDS = 1.0  # where operations can be read only briefly
 

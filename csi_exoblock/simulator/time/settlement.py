@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Final
 
-from csi_exoblock.simulator.cloud import Cloud, Zone
-from csi_exoblock.simulator.modes import Question
-from csi_exoblock.simulator.resources import (
+from csi_exoblock.simulator.state.cloud import Cloud, Zone
+from csi_exoblock.simulator.state.modes import Question
+from csi_exoblock.simulator.state.resources import (
     Kind,
     Leaves,
     Operation,

@@ -8,8 +8,8 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-from csi_exoblock.simulator.resources import Kind
-from csi_exoblock.simulator.variation import DEFAULT_SPREAD, Variation
+from csi_exoblock.simulator.state.resources import Kind
+from csi_exoblock.simulator.state.variation import DEFAULT_SPREAD, Variation
 
 RESIZE: Final = "resize"
 """The only write without an operation; its latency delays its answer."""

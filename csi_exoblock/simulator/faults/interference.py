@@ -9,7 +9,7 @@ from typing import Final
 
 from aiohttp import web
 
-from csi_exoblock.simulator.faults import Fault, Rule, When
+from csi_exoblock.simulator.faults.faults import Fault, Rule, When
 
 _GARBAGE: Final = '{"id": "6f1c2d3e-'
 _PAGE: Final = "<html>\n<head><title>{0}</title></head>\n<body><h1>{0}</h1></body>\n</html>\n"

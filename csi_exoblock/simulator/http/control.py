@@ -10,15 +10,15 @@ from typing import Any
 
 from aiohttp import web
 
-from csi_exoblock.simulator.auth import Credentials
-from csi_exoblock.simulator.calls import CallLog
-from csi_exoblock.simulator.cloud import Cloud
-from csi_exoblock.simulator.codec import decode
-from csi_exoblock.simulator.faults import Faults, Rule
-from csi_exoblock.simulator.inventory import Handler, Inventory, Table
-from csi_exoblock.simulator.refusals import Refusal
-from csi_exoblock.simulator.runner import Runner
-from csi_exoblock.simulator.throttle import Throttle
+from csi_exoblock.simulator.faults.faults import Faults, Rule
+from csi_exoblock.simulator.http.auth import Credentials
+from csi_exoblock.simulator.http.inventory import Handler, Inventory, Table
+from csi_exoblock.simulator.state.calls import CallLog
+from csi_exoblock.simulator.state.cloud import Cloud
+from csi_exoblock.simulator.state.codec import decode
+from csi_exoblock.simulator.state.refusals import Refusal
+from csi_exoblock.simulator.time.runner import Runner
+from csi_exoblock.simulator.time.throttle import Throttle
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,21 +15,21 @@ from pathlib import Path
 
 from aiohttp import web
 
-from csi_exoblock.simulator.api import Api
-from csi_exoblock.simulator.auth import Credentials
-from csi_exoblock.simulator.calls import CallLog
-from csi_exoblock.simulator.cloud import Cloud
-from csi_exoblock.simulator.content import Disks, NoDisks
-from csi_exoblock.simulator.control import Control
-from csi_exoblock.simulator.directions import directions
-from csi_exoblock.simulator.disks import LoopDisks
-from csi_exoblock.simulator.faults import Faults
-from csi_exoblock.simulator.gateway import Gateway
-from csi_exoblock.simulator.inventory import Inventory
-from csi_exoblock.simulator.persistence import StateFile
-from csi_exoblock.simulator.runner import Runner
+from csi_exoblock.simulator.disks.content import Disks, NoDisks
+from csi_exoblock.simulator.disks.loop_disks import LoopDisks
+from csi_exoblock.simulator.faults.faults import Faults
+from csi_exoblock.simulator.http.api import Api
+from csi_exoblock.simulator.http.auth import Credentials
+from csi_exoblock.simulator.http.control import Control
+from csi_exoblock.simulator.http.directions import directions
+from csi_exoblock.simulator.http.gateway import Gateway
+from csi_exoblock.simulator.http.inventory import Inventory
 from csi_exoblock.simulator.settings import LocalInstance, Settings
-from csi_exoblock.simulator.throttle import Throttle
+from csi_exoblock.simulator.state.calls import CallLog
+from csi_exoblock.simulator.state.cloud import Cloud
+from csi_exoblock.simulator.state.persistence import StateFile
+from csi_exoblock.simulator.time.runner import Runner
+from csi_exoblock.simulator.time.throttle import Throttle
 
 log = logging.getLogger(__name__)
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Final
 from uuid import UUID
 
-from csi_exoblock.simulator.freezing import frozen
+from csi_exoblock.simulator.disks.freezing import frozen
 
 _BYTES_PER_GIB: Final = 1024**3
 _SERIAL_LENGTH: Final = 20

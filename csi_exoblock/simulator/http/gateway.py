@@ -11,18 +11,18 @@ from uuid import UUID
 
 from aiohttp import web
 
-from csi_exoblock.simulator import wire
-from csi_exoblock.simulator.auth import Credentials, SignedRequest
-from csi_exoblock.simulator.body import Body, parse_id
-from csi_exoblock.simulator.calls import Call, CallLog
-from csi_exoblock.simulator.cloud import Cloud, Zone
-from csi_exoblock.simulator.durations import REQUEST
-from csi_exoblock.simulator.faults import Faults, Rule
-from csi_exoblock.simulator.interference import after_effect, before_effect
-from csi_exoblock.simulator.modes import Question
-from csi_exoblock.simulator.refusals import Refusal
-from csi_exoblock.simulator.resources import Ending
-from csi_exoblock.simulator.throttle import Throttle
+from csi_exoblock.simulator.faults.faults import Faults, Rule
+from csi_exoblock.simulator.faults.interference import after_effect, before_effect
+from csi_exoblock.simulator.http import wire
+from csi_exoblock.simulator.http.auth import Credentials, SignedRequest
+from csi_exoblock.simulator.http.body import Body, parse_id
+from csi_exoblock.simulator.state.calls import Call, CallLog
+from csi_exoblock.simulator.state.cloud import Cloud, Zone
+from csi_exoblock.simulator.state.durations import REQUEST
+from csi_exoblock.simulator.state.modes import Question
+from csi_exoblock.simulator.state.refusals import Refusal
+from csi_exoblock.simulator.state.resources import Ending
+from csi_exoblock.simulator.time.throttle import Throttle
 
 _PUBLIC: Final = "list-zones"  # the vendor's SDK asks for the zones without signing
 _SYNCHRONOUS: Final = "resize-block-storage-volume"  # the one write that begins no operation

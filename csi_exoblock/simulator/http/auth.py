@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import parse_qs
 
-from csi_exoblock.simulator import refusals
-from csi_exoblock.simulator.refusals import Refusal
+from csi_exoblock.simulator.state import refusals
+from csi_exoblock.simulator.state.refusals import Refusal
 
 log = logging.getLogger(__name__)
 

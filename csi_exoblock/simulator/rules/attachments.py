@@ -9,11 +9,12 @@ from __future__ import annotations
 from dataclasses import replace
 from uuid import UUID
 
-from csi_exoblock.simulator import refusals
-from csi_exoblock.simulator.cloud import Cloud, Zone
-from csi_exoblock.simulator.modes import Question
-from csi_exoblock.simulator.quotas import Resource
-from csi_exoblock.simulator.resources import (
+from csi_exoblock.simulator.rules.volumes import require_settled
+from csi_exoblock.simulator.state import refusals
+from csi_exoblock.simulator.state.cloud import Cloud, Zone
+from csi_exoblock.simulator.state.modes import Question
+from csi_exoblock.simulator.state.quotas import Resource
+from csi_exoblock.simulator.state.resources import (
     Instance,
     InstanceState,
     Kind,
@@ -21,7 +22,6 @@ from csi_exoblock.simulator.resources import (
     Volume,
     VolumeState,
 )
-from csi_exoblock.simulator.volumes import require_settled
 
 _GOING = (InstanceState.DESTROYING, InstanceState.DESTROYED, InstanceState.EXPUNGING)
 

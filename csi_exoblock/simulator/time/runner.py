@@ -8,11 +8,11 @@ from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from uuid import UUID
 
-from csi_exoblock.simulator.calls import CallLog
-from csi_exoblock.simulator.cloud import Cloud, Zone
-from csi_exoblock.simulator.content import Disks
-from csi_exoblock.simulator.modes import Question
-from csi_exoblock.simulator.resources import (
+from csi_exoblock.simulator.disks.content import Disks
+from csi_exoblock.simulator.state.calls import CallLog
+from csi_exoblock.simulator.state.cloud import Cloud, Zone
+from csi_exoblock.simulator.state.modes import Question
+from csi_exoblock.simulator.state.resources import (
     Ending,
     Kind,
     Leaves,
@@ -22,7 +22,7 @@ from csi_exoblock.simulator.resources import (
     Volume,
     VolumeState,
 )
-from csi_exoblock.simulator.settlement import settle
+from csi_exoblock.simulator.time.settlement import settle
 
 BOOT_DISK = UUID("b007d15c-0000-4000-8000-000000000000")
 """The id under which the host's own disk appears if its serial looks like a volume's."""

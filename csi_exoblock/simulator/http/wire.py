@@ -12,11 +12,11 @@ from http import HTTPStatus
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
-from csi_exoblock.simulator import instance_types
-from csi_exoblock.simulator.cloud import Cloud
-from csi_exoblock.simulator.modes import Question
-from csi_exoblock.simulator.quotas import Resource, most_attached, used_gib
-from csi_exoblock.simulator.resources import (
+from csi_exoblock.simulator.state import instance_types
+from csi_exoblock.simulator.state.cloud import Cloud
+from csi_exoblock.simulator.state.modes import Question
+from csi_exoblock.simulator.state.quotas import Resource, most_attached, used_gib
+from csi_exoblock.simulator.state.resources import (
     Instance,
     Operation,
     OperationState,

@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Any, Final
 from uuid import NAMESPACE_URL, UUID, uuid5
 
-from csi_exoblock.simulator import refusals
+from csi_exoblock.simulator.state import refusals
 
 _FAMILY: Final = "standard"
 _BYTES_PER_GIB: Final = 1024**3

@@ -8,14 +8,15 @@ from typing import Any
 
 from aiohttp import web
 
-from csi_exoblock.simulator import refusals, wire
-from csi_exoblock.simulator.attachments import Attachments
-from csi_exoblock.simulator.body import parse_id
-from csi_exoblock.simulator.cloud import Cloud, Zone
-from csi_exoblock.simulator.codec import decode
-from csi_exoblock.simulator.content import Disks, NoDisks
-from csi_exoblock.simulator.instance_types import InstanceSize
-from csi_exoblock.simulator.resources import (
+from csi_exoblock.simulator.disks.content import Disks, NoDisks
+from csi_exoblock.simulator.http import wire
+from csi_exoblock.simulator.http.body import parse_id
+from csi_exoblock.simulator.rules.attachments import Attachments
+from csi_exoblock.simulator.state import refusals
+from csi_exoblock.simulator.state.cloud import Cloud, Zone
+from csi_exoblock.simulator.state.codec import decode
+from csi_exoblock.simulator.state.instance_types import InstanceSize
+from csi_exoblock.simulator.state.resources import (
     Ending,
     InstanceState,
     Snapshot,
@@ -23,7 +24,7 @@ from csi_exoblock.simulator.resources import (
     Volume,
     VolumeState,
 )
-from csi_exoblock.simulator.runner import Runner
+from csi_exoblock.simulator.time.runner import Runner
 
 Handler = Callable[[web.Request], Awaitable[Any]]
 
