@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import pathlib
 import shutil
 import signal
@@ -24,6 +25,7 @@ from tests.support.waiting import wait_until
 from tests.tools.conftest import CLUSTER, NODES, UID
 
 SECONDS = 60
+ENDS_SECONDS = 20
 
 
 def limit() -> Deadline:
@@ -32,11 +34,16 @@ def limit() -> Deadline:
 
 
 @pytest.fixture(autouse=True)
-def temporary(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.Path:
-    """The folder for temporary files."""
+def temporary(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[pathlib.Path]:
+    """The folder for temporary files, which must be empty at the end; pytest has its own then."""
     folder = pathlib.Path(tempfile.mkdtemp(prefix="k"))  # the path of a socket must be short
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
-    return folder
+    yield folder
+    left = list(folder.iterdir())
+    for process in running_with(str(folder)):
+        os.kill(process, signal.SIGKILL)
+    shutil.rmtree(folder)
+    assert left == []
 
 
 @pytest.fixture
@@ -48,8 +55,6 @@ def through(
     source = Kubectl(kubeconfig=None, context="", timing=Timing())
     yield source
     source.close()
-    assert list(temporary.iterdir()) == []
-    temporary.rmdir()
 
 
 def test_kubectl_is_started_once(
@@ -127,18 +132,18 @@ def test_kubectl_ends_with_a_command_that_is_killed(
         assert socket.exists()
         killed.send_signal(signal.SIGKILL)
 
-    wait_until(lambda: not socket.parent.exists())
-    wait_until(lambda: not running_with(str(socket)))
-    temporary.rmdir()
+    wait_until(lambda: not socket.parent.exists(), seconds=ENDS_SECONDS)
+    wait_until(lambda: not running_with(str(socket)), seconds=ENDS_SECONDS)
 
 
-def running_with(word: str) -> list[str]:
-    """Return the command lines of processes that have a word in them."""
+def running_with(word: str) -> list[int]:
+    """Return the processes that have a word in their command line."""
     found = []
     for each in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):
-            found.append(each.read_bytes().decode(errors="replace"))
-    return [each for each in found if word in each]
+            if word in each.read_bytes().decode(errors="replace"):
+                found.append(int(each.parent.name))
+    return found
 
 
 def test_a_real_kubectl_logs_in_as_its_kubeconfig_says(
@@ -166,7 +171,6 @@ def test_a_real_kubectl_logs_in_as_its_kubeconfig_says(
         source.close()
 
     assert len((tmp_path / "logins").read_text()) == 1
-    temporary.rmdir()
 
 
 def kubeconfig(folder: pathlib.Path, cluster: ApiServer, login: pathlib.Path) -> pathlib.Path:
