@@ -49,7 +49,7 @@ test-kubernetes: setup ## every flow on a real Kubernetes, in 9 minutes; the fir
 	$(BIN)/python -m tests.kubernetes test
 
 test-install: setup ## the image built, the chart installed by Helm, its flows; as root, in 10 minutes
-	$(BIN)/python -m tests.install
+	$(BIN)/python -m tests.install test
 
 test-vm: setup ## the node service in a virtual machine, as root and without KVM
 	$(BIN)/pytest tests/vm
@@ -80,8 +80,8 @@ release: setup ## build, publish, sign and verify this version, as .github/workf
 bench: setup ## figures, as docs/benchmarks.md, in 20 minutes; ONLY=lifecycle,node: these, elsewhere
 	$(BIN)/python -m tests.bench $(if $(ONLY),--only $(ONLY))
 
-kubernetes: setup ## a cluster with simulator and driver to play with, until Ctrl-C
-	$(BIN)/python -m tests.kubernetes play
+kubernetes: setup ## a cluster with the chart installed, to play with until Ctrl-C; as root
+	$(BIN)/python -m tests.install play
 
 docs: setup ## write what is made from code: docs/options.md, pictures, the dashboard, the chart's pages
 	$(BIN)/python -m tests.repository.options_page

@@ -252,15 +252,21 @@ def test_takeover_brings_the_vendors_classes_and_nothing_else_does(
     assert [name for name in _names(defaults) if name.startswith("exoscale")] == []
 
 
+def test_no_object_has_a_name_that_the_vendors_driver_uses(defaults: list[Manifest]) -> None:  # F8
+    page = _ROOT / "tests" / "install" / "vendor.yaml"
+    vendors = [each for each in yaml.safe_load_all(page.read_text()) if each]
+
+    assert len(vendors) > 10
+    assert _keys(vendors).isdisjoint(_keys(defaults))
+
+
 def test_names_do_not_depend_on_the_release() -> None:
     command = [str(helm()), "template", "another", str(CHART), "--namespace=kube-system"]
     text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
     manifests = [each for each in yaml.safe_load_all(text) if each]
 
-    assert {(each["kind"], each["metadata"]["name"]) for each in manifests} == {
-        (each["kind"], each["metadata"]["name"]) for each in render()
-    }
+    assert _keys(manifests) == _keys(render())
     for each in manifests:
         selector = each.get("spec", {}).get("selector", {})
         assert "another" not in str(selector)
@@ -304,6 +310,10 @@ def _containers(manifests: list[Manifest]) -> Iterator[dict[str, Any]]:
 
 def _names(manifests: list[Manifest]) -> set[str]:
     return {each["metadata"]["name"] for each in manifests}
+
+
+def _keys(manifests: list[Manifest]) -> set[tuple[str, str]]:
+    return {(each["kind"], each["metadata"]["name"]) for each in manifests}
 
 
 def _foreign() -> list[str]:

@@ -25,8 +25,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def _rank(item: pytest.Item) -> int:
-    """Return 2 for flows that take rights away, 1 for what looks back at requests before that."""
-    if "outlive" in item.nodeid:
+    """Return 2 for flows that take the chart away, 1 for what looks back at all others."""
+    if item.get_closest_marker("reinstalls"):
         return 2
     return 1 if "test_rights" in item.nodeid else 0
 

@@ -7,11 +7,13 @@ in a folder of the tests' own.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from tests.support.debian_packages import install_packages
 from tests.support.golang import cache_folder
@@ -91,6 +93,21 @@ def save_image(name: str, archive: Path) -> None:
     """Write the image under a name as a tar that `ctr image import` reads."""
     archive.unlink(missing_ok=True)
     buildah("push", "--quiet", IMAGE, f"docker-archive:{archive}:{name}")
+
+
+def layers() -> list[tuple[str, int]]:
+    """Return what made each layer of the image, and the layer's size in bytes, compressed."""
+    with tempfile.TemporaryDirectory() as folder:
+        buildah("push", "--quiet", IMAGE, f"dir:{folder}")
+        manifest = _json(Path(folder) / "manifest.json")
+        config = _json(Path(folder) / manifest["config"]["digest"].rpartition(":")[2])
+    made = [each.get("created_by", "") for each in config["history"] if not each.get("empty_layer")]
+    sizes = [each["size"] for each in manifest["layers"]]
+    return list(zip(made, sizes, strict=True))
+
+
+def _json(path: Path) -> Any:
+    return json.loads(path.read_text())
 
 
 def buildah(*arguments: str) -> str:

@@ -3,31 +3,37 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 import yaml
 
 from tests.chart.helm import CHART, NAMESPACE, RELEASE, helm
+from tests.install.containers import Container, running_containers
 from tests.install.image import build_image, save_image
 from tests.kubernetes.cluster import images, machine
-from tests.kubernetes.cluster.api import POD
+from tests.kubernetes.cluster.api import NODE, POD
 from tests.kubernetes.cluster.cloud import CREDENTIALS, Cloud
 from tests.kubernetes.cluster.cluster import Cluster
 from tests.kubernetes.cluster.documents import Document
 from tests.kubernetes.cluster.installation import install_snapshot_definitions
+from tests.kubernetes.cluster.namespace import Namespace
 from tests.kubernetes.cluster.places import (
     DEVICES,
     KUBECONFIG,
     KUBELET,
+    NODE_NAME,
     STATE,
 )
 from tests.kubernetes.cluster.programs import build_programs
 from tests.kubernetes.cluster.sidecars import snapshot_controller
 from tests.kubernetes.cluster.ways import CLOUD_ENDPOINT, open_ways
+from tests.support.waiting import wait_until
 
 ATTACH_LIMIT: Final = 30
+_PODS = 3  # two controllers, and the plugin of the one node
 # Images that the examples name, in place of those of that name.
 _BUSYBOX = "docker.io/library/busybox:1.37"
 _KUBECTL = "registry.k8s.io/kubectl:v1.37.2"
@@ -62,6 +68,8 @@ class HelmInstallation:
         self.programs = build_programs()
         self.cluster = Cluster(self.programs)
         self.cloud = Cloud()
+        self.system = Namespace(self.cluster, NAMESPACE)
+        self._snapshot_controller = snapshot_controller(self.programs)
 
     def start(self) -> None:
         """Start all but the driver, with its images at hand."""
@@ -73,28 +81,76 @@ class HelmInstallation:
         DEVICES.mkdir(exist_ok=True)
         self.cloud.start()
         self.cloud.set_quota("block-storage-volume-attachments", ATTACH_LIMIT)
-        snapshot_controller(self.programs).start()
+        self._snapshot_controller.start()
 
     def stop(self) -> None:
         """Stop everything and leave nothing of it on the machine."""
         self.cloud.close()
         self.cluster.stop()
 
-    def install(self, *options: str) -> str:
-        """Install the chart with the tests' values; return what Helm says once it is rolled out.
+    def install(self, *options: str, wait: bool = True) -> str:
+        """Install the chart with the tests' values, and return what Helm says.
+
+        Args:
+            wait: Return only once it is rolled out; users do not wait unless they say so.
 
         Raises:
             subprocess.CalledProcessError: Helm gave up; its words are in `stderr`.
         """
-        return self._helm("install", RELEASE, str(CHART), *self._values(), *options)
+        return self._helm("install", RELEASE, str(CHART), *self._values(), *options, wait=wait)
 
-    def upgrade(self, *options: str) -> str:
+    def upgrade(self, *options: str, wait: bool = True) -> str:
         """Change the installation: the tests' values, and what the options add to them."""
-        return self._helm("upgrade", RELEASE, str(CHART), *self._values(), *options)
+        return self._helm("upgrade", RELEASE, str(CHART), *self._values(), *options, wait=wait)
 
     def uninstall(self) -> None:
         """Take the driver away, and return when its pods are gone."""
         self._helm("uninstall", RELEASE)
+        wait_until(lambda: not self.cluster.attach_limit, "CSINode forgets the driver")
+
+    def wait_ready(self, seconds: float = 90) -> None:
+        """Return when every pod of the driver is ready, and kubelet knows the driver."""
+
+        def are_ready() -> bool:
+            pods = [*self.pods("controller"), *self.pods("node")]
+            return len(pods) == _PODS and all(is_ready(pod) for pod in pods)
+
+        self.system.wait(are_ready, "the driver's pods are ready", seconds=seconds)
+        self.system.wait(lambda: self.cluster.attach_limit, "CSINode lists the driver")
+
+    def containers(self) -> list[Container]:
+        """Return what runs of the driver's pods on this machine."""
+        return running_containers([*self.pods("controller"), *self.pods("node")])
+
+    def node_log(self) -> str:
+        """Return what the node plugin that runs now has said."""
+        (pod,) = self.pods("node")
+        return self.system.kubectl("logs", pod.text("metadata", "name"))
+
+    @contextmanager
+    def cordoned(self) -> Iterator[None]:
+        """Let the scheduler put nothing on the node during the block, as a drain begins."""
+        self.cluster.api.patch(NODE, NODE_NAME, {"spec": {"unschedulable": True}})
+        try:
+            yield
+        finally:
+            self.cluster.api.patch(NODE, NODE_NAME, {"spec": {"unschedulable": None}})
+
+    @contextmanager
+    def without_snapshot_definitions(self) -> Iterator[None]:
+        """Have no snapshot CRDs in the cluster during the block; the controller stops for it."""
+        self._snapshot_controller.stop()
+        self.cluster.kubectl("delete", "crd", "--all")
+        try:
+            yield
+        finally:
+            self.install_snapshot_definitions()
+
+    def install_snapshot_definitions(self) -> None:
+        """Install CRDs and snapshot controller, as an administrator does who wants snapshots."""
+        install_snapshot_definitions(self.cluster)
+        if self._snapshot_controller.pid is None:
+            self._snapshot_controller.start()
 
     def pods(self, component: str) -> list[Document]:
         """Return the pods of a component: `controller` or `node`."""
@@ -105,10 +161,14 @@ class HelmInstallation:
             if pod.texts("metadata", "labels").get(label) == component
         ]
 
-    def _helm(self, verb: str, *arguments: str) -> str:
+    def _helm(self, verb: str, *arguments: str, wait: bool = True) -> str:
         command = [str(helm()), verb, *arguments, f"--kubeconfig={KUBECONFIG}"]
-        command += [f"--namespace={NAMESPACE}", "--wait", "--timeout=3m"]
-        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        command += [f"--namespace={NAMESPACE}", "--timeout=3m", *(["--wait"] if wait else [])]
+        try:
+            return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        except subprocess.CalledProcessError as error:
+            error.add_note(error.stderr)
+            raise
 
     def _values(self) -> list[str]:
         path = STATE / "values.yaml"
@@ -148,3 +208,11 @@ class HelmInstallation:
                 )
             )
         return archives
+
+
+def is_ready(pod: Document) -> bool:
+    """Return whether Kubernetes counts a pod as ready; one that is being deleted never is."""
+    ready = {
+        each.text("type"): each.text("status") for each in pod.documents("status", "conditions")
+    }
+    return ready.get("Ready") == "True" and not pod.text("metadata", "deletionTimestamp")

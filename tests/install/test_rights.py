@@ -1,16 +1,23 @@
-"""The driver's pods have the rights they need, and no others."""
+"""The driver's pods have the rights and the memory they need, and no others.
+
+What looks back at the flows runs after them.
+"""
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterator
 
 import pytest
 
-from tests.chart.helm import NAMESPACE
+from tests.chart.helm import NAMESPACE, Manifest, render
+from tests.install import audit
 from tests.install.installation import HelmInstallation
 from tests.kubernetes.cluster.api import DEPLOYMENT, POD
 from tests.kubernetes.cluster.api import NAMESPACE as NAMESPACES
-from tests.kubernetes.cluster.places import AUDIT_LOG
+
+_PROGRAM = "csi-exoblock"
+# Roles of the driver's own processes; the others are the sidecars', as upstream has them.
+_OWN = ("csi-exoblock-controller", "csi-exoblock-node")
 
 
 def test_controllers_pod_passes_the_restricted_pod_security_standard(
@@ -31,15 +38,41 @@ def test_controllers_pod_passes_the_restricted_pod_security_standard(
 def test_no_request_of_the_drivers_accounts_was_forbidden(
     installation: HelmInstallation,
 ) -> None:  # S23
-    forbidden = set()
-    seen = 0
-    for line in AUDIT_LOG.read_text().splitlines():
-        event = json.loads(line)
-        seen += 1
-        if event.get("responseStatus", {}).get("code") == 403:
-            who = event["user"]["username"].rpartition(":")[2]
-            what = event.get("objectRef", {})
-            forbidden.add(f"{who} {event['verb']} {what.get('resource')} {what.get('namespace')}")
+    asked = audit.requests()
 
-    assert seen > 100
-    assert forbidden == set()
+    assert asked.total() > 100
+    assert [each for each in asked if each.forbidden] == []
+
+
+@pytest.mark.alone
+@pytest.mark.usefixtures("installation")
+def test_flows_use_every_right_that_the_driver_itself_has() -> None:  # S23
+    used = {
+        (each.account, each.resource, each.verb)
+        for each in audit.requests()
+        if each.program == _PROGRAM and not each.forbidden
+    }
+
+    assert set(_own_rights()) - used == set()
+
+
+@pytest.mark.alone
+def test_no_process_of_the_driver_ran_out_of_memory(installation: HelmInstallation) -> None:
+    assert [each for each in installation.containers() if each.kills] == []
+
+
+def _own_rights() -> Iterator[tuple[str, str, str]]:
+    """Yield account, resource and verb of each right of the driver's own roles."""
+    for role in _of_kind("ClusterRole", "Role"):
+        account = role["metadata"]["name"]
+        for rule in role["rules"] if account in _OWN else ():
+            for group in rule["apiGroups"]:
+                for resource in rule["resources"]:
+                    if resource == "leases":  # the sidecars' leader election
+                        continue
+                    for verb in rule["verbs"]:
+                        yield account, "/".join(filter(None, (group, resource))), verb
+
+
+def _of_kind(*kinds: str) -> list[Manifest]:
+    return [each for each in render() if each["kind"] in kinds]

@@ -37,6 +37,7 @@ def test_pod_keeps_its_volume_through_an_upgrade_and_back(
     pod.delete()
 
 
+@pytest.mark.reinstalls
 def test_volumes_outlive_the_driver_and_a_new_installation_finds_them(
     installation: HelmInstallation, namespace: Namespace, cloud: Cloud
 ) -> None:
@@ -49,7 +50,6 @@ def test_volumes_outlive_the_driver_and_a_new_installation_finds_them(
 
     installation.uninstall()
     try:
-        wait_until(lambda: not installation.cluster.attach_limit, "CSINode forgets the driver")
         api = installation.cluster.api
         assert api.find(STORAGE_CLASS, "exoblock") is None
         assert api.get(VOLUME, bound.name).text("status", "phase") == "Bound"

@@ -1,8 +1,7 @@
-"""Run the flows on a cluster of their own, or leave one running to play with.
+"""Run the flows on a cluster of their own.
 
 python -m tests.kubernetes test [options of pytest]
 python -m tests.kubernetes record    write tests/data/requests.json as sidecars and kubelet send it
-python -m tests.kubernetes play
 """
 
 from __future__ import annotations
@@ -17,12 +16,9 @@ from pathlib import Path
 
 from tests.kubernetes.cluster.installation import Installation
 from tests.kubernetes.cluster.packages import PACKAGES
-from tests.kubernetes.cluster.places import KUBECONFIG, LOGS
-from tests.kubernetes.cluster.programs import build_programs
 from tests.support.debian_packages import install_packages
 
 _FOLDER = Path(__file__).parent
-_FIRST_CLAIM = _FOLDER / "first-claim.yaml"
 _TOGETHER = ("-m", "not alone", "--numprocesses=6", "--maxschedchunk=1")
 _ALONE = ("-m", "alone")
 _NO_TESTS = 5  # pytest's exit code when options select none
@@ -37,8 +33,6 @@ def main(arguments: Sequence[str]) -> int:
         case ["record"]:
             os.environ["GOLDEN"] = "write"
             return _test(["-k", "test_requests or as_other_tests_do"])
-        case ["play"]:
-            return _play()
         case _:
             print(__doc__, file=sys.stderr)
             return 2
@@ -49,19 +43,6 @@ def _test(options: list[str]) -> int:
     with _running_installation():
         codes = [_pytest(*selection, *options) for selection in (_TOGETHER, _ALONE)]
     return max(code for code in codes if code != _NO_TESTS)
-
-
-def _play() -> int:
-    with _running_installation():
-        print(
-            f"\nexport KUBECONFIG={KUBECONFIG} PATH={build_programs()}:$PATH"
-            f"\nkubectl apply -f {_FIRST_CLAIM}   # a claim and a pod that uses it"
-            f"\nLogs are in {LOGS}. Ctrl-C ends the cluster.",
-            flush=True,
-        )
-        with contextlib.suppress(KeyboardInterrupt):
-            signal.pause()
-    return 0
 
 
 @contextlib.contextmanager

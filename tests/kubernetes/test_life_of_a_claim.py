@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from tests.kubernetes.cluster.claims import Claim
 from tests.kubernetes.cluster.cloud import Cloud
 from tests.kubernetes.cluster.namespace import Namespace
 from tests.kubernetes.cluster.places import INSTANCE, ZONE
 from tests.kubernetes.cluster.pods import Pod
-
-_FIRST_CLAIM = Path(__file__).with_name("first-claim.yaml")
 
 
 def test_data_is_there_for_the_next_pod(namespace: Namespace, cloud: Cloud) -> None:
@@ -45,12 +41,3 @@ def test_a_deleted_claim_takes_its_volume_with_it(namespace: Namespace, cloud: C
     claim.delete()
 
     namespace.wait(lambda: not cloud.volumes(namespace.name), "the cloud has no volume of it")
-
-
-def test_the_first_claim_that_we_show_works_as_it_is(namespace: Namespace) -> None:
-    namespace.kubectl("apply", f"--filename={_FIRST_CLAIM}")
-
-    pod = Pod(namespace, "first").wait_running()
-
-    namespace.wait(lambda: pod.run("cat /data/times"), "the pod writes to its volume")
-    assert Claim(namespace, "first").capacity == "1Gi"

@@ -45,10 +45,15 @@ DEPLOYMENT: Final = Kind("apis/apps/v1", "Deployment", "deployments")
 EVENT: Final = Kind("api/v1", "Event", "events")
 LEASE: Final = Kind("apis/coordination.k8s.io/v1", "Lease", "leases")
 NAMESPACE: Final = Kind("api/v1", "Namespace", "namespaces", namespaced=False)
+NETWORK_POLICY: Final = Kind("apis/networking.k8s.io/v1", "NetworkPolicy", "networkpolicies")
 NODE: Final = Kind("api/v1", "Node", "nodes", namespaced=False)
 POD: Final = Kind("api/v1", "Pod", "pods")
+SECRET: Final = Kind("api/v1", "Secret", "secrets")
 SERVICE_ACCOUNT: Final = Kind("api/v1", "ServiceAccount", "serviceaccounts")
 SNAPSHOT: Final = Kind(_SNAPSHOT_GROUP, "VolumeSnapshot", "volumesnapshots")
+SNAPSHOT_CLASS: Final = Kind(
+    _SNAPSHOT_GROUP, "VolumeSnapshotClass", "volumesnapshotclasses", namespaced=False
+)
 SNAPSHOT_CONTENT: Final = Kind(
     _SNAPSHOT_GROUP, "VolumeSnapshotContent", "volumesnapshotcontents", namespaced=False
 )
