@@ -201,9 +201,11 @@ def test_a_zone_that_hangs_from_the_start_holds_up_nobody(
     start: Start, shared_cloud: SimulatorProcess, endpoint: Endpoint
 ) -> None:  # N14, S12
     first = shared_cloud.zones[0]
-    hanging = shared_cloud.add_fault(fault="hang", operation=LIST_VOLUMES, zone=first)
+    silent = {"fault": "delay", "seconds": 300.0, "operation": LIST_VOLUMES, "zone": first}
+    hanging = shared_cloud.add_fault(**silent)
 
-    start("controller", *endpoint.flags).wait_until_ready()
+    patient = {"CSI_EXOBLOCK_TIME_SCALE": "10"}  # minutes pass before the zone is given up
+    start("controller", *endpoint.flags, **patient).wait_until_ready()
 
     assert endpoint.get("/readyz") == 200
     shared_cloud.remove_fault(hanging)
