@@ -493,7 +493,9 @@ def test_a_driver_that_has_read_no_list_yet_says_nothing_final(
 ) -> None:  # C1: its predecessor made the volume, however long ago it began
     controller.CreateVolume(create_volume(name))
     refusing = cloud.add_fault(fault="refuse", operation=LIST, status=403)
-    hurried = Controller(start_controller("--time-scale", "0.001").channel)
+    unready = start_controller("--time-scale", "0.001", ready=False)  # no list, so it isn't ready
+    grpc.channel_ready_future(unready.channel).result(timeout=60)
+    hurried = Controller(unready.channel)
 
     for _ in range(2):  # what doubts the start brings are over in 10 ms
         with refused(grpc.StatusCode.UNAVAILABLE):
