@@ -11,7 +11,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Generic, Self, TypeVar
 
-from csi_exoblock import logs
+from csi_exoblock import calls
 from csi_exoblock.errors import DeadlineExceeded, HostError, OperationPending
 
 T = TypeVar("T")
@@ -276,7 +276,7 @@ class _Hold:
     """The call that holds a volume or name, and when it began to."""
 
     def __init__(self) -> None:
-        self._call = logs.current() or logs.Call("the driver itself", {})
+        self._call = calls.current() or calls.Call("the driver itself", {})
         self._began = time.monotonic()
 
     def seconds(self) -> float:

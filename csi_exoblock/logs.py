@@ -5,13 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import threading
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import TextIO
 
+from csi_exoblock import calls
 from csi_exoblock.escaping import printable
 from csi_exoblock.lines import LineWriter
 
@@ -20,42 +17,9 @@ log = logging.getLogger(__name__)
 _PLAIN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
-class Call:
-    """One call under way: the fields of its log lines, and its step for messages to other calls."""
-
-    def __init__(self, name: str, fields: Mapping[str, object]) -> None:
-        self.name = name
-        self.fields = dict(fields)
-        self.step = "starting"
-        self._began = time.monotonic()
-
-    def seconds(self) -> float:
-        """Return for how many seconds the call has been running."""
-        return time.monotonic() - self._began
-
-
-_current: ContextVar[Call | None] = ContextVar("call", default=None)
-
-
-@contextmanager
-def call(name: str, **fields: object) -> Iterator[Call]:
-    """Add a call's fields to every line that this thread logs inside the block."""
-    entered = Call(name, fields)
-    token = _current.set(entered)
-    try:
-        yield entered
-    finally:
-        _current.reset(token)
-
-
-def current() -> Call | None:
-    """Return the call that this thread is working on, `None` if there is none."""
-    return _current.get()
-
-
 def bind(**fields: object) -> None:
     """Add fields to every further line of the current call."""
-    if (entered := _current.get()) is not None:
+    if (entered := calls.current()) is not None:
         entered.fields.update(fields)
 
 
@@ -64,7 +28,7 @@ def step(name: str) -> None:
 
     The name appears in log lines, and in the error of another call that finds the volume held.
     """
-    if (entered := _current.get()) is not None:
+    if (entered := calls.current()) is not None:
         entered.step = name
     log.debug("step", extra={"step": name})
 
@@ -120,7 +84,7 @@ def _log_dead_thread(dead: threading.ExceptHookArgs) -> None:
 
 
 def _add_call(record: logging.LogRecord) -> bool:
-    if (entered := _current.get()) is not None:
+    if (entered := calls.current()) is not None:
         for key, value in {"rpc": entered.name, **entered.fields}.items():
             record.__dict__.setdefault(key, value)
     return True

@@ -12,7 +12,7 @@ import grpc
 from google.protobuf.message import DecodeError, Message
 from grpc import StatusCode
 
-from csi_exoblock import logs
+from csi_exoblock import calls
 from csi_exoblock.concurrency import Deadline
 from csi_exoblock.csi.redaction import loggable
 from csi_exoblock.csi.status import code_of, explain, message_of, metric_label
@@ -94,7 +94,7 @@ class Interceptor(grpc.ServerInterceptor):
         request: _Request,
         context: grpc.ServicerContext,
     ) -> _Response:
-        with logs.call(method.rpartition("/")[2], **_about(request)) as call:
+        with calls.enter(method.rpartition("/")[2], **_about(request)) as call:
             if log.isEnabledFor(logging.DEBUG) and isinstance(request, Message):
                 log.debug("request", extra={"request": loggable(request)})
             try:
@@ -127,7 +127,7 @@ class Interceptor(grpc.ServerInterceptor):
         else:
             raise DriverError(f"{self._most} calls are being served, and no more fit; retry")
 
-    def _explain(self, error: Exception, method: str, call: logs.Call) -> str:
+    def _explain(self, error: Exception, method: str, call: calls.Call) -> str:
         if isinstance(error, DeadlineExceeded):
             return message_of(f"{error} (it was at: {call.step})")
         if isinstance(error, DriverError):
@@ -138,7 +138,7 @@ class Interceptor(grpc.ServerInterceptor):
         log.error("unexpected error", exc_info=error)
         return f"unexpected {type(error).__name__} at: {call.step}; the driver's log has its trace"
 
-    def _record(self, method: str, call: logs.Call, code: StatusCode, message: str | None) -> None:
+    def _record(self, method: str, call: calls.Call, code: StatusCode, message: str | None) -> None:
         seconds = call.seconds()
         self._metrics.rpc_seconds.labels(self._driver_name, method, metric_label(code)).observe(
             seconds

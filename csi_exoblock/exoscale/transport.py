@@ -21,7 +21,7 @@ import urllib3
 import urllib3.exceptions
 from exoscale_auth import ExoscaleV2Auth
 
-from csi_exoblock import logs
+from csi_exoblock import calls
 from csi_exoblock.concurrency import Deadline, pauses
 from csi_exoblock.credentials import Credentials
 from csi_exoblock.errors import (
@@ -179,7 +179,7 @@ class Transport:
 
         That is after a 429 (S20), and after a refused key if there is another key to try (F1).
         """
-        pace, call = self._paces.of(request.zone), logs.current()
+        pace, call = self._paces.of(request.zone), calls.current()
         # A list or a poll belongs to no call, as many wait for it: it is a kind of its own.
         work = call.name if call else request.operation
         refusal: DriverError | None = None

@@ -2,7 +2,7 @@
 
 import pytest
 
-from csi_exoblock import logs
+from csi_exoblock import calls, logs
 from csi_exoblock.concurrency import Holds
 from csi_exoblock.errors import OperationPending
 
@@ -12,11 +12,11 @@ pytestmark = pytest.mark.fast
 def test_a_thing_that_is_held_is_refused_naming_holder_age_and_step() -> None:
     holds = Holds()
 
-    with logs.call("ControllerPublishVolume"), holds.hold("volume ch-gva-2/6f"):
+    with calls.enter("ControllerPublishVolume"), holds.hold("volume ch-gva-2/6f"):
         logs.step("attach: waiting")
         with (
             pytest.raises(OperationPending) as refused,
-            logs.call("NodeStageVolume"),
+            calls.enter("NodeStageVolume"),
             holds.hold("volume ch-gva-2/6f"),
         ):
             pass
@@ -30,7 +30,7 @@ def test_the_same_call_cannot_hold_a_thing_twice() -> None:
     holds = Holds()
 
     with (
-        logs.call("NodeStageVolume"),
+        calls.enter("NodeStageVolume"),
         holds.hold("volume a"),
         pytest.raises(OperationPending),
         holds.hold("volume a"),

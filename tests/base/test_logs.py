@@ -14,12 +14,12 @@ import pytest
 # In a process of its own, for it is the process whose log is set up.
 SAYS = """
     import logging, sys
-    from csi_exoblock import logs
+    from csi_exoblock import calls, logs
     logs.configure(json_lines={json_lines}, level="{level}", stream=sys.stderr, patience_seconds=60)
     log = logging.getLogger("said")
     log.debug("in detail")
     log.info("as usual")
-    with logs.call("CreateVolume", asked_name="pvc-1"):
+    with calls.enter("CreateVolume", asked_name="pvc-1"):
         try:
             1 / 0
         except ZeroDivisionError as error:

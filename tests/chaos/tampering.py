@@ -10,7 +10,7 @@ from typing import Any
 
 import requests
 
-from csi_exoblock import logs
+from csi_exoblock import calls, logs
 from csi_exoblock.concurrency import Deadline, SharedCall
 from tests.chaos.mutants import MUTANTS
 
@@ -43,7 +43,7 @@ def _record_steps(path: str) -> None:
 
     def recorded(name: str) -> None:
         original(name)
-        if logs.current() is not None:
+        if calls.current() is not None:
             with open(path, "a") as file:
                 file.write(f"{name}\n")
 
@@ -80,7 +80,7 @@ def _end_at_step(step: str, ordinal: int, number: signal.Signals) -> None:
     def counted(name: str) -> None:
         nonlocal seen
         original(name)
-        if logs.current() is not None and step in ("", name):
+        if calls.current() is not None and step in ("", name):
             with lock:
                 seen += 1
                 if seen == ordinal:
@@ -95,7 +95,7 @@ def _name_the_call_behind_each_request() -> None:
     asked_by = _who_shares_a_call()
 
     def request(self: requests.Session, method: str, url: str, **options: Any) -> requests.Response:
-        call = logs.current()
+        call = calls.current()
         names = call.name if call else "+".join(getattr(asked_by, "names", ())) or "-"
         agent = f"csi-exoblock rpc/{names}"
         return original(self, method, url, **options, headers={"User-Agent": agent})
@@ -110,7 +110,7 @@ def _who_shares_a_call() -> threading.local:
     get, take = SharedCall.get, SharedCall._take
 
     def noted_get(self: SharedCall[Any], deadline: Deadline) -> Any:
-        if call := logs.current():
+        if call := calls.current():
             waiting[id(self)].add(call.name)
         return get(self, deadline)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from csi_exoblock import logs
+from csi_exoblock import calls
 from csi_exoblock.concurrency import Deadline
 from csi_exoblock.errors import DeadlineExceeded, DriverError
 from csi_exoblock.exoscale.client import ZoneClient
@@ -45,7 +45,7 @@ def send(server: ScriptedServer, make_transport: MakeTransport) -> Send:
         answer: Future[object] = Future()
 
         def run() -> None:
-            with logs.call(call) if call else nullcontext():
+            with calls.enter(call) if call else nullcontext():
                 answer.set_result(transport.send(asked, repr, Deadline(60.0)))
 
         threading.Thread(target=run, daemon=True).start()

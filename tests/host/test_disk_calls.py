@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from csi_exoblock import logs
+from csi_exoblock import calls
 from csi_exoblock.concurrency import Deadline
 from csi_exoblock.errors import DeadlineExceeded, HostError, NoAnswer
 from csi_exoblock.host.block_devices import BlockDevice, DeviceNumber
@@ -124,7 +124,7 @@ def test_a_disk_that_hangs_holds_up_no_other(
 
 
 def test_what_is_logged_beside_a_call_names_it(device: BlockDevice) -> None:
-    with logs.call("NodeStageVolume") as call:
-        seen = DiskCalls(patience_seconds=LONG_SECONDS).run(device, logs.current, deadline())
+    with calls.enter("NodeStageVolume") as call:
+        seen = DiskCalls(patience_seconds=LONG_SECONDS).run(device, calls.current, deadline())
 
     assert seen is call

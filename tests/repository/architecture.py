@@ -21,6 +21,7 @@ BASE = frozenset(
         "",
         "_build",
         "allowlists",
+        "calls",
         "capacity",
         "concurrency",
         "config",

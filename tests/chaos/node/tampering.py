@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 # Imported before the first fork, so that no driver spends its first second on it.
-from csi_exoblock import logs
+from csi_exoblock import calls, logs
 from csi_exoblock.concurrency import Deadline
 from csi_exoblock.host.devices import Devices
 from csi_exoblock.host.jobs import _Turns
@@ -59,7 +59,7 @@ def _search_as_long_as_ever() -> None:
     Timing.scaled = scaled  # type: ignore[method-assign, assignment]  # no subclass here
 
 
-def _volume_of(call: logs.Call) -> str:
+def _volume_of(call: calls.Call) -> str:
     return str(call.fields.get("volume_id", "")).rpartition("/")[2]
 
 
@@ -68,7 +68,7 @@ def _tell_each_command_its_call() -> None:
     original: Callable[..., None] = subprocess.Popen.__init__
 
     def __init__(self: Any, *argv: Any, **options: Any) -> None:
-        call = logs.current()
+        call = calls.current()
         name = f"{_volume_of(call)}.{call.name}" if call else "nobody.nothing"
         original(self, *argv, **{**options, "env": {**os.environ, "CHAOS_CALL": name}})
 
@@ -85,7 +85,7 @@ def _ask_at_each_step(path: str) -> None:
         tell(name)
 
     def tell(name: str) -> None:
-        if (call := logs.current()) is None:
+        if (call := calls.current()) is None:
             return
         if not hasattr(mine, "line"):
             mine.line = socket.socket(socket.AF_UNIX)

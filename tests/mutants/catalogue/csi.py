@@ -180,8 +180,8 @@ BREAKS = (
     Break(
         name="log-lines-do-not-say-which-volume",
         file="csi/interceptor.py",
-        before='with logs.call(method.rpartition("/")[2], **_about(request)) as call:',
-        after='with logs.call(method.rpartition("/")[2]) as call:',
+        before='with calls.enter(method.rpartition("/")[2], **_about(request)) as call:',
+        after='with calls.enter(method.rpartition("/")[2]) as call:',
         rules="F12",
         tests=(f"{_PROCESS}::test_log_lines_are_json_with_rpc_and_ids",),
     ),

@@ -50,7 +50,7 @@ BREAKS = (
     ),
     Break(
         name="fields-outlive-their-call",
-        file="logs.py",
+        file="calls.py",
         before="        _current.reset(token)",
         after="        del token",
         rules="F12",
