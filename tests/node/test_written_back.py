@@ -78,6 +78,21 @@ def test_what_a_late_writer_wrote_is_written_back_when_it_is_unstaged(volume: Vo
     assert read_direct(volume.disk.file, MIB) == DATA
 
 
+def test_what_a_late_writer_lost_is_told_when_it_is_unstaged(
+    make_volume: Callable[[Disk], Volume], full_disk: Disk
+) -> None:  # D14: the kernel writes at the last close, and keeps an error for who asks next
+    volume = make_volume(full_disk)
+    volume.stage_as(RAW)
+    volume.publish(capability=RAW)
+    volume.unpublish()
+    os.close(write(volume.disk.path, MORE_THAN_FITS))
+
+    with refused(grpc.StatusCode.UNAVAILABLE, "can't be written to its disk", "second failure"):
+        volume.unstage()
+
+    volume.unstage()
+
+
 def test_a_raw_volume_that_can_t_be_written_back_is_kept_once(
     make_volume: Callable[[Disk], Volume], full_disk: Disk
 ) -> None:  # D14: a dead disk must not keep a pod Terminating

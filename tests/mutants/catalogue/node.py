@@ -123,7 +123,7 @@ BREAKS = (
         "            self._sync(volume_id, device)",
         after="            self._wait_until_free(volume_id, device, deadline)",
         rules="D14",
-        tests=(f"{_WRITTEN}::test_what_a_late_writer_wrote_is_written_back_when_it_is_unstaged",),
+        tests=(f"{_WRITTEN}::test_what_a_late_writer_lost_is_told_when_it_is_unstaged",),
     ),
     Break(
         name="unstage-leaves-it-frozen",
