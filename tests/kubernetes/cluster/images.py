@@ -58,7 +58,7 @@ class Image:
 def write_images(folder: Path) -> tuple[Path, ...]:
     """Write every image as a tar that `ctr image import` reads, and return the tars."""
     folder.mkdir(parents=True, exist_ok=True)
-    return tuple(write_image(image, folder) for image in (_pause(folder), _busybox()))
+    return tuple(write_image(image, folder) for image in (_pause(folder), busybox(BUSYBOX)))
 
 
 def write_image(image: Image, folder: Path) -> Path:
@@ -89,11 +89,17 @@ def _pause(folder: Path) -> Image:
     return Image(name=PAUSE, command="/pause", programs={"pause": program.read_bytes()})
 
 
-def _busybox() -> Image:
+def busybox(name: str, others: Mapping[str, bytes] | None = None) -> Image:
+    """Describe an image with a shell and the usual small commands.
+
+    Args:
+        others: More programs, by where each goes; one of a small command's name takes its place.
+    """
     listing = subprocess.run([_BUSYBOX_PROGRAM, "--list"], check=True, capture_output=True)
-    names = set(listing.stdout.decode().split()) - {"busybox"}
-    programs = {"bin/busybox": _BUSYBOX_PROGRAM.read_bytes()}
-    return Image(name=BUSYBOX, command="/bin/sh", programs=programs, links=sorted(names))
+    programs = {"bin/busybox": _BUSYBOX_PROGRAM.read_bytes(), **(others or {})}
+    names = set(listing.stdout.decode().split())
+    links = sorted(name for name in names if f"bin/{name}" not in programs)
+    return Image(name=name, command="/bin/sh", programs=programs, links=links)
 
 
 def _layer(image: Image) -> bytes:

@@ -6,7 +6,9 @@ import fcntl
 import hashlib
 import os
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 from tests.support.golang import cache_folder, go_command, wanted_version
 
@@ -19,7 +21,9 @@ _LINKER_FLAGS = (
     f" -X {_VERSION_PACKAGE}.gitMajor=1 -X {_VERSION_PACKAGE}.gitMinor=37"
 )
 # Two packages at a time: a compiler of this size of program takes up to 2 GiB.
-_BUILD = ("build", "-p", "2", f"-ldflags={_LINKER_FLAGS}")
+BUILD_FLAGS: Final = ("-p", "2", f"-ldflags={_LINKER_FLAGS}")
+"""How every Go program of the cluster is built."""
+
 _SNAPSHOT_API = "github.com/kubernetes-csi/external-snapshotter/client/v8"
 
 
@@ -31,46 +35,66 @@ def build_programs() -> Path:
     Raises:
         subprocess.CalledProcessError: Go is missing, too old, or refused to compile.
     """
-    folder = cache_folder() / f"kubernetes-{_fingerprint()}" / "bin"
+    return build_once("kubernetes", _MODULE, _build_into)
+
+
+def build_once(label: str, module: Path, build: Callable[[Path], None]) -> Path:
+    """Return the folder of what is built from a Go module, built where it is not there yet.
+
+    Args:
+        label: Tells the folder apart from those of other modules.
+        module: What is in this folder, and how programs are built, make the folder's name.
+        build: Builds into the folder that it is given.
+    """
+    folder = cache_folder() / f"{label}-{_fingerprint(module)}" / "bin"
     folder.parent.mkdir(parents=True, exist_ok=True)
     with (folder.parent / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not folder.exists():
-            _build_into(folder)
+            unfinished = folder.with_name("bin.part")
+            unfinished.mkdir(exist_ok=True)
+            build(unfinished)
+            unfinished.rename(folder)
     return folder
 
 
 def snapshot_definitions() -> Path:
     """Return the folder of the snapshot CRDs, as their own Go module ships them."""
-    listed = _go("list", "-m", "-f", "{{.Dir}}", _SNAPSHOT_API)
-    return Path(listed.strip()) / "config" / "crd"
+    return module_folder(_MODULE, _SNAPSHOT_API) / "config" / "crd"
 
 
-def _fingerprint() -> str:
-    digest = hashlib.sha256(" ".join(_BUILD).encode())
-    for source in sorted(path for path in _MODULE.rglob("*") if path.is_file()):
-        digest.update(source.relative_to(_MODULE).as_posix().encode())
-        digest.update(source.read_bytes())
-    return digest.hexdigest()[:16]
+def module_folder(module: Path, wanted: str) -> Path:
+    """Return where Go keeps the source of a module that another one requires."""
+    return Path(go(module, "list", "-m", "-f", "{{.Dir}}", wanted).strip())
 
 
-def _build_into(folder: Path) -> None:
-    unfinished = folder.with_name("bin.part")
-    unfinished.mkdir(exist_ok=True)
-    _go(*_BUILD, "-o", f"{unfinished}/", "./...", "tool")
-    unfinished.rename(folder)
+def go(module: Path, *arguments: str) -> str:
+    """Run Go in the folder of a module and return what it printed.
 
-
-def _go(*arguments: str) -> str:
+    Raises:
+        subprocess.CalledProcessError: It refused; its words stand above.
+    """
     completed = subprocess.run(
-        [go_command(wanted_version(_MODULE)), *arguments],
-        cwd=_MODULE,
+        [go_command(wanted_version(module)), *arguments],
+        cwd=module,
         env=os.environ | {"CGO_ENABLED": "0", "GOTOOLCHAIN": "local"},
         check=True,
         stdout=subprocess.PIPE,
         text=True,
     )
     return completed.stdout
+
+
+def _fingerprint(module: Path) -> str:
+    digest = hashlib.sha256(" ".join(("build", *BUILD_FLAGS)).encode())
+    for source in sorted(path for path in module.rglob("*") if path.is_file()):
+        digest.update(source.relative_to(module).as_posix().encode())
+        digest.update(source.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _build_into(folder: Path) -> None:
+    go(_MODULE, "build", *BUILD_FLAGS, "-o", f"{folder}/", "./...", "tool")
 
 
 if __name__ == "__main__":
