@@ -11,7 +11,7 @@ unexport PYTHONDONTWRITEBYTECODE
 UV_VERSION := $(shell sed -n '/^name = "uv"$$/{n;s/version = "\(.*\)"/\1/p;}' uv.lock)
 
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 20
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 20
 
 setup: .venv/ready ## install Debian packages (as root), Python packages and stubs
 
@@ -50,6 +50,9 @@ test-kubernetes: setup ## every flow on a real Kubernetes, in 9 minutes; the fir
 
 test-install: setup ## the image built, the chart installed by Helm, its flows; as root, in 10 minutes
 	$(BIN)/python -m tests.install test
+
+test-e2e: setup ## Kubernetes' own storage tests on the chart, as root; ONLY=quick: in 8 minutes
+	$(BIN)/python -m tests.e2e $(if $(ONLY),$(ONLY),all)
 
 test-vm: setup ## the node service in a virtual machine, as root and without KVM
 	$(BIN)/pytest tests/vm
@@ -100,4 +103,4 @@ demo: setup ## one volume through its whole life, on an embedded cloud
 clean: ## remove all that is not in the repository, .venv included
 	git clean --quiet -d --force -X
 
-.PHONY: help setup lint check test kill-points test-thorough schedules test-small-sectors test-kubernetes test-install test-vm chaos chaos-node chaos-prove mutants image release-rehearsal release bench kubernetes docs site demo clean
+.PHONY: help setup lint check test kill-points test-thorough schedules test-small-sectors test-kubernetes test-install test-e2e test-vm chaos chaos-node chaos-prove mutants image release-rehearsal release bench kubernetes docs site demo clean

@@ -15,13 +15,13 @@ _MAKEFILE = (_ROOT / "Makefile").read_text()
 
 
 def test_no_target_is_defined_twice() -> None:
-    defined = Counter(re.findall(r"^([a-z-]+):", _MAKEFILE, re.MULTILINE))
+    defined = Counter(re.findall(r"^([a-z0-9-]+):", _MAKEFILE, re.MULTILINE))
 
     assert [target for target, times in defined.items() if times > 1] == []
 
 
 def test_every_target_that_ci_runs_is_defined() -> None:
-    named = re.findall(r"^make ([a-z-]+)", (_ROOT / ".ci" / "run").read_text(), re.MULTILINE)
+    named = re.findall(r"^make ([a-z0-9-]+)", (_ROOT / ".ci" / "run").read_text(), re.MULTILINE)
 
     assert named
-    assert set(named) <= set(re.findall(r"^([a-z-]+):", _MAKEFILE, re.MULTILINE))
+    assert set(named) <= set(re.findall(r"^([a-z0-9-]+):", _MAKEFILE, re.MULTILINE))
