@@ -108,6 +108,11 @@ class HelmInstallation:
         self._helm("uninstall", RELEASE)
         wait_until(lambda: not self.cluster.attach_limit, "CSINode forgets the driver")
 
+        def are_gone() -> bool:
+            return not any(self.pods(component) for component in ("controller", "node"))
+
+        wait_until(are_gone, "the driver's pods are gone", seconds=120)
+
     def wait_ready(self, seconds: float = 90) -> None:
         """Return when every pod of the driver is ready, and kubelet knows the driver."""
 
