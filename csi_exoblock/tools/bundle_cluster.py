@@ -142,13 +142,10 @@ class _Evidence:
 
     def _chosen(self, what: str) -> list[tuple[Workload, Pod]]:
         """Return the pods whose logs and metrics are collected, and note the others."""
-        inventory = self._reach.inventory()
-        found = [
-            (workload, pod)
-            for workload in self._installation.workloads
-            for pod in inventory.list_pods(workload, self._reach.deadline())
-        ]
-        found.sort(key=lambda each: (each[0].replicas is None, _is_quiet(each[1])))
+        found = sorted(
+            self._installation.placed,
+            key=lambda each: (each[0].replicas is None, _is_quiet(each[1])),
+        )
         for _, pod in found[_PODS:]:
             self._archive.miss(f"{what} of {pod.name}", f"only those of {_PODS} pods are")
         return found[:_PODS]

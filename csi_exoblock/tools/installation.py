@@ -40,14 +40,19 @@ class Installation:
         return tuple(each for each in found if name in _driver_names(each))
 
     @cached_property
-    def pods(self) -> tuple[Pod, ...]:
-        """Return the pods of all workloads."""
+    def placed(self) -> tuple[tuple[Workload, Pod], ...]:
+        """Return the pods of all workloads, each with its workload."""
         inventory = self._reach.inventory()
         return tuple(
-            pod
+            (each, pod)
             for each in self.workloads
             for pod in inventory.list_pods(each, self._reach.deadline())
         )
+
+    @property
+    def pods(self) -> tuple[Pod, ...]:
+        """Return the pods of all workloads."""
+        return tuple(pod for _, pod in self.placed)
 
     @property
     def namespaces(self) -> tuple[str, ...]:
