@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import UUID
 
 from prometheus_client import CollectorRegistry
 
 from csi_exoblock.app.host import build_host
 from csi_exoblock.app.own_node import OwnNode
 from csi_exoblock.config import KubernetesSettings, NodeSettings, ServerSettings
+from csi_exoblock.host.block_devices import BlockDevice
 from csi_exoblock.host.commands import Commands
 from csi_exoblock.host.devices import Devices
 from csi_exoblock.host.instance import Source, sources
@@ -19,6 +21,8 @@ from csi_exoblock.host.mounts import Mounts
 from csi_exoblock.metrics import Metrics
 from csi_exoblock.node.occupancy import Occupancy
 from csi_exoblock.timing import Timing
+
+_NOBODY = UUID(int=0)  # the id of no volume
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +43,14 @@ class InspectedHost:
     mounts: Mounts
     liveness: Liveness
     occupancy: Occupancy
+
+    def disks(self) -> tuple[tuple[str, ...], tuple[tuple[str, BlockDevice], ...]]:
+        """Return the disks that don't report their serial, and those of volumes with theirs.
+
+        A process that has just started knows no serial yet, so this asks every disk and waits.
+        """
+        _, silent = self.devices.search(_NOBODY)
+        return silent, self.devices.volumes()
 
 
 def inspected_host(

@@ -1,4 +1,4 @@
-"""The kernel's messages about a device during an attempt, such as a mount (S17)."""
+"""The kernel's log, and its messages about a device during an attempt, such as a mount (S17)."""
 
 from __future__ import annotations
 
@@ -6,11 +6,46 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 # The kernel hands out one record per read; none is longer.
 _RECORD_BYTES = 8192
 _SHOWN_CHARACTERS = 200
+
+
+class Record(NamedTuple):
+    """A line that the kernel has logged.
+
+    Attributes:
+        micros: The microseconds since boot, as the kernel writes them; `?` if it doesn't say.
+    """
+
+    micros: str
+    message: str
+
+
+def open_log(path: Path) -> int:
+    """Open the kernel's log for reading what there is, without waiting for more.
+
+    Raises:
+        OSError: It can't be read.
+    """
+    return os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+
+
+def read_record(log: int) -> Record | None:
+    """Return the next line of an open log, `None` if it has an end and that is reached.
+
+    Raises:
+        BlockingIOError: There is nothing more for now.
+        BrokenPipeError: Lines were lost while others wrote; the next read returns later ones.
+    """
+    # 6,339,5140900,-;EXT4-fs (vdb): mounted filesystem …
+    if not (record := os.read(log, _RECORD_BYTES)):
+        return None
+    head, _, said = record.decode(errors="replace").partition(";")
+    micros = head.split(",")[2] if head.count(",") >= 2 else "?"
+    return Record(micros, said.partition("\n")[0])
 
 
 class KernelLog:
@@ -22,7 +57,7 @@ class KernelLog:
 
     def __enter__(self) -> Self:
         try:
-            self._file = os.open(self._device, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            self._file = open_log(self._device)
             os.lseek(self._file, 0, os.SEEK_END)
         except OSError:
             self._close()
@@ -45,9 +80,8 @@ class KernelLog:
         if self._file is None:
             return
         try:
-            while record := os.read(self._file, _RECORD_BYTES):
-                # 6,339,5140900,-;EXT4-fs (vdb): mounted filesystem …
-                yield record.decode(errors="replace").partition(";")[2].partition("\n")[0]
+            while record := read_record(self._file):
+                yield record.message
         except OSError:  # nothing more for now, or lines were lost while others wrote
             return
 

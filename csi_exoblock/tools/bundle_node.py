@@ -8,11 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from csi_exoblock.app.inspection import InspectedHost
-from csi_exoblock.errors import DriverError
+from csi_exoblock.host.kernel_log import open_log, read_record
 from csi_exoblock.tools.bundle_archive import Archive
 
-# The kernel hands out one record per read; none is longer.
-_RECORD_BYTES = 8192
 _ABOUT_DISKS = re.compile(
     r"\b(vd[a-z]|sd[a-z]|nvme\d|dm-\d|loop\d)|EXT4|XFS|BTRFS|virtio|I/O error|blocked for more|hung"
 )
@@ -55,7 +53,8 @@ class NodeEvidence:
         self._archive.add("mounts.txt", "\n".join(each for each in lines if below in each))
 
     def _disks(self) -> None:
-        serials = {disk.name: serial for serial, disk in self._host.devices.volumes()}
+        _, volumes = self._host.disks()
+        serials = {disk.name: serial for serial, disk in volumes}
         found = [
             {**_disk(folder), "serial": serials.get(folder.name)}
             for folder in sorted((self._sysfs / "class" / "block").iterdir())
@@ -67,24 +66,19 @@ class NodeEvidence:
         self._archive.add("kernel.log", "\n".join(lines))
 
     def _records(self) -> Iterator[str]:
-        """Yield what the kernel has logged so far, each line with its seconds since boot."""
-        log = os.open(self._kernel_log, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        """Yield what the kernel has logged so far, each line with its microseconds since boot."""
+        log = open_log(self._kernel_log)
         try:
             while True:
                 try:
-                    record = os.read(log, _RECORD_BYTES)
-                except (
-                    BrokenPipeError
-                ):  # lines were lost while others wrote; the next ones are there
+                    record = read_record(log)
+                except BrokenPipeError:
                     continue
                 except BlockingIOError:
                     return
-                if not record:
+                if record is None:
                     return
-                # 6,339,5140900,-;EXT4-fs (vdb): mounted filesystem …
-                head, _, said = record.decode(errors="replace").partition(";")
-                micros = head.split(",")[2] if head.count(",") >= 2 else "?"
-                yield f"{micros} {said.partition(chr(10))[0]}"
+                yield f"{record.micros} {record.message}"
         finally:
             os.close(log)
 
@@ -95,6 +89,6 @@ def _disk(folder: Path) -> dict[str, object]:
     for name in ("dev", "size", "ro", "queue/logical_block_size"):
         try:
             fields[name] = (folder / name).read_text().strip()
-        except (OSError, DriverError):
+        except OSError:
             fields[name] = None
     return fields

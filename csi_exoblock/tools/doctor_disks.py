@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from uuid import UUID
 
 from csi_exoblock.app.inspection import InspectedHost
 from csi_exoblock.concurrency import Deadline
@@ -19,7 +18,6 @@ from csi_exoblock.model import Filesystem, VolumeId
 from csi_exoblock.tools.doctor import Check, Finding, not_checked, well, wrong
 from csi_exoblock.tools.doctor_host import NO_NODE
 
-_NOBODY = UUID(int=0)
 _LINK = "virtio-"
 _FILESYSTEMS = frozenset(each.value for each in Filesystem)
 _RESTAGE = "delete the pods that use it on this node; it is then checked and mounted again"
@@ -149,8 +147,7 @@ class DiskChecks:
     @cached_property
     def _found(self) -> tuple[tuple[str, ...], tuple[tuple[str, BlockDevice], ...]]:
         """The disks that do not report their serial, and those of volumes with theirs."""
-        _, silent = self._host.devices.search(_NOBODY)  # asks; `volumes` waits for no disk
-        volumes = self._host.devices.volumes()
+        silent, volumes = self._host.disks()
         return silent, tuple(sorted(volumes, key=lambda each: (each[0], each[1].name)))
 
 
