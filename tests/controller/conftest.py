@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -109,6 +110,12 @@ def node(shared_cloud: SimulatorProcess) -> str:
     """The id of a new node in the default zone."""
     zone = shared_cloud.zones[0]
     return f"{zone}/{shared_cloud.add_instance(zone)}"
+
+
+def truth(cloud: SimulatorProcess, volume_id: str) -> dict[str, Any]:
+    """Return a volume as the cloud really holds it."""
+    (volume,) = (each for each in cloud.volumes() if each["id"] == volume_id.split("/")[1])
+    return volume
 
 
 def ids(cloud: SimulatorProcess) -> list[str]:

@@ -12,7 +12,7 @@ from typing import Any
 import grpc
 import pytest
 
-from tests.controller.conftest import Controller, StartController
+from tests.controller.conftest import Controller, StartController, truth
 from tests.controller.requests import (
     absent_id,
     create_snapshot,
@@ -446,8 +446,7 @@ def test_a_volume_that_stays_detaching_from_nowhere_is_detached(
 def test_labels_without_a_value_hinder_nothing(
     controller: Controller, cloud: SimulatorProcess, volume: str, node: str, labels: object
 ) -> None:  # F18
-    (seen,) = (each for each in cloud.volumes() if volume.endswith(each["id"]))
-    body = json.dumps({**seen, "labels": labels})
+    body = json.dumps({**truth(cloud, volume), "labels": labels})
     cloud.add_fault(fault="garbage", operation=GET, status=200, body=body, count=1)
 
     controller.ControllerPublishVolume(publish(volume, node))
@@ -459,8 +458,7 @@ def test_an_unknown_state_at_the_node_asked_for_is_not_elsewhere(
     controller: Controller, cloud: SimulatorProcess, volume: str, node: str
 ) -> None:  # F11: "detach it there first" would be about the node itself
     controller.ControllerPublishVolume(publish(volume, node))
-    (seen,) = (each for each in cloud.volumes() if volume.endswith(each["id"]))
-    body = json.dumps({**seen, "state": "hibernating"})
+    body = json.dumps({**truth(cloud, volume), "state": "hibernating"})
     cloud.add_fault(fault="garbage", operation=GET, status=200, body=body, count=1)
 
     with refused(grpc.StatusCode.ABORTED, volume, node.split("/")[1], "does not know"):

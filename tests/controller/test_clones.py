@@ -13,7 +13,7 @@ import pytest
 from csi_exoblock.pb import csi_pb2
 from tests.controller.administrator import Administrator
 from tests.controller.clocks import TWO_HOURS_AHEAD
-from tests.controller.conftest import Controller, StartController
+from tests.controller.conftest import Controller, StartController, truth
 from tests.controller.requests import GIB, absent_id, create_snapshot, create_volume, delete_volume
 from tests.controller.waiting import as_a_sidecar_would, wait_until_called
 from tests.support.grpc_errors import refused
@@ -513,12 +513,6 @@ def test_cloning_can_be_switched_off(
         without.CreateVolume(clone(name, volume))
 
     assert rpc.CLONE_VOLUME not in [each.rpc.type for each in offered.capabilities]
-
-
-def truth(cloud: SimulatorProcess, volume_id: str) -> dict[str, Any]:
-    found = truth_or_none(cloud, volume_id)
-    assert found is not None
-    return found
 
 
 def truth_or_none(cloud: SimulatorProcess, volume_id: str) -> dict[str, Any] | None:

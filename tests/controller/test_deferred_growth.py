@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
 
 import grpc
 import pytest
 
 from tests.controller.administrator import Administrator
 from tests.controller.clocks import TWO_HOURS_AHEAD
-from tests.controller.conftest import Controller, StartController
+from tests.controller.conftest import Controller, StartController, truth
 from tests.controller.requests import expand, publish, unpublish
 from tests.controller.waiting import as_a_sidecar_would
 from tests.support.grpc_errors import refused
@@ -354,12 +353,6 @@ def test_a_volume_whose_instance_is_gone_grows_at_once(
 def split(node_id: str) -> tuple[str, str]:
     zone, uuid = node_id.split("/")
     return zone, uuid
-
-
-def truth(cloud: SimulatorProcess, volume_id: str) -> dict[str, Any]:
-    """Return the volume as it really is."""
-    (volume,) = (each for each in cloud.volumes() if each["id"] == volume_id.split("/")[1])
-    return volume
 
 
 def last(cloud: SimulatorProcess, operation: str) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 import grpc
 import pytest
 
-from tests.controller.conftest import Controller, StartController
+from tests.controller.conftest import Controller, StartController, truth
 from tests.controller.requests import GIB, absent_id, expand, publish, unpublish
 from tests.support.grpc_errors import refused
 from tests.support.simulator_process import SimulatorProcess
@@ -175,8 +175,7 @@ def test_a_volume_that_goes_is_not_large_enough_either(
 def test_an_unknown_state_is_for_the_api_to_judge(
     controller: Controller, cloud: SimulatorProcess, volume: str
 ) -> None:  # S7: a word that the API added since may last for ever
-    (seen,) = (each for each in cloud.volumes() if each["id"] == volume.split("/")[1])
-    body = json.dumps({**seen, "state": "hibernating"})
+    body = json.dumps({**truth(cloud, volume), "state": "hibernating"})
     cloud.add_fault(fault="garbage", operation=GET, status=200, body=body, count=1)
 
     controller.ControllerExpandVolume(expand(volume, 2))
@@ -202,5 +201,4 @@ def split(volume_id: str) -> tuple[str, str]:
 
 def size_of(cloud: SimulatorProcess, volume_id: str) -> Any:
     """Return the size in GiB that the volume truly has."""
-    (volume,) = (each for each in cloud.volumes() if each["id"] == volume_id.split("/")[1])
-    return volume["size"]
+    return truth(cloud, volume_id)["size"]

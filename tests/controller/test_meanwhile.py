@@ -14,7 +14,7 @@ import pytest
 
 from csi_exoblock.simulator.state.modes import Question
 from tests.controller.administrator import Administrator
-from tests.controller.conftest import Controller, ids
+from tests.controller.conftest import Controller, ids, truth
 from tests.controller.requests import GIB, delete_volume, expand, publish
 from tests.support.grpc_errors import refused
 from tests.support.simulator_process import SimulatorProcess
@@ -124,5 +124,4 @@ def test_a_volume_whose_instance_was_started_grows_at_its_next_attach(
             lambda: cloud.set_instance_state(zone, instance, "running"),
         )
 
-    (seen,) = (each for each in cloud.volumes() if volume.endswith(each["id"]))
-    assert seen["labels"]["exoblock/pending-size"].startswith("2-")
+    assert truth(cloud, volume)["labels"]["exoblock/pending-size"].startswith("2-")

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 from uuid import uuid4
 
 import grpc
 import pytest
 
 from tests.controller.administrator import Administrator
-from tests.controller.conftest import Controller, StartController
+from tests.controller.conftest import Controller, StartController, truth
 from tests.controller.requests import (
     absent_id,
     create_snapshot,
@@ -545,8 +544,3 @@ def test_whether_labels_are_kept_is_asked_once(
     fresh.CreateVolume(create_volume(f"{name}-2"))
 
     assert "get-block-storage-volume" not in cloud.operations_called()
-
-
-def truth(cloud: SimulatorProcess, volume_id: str) -> dict[str, Any]:
-    uuid = volume_id.split("/")[1]
-    return next(each for each in cloud.volumes() if each["id"] == uuid)

@@ -10,7 +10,7 @@ import pytest
 
 from csi_exoblock.pb import csi_pb2
 from tests.controller.administrator import Administrator
-from tests.controller.conftest import Controller, StartController, ids
+from tests.controller.conftest import Controller, StartController, ids, truth
 from tests.controller.requests import (
     create_snapshot,
     create_volume,
@@ -150,8 +150,7 @@ def test_anothers_volume_is_attached_where_a_pv_says_so(
 ) -> None:  # F9: this is how a volume moves from one cluster to another
     mine.ControllerPublishVolume(publish(theirs.volume, node))
 
-    (seen,) = (each for each in cloud.volumes() if theirs.volume.endswith(each["id"]))
-    assert seen["state"] == "attached"
+    assert truth(cloud, theirs.volume)["state"] == "attached"
 
 
 @pytest.mark.parametrize("key", ["exoblock/protect", "Exoblock/Protect"])

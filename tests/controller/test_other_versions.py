@@ -11,7 +11,7 @@ import time
 import pytest
 
 from tests.controller.administrator import Administrator
-from tests.controller.conftest import Controller, StartController, ids
+from tests.controller.conftest import Controller, StartController, ids, truth
 from tests.controller.requests import (
     create_snapshot,
     create_volume,
@@ -99,8 +99,7 @@ def test_a_growth_that_0_1_0_noted_is_made_up_for(
 
     as_a_sidecar_would(lambda: today.ControllerPublishVolume(publish(volume, node)))
 
-    (size,) = (each["size"] for each in cloud.volumes() if volume.endswith(each["id"]))
-    assert size == 3
+    assert truth(cloud, volume)["size"] == 3
 
 
 def test_a_growth_that_a_later_version_noted_in_its_own_way_is_none(
@@ -116,8 +115,7 @@ def test_a_growth_that_a_later_version_noted_in_its_own_way_is_none(
 
     as_a_sidecar_would(lambda: today.ControllerPublishVolume(publish(volume, node)))
 
-    (size,) = (each["size"] for each in cloud.volumes() if volume.endswith(each["id"]))
-    assert size == 1
+    assert truth(cloud, volume)["size"] == 1
     assert outcome(lambda: today.ControllerExpandVolume(expand(volume, 2)))[0] != "OK"
     assert labels_of(cloud, volume)["exoblock/pending-size"].startswith("2-")
 

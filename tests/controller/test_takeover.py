@@ -9,7 +9,7 @@ import pytest
 
 from csi_exoblock.pb import csi_pb2
 from tests.controller.administrator import Administrator
-from tests.controller.conftest import Controller, StartController, ids
+from tests.controller.conftest import Controller, StartController, ids, truth
 from tests.controller.requests import (
     GIB,
     create_snapshot,
@@ -44,8 +44,7 @@ def theirs(cloud: SimulatorProcess, name: str) -> str:
 
 
 def size_of(cloud: SimulatorProcess, volume_id: str) -> int:
-    (seen,) = (each["size"] for each in cloud.volumes() if volume_id.endswith(each["id"]))
-    return int(seen)
+    return int(truth(cloud, volume_id)["size"])
 
 
 def test_a_volume_of_the_vendor_lives_on(
@@ -77,8 +76,7 @@ def test_an_attachment_of_the_vendor_is_recognised_and_ended(
 
     assert "attach-block-storage-volume-to-instance" not in cloud.operations_called()
     successor.ControllerUnpublishVolume(unpublish(theirs, node))
-    (seen,) = (each for each in cloud.volumes() if theirs.endswith(each["id"]))
-    assert seen["state"] == "detached"
+    assert truth(cloud, theirs)["state"] == "detached"
 
 
 def test_snapshots_of_the_vendor_are_restored_and_deleted(
@@ -134,14 +132,13 @@ def test_what_is_made_can_be_used_without_this_driver(
         assert re.fullmatch(rf"{zone}/[0-9a-f-]{{36}}", handle)
     assert [each.segments for each in made.accessible_topology] == [{VENDORS_KEY: zone}]
     assert not any("exoscale.com" in key for key in made.volume_context)
-    (seen,) = (each for each in cloud.volumes() if made.volume_id.endswith(each["id"]))
-    assert seen["name"] == name
+    assert truth(cloud, made.volume_id)["name"] == name
 
 
 def test_a_claim_that_the_vendor_had_begun_gets_the_volume_made_for_it(
     successor: Controller, cloud: SimulatorProcess, theirs: str
 ) -> None:  # F8, D11: the provisioner repeats the create under the same name
-    (seen,) = (each for each in cloud.volumes() if theirs.endswith(each["id"]))
+    seen = truth(cloud, theirs)
     request = create_volume(seen["name"], seen["size"])
 
     made = as_a_sidecar_would(lambda: successor.CreateVolume(request)).volume
@@ -156,7 +153,7 @@ def test_a_volume_in_use_is_not_taken_by_its_name(
     theirs: str,
     node: str,
 ) -> None:  # F8, D11: another cluster can have a claim of that name
-    (seen,) = (each for each in cloud.volumes() if theirs.endswith(each["id"]))
+    seen = truth(cloud, theirs)
     administrator.attach_volume(theirs, node)
 
     with refused(grpc.StatusCode.ALREADY_EXISTS, seen["name"]):
