@@ -3,49 +3,35 @@
 from __future__ import annotations
 
 import math
-from uuid import uuid4
 
 import pytest
 
 from csi_exoblock.exoscale.list_evidence import Resource
 from csi_exoblock.exoscale.planning import Poll, Watched, plan
 from csi_exoblock.exoscale.poll_schedule import Expectation
-from csi_exoblock.model import Operation, ZoneName
-from csi_exoblock.states import OperationState
-from csi_exoblock.timing import Timing
+from tests.exoscale.virtual_zone import TIMING, expectation, operation
 
 pytestmark = pytest.mark.fast
 
 NOW = 1000.0
 PATIENCE = 0.05
 FEWEST = {Resource.VOLUME: 3, Resource.SNAPSHOT: 3}
-TIMING = Timing()
 
 
 def watched(
     due: float,
     *,
     resource: Resource | None = Resource.VOLUME,
-    expectation: Expectation | None = None,
+    known: Expectation | None = None,
     age: float = 0.3,
 ) -> Watched:
     """Return an operation that is due in `due` seconds, and then has that age."""
-    operation = Operation(
-        id=uuid4(),
-        zone=ZoneName("ch-gva-2"),
-        state=OperationState.PENDING,
-        reference=None,
-        reason=None,
-        message="",
-        begun_at=NOW + due - age,
-    )
     return Watched(
-        operation=operation,
+        operation=operation(NOW + due - age),
         expected_at=NOW + due,
         due=NOW + due,
         resource=resource,
-        expectation=expectation
-        or Expectation(shortest_pause=TIMING.poll_again, longest_pause=TIMING.poll_max),
+        expectation=known or expectation(),
         was_shown=False,
     )
 
@@ -155,10 +141,10 @@ def test_pause_of_an_unknown_kind_grows_with_its_age_up_to_the_longest() -> None
 
 
 def test_steps_are_even_until_it_should_be_done_then_grow_up_to_the_longest() -> None:
-    expectation = Expectation(shortest_pause=TIMING.poll_again, longest_pause=TIMING.poll_max)
-    expectation.ended(begun_at=0.0, pending=1.55, done=2.0)
+    known = expectation()
+    known.ended(begun_at=0.0, pending=1.55, done=2.0)
 
-    steps = steps_of(watched(0.0, expectation=expectation, age=1.55), 20)
+    steps = steps_of(watched(0.0, known=known, age=1.55), 20)
 
     assert steps[:4] == pytest.approx([0.08] * 4, rel=0.11)
     assert steps[8] > 1.2 * steps[5]

@@ -9,8 +9,7 @@ from itertools import chain, repeat
 
 import pytest
 
-from csi_exoblock.exoscale.poll_schedule import Expectation
-from tests.exoscale.virtual_zone import TIMING, VirtualZone, lateness, polls
+from tests.exoscale.virtual_zone import TIMING, VirtualZone, expectation, lateness, polls
 
 pytestmark = pytest.mark.fast
 
@@ -33,10 +32,10 @@ def varying(seed: int, count: int, usual: float = 2.0, spread: float = SPREAD) -
 
 
 def test_nothing_is_expected_before_anything_was_seen() -> None:
-    expectation = Expectation(shortest_pause=TIMING.poll_again, longest_pause=TIMING.poll_max)
+    unknown = expectation()
 
-    assert expectation.first() == 0.0
-    assert expectation.following(2.0) == 2.5
+    assert unknown.first() == 0.0
+    assert unknown.following(2.0) == 2.5
 
 
 @pytest.mark.parametrize("seconds", [0.3, 0.9, 2.0])
@@ -179,10 +178,10 @@ def test_slow_operation_is_not_polled_all_the_time() -> None:
 
 def test_poll_that_came_late_teaches_nothing() -> None:
     """Some wait for a list that many share; it is not the cloud that was slow."""
-    expectation = Expectation(shortest_pause=TIMING.poll_again, longest_pause=TIMING.poll_max)
-    expectation.ended(begun_at=0.0, pending=1.9, done=2.0)
-    before = (expectation.first(), expectation.late)
+    known = expectation()
+    known.ended(begun_at=0.0, pending=1.9, done=2.0)
+    before = (known.first(), known.late)
 
-    expectation.ended(begun_at=3.0, pending=1.0, done=2.3)
+    known.ended(begun_at=3.0, pending=1.0, done=2.3)
 
-    assert (expectation.first(), expectation.late) == before
+    assert (known.first(), known.late) == before

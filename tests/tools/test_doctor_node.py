@@ -339,12 +339,18 @@ def disk(tmp_path: pathlib.Path, links: pathlib.Path) -> Iterator[Disk]:
         yield found
 
 
+@pytest.fixture
+def staging(kubelet: pathlib.Path) -> pathlib.Path:
+    """Where the volume is staged."""
+    made = kubelet / "staging"
+    made.mkdir()
+    return made
+
+
 @pytest.mark.root
 def test_file_system_that_became_read_only_is_found(
-    on_node: OnNode, disk: Disk, kubelet: pathlib.Path
+    on_node: OnNode, disk: Disk, staging: pathlib.Path
 ) -> None:  # N11, D7
-    staging = kubelet / "staging"
-    staging.mkdir()
     with mounted(str(disk.path), target=staging):
         assert on_node().faults() == []
         subprocess.run(("mount", "-o", "remount,ro", str(disk.path), str(staging)), check=True)
@@ -357,10 +363,8 @@ def test_file_system_that_became_read_only_is_found(
 
 @pytest.mark.root
 def test_errors_that_a_file_system_has_counted_are_found(
-    on_node: OnNode, disk: Disk, kubelet: pathlib.Path
+    on_node: OnNode, disk: Disk, staging: pathlib.Path
 ) -> None:  # N11, N7
-    staging = kubelet / "staging"
-    staging.mkdir()
     with mounted("-o", "errors=continue", str(disk.path), target=staging):
         trigger = pathlib.Path("/sys/fs/ext4", disk.path.name, "trigger_fs_error")
         trigger.write_text("planted by a test")
@@ -372,10 +376,8 @@ def test_errors_that_a_file_system_has_counted_are_found(
 
 @pytest.mark.root
 def test_mount_whose_disk_has_left_is_found(
-    host: InspectedHost, disk: Disk, kubelet: pathlib.Path
+    host: InspectedHost, disk: Disk, staging: pathlib.Path
 ) -> None:  # N11, D6
-    staging = kubelet / "staging"
-    staging.mkdir()
     with mounted(str(disk.path), target=staging):  # the played sysfs has no such disk
         found = faults(DiskChecks(host), "file systems")
 
