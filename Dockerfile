@@ -1,4 +1,3 @@
-# syntax=docker/dockerfile:1
 # One image for controller and node: Debian 12, its Python and its file-system tools, which are those
 # that the tests run on; another release is another set of mkfs defaults (S17). `make image` builds it.
 # A release pins the base by digest.

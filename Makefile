@@ -8,7 +8,6 @@ BIN := .venv/bin
 PYTEST := $(BIN)/pytest --numprocesses 5 --dist loadfile --no-loadscope-reorder
 # Each of the test processes would compile all modules once more.
 unexport PYTHONDONTWRITEBYTECODE
-UV_VERSION := $(shell sed -n '/^name = "uv"$$/{n;s/version = "\(.*\)"/\1/p;}' uv.lock)
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 20
@@ -17,7 +16,9 @@ setup: .venv/ready ## install Debian packages (as root), Python packages and stu
 
 .venv/ready: pyproject.toml uv.lock hatch_build.py $(wildcard proto/*.proto) .ci/packages .ci/promtool
 	.ci/packages
-	test -x $(BIN)/uv || { python3 -m venv .venv && $(BIN)/pip install --quiet uv==$(UV_VERSION); }
+	test -x $(BIN)/uv || { python3 -m venv .venv && \
+	  python3 deploy/image/requirements.py uv | \
+	  $(BIN)/pip install --quiet --require-hashes -r /dev/stdin; }
 	$(BIN)/uv sync --quiet --frozen --all-extras
 	.ci/promtool $(BIN)
 	touch $@
@@ -50,6 +51,12 @@ test-kubernetes: setup ## every flow on a real Kubernetes, in 9 minutes; the fir
 
 test-install: setup ## the image built, the chart installed by Helm, its flows; as root, in 10 minutes
 	$(BIN)/python -m tests.install test
+
+test-nodes: setup ## what moves between two real nodes, as root, in 6 minutes; ALL=1: in 15
+	$(BIN)/python -m tests.install nodes $(if $(ALL),-m two_nodes)
+
+cluster-times: setup ## claims and pods on a real Kubernetes, who takes how long; as root, in 6 minutes
+	$(BIN)/python -m tests.install times
 
 test-e2e: setup ## Kubernetes' own storage tests on the chart, as root; ONLY=quick: in 8 minutes
 	$(BIN)/python -m tests.e2e $(if $(ONLY),$(ONLY),all)
@@ -103,4 +110,4 @@ demo: setup ## one volume through its whole life, on an embedded cloud
 clean: ## remove all that is not in the repository, .venv included
 	git clean --quiet -d --force -X
 
-.PHONY: help setup lint check test kill-points test-thorough schedules test-small-sectors test-kubernetes test-install test-e2e test-vm chaos chaos-node chaos-prove mutants image release-rehearsal release bench kubernetes docs site demo clean
+.PHONY: help setup lint check test kill-points test-thorough schedules test-small-sectors test-kubernetes test-install test-nodes cluster-times test-e2e test-vm chaos chaos-node chaos-prove mutants image release-rehearsal release bench kubernetes docs site demo clean

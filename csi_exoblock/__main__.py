@@ -295,16 +295,16 @@ def import_(**given: Any) -> None:
     They are PersistentVolume and claim for a volume, content and snapshot for a snapshot. With
     --from-driver print the steps that move every PersistentVolume of another driver to this one.
     """
-    from csi_exoblock.tools import importing
+    from csi_exoblock.tools import importing, moving
 
     if bool(given["id"]) == bool(given["from_driver"]):
         raise click.UsageError("give either ZONE/UUID or --from-driver")
     reach = _reach(given)
     if given["from_driver"]:
-        click.echo(importing.steps_from(reach, given["from_driver"]))
+        click.echo(moving.steps_from(reach, given["from_driver"]))
         return
     target = importing.Target(
-        namespace=given["namespace"],
+        namespace=given["namespace"] or reach.namespace(),
         name=given["name"],
         filesystem=given["fstype"],
         partition=given["partition"],

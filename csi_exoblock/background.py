@@ -6,7 +6,7 @@ import logging
 import threading
 from collections.abc import Callable
 
-from csi_exoblock.concurrency import begin_thread
+from csi_exoblock.threads import begin_thread
 
 log = logging.getLogger(__name__)
 

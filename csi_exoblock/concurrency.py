@@ -6,14 +6,17 @@ import math
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Generic, Self, TypeVar
 
 from csi_exoblock import calls
-from csi_exoblock.errors import DeadlineExceeded, HostError, OperationPending
+from csi_exoblock.errors import DeadlineExceeded, OperationPending
+from csi_exoblock.threads import begin_work
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 # gRPC reports about 9e18 s if the caller set no deadline; no lock or event can wait that long.
@@ -119,20 +122,6 @@ class _Cancellation:
                 self._sleepers.discard(sleeper)
 
 
-def begin_thread(run: Callable[[], object], *, name: str) -> None:
-    """Run a function in a new thread, which ends with the process at the latest.
-
-    Raises:
-        HostError: The host has no thread left for the process, so nothing was begun.
-    """
-    try:
-        threading.Thread(target=run, name=name, daemon=True).start()
-    except RuntimeError as error:
-        raise HostError(
-            f"no thread for {name}: {error}; raise the limit on processes (pids), or retry later"
-        ) from error
-
-
 def carry_out(work: Callable[[], T], result: Future[T]) -> Callable[[], None]:
     """Do the work; return a function that hands its result or exception to the waiters."""
     try:
@@ -203,7 +192,7 @@ class SharedCall(Generic[T]):
                 self._next = Future()
             answer = self._next
             if not self._running:
-                begin_thread(self._run, name=self._name)
+                begin_work(self._run, name=self._name)
                 self._running = True
         return deadline.result(answer)
 
@@ -227,6 +216,40 @@ class SharedCall(Generic[T]):
             answer, self._next = self._next, None
             self._running = answer is not None
             return answer
+
+
+class SharedSearch(Generic[S, T]):
+    """A shared call that is told what each of the callers that it answers seeks.
+
+    Args:
+        search: Searches for all of it at once; each caller finds its own in the result.
+    """
+
+    def __init__(self, search: Callable[[Sequence[S]], T], *, name: str) -> None:
+        self._search = search
+        self._lock = threading.Lock()
+        self._sought: Counter[S] = Counter()  # by the callers that wait
+        self._shared = SharedCall(self._run, name=name)
+
+    def get(self, sought: S) -> T:
+        """Return the result of a search that began after this call, or raise its exception.
+
+        Raises:
+            HostError: There is no thread for it.
+        """
+        with self._lock:
+            self._sought[sought] += 1
+        try:
+            return self._shared.get(Deadline(math.inf))
+        finally:
+            with self._lock:
+                self._sought[sought] -= 1
+                self._sought += Counter()  # forgets what nobody seeks
+
+    def _run(self) -> T:
+        with self._lock:
+            sought = list(self._sought)
+        return self._search(sought)
 
 
 class Holds:

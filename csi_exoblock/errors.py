@@ -86,6 +86,23 @@ class ApiUnavailable(ApiError):
         self.retry_after_seconds = retry_after_seconds
 
 
+class UnprovenAbsence(ApiUnavailable):
+    """A 404 that a gateway can have written, or one that no list of the zone confirms.
+
+    It proves that nothing answers at this address now, not that the resource does not exist.
+    """
+
+
+class ReadAgain(ApiUnavailable):
+    """A write was not sent, because its turn came too long after the read that it rests on.
+
+    It had no effect. The caller should read and check again, then send it again.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, may_have_effect=False)
+
+
 class ApiDenied(ApiError):
     """The API refused the key or the key's role."""
 

@@ -1,23 +1,27 @@
-"""Write log lines in a separate thread, so that a reader that stops reading blocks no call."""
+"""Write log lines so that a reader that stops reading blocks no call."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
+import os
+import select
+import stat
 import threading
 from collections.abc import Callable
-from typing import TextIO
+from typing import Self, TextIO
 
 # The most characters that wait to be written: some thousand lines, a few MiB of memory.
 _WAITING_CHARACTERS = 2 * 1024 * 1024
 
 
 class LineWriter(logging.Handler):
-    """Hands lines to a thread, which writes them in their order.
+    """Writes a line at once if that can't block, or else hands it to a thread; in their order.
 
-    A caller waits until its line is written, so that the log of a killed process is complete. But
-    if the reader of a pipe stops, a write never returns. Then callers no longer wait, lines are
-    kept as long as there is room, and further lines are dropped and counted.
+    The log of a container is a pipe, which takes a line at once while it has room. Of anything else
+    the caller waits until the thread has written its line, so that the log of a killed process is
+    complete. But if the reader of a pipe stops, a write never returns. Then callers no longer wait,
+    lines are kept as long as there is room, and further lines are dropped and counted.
 
         log.info("…")  # returns once the line is written
         log.info("…")  # nobody reads: returns after `patience_seconds`
@@ -38,6 +42,7 @@ class LineWriter(logging.Handler):
         self._is_stuck = False
         self._dropped = 0
         self._count_drop: Callable[[], object] = int
+        self._pipe = _Pipe.of(stream)
         threading.Thread(target=self._run, name="log", daemon=True).start()
 
     def createLock(self) -> None:
@@ -50,8 +55,11 @@ class LineWriter(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a line, or keep it for later, or drop it."""
-        line = _Line(self._text(record))
+        text = self._text(record)
         with self._changed:
+            if not self._characters and self._pipe and self._pipe.write(text):
+                return
+            line = _Line(text)
             fits = self._characters + len(line.text) <= _WAITING_CHARACTERS
             if fits:
                 self._put(line)
@@ -103,6 +111,36 @@ class LineWriter(logging.Handler):
             elif not self._waiting:
                 self._is_stuck = False
             self._changed.notify_all()
+
+
+class _Pipe:
+    """A pipe to write to without blocking."""
+
+    def __init__(self, file: int) -> None:
+        self._file = file
+        self._poll = select.poll()
+        self._poll.register(file, select.POLLOUT)
+
+    @classmethod
+    def of(cls, stream: TextIO) -> Self | None:
+        """Return the pipe that a stream is, `None` if it is something else."""
+        try:
+            file = stream.fileno()
+            return cls(file) if stat.S_ISFIFO(os.fstat(file).st_mode) else None
+        except (OSError, ValueError):  # it has no file, or is closed
+            return None
+
+    def write(self, text: str) -> bool:
+        """Write a text if the pipe has room for it now; return whether it did.
+
+        A pipe that is ready takes up to PIPE_BUF bytes at once. Source: pipe(7), poll(2).
+        """
+        data = text.encode(errors="backslashreplace")
+        if len(data) > select.PIPE_BUF or not self._poll.poll(0):
+            return False
+        with contextlib.suppress(OSError):  # the reader has gone
+            os.write(self._file, data)
+        return True
 
 
 class _Line:

@@ -22,11 +22,18 @@ class Metrics:
         self._registry = registry
         self._updates: list[Callable[[], None]] = []
         self._oldest_holds: list[Callable[[], float]] = []
+        self._with_value: set[Gauge] = set()
         self.rpc_seconds = Histogram(
             "csi_plugin_operations_seconds",
             "Duration of a CSI call.",
             ("driver_name", "method_name", "grpc_status_code"),
             buckets=_RPC_BUCKETS,
+            registry=registry,
+        )
+        self.failing_oldest = Gauge(
+            "csi_exoblock_failing_oldest_seconds",
+            "How long the oldest call of a method has been asked for and failed each time.",
+            ("method_name",),
             registry=registry,
         )
         self.unexpected_errors = Counter(
@@ -151,9 +158,19 @@ class Metrics:
             "Volumes that are attached here, by the driver or by others.",
             registry=None,
         )
+        self.free_slots = Gauge(
+            "csi_exoblock_free_slots",
+            "Volumes that can still be attached here.",
+            registry=None,
+        )
         self.foreign_attachments = Gauge(
             "csi_exoblock_foreign_attachments",
             "Attached volumes that others attached; without Kubernetes, those that nothing uses.",
+            registry=None,
+        )
+        self.registered = Gauge(
+            "csi_exoblock_registered",
+            "1 if the CSINode of this node lists the driver with its limit, otherwise 0.",
             registry=None,
         )
         self.log_lines_dropped = Counter(
@@ -187,6 +204,13 @@ class Metrics:
         if isinstance(metric, Gauge) and read is not None:
             metric.set_function(read)
         self._registry.register(metric)
+
+    def show_value(self, metric: Gauge, value: float) -> None:
+        """Set a gauge without labels, which is shown from its first value on."""
+        metric.set(value)
+        if metric not in self._with_value:
+            self._with_value.add(metric)
+            self.show(metric)
 
     def update_by(self, update: Callable[[], None]) -> None:
         """Call a function before each scrape; it must be fast."""

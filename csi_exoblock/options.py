@@ -25,8 +25,8 @@ from csi_exoblock.model import Age, Filesystem
 
 log = logging.getLogger(__name__)
 
-# Tells the author of a PV: the provisioner always sets this attribute, a person does not.
-_PROVISIONER_ATTRIBUTE = "storage.kubernetes.io/csiprovisioneridentity"
+PROVISIONER_ATTRIBUTE = "storage.kubernetes.io/csiprovisioneridentity"
+"""Key, in lower case, of the attribute that the provisioner always sets, and a person does not."""
 
 _EXT = frozenset({Filesystem.EXT4, Filesystem.EXT3})
 _Choice = TypeVar("_Choice", bound=StrEnum)
@@ -186,7 +186,7 @@ class VolumeContext:
         given = {key.lower(): value for key, value in attributes.items()}
         refuse_encryption(given)
         partition = _integer_or_none(given, "partition", 1, 128)
-        dynamic = _PROVISIONER_ATTRIBUTE in given and partition is None
+        dynamic = PROVISIONER_ATTRIBUTE in given and partition is None
         usual = FormatPolicy.IF_BLANK if dynamic else FormatPolicy.NEVER
         policy = _choice(given, "format", usual)
         if partition is not None and policy is not FormatPolicy.NEVER:

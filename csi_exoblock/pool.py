@@ -10,8 +10,9 @@ from functools import partial
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
-from csi_exoblock.concurrency import Deadline, begin_thread
+from csi_exoblock.concurrency import Deadline
 from csi_exoblock.errors import HostError
+from csi_exoblock.threads import begin_thread
 
 T = TypeVar("T")
 

@@ -37,6 +37,8 @@ class CloudTiming:
     pace_closed_max: float = 300.0
     # The longest pause that a broken zone can ask for: it often recovers sooner (S20).
     pace_closed_broken: float = 30.0
+    # A write that waits longer for its turn needs another read: others change volumes too (D3).
+    read_holds: float = 1.0
     # Clocks of host and API this far apart can be why the API refuses a signature.
     clock_error: float = 60.0
     # Least time from one shared list to the next, so that more calls share each (S20).
@@ -102,8 +104,10 @@ class ControllerTiming(CloudTiming, KubernetesTiming):
     pending_growth_ttl: float = 900.0
     # The resizer asks every few minutes; a write each time would be too many (N1).
     pending_growth_refresh: float = 300.0
-    # An update takes less; one that hangs must not hold the attach that comes next (N1).
-    note_removal: float = 5.0
+    # An update takes less; one that hangs must not hold the detach or attach that comes next (N1).
+    note_update: float = 5.0
+    # A removal can take two updates, each judged by reading; only then the expand is granted (N1).
+    note_withdrawal: float = 20.0
     # The attacher asks at least every minute; a detach not asked for is over (F7).
     detach_given_up: float = 900.0
     # Quotas and pending growth change slowly; reading them takes two calls (N3).
@@ -114,6 +118,8 @@ class ControllerTiming(CloudTiming, KubernetesTiming):
     orphans_timeout: float = 120.0
     # Temporary snapshots cost little in an hour (N6).
     sweep_interval: float = 3600.0
+    # Deleting a snapshot takes seconds; one that hangs must not hold the clone that is made (N6).
+    clone_tidying: float = 20.0
     # A clone takes minutes; an older snapshot was left by a process that died (N6).
     clone_snapshot_age: float = 3600.0
 
@@ -169,11 +175,12 @@ class NodeTiming(HostTiming):
     # Kubelet asks every minute or so; a volume not asked about has left (N7).
     health_report_age: float = 600.0
     # Kubelet registers a driver within seconds, and pods wait for the taint to go (S11).
-    taint_initial: float = 1.0
+    registered_initial: float = 1.0
     # An API server that is down or refuses is asked this often.
-    taint_max: float = 15.0
-    # A Node that is created again has the taint again, which is rare (S11).
-    taint_return: float = 300.0
+    registered_max: float = 15.0
+    # A Node that is created again has the taint again (S11), and kubelet can forget the driver
+    # (F7); both are rare.
+    registered_again: float = 300.0
     # Kubelet asks for the limit when it registers the driver, and waits (S9).
     attachments_wait: float = 3.0
     # Kubelet reads the limit again this often, if it is configured to (S9).
@@ -202,6 +209,8 @@ class ProcessTiming:
     http_patience: float = 5.0
     # The endpoint then checks again for a free descriptor or place (F18).
     http_pause: float = 0.1
+    # Sidecars and kubelet ask again within five minutes for what they still want (N3).
+    failure_forgotten: float = 900.0
     # A line not written by then has no reader, so calls stop waiting for the log.
     log_patience: float = 1.0
 
@@ -218,8 +227,10 @@ class CommandTiming:
     pre_stop_initial: float = 1.0
     # An empty node is kept at most this much longer (S22).
     pre_stop_max: float = 5.0
-    # One kubectl, with a login that may ask somebody for a second factor (N11).
+    # One request through kubectl, with a login that asks nobody (N11).
     kubectl_timeout: float = 60.0
+    # A login that asks somebody to open a page, and for a second factor (N11).
+    kubectl_login: float = 300.0
     # `status` lists every zone, and claims and PersistentVolumes by the thousand (N20).
     status_timeout: float = 120.0
     # What --watch shows costs a list of every zone (N20).
@@ -228,6 +239,10 @@ class CommandTiming:
     doctor_slow: float = 5.0
     # mkfs takes seconds, and a check minutes (N11).
     doctor_job_age: float = 3600.0
+    # The driver is ready in seconds; a node pulls the images and starts it within a minute (N11).
+    doctor_pod_start: float = 120.0
+    # A snapshot controller makes a content within seconds, once the claim is bound (N11).
+    doctor_snapshot_age: float = 300.0
     # What made a container restart longer ago is over, or makes it restart again (N11).
     doctor_restart_age: float = 3600.0
     # A volume is created and deleted before its PersistentVolume is (C4).

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 
-from csi_exoblock.concurrency import Deadline, begin_thread
+from csi_exoblock.concurrency import Deadline
 from csi_exoblock.pool import Pool
+from csi_exoblock.threads import begin_thread
 from csi_exoblock.timing import ProcessTiming
 
 log = logging.getLogger(__name__)

@@ -71,8 +71,8 @@ def build_controller(
     ledger = Ledger(waiter=waiter, timing=timing)
     cluster = _cluster(settings, kubernetes, timing)
     labels = Labels(settings, cluster=cluster.id)
-    writer = LabelWriter(cloud=cloud, ledger=ledger, timing=timing)
     reader = VolumeReader(cloud=cloud, ledger=ledger, timing=timing)
+    writer = LabelWriter(cloud=cloud, ledger=ledger, reader=reader, timing=timing)
     recent_volumes, volume_lists, volume_lookup = _lookup(
         lambda zone, deadline: cloud.zone(zone).list_volumes(deadline),
         lambda zone, uuid, deadline: cloud.zone(zone).get_volume(uuid, deadline),
@@ -96,7 +96,12 @@ def build_controller(
         timing=timing,
     )
     clones = Clones(
-        cloud=cloud, snapshots=snapshots, lists=snapshot_lists, labels=labels, timing=timing
+        cloud=cloud,
+        snapshots=snapshots,
+        lists=snapshot_lists,
+        volumes=recent_volumes,
+        labels=labels,
+        timing=timing,
     )
     volumes = Volumes(
         cloud=cloud,

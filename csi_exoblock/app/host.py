@@ -17,6 +17,8 @@ from csi_exoblock.host.history import History
 from csi_exoblock.host.holders import Holders
 from csi_exoblock.host.jobs import Jobs
 from csi_exoblock.host.liveness import Liveness
+from csi_exoblock.host.loops import Loops
+from csi_exoblock.host.mappings import Mappings
 from csi_exoblock.host.markers import Markers
 from csi_exoblock.host.mounts import Mounts
 from csi_exoblock.host.notes import Notes, Repairs
@@ -71,29 +73,34 @@ def build_host(
     filesystems = Filesystems(commands=commands, disk_calls=disk_calls)
     checker = Checker(commands=commands, jobs=jobs, devices=devices, disk_calls=disk_calls)
     history = History(folder=records / "used", timing=timing)
-    limit = CallLimit()
-    processes = Processes(
-        # A separate limit: here a pod's process hangs, and often its disk is not the driver's.
-        memory=Workers(
-            CallLimit(),
-            patience_seconds=timing.memory_answer,
-            only_informs=False,
-            perhaps="it hangs, perhaps on its disk, so what it uses can't be seen",
-        ),
-        later_seconds=timing.memory_answer_later,
+    limit = CallLimit.for_each_disk()
+    mappings = Mappings(
+        patience_seconds=timing.memory_answer, later_seconds=timing.memory_answer_later
     )
+    processes = Processes(mappings=mappings)
     holders = Holders(
-        workers=Workers(limit, patience_seconds=timing.users_search, only_informs=False),
-        loops=Workers(
-            CallLimit(),
-            patience_seconds=timing.memory_answer,
-            only_informs=False,
-            perhaps="the file that it shows hangs, so what it is made of can't be seen",
+        # Separate, because a search waits for no file system.
+        workers=Workers(
+            CallLimit.for_each_disk(), patience_seconds=timing.users_search, only_informs=False
+        ),
+        loops=Loops(
+            workers=Workers(
+                CallLimit(),
+                patience_seconds=timing.memory_answer,
+                only_informs=False,
+                perhaps="the file that it shows hangs, so what it is made of can't be seen",
+            ),
+            sysfs=sysfs,
         ),
         processes=processes,
         sysfs=sysfs,
     )
-    mounts = Mounts(commands=commands, holders=holders, timing=timing)
+    mounts = Mounts(
+        commands=commands,
+        workers=Workers(limit, patience_seconds=timing.command_timeout, only_informs=False),
+        holders=holders,
+        timing=timing,
+    )
     return Host(
         limit=limit,
         commands=commands,

@@ -15,6 +15,7 @@ from csi_exoblock.config import KubernetesSettings, NodeSettings, ServerSettings
 from csi_exoblock.host.block_devices import BlockDevice
 from csi_exoblock.host.commands import Commands
 from csi_exoblock.host.devices import Devices
+from csi_exoblock.host.holders import Holders
 from csi_exoblock.host.instance import Source, sources
 from csi_exoblock.host.liveness import Liveness
 from csi_exoblock.host.mounts import Mounts
@@ -42,6 +43,7 @@ class InspectedHost:
     devices: Devices
     mounts: Mounts
     liveness: Liveness
+    holders: Holders
     occupancy: Occupancy
 
     def disks(self) -> tuple[tuple[str, ...], tuple[tuple[str, BlockDevice], ...]]:
@@ -78,6 +80,7 @@ def inspected_host(
         devices=host.devices,
         mounts=host.mounts,
         liveness=host.liveness,
+        holders=host.holders,
         occupancy=Occupancy(
             devices=host.devices, mounts=host.mounts, kubelet_path=settings.kubelet_path
         ),

@@ -30,10 +30,10 @@ from csi_exoblock.node.health_cache import HealthCache
 from csi_exoblock.node.mounting import VolumeMounter
 from csi_exoblock.node.occupancy import Occupancy
 from csi_exoblock.node.publishing import Publishing
+from csi_exoblock.node.registered import Registered
 from csi_exoblock.node.release import Release
 from csi_exoblock.node.repair import Repair
 from csi_exoblock.node.staging import Staging
-from csi_exoblock.node.startup_taint import StartupTaint
 from csi_exoblock.node.territory import Territory
 from csi_exoblock.node.usage import Usage
 
@@ -76,6 +76,7 @@ def build_node(
     )
     metrics.show(metrics.attach_limit, attach_limit.limit)
     metrics.show(metrics.attached_volumes, occupancy.attached)
+    metrics.show(metrics.free_slots, attach_limit.free)
     metrics.show(metrics.foreign_attachments, attach_limit.foreign)
     metrics.show(metrics.device_link_repaired)
     service = _service(host, instance, attach_limit, server, settings, metrics)
@@ -84,11 +85,13 @@ def build_node(
         work.append(
             background("attach-limit", attach_limit.refresh, timing=timing, metrics=metrics)
         )
-    if settings.taint_removal and own.is_known:
-        taint = StartupTaint(
-            is_registered=own.is_registered, remove=own.remove_taint, timing=timing
+        registered = Registered(
+            is_registered=own.is_registered,
+            show=lambda value: metrics.show_value(metrics.registered, value),
+            remove_taint=own.remove_taint if settings.taint_removal else None,
+            timing=timing,
         )
-        work.append(background("taint", taint.check, timing=timing, metrics=metrics))
+        work.append(background("registered", registered.check, timing=timing, metrics=metrics))
     return _part(service, instance, host.jobs, server, settings, work, metrics)
 
 

@@ -89,7 +89,10 @@ def run(
         socket_path=settings.socket_path,
         workers=settings.grpc_workers,
         interceptor=Interceptor(
-            driver_name=settings.driver_name, metrics=metrics, workers=settings.grpc_workers
+            driver_name=settings.driver_name,
+            metrics=metrics,
+            workers=settings.grpc_workers,
+            timing=settings.timing,
         ),
         identity=Identity(driver_name=settings.driver_name, ready=lambda: not trouble()),
         controller=control.service if control else None,

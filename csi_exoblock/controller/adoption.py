@@ -174,11 +174,9 @@ class Adoption:
         logs.step("repairing the volume's labels")
         try:
             missing = {key: wanted[key] for key in wanted.keys() - volume.labels.keys()}
-            # An update that hangs writes its whole map once it goes on. So the next call for the
-            # volume must find it in the ledger and wait, or its own change would be undone.
             with self._ledger.hold(f"volume {volume.id}") as entry:
                 self._reader.read(volume.id, entry, deadline)
-                self._writer.write(volume.id, VolumeChanges(labels=missing), entry, deadline)
+                self._writer.write(volume.id, VolumeChanges(labels=missing), deadline)
         except DriverError as error:  # people read labels; the volume works without them (C4)
             log.warning("labels not repaired", extra={"volume": volume.id, "error": str(error)})
             is_final = isinstance(error, ApiRejected | ApiDenied)

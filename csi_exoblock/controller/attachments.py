@@ -23,6 +23,7 @@ from csi_exoblock.errors import (
     LimitReached,
     NotFound,
     OperationPending,
+    UnprovenAbsence,
     WrongState,
 )
 from csi_exoblock.exoscale.client import Cloud
@@ -125,7 +126,7 @@ class Attachments:
             raise _attached_elsewhere(volume)
 
     def _exists(self, node_id: NodeId, deadline: Deadline) -> bool:
-        logs.step("asking whether the instance that has the volume still exists")
+        logs.step("asking whether the instance exists")
         try:
             self._cloud.zone(node_id.zone).get_instance(node_id.uuid, deadline)
         except NotFound:
@@ -145,7 +146,12 @@ class Attachments:
             )
         except NotFound as error:
             client.get_volume(volume.id.uuid, deadline)
-            raise NotFound(f"{what}: there is no such instance in zone {node_id.zone}") from error
+            if not self._exists(node_id, deadline):
+                what = f"{what}: there is no such instance in zone {node_id.zone}"
+                raise NotFound(what) from error
+            raise UnprovenAbsence(
+                f"{what}: {error}, but volume and instance were both read since; retry"
+            ) from error
         except (ApiRejected, ApiDenied) as error:
             self._require_attached(volume, node_id, refused(what, error), deadline)
         else:

@@ -10,14 +10,16 @@ from contextlib import contextmanager
 
 from csi_exoblock import logs
 from csi_exoblock.concurrency import Deadline
-from csi_exoblock.controller.labels import Labels
+from csi_exoblock.controller.labels import Labels, marked, new_mark
 from csi_exoblock.controller.pending import Entry
+from csi_exoblock.controller.recent_creations import RecentCreations
 from csi_exoblock.controller.snapshots import Snapshots
 from csi_exoblock.controller.specs import SnapshotSpec, VolumeSpec
 from csi_exoblock.controller.zone_lists import ZoneLists
-from csi_exoblock.errors import ApiUnavailable, DriverError, WrongZone
+from csi_exoblock.errors import ApiUnavailable, DriverError, NotFound, WrongZone
 from csi_exoblock.exoscale.client import Cloud
 from csi_exoblock.model import Snapshot, SnapshotId, Volume, VolumeId, ZoneName
+from csi_exoblock.states import SNAPSHOT_GOING
 from csi_exoblock.timing import ControllerTiming
 
 log = logging.getLogger(__name__)
@@ -28,6 +30,9 @@ class Clones:
 
     A snapshot that can't be deleted yet never fails a clone. Any process finds it later by its
     label: when its source or its clone is deleted, or in an hourly sweep.
+
+    The API can drop the label, and lose the answer that names the snapshot. Then only the mark of
+    this process in the snapshot's name proves that it is no user's.
     """
 
     def __init__(
@@ -36,14 +41,17 @@ class Clones:
         cloud: Cloud,
         snapshots: Snapshots,
         lists: ZoneLists[Snapshot],
+        volumes: RecentCreations,
         labels: Labels,
         timing: ControllerTiming,
     ) -> None:
         self._cloud = cloud
         self._snapshots = snapshots
         self._lists = lists
+        self._volumes = volumes
         self._labels = labels
         self._timing = timing
+        self._mark = new_mark()
         self._created: dict[tuple[str, VolumeId], SnapshotId] = {}
         self._wanted_at: dict[SnapshotId, float] = {}  # in monotonic seconds
 
@@ -65,7 +73,8 @@ class Clones:
     def tidying_up(self, spec: VolumeSpec, entry: Entry, deadline: Deadline) -> Iterator[None]:
         """Delete a clone's temporary snapshot once the block has made the clone or failed for good.
 
-        It stays while the clone can still be made: the clone's content comes from it.
+        It stays while the clone can still be made: the clone's content comes from it. A deletion
+        that takes too long goes on without the clone that is made.
 
         Args:
             entry: That of the clone's name.
@@ -82,7 +91,7 @@ class Clones:
             if left and not isinstance(error, WrongZone):  # else the pod is never moved (C3)
                 raise ApiUnavailable(f"{error}; its temporary snapshot remains: {left}") from error
             raise
-        self._tidy_up(spec, deadline)
+        self._tidy_up(spec, deadline.within(self._timing.clone_tidying))
 
     def release_source(self, volume: Volume, deadline: Deadline) -> None:
         """Delete the temporary snapshots of a volume that is to be deleted: they can keep it."""
@@ -108,16 +117,19 @@ class Clones:
         The process that deleted it can have died before it deleted them. If the volume was a clone,
         nothing names its snapshot any more: so those of all sources that are gone are deleted.
         """
-        sources: set[str] = set()
+        wanted = set(self._created.copy().values())  # clones of this process are still being made
+        listed: set[str] = set()
 
         def is_needless(snapshot: Snapshot) -> bool:
             source = self._labels.clone_of(snapshot.labels)
             if source == str(gone.uuid):
                 return True
-            if not sources:
+            if snapshot.id in wanted:
+                return False
+            if not listed:
                 volumes = self._cloud.zone(gone.zone).list_volumes(deadline)
-                sources.update(str(each.id.uuid) for each in volumes)
-            return source not in sources
+                listed.update(str(each.id.uuid) for each in volumes)
+            return source not in listed and self._is_gone(f"{gone.zone}/{source}", deadline)
 
         self._delete_needless(gone.zone, is_needless, deadline)
 
@@ -128,17 +140,27 @@ class Clones:
         it, and not asked for by any create since. If the API does not report when a snapshot was
         created, its age counts from its first sight here.
         """
-        deadline = Deadline(self._timing.create_timeout)
         oldest = time.monotonic() - 2 * self._timing.clone_snapshot_age
         for snapshot_id, wanted_at in list(self._wanted_at.items()):
             if wanted_at < oldest:
                 self._wanted_at.pop(snapshot_id, None)
         try:
-            for zone in self._cloud.zones(deadline):
-                self._delete_needless(zone, self._is_old, deadline)
+            for zone in self._cloud.zones(Deadline(self._timing.create_timeout)):
+                # Each has time of its own: what hangs in one holds up no other.
+                self._delete_needless(zone, self._is_old, Deadline(self._timing.create_timeout))
         except DriverError as error:
             log.warning("not swept", extra={"error": str(error)})
         return self._timing.sweep_interval
+
+    def _is_gone(self, source: str, deadline: Deadline) -> bool:
+        """Return whether a volume does not exist; a list can lack one that is new (C1)."""
+        try:
+            volume_id = VolumeId.parse(source)
+            if not self._volumes.seconds_until_shown(volume_id.zone, volume_id.uuid):
+                self._cloud.zone(volume_id.zone).get_volume(volume_id.uuid, deadline)
+        except NotFound:
+            return True
+        return False
 
     def _create_temporary(
         self, spec: VolumeSpec, source: VolumeId, deadline: Deadline
@@ -147,7 +169,7 @@ class Clones:
         name = self._labels.clone_name(spec)
         wanted = SnapshotSpec(
             name=name,
-            visible_name=name,
+            visible_name=marked(name, self._mark),
             volume_id=source,
             about={**spec.about, "clone-of": str(source.uuid)},
         )
@@ -198,6 +220,7 @@ class Clones:
         except DriverError as error:
             log.warning("temporary snapshots not found", extra={"error": str(error)})
             return str(error)
+        needless.sort(key=lambda each: each.state in SNAPSHOT_GOING)  # these may stay so for ever
         left = [self._delete(each.id, deadline) for each in needless]
         return "; ".join(filter(None, left))
 

@@ -6,6 +6,7 @@ has ended. So a 404 proves absence only if the operation has ended and that time
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
@@ -14,9 +15,12 @@ from typing import Generic, TypeVar
 
 from csi_exoblock import logs
 from csi_exoblock.concurrency import Deadline, pauses
+from csi_exoblock.controller.fresh_reads import send_on_fresh_read
+from csi_exoblock.controller.labels import Labels
 from csi_exoblock.controller.ledger import Ledger
 from csi_exoblock.controller.pending import Entry
 from csi_exoblock.controller.refusals import ending
+from csi_exoblock.controller.specs import SnapshotSpec, VolumeSpec
 from csi_exoblock.controller.stalls import Stalls
 from csi_exoblock.errors import (
     ApiDenied,
@@ -25,6 +29,7 @@ from csi_exoblock.errors import (
     DeadlineExceeded,
     DriverError,
     NotFound,
+    UnprovenAbsence,
 )
 from csi_exoblock.exoscale.client import Cloud
 from csi_exoblock.model import Operation, Snapshot, SnapshotId, Volume, VolumeId
@@ -32,6 +37,8 @@ from csi_exoblock.states import OperationState, SnapshotState, VolumeState
 from csi_exoblock.timing import ControllerTiming
 
 T = TypeVar("T", bound=Volume | Snapshot)
+
+log = logging.getLogger(__name__)
 
 _PAUSE_GROWTH = 1.2  # a state is seen at latest a fifth of its own duration after it changed
 
@@ -87,23 +94,31 @@ def snapshot_kind(cloud: Cloud) -> Kind[Snapshot]:
 class Creations(Generic[T]):
     """Follows creations of one kind, for the call that sent them or a later one.
 
-    entry.operation = client.create_volume(...)       # call 1 sends it, and its time ends
-    creations.resume(what, explain, entry, deadline)  # call 2 waits for the operation, then
-                                                      # reads what it named: usable, broken, or
-                                                      # nothing
+    entry.operation = client.create_volume(...)             # call 1 sends it, and its time ends
+    creations.resume(spec, what, explain, entry, deadline)  # call 2 waits for the operation, then
+                                                            # reads what it named: usable, broken,
+                                                            # another's, or nothing
     """
 
     def __init__(
-        self, kind: Kind[T], *, cloud: Cloud, ledger: Ledger, timing: ControllerTiming
+        self,
+        kind: Kind[T],
+        *,
+        cloud: Cloud,
+        ledger: Ledger,
+        labels: Labels,
+        timing: ControllerTiming,
     ) -> None:
         self._kind = kind
         self._cloud = cloud
         self._ledger = ledger
+        self._labels = labels
         self._timing = timing
         self._stalls = Stalls(timing=timing)
 
     def resume(
         self,
+        spec: VolumeSpec | SnapshotSpec,
         what: str,
         explain: Callable[[Operation], DriverError],
         entry: Entry,
@@ -122,12 +137,13 @@ class Creations(Generic[T]):
         """
         self._remember_reference(entry.operation, entry)
         if ended := self._ledger.join(entry, deadline):
-            return self.conclude(ended, what, explain, entry, deadline)
-        return self._created(entry, deadline)
+            return self.conclude(ended, spec, what, explain, entry, deadline)
+        return self._created(spec, entry, deadline)
 
     def conclude(
         self,
         ended: Operation,
+        spec: VolumeSpec | SnapshotSpec,
         what: str,
         explain: Callable[[Operation], DriverError],
         entry: Entry,
@@ -136,11 +152,11 @@ class Creations(Generic[T]):
         """Return what an operation created that has ended; raise as `resume` does."""
         self._remember_reference(ended, entry)
         entry.has_failed = ended.state is OperationState.FAILURE
-        if created := self._created(entry, deadline):
+        if created := self._created(spec, entry, deadline):
             return created
         if ended.state is OperationState.FAILURE:
             failure = explain(ended)
-            if ended.reference is None:  # only a search by name tells whether anything is left
+            if entry.lost or ended.reference is None:  # a search by name tells what is left
                 entry.mark_lost(has_ended=True)
                 entry.failure = failure
             raise failure
@@ -165,7 +181,7 @@ class Creations(Generic[T]):
         logs.step("asking whether the operation is pending still")
         try:
             seen = self._cloud.zone(given_up.zone).get_operation(given_up.id, deadline)
-        except (NotFound, ApiDenied, ApiRejected):
+        except (NotFound, UnprovenAbsence, ApiDenied, ApiRejected):
             entry.mark_lost(at=given_up.begun_at)
             raise ApiUnavailable(
                 f"{what}: operation {given_up.id} can't be read, and the API shows nothing that it "
@@ -180,19 +196,50 @@ class Creations(Generic[T]):
                 f"{what}: operation {given_up.id} is still pending; a retry goes on waiting"
             )
 
-    def _created(self, entry: Entry, deadline: Deadline) -> T | None:
-        """Return what a creation named once it is usable, `None` once there is nothing.
+    def _created(
+        self, spec: VolumeSpec | SnapshotSpec, entry: Entry, deadline: Deadline
+    ) -> T | None:
+        """Return what a creation named once it is usable, `None` once there is nothing."""
+        read = partial(self._wait_until_final, entry, deadline)
+        made = send_on_fresh_read(
+            lambda seen: self._usable(spec, seen, entry, deadline), read(), read
+        )
+        entry.created = None
+        return made
+
+    def _usable(
+        self, spec: VolumeSpec | SnapshotSpec, made: T | None, entry: Entry, deadline: Deadline
+    ) -> T | None:
+        """Return what a creation made, as it was just read; `None` if there is nothing to use.
 
         What came out broken, or stays half made although its operation has failed, was never used
-        and nobody else knows of it: it is deleted.
+        and nobody else knows of it: it is deleted. What the API named by mistake is left alone, and
+        what the creation made is looked for by its name.
         """
-        made = self._wait_until_final(entry, deadline)
+        if made and not self._is_of(spec, made):
+            log.warning("the API named another's", extra={made.id.noun(): made.id})
+            entry.mark_lost(has_ended=True)
+            return None
         if made and (self._kind.is_broken(made) or made.state in self._kind.changing):
-            delete = partial(self._kind.delete, made.id, deadline)
-            self._ledger.discard(made, delete, entry, deadline)
-            made = None
-        entry.created = None
+            self._discard(made, entry, deadline)
+            return None
         return None if made is None or made.state == self._kind.gone else made
+
+    def _is_of(self, spec: VolumeSpec | SnapshotSpec, made: T) -> bool:
+        """Return whether a volume or snapshot has a name of the spec, and no other's labels."""
+        names = self._labels.names_for(spec)
+        if made.name not in names and names.isdisjoint(self._labels.names_of(made)):
+            return False
+        return self._labels.are_ours(made.labels) or self._labels.are_absent(made.labels)
+
+    def _discard(self, left: T, entry: Entry, deadline: Deadline) -> None:
+        """Delete what a failed creation left, unless somebody has protected it (D12)."""
+        if self._labels.is_protected(left):
+            raise ApiUnavailable(
+                f"{left.id.noun()} {left.id}, which a failed creation left, has a label that "
+                "protects it; remove the label, and a retry deletes it"
+            )
+        self._ledger.discard(left, partial(self._kind.delete, left.id, deadline), entry, deadline)
 
     def _wait_until_final(self, entry: Entry, deadline: Deadline) -> T | None:
         """Return what a creation named once its state is final, `None` once it is surely absent.
@@ -207,8 +254,10 @@ class Creations(Generic[T]):
         for pause in pauses(self._timing.poll_initial, self._timing.poll_max, growth=growth):
             try:
                 made = self._kind.get(entry.created, deadline)
-            except NotFound:
+            except (NotFound, UnprovenAbsence) as error:
                 if seen or time.monotonic() >= entry.named_at + self._timing.settle:
+                    if isinstance(error, UnprovenAbsence):
+                        raise
                     return None
             else:
                 seen = True

@@ -12,6 +12,7 @@ from functools import partial
 
 from csi_exoblock import logs
 from csi_exoblock.concurrency import Deadline
+from csi_exoblock.controller.fresh_reads import send_on_fresh_read
 from csi_exoblock.controller.ledger import Ledger
 from csi_exoblock.controller.pending import Entry
 from csi_exoblock.controller.reading import VolumeReader
@@ -23,6 +24,8 @@ from csi_exoblock.states import VOLUME_MOVING, OperationState, VolumeState
 from csi_exoblock.timing import ControllerTiming
 
 log = logging.getLogger(__name__)
+
+_AT_AN_INSTANCE = (VolumeState.ATTACHING, VolumeState.ATTACHED)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -98,15 +101,26 @@ class Detachments:
         held = self._ledger.hold(f"volume {volume_id}")
         with self._pending.pending(volume_id), held as entry:
             try:
-                volume = self._reader.read(volume_id, entry, deadline)
-                volume = self._reader.wait_while(
-                    volume, VOLUME_MOVING, deadline, until_stalled=True
+                read = partial(self._reader.read, volume_id, entry, deadline)
+                send_on_fresh_read(
+                    lambda volume: self._detach_as_read(volume, node_id, entry, deadline),
+                    read(),
+                    read,
                 )
-                _require_known_instance(volume)
-                if names(volume, node_id) or _stays_detaching_from_none(volume):
-                    self._detach(volume, node_id, entry, deadline)
             except NotFound:
                 log.info("volume to detach is gone")
+            except (ApiRejected, ApiDenied) as error:  # of a read, so the volume can be attached
+                raise ApiUnavailable(
+                    f"volume {volume_id} was not detached, because it can't be read: {error}; "
+                    "Kubernetes will retry"
+                ) from error
+
+    def _detach_as_read(
+        self, volume: Volume, node_id: NodeId | None, entry: Entry, deadline: Deadline
+    ) -> None:
+        volume = self._settled(volume, deadline)
+        if names(volume, node_id) or _stays_detaching_from_none(volume):
+            self._detach(volume, node_id, entry, deadline)
 
     def _detach(
         self, volume: Volume, node_id: NodeId | None, entry: Entry, deadline: Deadline
@@ -132,8 +146,20 @@ class Detachments:
         except NotFound as error:  # of the volume, or of the instance that it names (S1)
             refusal = ApiUnavailable(f"{what}: {error}")
         # The volume decides, not the refusal: it can have been detached all the same.
-        if names(client.get_volume(volume.id.uuid, deadline), node_id):
+        seen = self._settled(client.get_volume(volume.id.uuid, deadline), deadline)
+        is_stuck = _stays_detaching_from_none(seen) and not _stays_detaching_from_none(volume)
+        if names(seen, node_id) or is_stuck:
             raise ApiUnavailable(str(refusal)) from refusal
+
+    def _settled(self, volume: Volume, deadline: Deadline) -> Volume:
+        """Return the volume once it moves no more, or stays moving.
+
+        Raises:
+            ApiUnavailable: It is at an instance, and does not say at which.
+        """
+        volume = self._reader.wait_while(volume, VOLUME_MOVING, deadline, until_stalled=True)
+        _require_known_instance(volume)
+        return volume
 
 
 def names(volume: Volume, node_id: NodeId | None) -> bool:
@@ -147,14 +173,14 @@ def instance_of(volume: Volume) -> str:
 
 
 def _require_known_instance(volume: Volume) -> None:
-    """Raise ApiUnavailable unless the volume says where it stays attaching.
+    """Raise ApiUnavailable unless the volume says where it is attached, or stays attaching.
 
     It can be the node that the call names, so the call is not done; and it can be another, so a
     detach could take the disk from that (D3).
     """
-    if volume.state is VolumeState.ATTACHING and volume.attached_to is None:
+    if volume.state in _AT_AN_INSTANCE and volume.attached_to is None:
         raise ApiUnavailable(
-            f"volume {volume.id} stays attaching, and the cloud does not say to which instance; "
+            f"volume {volume.id} is {volume.state}, and the cloud does not say to which instance; "
             "Kubernetes will retry; if it stays so, ask Exoscale's support"
         )
 

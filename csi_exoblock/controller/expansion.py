@@ -82,7 +82,7 @@ class Expansion:
             if volume.size_gib < gib_ceil(wanted.required_bytes):
                 volume = self._expand(volume, wanted, entry, deadline)
             # The request is granted, so a note asks for more than the user now wants.
-            self._notes.withdraw(volume, entry, deadline)
+            self._notes.withdraw(volume, deadline)
             if not wanted.allows(volume.size_gib):
                 raise SizeOutOfRange(
                     f"volume {volume_id} has {volume.size_gib} GiB, more than the limit of "
@@ -93,15 +93,14 @@ class Expansion:
     def resize_as_noted(self, volume: Volume, entry: Entry, deadline: Deadline) -> None:
         """Resize a detached volume as an earlier expand asked, before it is attached.
 
-        A failure is logged and does not hold the attach: the resizer repeats its request. Nor does
-        the attach wait for a removal of the note that hangs.
+        A failure is logged and does not hold the attach: the resizer repeats its request.
         """
         if size_gib := self._notes.size_due(volume):
             self._try_to_resize(volume, size_gib, entry, deadline)
         elif self._notes.is_from_the_future(volume):
             log.warning("pending growth left: its time is in the future")
             return
-        self._notes.remove(volume, entry, deadline.within(self._timing.note_removal))
+        self._notes.remove(volume, deadline)
 
     def _try_to_resize(
         self, volume: Volume, size_gib: int, entry: Entry, deadline: Deadline
@@ -120,7 +119,7 @@ class Expansion:
         size_gib = size_within_limits(wanted, self._settings.size_limits, client, deadline)
         _require_healthy(volume)
         if volume.attached_to and not self._is_stopped(volume, deadline):
-            self._defer(volume, size_gib, entry, deadline)
+            self._defer(volume, size_gib, deadline)
         return self._resize(volume, size_gib, entry, deadline)
 
     def _is_stopped(self, volume: Volume, deadline: Deadline) -> bool:
@@ -135,7 +134,7 @@ class Expansion:
             return True
         return instance.state is InstanceState.STOPPED
 
-    def _defer(self, volume: Volume, size_gib: int, entry: Entry, deadline: Deadline) -> NoReturn:
+    def _defer(self, volume: Volume, size_gib: int, deadline: Deadline) -> NoReturn:
         """Have the volume grow before it is attached the next time.
 
         Raises:
@@ -145,7 +144,7 @@ class Expansion:
         what = f"volume {volume.id} can't grow to {size_gib} GiB while instance {instance} has it"
         if not self._settings.deferred_expansion:
             raise WrongState(f"{what}; stop the pods that use it, and it grows")
-        self._notes.write(volume, size_gib, entry, deadline)
+        self._notes.write(volume, size_gib, deadline)
         raise WrongState(f"{what}; stop or replace the pods that use it, and it grows")
 
     def _resize(self, volume: Volume, size_gib: int, entry: Entry, deadline: Deadline) -> Volume:
@@ -157,7 +156,7 @@ class Expansion:
             with entry.sending(shown_by=lambda seen: seen.size_gib >= size_gib):
                 resized = client.resize_volume(volume.id.uuid, size_gib, deadline)
         except (ApiRejected, ApiDenied) as error:
-            return self._require_resized(error, volume, size_gib, entry, deadline)
+            return self._require_resized(error, volume, size_gib, deadline)
         if resized.size_gib < size_gib:
             resized = client.get_volume(volume.id.uuid, deadline)
         if resized.size_gib < size_gib:
@@ -172,7 +171,6 @@ class Expansion:
         error: ApiRejected | ApiDenied,
         volume: Volume,
         size_gib: int,
-        entry: Entry,
         deadline: Deadline,
     ) -> Volume:
         """Raise the reason of a refused resize, unless the volume is as large as wanted anyway.
@@ -194,7 +192,7 @@ class Expansion:
         _require_healthy(seen)
         _require_idle(seen)
         if seen.attached_to and not self._is_stopped(seen, deadline):
-            self._defer(seen, size_gib, entry, deadline)
+            self._defer(seen, size_gib, deadline)
         what = f"volume {volume.id} was not resized to {size_gib} GiB"
         quotas = read_quotas(client, deadline)
         more = {GIBIBYTES: size_gib - volume.size_gib}

@@ -7,7 +7,7 @@ import logging
 from csi_exoblock import logs
 from csi_exoblock.concurrency import Deadline
 from csi_exoblock.controller.labels import Labels, PendingSize
-from csi_exoblock.controller.pending import NOT_FINAL, Entry
+from csi_exoblock.controller.pending import NOT_FINAL
 from csi_exoblock.controller.relabelling import LabelWriter
 from csi_exoblock.controller.specs import VolumeChanges
 from csi_exoblock.errors import ApiUnavailable, DriverError, OperationFailed
@@ -24,6 +24,8 @@ class GrowthNotes:
     A note is on the volume, not in this process: the attacher, whose next call makes it come true,
     can lead in another replica than the resizer (F16). Its time is the cloud's, as hosts' clocks
     differ.
+
+    The volume is held meanwhile, so no update that hangs is waited for to the end of the call.
     """
 
     def __init__(
@@ -53,7 +55,7 @@ class GrowthNotes:
         note = self._labels.pending_size(volume.labels)
         return note is not None and note.is_from_the_future(self._cloud.now())
 
-    def write(self, volume: Volume, size_gib: int, entry: Entry, deadline: Deadline) -> None:
+    def write(self, volume: Volume, size_gib: int, deadline: Deadline) -> None:
         """Note a growth on the volume, unless a recent note says the same.
 
         A failure is logged only: without the note the resizer's own retries finish the growth.
@@ -67,28 +69,30 @@ class GrowthNotes:
         if not is_current:
             logs.step("noting the growth for the next attach")
             note = PendingSize(size_gib=size_gib, since=int(now))
-            self._try_to_write(volume, self._labels.with_pending_size(note), entry, deadline)
+            self._try_to_write(volume, self._labels.with_pending_size(note), deadline)
 
-    def remove(self, volume: Volume, entry: Entry, deadline: Deadline) -> None:
+    def remove(self, volume: Volume, deadline: Deadline) -> None:
         """Remove the note, if the volume has one; a failure is logged only."""
         if self._labels.pending_size(volume.labels) is None:
             return
         logs.step("removing the note of a growth")
-        self._try_to_write(volume, self._labels.without_pending_size(), entry, deadline)
+        self._try_to_write(volume, self._labels.without_pending_size(), deadline)
 
-    def withdraw(self, volume: Volume, entry: Entry, deadline: Deadline) -> None:
+    def withdraw(self, volume: Volume, deadline: Deadline) -> None:
         """Remove the note of an older, larger request, which the next attach would make come true.
 
-        A refusal is logged only, as for every label.
+        One that is still being written counts too. A refusal is logged only, as for every label.
 
         Raises:
             DriverError: The note can still be there, and a retry removes it.
         """
-        if self._labels.pending_size(volume.labels) is None:
+        is_noted = self._labels.pending_size(volume.labels) is not None
+        if not (is_noted or self._writer.has_pending(volume.id)):
             return
         logs.step("removing the note of a growth")
         try:
-            self._writer.write(volume.id, self._labels.without_pending_size(), entry, deadline)
+            change = self._labels.without_pending_size()
+            self._writer.write(volume.id, change, deadline.within(self._timing.note_withdrawal))
         except NOT_FINAL:
             raise
         except OperationFailed as error:  # no refusal: it can succeed the next time
@@ -96,10 +100,8 @@ class GrowthNotes:
         except DriverError as error:
             log.warning("note of a growth not removed", extra={"error": str(error)})
 
-    def _try_to_write(
-        self, volume: Volume, change: VolumeChanges, entry: Entry, deadline: Deadline
-    ) -> None:
+    def _try_to_write(self, volume: Volume, change: VolumeChanges, deadline: Deadline) -> None:
         try:
-            self._writer.write(volume.id, change, entry, deadline)
+            self._writer.write(volume.id, change, deadline.within(self._timing.note_update))
         except DriverError as error:
             log.warning("note of a growth not written", extra={"error": str(error)})

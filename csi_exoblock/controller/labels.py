@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Self
@@ -17,6 +18,8 @@ from csi_exoblock.model import Snapshot, Volume
 _FOREIGN = re.compile(r"[^A-Za-z0-9./-]")
 _HASH_LENGTH = 12
 _CLONE = "clone-"
+_MARK_BYTES = 6
+_MARKED = re.compile(r"(.+)_[0-9a-f]{12}", re.ASCII)  # no label's value has an underscore
 _MADE_FOR = ("pvc", "namespace", "snapshot", "snapshot-namespace", "clone-of")
 
 
@@ -49,6 +52,22 @@ class PendingSize:
     def is_from_the_future(self, now: float) -> bool:
         """Return whether the time is later than now, so that it proves nothing."""
         return self.since > now
+
+
+def new_mark() -> str:
+    """Return a text that nobody else can have put into a name before."""
+    return secrets.token_hex(_MARK_BYTES)
+
+
+def marked(name: str, mark: str) -> str:
+    """Return a name with a mark."""
+    return f"{name}_{mark}"
+
+
+def unmarked(name: str) -> str:
+    """Return a name without its mark, if it has one."""
+    match = _MARKED.fullmatch(name)
+    return match[1] if match else name
 
 
 class Labels:
@@ -125,10 +144,10 @@ class Labels:
         """Return whether this driver created the volume, and not as a copy."""
         return bool(volume.labels.get(self.name_label)) and not self.source_of(volume.labels)
 
-    def is_protected(self, volume: Volume) -> bool:
+    def is_protected(self, thing: Volume | Snapshot) -> bool:
         """Return whether the label `protect`, in upper or lower case, forbids a delete (D12)."""
         protect = f"{self._prefix}protect".lower()
-        return any(value and key.lower() == protect for key, value in volume.labels.items())
+        return any(value and key.lower() == protect for key, value in thing.labels.items())
 
     def require_own(self, thing: Volume | Snapshot) -> None:
         """Raise WrongState unless the volume or snapshot may be changed from this cluster (D12).

@@ -85,6 +85,12 @@ class Ledger:
             entry.blind = blind
             yield entry
 
+    def has_pending(self, thing: str) -> bool:
+        """Return whether an earlier call left work pending for a thing."""
+        with self._lock:
+            entry = self._entries.get(thing)
+            return entry is not None and entry.has_pending()
+
     def oldest_hold_seconds(self) -> float:
         """Return the age of the oldest hold, 0.0 while nothing is held."""
         return self._holds.oldest_seconds()

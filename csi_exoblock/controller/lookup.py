@@ -16,11 +16,11 @@ from uuid import UUID
 
 from csi_exoblock import logs
 from csi_exoblock.concurrency import Deadline, pauses
-from csi_exoblock.controller.labels import Labels
+from csi_exoblock.controller.labels import Labels, unmarked
 from csi_exoblock.controller.pending import Entry
 from csi_exoblock.controller.recent_creations import RecentCreations
 from csi_exoblock.controller.zone_lists import ZoneLists
-from csi_exoblock.errors import ApiDenied, ApiRejected, ApiUnavailable, NotFound
+from csi_exoblock.errors import ApiDenied, ApiRejected, ApiUnavailable, NotFound, UnprovenAbsence
 from csi_exoblock.exoscale.listed import Listed
 from csi_exoblock.model import Snapshot, Volume, ZoneName
 from csi_exoblock.states import SNAPSHOT_GOING, VOLUME_GOING
@@ -112,6 +112,16 @@ class Lookup(Generic[T]):
         found = found or self._recent_in(zones, names, deadline)
         return [each for each in found if not self._labels.names_of(each).isdisjoint(names)]
 
+    def find_marked(self, zone: ZoneName, name: str, deadline: Deadline) -> list[T]:
+        """Return what the last list of a zone showed under the name with any process's mark."""
+        seen = [
+            UUID(id)
+            for listed, ids in self._lists.view(zone).ids_by_name.items()
+            if unmarked(listed) == name
+            for id in ids
+        ]
+        return [each for uuid in seen for each in self._get(zone, uuid, deadline)]
+
     def _lists_of(
         self, zones: Collection[ZoneName], names: Collection[str], deadline: Deadline
     ) -> list[Listed[T]]:
@@ -141,8 +151,12 @@ class Lookup(Generic[T]):
         """Wait until what this process created must be shown; return it unless it is gone."""
         growth = _PAUSE_GROWTH
         for pause in pauses(self._timing.poll_initial, self._timing.poll_max, growth=growth):
-            if found := self._get(zone, uuid, deadline):
-                return found
+            try:
+                if found := self._get(zone, uuid, deadline):
+                    return found
+            except UnprovenAbsence:
+                if self._recent.seconds_until_shown(zone, uuid) == 0.0:
+                    raise
             if self._recent.seconds_until_shown(zone, uuid) == 0.0:
                 break
             logs.step("waiting until what was made is shown")

@@ -14,9 +14,14 @@ from csi_exoblock.controller.labels import Labels
 from csi_exoblock.errors import DriverError, NotFound
 from csi_exoblock.exoscale.client import Cloud
 from csi_exoblock.model import Snapshot, Volume, VolumeId, ZoneName
-from csi_exoblock.states import SNAPSHOT_GOING, VOLUME_GOING
+from csi_exoblock.states import SNAPSHOT_GOING, VOLUME_GOING, SnapshotState, VolumeState
 
 log = logging.getLogger(__name__)
+
+
+# Other states say that somebody uses it or the cloud works on it; or they are not known.
+_IDLE_VOLUME = (VolumeState.DETACHED, VolumeState.ERROR)
+_IDLE_SNAPSHOT = (SnapshotState.CREATED, SnapshotState.ERROR, SnapshotState.PARTIALLY_DESTROYED)
 
 
 class OrphanKind(StrEnum):
@@ -44,6 +49,7 @@ class Orphan:
         size_gib: `None` for a missing volume.
         created_at: `None` if the API does not report it, and for a missing volume.
         made_for: The claim or snapshot in its labels, in words; empty without such labels.
+        obstacle: Why it must not be deleted now, in words; empty if nothing prevents it.
     """
 
     kind: OrphanKind
@@ -52,6 +58,7 @@ class Orphan:
     size_gib: int | None
     created_at: datetime | None
     made_for: str
+    obstacle: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,6 +149,7 @@ class OrphanSearch:
                 size_gib=volume.size_gib,
                 created_at=volume.created_at,
                 made_for=self._labels.made_for(volume.labels),
+                obstacle=self._obstacle(volume, _use_of(volume)),
             )
 
     def _snapshots(self, snapshots: Sequence[Snapshot], known: Known) -> Iterator[Orphan]:
@@ -158,7 +166,12 @@ class OrphanSearch:
                 size_gib=snapshot.volume_size_gib,
                 created_at=snapshot.created_at,
                 made_for=self._labels.made_for(snapshot.labels),
+                obstacle=self._obstacle(snapshot, _work_on(snapshot)),
             )
+
+    def _obstacle(self, thing: Volume | Snapshot, use: str) -> str:
+        protection = "protected by its label" if self._labels.is_protected(thing) else ""
+        return ", ".join(filter(None, (use, protection)))
 
     def _missing(
         self, volumes: Mapping[ZoneName, Sequence[Volume]], known: Known, deadline: Deadline
@@ -173,6 +186,7 @@ class OrphanSearch:
                     size_gib=None,
                     created_at=None,
                     made_for="",
+                    obstacle="",
                 )
 
     def _is_gone(
@@ -192,3 +206,13 @@ class OrphanSearch:
         except DriverError as error:
             log.info("volume of a PersistentVolume not read", extra={"error": str(error)})
         return False
+
+
+def _use_of(volume: Volume) -> str:
+    if volume.attached_to:
+        return f"attached to instance {volume.attached_to.uuid}"
+    return "" if volume.state in _IDLE_VOLUME else f"in state {volume.state}"
+
+
+def _work_on(snapshot: Snapshot) -> str:
+    return "" if snapshot.state in _IDLE_SNAPSHOT else f"in state {snapshot.state}"

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from csi_exoblock import logs
 from csi_exoblock.concurrency import Deadline
-from csi_exoblock.errors import NotFound
+from csi_exoblock.errors import NotFound, UnprovenAbsence
 from csi_exoblock.model import SnapshotId, VolumeId, ZoneName
 from csi_exoblock.timing import ControllerTiming
 
@@ -105,11 +105,12 @@ class RecentCreations:
 
         Raises:
             NotFound: It is gone.
+            UnprovenAbsence: A list still shows it although it must be shown by now.
             DeadlineExceeded: The call's time ended first.
         """
         try:
             return read()
-        except NotFound:
+        except (NotFound, UnprovenAbsence):
             seconds = self.seconds_until_shown(id.zone, id.uuid)
             if not seconds:
                 raise

@@ -9,6 +9,7 @@ from functools import partial
 
 from csi_exoblock import logs
 from csi_exoblock.concurrency import Deadline, pauses
+from csi_exoblock.controller.fresh_reads import send_on_fresh_read
 from csi_exoblock.controller.labels import Labels
 from csi_exoblock.controller.ledger import Ledger
 from csi_exoblock.controller.pending import Entry
@@ -23,7 +24,7 @@ from csi_exoblock.errors import (
     WrongState,
 )
 from csi_exoblock.exoscale.client import Cloud
-from csi_exoblock.model import Snapshot, Volume, VolumeId
+from csi_exoblock.model import Operation, Snapshot, Volume, VolumeId
 from csi_exoblock.states import VOLUME_BUSY, OperationState
 from csi_exoblock.timing import ControllerTiming
 
@@ -45,22 +46,29 @@ class LabelWriter:
         write {a: 2}                     # the change is written once more
 
     A label is removed only if the first read showed it: one that others add later stays.
+
+    A volume's labels have an entry of their own in the ledger. An update that hangs, or whose
+    answer is lost, holds up the next change of labels, which it would undo (S5). It holds up no
+    attach, detach or delete, and changes no answer of theirs.
     """
 
-    def __init__(self, *, cloud: Cloud, ledger: Ledger, timing: ControllerTiming) -> None:
+    def __init__(
+        self, *, cloud: Cloud, ledger: Ledger, reader: VolumeReader, timing: ControllerTiming
+    ) -> None:
         self._cloud = cloud
         self._ledger = ledger
+        self._reader = reader
         self._timing = timing
 
-    def write(
-        self, volume_id: VolumeId, changes: VolumeChanges, entry: Entry, deadline: Deadline
-    ) -> Volume:
+    def has_pending(self, volume_id: VolumeId) -> bool:
+        """Return whether an earlier change of the volume's labels can still take effect."""
+        return self._ledger.has_pending(_labels_of(volume_id))
+
+    def write(self, volume_id: VolumeId, changes: VolumeChanges, deadline: Deadline) -> Volume:
         """Make the changes that the volume does not show yet; return it as read afterwards.
 
-        A key that survives its removal gets an empty value, which counts as absent.
-
-        Args:
-            entry: The volume's; it keeps a write whose answer is lost, or that goes on (S5).
+        An earlier change that is pending comes first. A key that survives its removal gets an empty
+        value, which counts as absent. The caller holds the volume.
 
         Raises:
             NotFound: The volume does not exist.
@@ -68,25 +76,8 @@ class LabelWriter:
             ApiUnavailable: The API took the change, and the volume does not show it.
             OperationFailed: The API took the change, and it failed.
         """
-        logs.step("reading the labels to be changed")
-        seen = self._cloud.zone(volume_id.zone).get_volume(volume_id.uuid, deadline)
-        removed = changes.removed & _present(seen.labels).keys()
-        wanted = replace(changes, removed=removed)
-        survivors: Collection[str] = ()
-        for _ in range(_MOST_WRITES):
-            if is_shown(wanted, seen):
-                break
-            labels = {key: value for key, value in seen.labels.items() if key not in removed}
-            labels |= {**wanted.labels, **dict.fromkeys(survivors, "")}
-            logs.step("changing name and labels")
-            seen = self._update(volume_id, wanted, labels, entry, deadline)
-            survivors = removed & _present(seen.labels).keys()
-        if not is_shown(wanted, seen):
-            raise ApiUnavailable(
-                f"volume {volume_id} does not show the name and labels that the API took: others "
-                "write them too, or the API ignores them; retry"
-            )
-        return seen
+        with self._ledger.hold(_labels_of(volume_id)) as entry:
+            return self._write(volume_id, changes, entry, deadline)
 
     def write_to_snapshot(
         self, snapshot: Snapshot, labels: Mapping[str, str], deadline: Deadline
@@ -100,12 +91,51 @@ class LabelWriter:
         """
         client = self._cloud.zone(snapshot.id.zone)
         missing = {key: labels[key] for key in labels.keys() - snapshot.labels.keys()}
-        seen = client.get_snapshot(snapshot.id.uuid, deadline)
-        wanted = {**missing, **seen.labels}
-        update = partial(client.update_snapshot, snapshot.id.uuid, labels=wanted, deadline=deadline)
-        ended = self._ledger.send(Entry(), update, deadline)
+        read = partial(client.get_snapshot, snapshot.id.uuid, deadline)
+
+        def update(seen: Snapshot) -> Operation:
+            wanted = {**missing, **seen.labels}
+            return client.update_snapshot(snapshot.id.uuid, labels=wanted, deadline=deadline)
+
+        ended = send_on_fresh_read(
+            lambda seen: self._ledger.send(Entry(), partial(update, seen), deadline), read(), read
+        )
         if ended.state is not OperationState.SUCCESS:
             raise failed(f"snapshot {snapshot.id} was not relabelled", ended)
+
+    def _write(
+        self, volume_id: VolumeId, changes: VolumeChanges, entry: Entry, deadline: Deadline
+    ) -> Volume:
+        read = partial(self._reader.read, volume_id, entry, deadline)
+        seen = read()
+        removed = changes.removed & _present(seen.labels).keys()
+        wanted = replace(changes, removed=removed)
+        survivors: Collection[str] = ()
+        for _ in range(_MOST_WRITES):
+            if is_shown(wanted, seen):
+                break
+            change = partial(self._change, wanted, survivors, entry, deadline)
+            seen = send_on_fresh_read(change, seen, read)
+            survivors = removed & _present(seen.labels).keys()
+        if not is_shown(wanted, seen):
+            raise ApiUnavailable(
+                f"volume {volume_id} does not show the name and labels that the API took: others "
+                "write them too, or the API ignores them; retry"
+            )
+        return seen
+
+    def _change(
+        self,
+        wanted: VolumeChanges,
+        survivors: Collection[str],
+        entry: Entry,
+        deadline: Deadline,
+        seen: Volume,
+    ) -> Volume:
+        labels = {key: value for key, value in seen.labels.items() if key not in wanted.removed}
+        labels |= {**wanted.labels, **dict.fromkeys(survivors, "")}
+        logs.step("changing name and labels")
+        return self._update(seen.id, wanted, labels, entry, deadline)
 
     def _update(
         self,
@@ -190,10 +220,10 @@ class Modification:
             volume = self._reader.read(volume_id, entry, deadline)
             require_present(volume)
             self._labels.require_own(volume)
-            if is_shown(changes, volume):
+            if is_shown(changes, volume) and not self._writer.has_pending(volume_id):
                 return
             try:
-                self._writer.write(volume_id, changes, entry, deadline)
+                self._writer.write(volume_id, changes, deadline)
             except (ApiRejected, ApiDenied) as error:
                 self._require_shown(error, volume_id, changes, deadline)
 
@@ -225,6 +255,10 @@ class Modification:
                 f"{what} while instance {seen.attached_to.uuid} has it; {error}"
             ) from error
         raise lasting(refused(what, error)) from error
+
+
+def _labels_of(volume_id: VolumeId) -> str:
+    return f"labels of volume {volume_id}"
 
 
 def _present(labels: Mapping[str, str]) -> dict[str, str]:

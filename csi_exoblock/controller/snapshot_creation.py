@@ -47,7 +47,9 @@ class SnapshotCreation:
         self._labels = labels
         self._timing = timing
         self._stalls = Stalls(timing=timing)
-        self._creations = Creations(snapshot_kind(cloud), cloud=cloud, ledger=ledger, timing=timing)
+        self._creations = Creations(
+            snapshot_kind(cloud), cloud=cloud, ledger=ledger, labels=labels, timing=timing
+        )
 
     def create(self, spec: SnapshotSpec, entry: Entry, deadline: Deadline) -> Snapshot:
         """Send the creation and return the snapshot once its operation has ended.
@@ -95,7 +97,7 @@ class SnapshotCreation:
                 what += f": snapshot {ended.zone}/{ended.reference} failed"
             return self._why_not(failed(what, ended), spec, deadline)
 
-        return self._creations.resume(_what(spec), explain, entry, deadline)
+        return self._creations.resume(spec, _what(spec), explain, entry, deadline)
 
     def wait_until_ready(self, snapshot: Snapshot, deadline: Deadline) -> Snapshot:
         """Wait until the snapshot is ready, or is broken and never will be; return it (S18).

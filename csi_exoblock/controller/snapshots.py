@@ -9,6 +9,7 @@ from functools import partial
 
 from csi_exoblock import logs
 from csi_exoblock.concurrency import Deadline
+from csi_exoblock.controller.fresh_reads import send_on_fresh_read
 from csi_exoblock.controller.labels import Labels
 from csi_exoblock.controller.ledger import Ledger
 from csi_exoblock.controller.lookup import Lookup
@@ -22,6 +23,7 @@ from csi_exoblock.controller.specs import SnapshotSpec
 from csi_exoblock.errors import (
     ApiDenied,
     ApiRejected,
+    ApiUnavailable,
     DriverError,
     Mismatch,
     NotFound,
@@ -75,6 +77,7 @@ class Snapshots:
             WrongState: The volume has as many snapshots as it may have, or the quota is exhausted.
             WrongZone: The request does not allow the volume's zone.
             OperationFailed: The snapshot came out broken.
+            ApiUnavailable: It is temporary, and can't be labelled yet.
             DeadlineExceeded: It is not ready yet; a retry goes on waiting.
         """
         require_accessible(spec.volume_id, spec.zones)
@@ -119,8 +122,11 @@ class Snapshots:
             self._ledger.join(entry, deadline)
             # A GET can miss for a moment what a list has shown (C1).
             get = partial(self.get, snapshot_id, deadline)
-            self._labels.require_own(self._recent.read_once_shown(snapshot_id, get, deadline))
-            self._delete(snapshot_id, entry, deadline)
+            send_on_fresh_read(
+                lambda snapshot: self._delete(snapshot, entry, deadline),
+                self._recent.read_once_shown(snapshot_id, get, deadline),
+                get,
+            )
         self._recent.forget(snapshot_id.zone, snapshot_id.uuid)
 
     def _find(self, spec: SnapshotSpec, entry: Entry, deadline: Deadline) -> Snapshot | None:
@@ -134,23 +140,42 @@ class Snapshots:
         named = self._lookup.find([spec.volume_id.zone], names, entry, deadline)
         present = [each for each in named if each.state not in SNAPSHOT_GOING]
         found = [each for each in present if self._is_meant(each, spec)]
-        if spec.clone_of and present and not found:
-            raise Mismatch(_in_the_way(present, spec))
+        if spec.clone_of and not found:
+            self._require_free(spec, present, deadline)
         if len(found) > 1:
             ids = ", ".join(str(each.id) for each in found)
             raise Mismatch(f"several snapshots are named {spec.name!r}: {ids}; delete all but one")
         return found[0] if found else None
 
+    def _require_free(
+        self, spec: SnapshotSpec, present: Sequence[Snapshot], deadline: Deadline
+    ) -> None:
+        """Raise Mismatch if snapshots have a clone's name that are not known to be temporary.
+
+        Another process can have taken one, and the API has dropped its labels since. Nothing proves
+        that here, and nobody but the user would ever delete it.
+        """
+        zone = spec.volume_id.zone
+        in_the_way = present or [
+            each
+            for each in self._lookup.find_marked(zone, spec.name, deadline)
+            if each.state not in SNAPSHOT_GOING and self._labels.are_absent(each.labels)
+        ]
+        if in_the_way:
+            raise Mismatch(_in_the_way(in_the_way, spec))
+
     def _is_meant(self, found: Snapshot, spec: SnapshotSpec) -> bool:
         """Return whether a snapshot of that name is temporary where one is asked for, or is not.
 
         The API can have dropped the labels of one that this process has just taken. Then its id,
-        which the API answered, proves whose it is. A creation whose answer was lost proves nothing:
-        a user's snapshot can have been too new for the list that was read before it.
+        which the API answered, proves whose it is, or the mark of this process in its name. That a
+        creation's answer was lost proves nothing: a user's snapshot of the name without a mark can
+        have been too new for the list that was read before it.
         """
         if self._labels.clone_of(found.labels) == spec.clone_of:
             return True
-        is_own = self._recent.has(found.id.zone, found.id.uuid)
+        has_mark = found.name == spec.visible_name
+        is_own = has_mark or self._recent.has(found.id.zone, found.id.uuid)
         return is_own and self._labels.are_absent(found.labels)
 
     def _require_same(self, snapshot: Snapshot, spec: SnapshotSpec) -> None:
@@ -165,17 +190,30 @@ class Snapshots:
             raise Mismatch(f"{what} its labels say that another cluster or driver took it")
 
     def _repair_labels(self, snapshot: Snapshot, spec: SnapshotSpec, deadline: Deadline) -> None:
-        """Write the labels that the API dropped: they say whose the snapshot is (C6)."""
+        """Write the labels that the API dropped: they say whose the snapshot is (C6).
+
+        Raises:
+            ApiUnavailable: They can't be written to a temporary snapshot. Without them nobody would
+                find it, and delete it, once this process is gone.
+        """
         wanted = {**self._labels.of_snapshot(spec), **snapshot.labels}
         if wanted == snapshot.labels:
             return
         logs.step("repairing the snapshot's labels")
         try:
             self._writer.write_to_snapshot(snapshot, wanted, deadline)
-        except DriverError as error:  # people read labels; the snapshot works without them
+        except DriverError as error:
+            if spec.clone_of:
+                raise ApiUnavailable(
+                    f"temporary snapshot {snapshot.id} can't be labelled, and before that no clone "
+                    f"is made from it: {error}; retry"
+                ) from error
+            # People read labels; the snapshot works without them.
             log.warning("labels not repaired", extra={"snapshot": snapshot.id, "error": str(error)})
 
-    def _delete(self, snapshot_id: SnapshotId, entry: Entry, deadline: Deadline) -> None:
+    def _delete(self, snapshot: Snapshot, entry: Entry, deadline: Deadline) -> None:
+        self._labels.require_own(snapshot)
+        snapshot_id = snapshot.id
         what = f"snapshot {snapshot_id} was not deleted"
         client = self._cloud.zone(snapshot_id.zone)
         logs.step("deleting the snapshot")

@@ -41,6 +41,7 @@ class SnapshotSpec:
     Attributes:
         name: The name by which a repeated create finds its snapshot again.
         visible_name: The name that people see in the cloud; the same unless a class has a template.
+            That of a temporary one has the mark of this process.
         zones: The allowed zones; empty allows any (N17).
         labels: The labels in the class.
         about: The driver's labels, without their prefix: `snapshot`, `snapshot-namespace`,

@@ -71,7 +71,9 @@ class VolumeCreation:
     ) -> None:
         self._cloud = cloud
         self._ledger = ledger
-        self._creations = Creations(volume_kind(cloud), cloud=cloud, ledger=ledger, timing=timing)
+        self._creations = Creations(
+            volume_kind(cloud), cloud=cloud, ledger=ledger, labels=labels, timing=timing
+        )
         self._labels = labels
         self._settings = settings
         self._label_check = LabelCheck(cloud=cloud, labels=labels)
@@ -142,7 +144,7 @@ class VolumeCreation:
             ApiUnavailable: How the creation ends is not known yet.
         """
         what = _what(spec, zone)
-        return self._creations.resume(what, partial(failed, what), entry, deadline)
+        return self._creations.resume(spec, what, partial(failed, what), entry, deadline)
 
     def _id_of(
         self, ended: Operation, spec: VolumeSpec, entry: Entry, deadline: Deadline
@@ -153,7 +155,7 @@ class VolumeCreation:
         else:
             what = _what(spec, ended.zone)
             explain = partial(failed, what)
-            volume_id = self._creations.conclude(ended, what, explain, entry, deadline).id
+            volume_id = self._creations.conclude(ended, spec, what, explain, entry, deadline).id
         entry.remember_created(volume_id)
         return volume_id
 

@@ -8,6 +8,7 @@ from functools import partial
 from csi_exoblock import logs
 from csi_exoblock.concurrency import Deadline
 from csi_exoblock.controller.clones import Clones
+from csi_exoblock.controller.fresh_reads import send_on_fresh_read
 from csi_exoblock.controller.labels import Labels
 from csi_exoblock.controller.ledger import Ledger
 from csi_exoblock.controller.pending import Entry
@@ -72,23 +73,29 @@ class VolumeDeletion:
         deadline = deadline.within(self._timing.create_timeout)
         with self._ledger.hold(f"volume {volume_id}") as entry:
             try:
-                volume = self._recent.read_once_shown(
-                    volume_id, partial(self._reader.read, volume_id, entry, deadline), deadline
+                read = partial(self._reader.read, volume_id, entry, deadline)
+                send_on_fresh_read(
+                    lambda volume: self._delete_as_read(volume, entry, deadline),
+                    self._recent.read_once_shown(volume_id, read, deadline),
+                    read,
                 )
-                volume = self._reader.wait_while(
-                    volume, (VolumeState.DELETING,), deadline, until_stalled=True
-                )
-                if volume.state is not VolumeState.DELETED:
-                    self._require_deletable(volume)
-                    if volume.snapshot_ids:
-                        self._clones.release_source(volume, deadline)
-                        volume = self._reader.get(volume_id, deadline)  # that took its time
-                        self._require_deletable(volume)
-                    self._delete(volume, entry, deadline)
-                    self._clones.release_clone(volume, deadline)
             except NotFound:
                 self._clones.release_remains(volume_id, deadline)
         self._recent.forget(volume_id.zone, volume_id.uuid)
+
+    def _delete_as_read(self, volume: Volume, entry: Entry, deadline: Deadline) -> None:
+        volume = self._reader.wait_while(
+            volume, (VolumeState.DELETING,), deadline, until_stalled=True
+        )
+        if volume.state is VolumeState.DELETED:
+            return
+        self._require_deletable(volume)
+        if volume.snapshot_ids:
+            self._clones.release_source(volume, deadline)
+            volume = self._reader.get(volume.id, deadline)  # that took its time
+            self._require_deletable(volume)
+        self._delete(volume, entry, deadline)
+        self._clones.release_clone(volume, deadline)
 
     def _require_deletable(self, volume: Volume) -> None:
         """Raise WrongState unless the volume is this cluster's, unused and unprotected (D12)."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -14,10 +14,12 @@ from grpc import StatusCode
 
 from csi_exoblock import calls
 from csi_exoblock.concurrency import Deadline
+from csi_exoblock.csi.failures import Failures
 from csi_exoblock.csi.redaction import loggable
 from csi_exoblock.csi.status import code_of, explain, message_of, metric_label
 from csi_exoblock.errors import DeadlineExceeded, DriverError, InvalidRequest
 from csi_exoblock.metrics import Metrics
+from csi_exoblock.timing import ProcessTiming
 
 log = logging.getLogger(__name__)
 
@@ -59,9 +61,13 @@ class Interceptor(grpc.ServerInterceptor):
             service, so that Probe never waits behind long calls (N14).
     """
 
-    def __init__(self, *, driver_name: str, metrics: Metrics, workers: int) -> None:
+    def __init__(
+        self, *, driver_name: str, metrics: Metrics, workers: int, timing: ProcessTiming
+    ) -> None:
         self._driver_name = driver_name
         self._metrics = metrics
+        self._failures = Failures(forgotten_seconds=timing.failure_forgotten)
+        metrics.update_by(self._show_failures)
         self._most = workers - min(workers // 10, _MOST_SPARE_WORKERS)
         self._room = threading.Semaphore(self._most)
 
@@ -94,7 +100,8 @@ class Interceptor(grpc.ServerInterceptor):
         request: _Request,
         context: grpc.ServicerContext,
     ) -> _Response:
-        with calls.enter(method.rpartition("/")[2], **_about(request)) as call:
+        about = _about(request)
+        with calls.enter(method.rpartition("/")[2], **about) as call:
             if log.isEnabledFor(logging.DEBUG) and isinstance(request, Message):
                 log.debug("request", extra={"request": loggable(request)})
             try:
@@ -104,9 +111,9 @@ class Interceptor(grpc.ServerInterceptor):
                     response = handler(request, context)
             except Exception as error:
                 code, message = code_of(error), self._explain(error, method, call)
-                self._record(method, call, code, message)
+                self._record(method, call, about, code, message)
             else:
-                self._record(method, call, StatusCode.OK, None)
+                self._record(method, call, about, StatusCode.OK, None)
                 return response
         return context.abort(code, message)
 
@@ -138,7 +145,15 @@ class Interceptor(grpc.ServerInterceptor):
         log.error("unexpected error", exc_info=error)
         return f"unexpected {type(error).__name__} at: {call.step}; the driver's log has its trace"
 
-    def _record(self, method: str, call: calls.Call, code: StatusCode, message: str | None) -> None:
+    def _record(
+        self,
+        method: str,
+        call: calls.Call,
+        about: Mapping[str, str],
+        code: StatusCode,
+        message: str | None,
+    ) -> None:
+        self._failures.note(method, " ".join(about.values()), succeeded=code is StatusCode.OK)
         seconds = call.seconds()
         self._metrics.rpc_seconds.labels(self._driver_name, method, metric_label(code)).observe(
             seconds
@@ -149,6 +164,10 @@ class Interceptor(grpc.ServerInterceptor):
             "call ended",
             extra={"code": code.name, "seconds": round(seconds, 3), "error": message},
         )
+
+    def _show_failures(self) -> None:
+        for method, seconds in self._failures.oldest_seconds().items():
+            self._metrics.failing_oldest.labels(method).set(seconds)
 
 
 class _Unreadable:

@@ -15,10 +15,11 @@ from typing import Any
 
 import grpc
 
-from csi_exoblock.concurrency import Deadline, begin_thread
+from csi_exoblock.concurrency import Deadline
 from csi_exoblock.csi.interceptor import Interceptor
 from csi_exoblock.pb import csi_pb2_grpc
 from csi_exoblock.pool import Pool
+from csi_exoblock.threads import begin_thread
 from csi_exoblock.timing import ProcessTiming
 
 log = logging.getLogger(__name__)

@@ -31,6 +31,8 @@ CODES: Mapping[type[Exception], StatusCode] = {
     errors.DeadlineExceeded: StatusCode.DEADLINE_EXCEEDED,
     errors.ApiError: StatusCode.UNAVAILABLE,
     errors.ApiUnavailable: StatusCode.UNAVAILABLE,
+    errors.UnprovenAbsence: StatusCode.UNAVAILABLE,
+    errors.ReadAgain: StatusCode.UNAVAILABLE,
     errors.ApiDenied: StatusCode.PERMISSION_DENIED,
     # controller/ translates the refusals that it understands; the others are final.
     errors.ApiRejected: StatusCode.INTERNAL,

@@ -11,11 +11,17 @@ from uuid import UUID
 
 from csi_exoblock.concurrency import Deadline, SharedCall
 from csi_exoblock.config import ApiSettings
-from csi_exoblock.errors import ApiUnavailable, DeadlineExceeded, DriverError, NotFound
+from csi_exoblock.errors import (
+    ApiUnavailable,
+    DeadlineExceeded,
+    DriverError,
+    NotFound,
+    UnprovenAbsence,
+)
 from csi_exoblock.exoscale import wire
 from csi_exoblock.exoscale.listed import Listed
 from csi_exoblock.exoscale.routes import OPERATIONS
-from csi_exoblock.exoscale.transport import Request, Transport, UnprovenAbsence
+from csi_exoblock.exoscale.transport import Request, Transport
 from csi_exoblock.exoscale.zones import Zones
 from csi_exoblock.model import Instance, Operation, Quota, Snapshot, Volume, ZoneName
 from csi_exoblock.timing import CloudTiming
@@ -26,6 +32,9 @@ T = TypeVar("T")
 _CALLS_A_LIST = 20
 _MOST_BYTES_OF_A_LIST = 32 * 1024**2  # ten thousand volumes take a third of that (F18)
 _LISTED = "list-"
+_LISTED_KINDS = ("volume", "snapshot", "instance")
+# Their 404 can be about the instance as well; their callers then read the volume.
+_ABOUT_TWO = ("attach-block-storage-volume-to-instance", "detach-block-storage-volume")
 
 
 class Cloud:
@@ -127,7 +136,13 @@ class ZoneClient:
 
     def get_instance(self, instance_id: UUID, deadline: Deadline) -> Instance:
         """Return an instance."""
-        return self._call(wire.instance, "get-instance", deadline, instance_id)
+        read = wire.of(instance_id, wire.instance)
+        return self._call(read, "get-instance", deadline, instance_id)
+
+    def list_instance_ids(self, deadline: Deadline) -> frozenset[UUID]:
+        """Return the ids of all instances."""
+        within = deadline.within(self._timing.api_timeout)
+        return self._call(wire.instance_ids, "list-instances", within)
 
     def get_instance_size(self, type_id: UUID, deadline: Deadline) -> str:
         """Return the size of an instance type, such as `small`."""
@@ -140,7 +155,8 @@ class ZoneClient:
         """
         self._require(deadline)
         request = self._request("get-operation", operation_id)
-        return self._transport.send_once(request, partial(wire.operation, self.zone), deadline)
+        read = wire.of(operation_id, wire.operation)
+        return self._transport.send_once(request, partial(read, self.zone), deadline)
 
     def list_volumes(self, deadline: Deadline) -> Listed[Volume]:
         """Return all volumes, from a list that began after this call; callers share it."""
@@ -159,7 +175,8 @@ class ZoneClient:
 
     def get_volume(self, volume_id: UUID, deadline: Deadline) -> Volume:
         """Return a volume."""
-        return self._call(wire.volume, "get-block-storage-volume", deadline, volume_id)
+        read = wire.of(volume_id, wire.volume)
+        return self._call(read, "get-block-storage-volume", deadline, volume_id)
 
     def create_volume(
         self,
@@ -218,9 +235,8 @@ class ZoneClient:
             size_gib: New size in GiB; must exceed the present size.
         """
         body = wire.resizing(size_gib)
-        return self._call(
-            wire.volume, "resize-block-storage-volume", deadline, volume_id, body=body
-        )
+        read = wire.of(volume_id, wire.volume)
+        return self._call(read, "resize-block-storage-volume", deadline, volume_id, body=body)
 
     def list_snapshots(self, deadline: Deadline) -> Listed[Snapshot]:
         """Return all snapshots, from a list that began after this call; callers share it."""
@@ -229,7 +245,8 @@ class ZoneClient:
 
     def get_snapshot(self, snapshot_id: UUID, deadline: Deadline) -> Snapshot:
         """Return a snapshot."""
-        return self._call(wire.snapshot, "get-block-storage-snapshot", deadline, snapshot_id)
+        read = wire.of(snapshot_id, wire.snapshot)
+        return self._call(read, "get-block-storage-snapshot", deadline, snapshot_id)
 
     def create_snapshot(
         self, volume_id: UUID, *, name: str, labels: Mapping[str, str], deadline: Deadline
@@ -313,25 +330,43 @@ class ZoneClient:
         try:
             return self._transport.send(request, partial(parse, self.zone), deadline)
         except UnprovenAbsence as error:
-            if id and self._is_absent(OPERATIONS[operation].about, id, deadline):
+            if id and not self._doubt(request, id, deadline):
                 raise NotFound(f"{request.subject} does not exist ({error})") from error
             raise
         except NotFound as error:
             if id is None:  # the request names no resource, so the 404 is about the zone's API
                 raise ApiUnavailable(str(error)) from error
+            if self._is_provable(request) and (doubt := self._doubt(request, id, deadline)):
+                raise UnprovenAbsence(
+                    f"{error}; no list of the zone confirms that: {doubt}; a retry looks again"
+                ) from error
             raise
 
-    def _is_absent(self, kind: str, id: UUID, deadline: Deadline) -> bool:
-        """Return whether the zone's list can be read now and lacks the volume or snapshot."""
+    def _is_provable(self, request: Request) -> bool:
+        """Return whether a list must confirm a 404, even one in the API's own form.
+
+        A gateway that has lost its routes answers in that form too. Without a list, all volumes and
+        snapshots would count as deleted (C1), and all instances as gone.
+        """
+        about = OPERATIONS[request.operation].about
+        return about in _LISTED_KINDS and request.operation not in _ABOUT_TWO
+
+    def _doubt(self, request: Request, id: UUID, deadline: Deadline) -> str:
+        """Return why a 404 does not prove an absence; empty if a list of the zone confirms it."""
+        about = OPERATIONS[request.operation].about
         try:
-            match kind:
+            match about:
                 case "volume":
-                    return str(id) not in self.list_volumes(deadline).ids()
+                    is_listed = str(id) in self.list_volumes(deadline).ids()
                 case "snapshot":
-                    return str(id) not in self.list_snapshots(deadline).ids()
-        except DriverError:
-            pass  # without a list the absence stays unproven, and the caller raises that
-        return False
+                    is_listed = str(id) in self.list_snapshots(deadline).ids()
+                case "instance":
+                    is_listed = id in self.list_instance_ids(deadline)
+                case _:
+                    return f"the API has no list of the kind {about}"
+        except DriverError as error:
+            return str(error)
+        return f"the {about} is still listed" if is_listed else ""
 
     def _request(
         self,
@@ -341,7 +376,7 @@ class ZoneClient:
         body: Mapping[str, object] | None = None,
         query: Mapping[str, str] | None = None,
     ) -> Request:
-        method, path, about = OPERATIONS[operation]
+        method, path, about, rests_on_read = OPERATIONS[operation]
         return Request(
             operation=operation,
             method=method,
@@ -349,6 +384,7 @@ class ZoneClient:
             zone=self.zone,
             subject=f"{about} {self.zone}/{id}" if id else f"zone {self.zone}",
             names_resource=id is not None,
+            rests_on_read=rests_on_read,
             query=query or {},
             body=body,
             **({"most_bytes": _MOST_BYTES_OF_A_LIST} if operation.startswith(_LISTED) else {}),

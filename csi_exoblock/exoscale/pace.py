@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from itertools import islice
 
 from csi_exoblock.concurrency import Deadline
-from csi_exoblock.errors import ApiUnavailable, DriverError
+from csi_exoblock.errors import ApiUnavailable, DriverError, ReadAgain
 from csi_exoblock.exoscale.fair_queue import FairQueue
 from csi_exoblock.exoscale.rate import Rate
 from csi_exoblock.timing import CloudTiming
@@ -43,12 +43,14 @@ class Turn:
     """The turn of one request to be sent.
 
     Attributes:
+        read_at: When the read ended that the request rests on (monotonic seconds), if it does.
         held_back: Whether the request waited for the zone's rate, not only for other requests.
         sent_at: When its turn came, in monotonic seconds; `None` while it waits.
         waker: Wakes the waiting thread, so that it checks whether its turn has come.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, read_at: float | None) -> None:
+        self.read_at = read_at
         self.held_back = False
         self.sent_at: float | None = None
         self.waker = threading.Event()
@@ -69,6 +71,8 @@ class Pace:
             pace.refused(turn)       # the zone gets half as many requests from now on
         with pace.turn("CreateVolume", deadline) as turn:
             ...                      # entered after 2 seconds; turn.held_back is true
+        with pace.turn("DeleteVolume", deadline, read_at=time.monotonic() - 2.0):
+            ...                      # ReadAgain instead: the volume can be attached by now
 
     Args:
         most_per_second: The highest rate in requests per second, infinite for no limit.
@@ -87,18 +91,27 @@ class Pace:
         self._closed_until = -math.inf
 
     @contextmanager
-    def turn(self, work: str, deadline: Deadline) -> Iterator[Turn]:
+    def turn(
+        self, work: str, deadline: Deadline, *, read_at: float | None = None
+    ) -> Iterator[Turn]:
         """Wait for a turn, and hold it while the block sends the request and reads the answer.
+
+        A request that rests on a read goes before all others: its read was served in rotation. So
+        in a storm no write waits behind the reads of other calls until its own read is too old.
 
         Args:
             work: The kind of work that the request is part of; kinds are served in rotation.
+            read_at: When the read ended that the request rests on, in monotonic seconds.
 
         Raises:
             DeadlineExceeded: The deadline came first.
+            ReadAgain: That read is too old by now, or will be.
             ApiUnavailable: The zone asked for no requests until after the deadline.
         """
         deadline.check()
-        turn = Turn()
+        turn = Turn(read_at)
+        with self._lock:
+            self._require_fresh(turn)
         self._wait(turn, work, deadline)
         try:
             yield turn
@@ -133,7 +146,10 @@ class Pace:
 
     def _wait(self, turn: Turn, work: str, deadline: Deadline) -> None:
         with self._lock:
-            self._queue.join(work, turn)
+            if turn.read_at is None:
+                self._queue.join(work, turn)
+            else:
+                self._queue.join_ahead(turn)
         try:
             while True:
                 with self._lock:
@@ -169,9 +185,10 @@ class Pace:
 
         Raises:
             DeadlineExceeded: The time is over.
+            ReadAgain: The read that the request rests on is too old by now, or will be.
             ApiUnavailable: The turn can't come in time.
         """
-        now, remaining = time.monotonic(), deadline.check()
+        now, remaining = time.monotonic(), min(deadline.check(), self._require_fresh(turn))
         closed = self._closed_until - now
         if closed > remaining:
             raise ApiUnavailable(
@@ -180,7 +197,29 @@ class Pace:
                 retry_after_seconds=closed,
             )
         turn.held_back = turn.held_back or max(closed, self._next_at - now) > 0.0
-        return self._seconds_to_next(now) if self._queue.first() is turn else remaining
+        if self._queue.first() is turn:
+            return min(remaining, self._seconds_to_next(now))
+        return remaining
+
+    def _require_fresh(self, turn: Turn) -> float:
+        """Return for how long the read that a request rests on still holds, infinite for none.
+
+        It holds for two requests at least: at a low rate no write could follow its read otherwise.
+
+        Raises:
+            ReadAgain: It is too old, or will be once the zone takes requests again.
+        """
+        if turn.read_at is None:
+            return math.inf
+        now = time.monotonic()
+        holds = max(self._timing.read_holds, 2.0 * self._seconds_between(now))
+        closed = max(0.0, self._closed_until - now)
+        if (left := turn.read_at + holds - now) > closed:
+            return left
+        raise ReadAgain(
+            f"zone {self._zone}: not sent within {holds:.1f} s after the read that it rests on; a "
+            "retry reads again"
+        )
 
     def _seconds_to_next(self, now: float) -> float:
         most = min(_CROWD, 1 + self._taken // _TAKEN_FOR_ONE_MORE)

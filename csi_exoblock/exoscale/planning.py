@@ -39,6 +39,7 @@ class Watched:
         sharing: The most operations that shared lists with it, itself included.
         seen_pending: Its age when a poll last saw it pending, 0.0 before.
         is_polled: Whether a poll of it is under way.
+        not_found: How many polls in a row were answered with a 404 that proves nothing.
     """
 
     operation: Operation
@@ -50,6 +51,7 @@ class Watched:
     sharing: int = 1
     seen_pending: float = 0.0
     is_polled: bool = False
+    not_found: int = 0
     ended: Future[Operation] = field(default_factory=Future)
 
     def age(self, now: float) -> float:

@@ -11,28 +11,34 @@ class ApiOperation(NamedTuple):
 
     Attributes:
         about: The kind of resource that the call's id stands for, for messages.
+        rests_on_read: Whether it is sent only just after a read, because it overwrites or undoes
+            whatever others have done since (D3, D12, N10).
     """
 
     method: str
     path: str
     about: str = ""
+    rests_on_read: bool = False
 
 
 OPERATIONS: Mapping[str, ApiOperation] = {
     "list-zones": ApiOperation("GET", "/zone"),
     "list-quotas": ApiOperation("GET", "/quota"),
+    "list-instances": ApiOperation("GET", "/instance"),
     "get-instance": ApiOperation("GET", "/instance/{id}", "instance"),
     "get-instance-type": ApiOperation("GET", "/instance-type/{id}", "instance type"),
     "get-operation": ApiOperation("GET", "/operation/{id}", "operation"),
     "list-block-storage-volumes": ApiOperation("GET", "/block-storage", "instance"),
     "get-block-storage-volume": ApiOperation("GET", "/block-storage/{id}", "volume"),
     "create-block-storage-volume": ApiOperation("POST", "/block-storage", "snapshot"),
-    "update-block-storage-volume": ApiOperation("PUT", "/block-storage/{id}", "volume"),
-    "delete-block-storage-volume": ApiOperation("DELETE", "/block-storage/{id}", "volume"),
+    "update-block-storage-volume": ApiOperation("PUT", "/block-storage/{id}", "volume", True),
+    "delete-block-storage-volume": ApiOperation("DELETE", "/block-storage/{id}", "volume", True),
     "attach-block-storage-volume-to-instance": ApiOperation(
         "PUT", "/block-storage/{id}:attach", "volume"
     ),
-    "detach-block-storage-volume": ApiOperation("PUT", "/block-storage/{id}:detach", "volume"),
+    "detach-block-storage-volume": ApiOperation(
+        "PUT", "/block-storage/{id}:detach", "volume", True
+    ),
     "resize-block-storage-volume": ApiOperation(
         "PUT", "/block-storage/{id}:resize-volume", "volume"
     ),
@@ -42,10 +48,10 @@ OPERATIONS: Mapping[str, ApiOperation] = {
     "list-block-storage-snapshots": ApiOperation("GET", "/block-storage-snapshot"),
     "get-block-storage-snapshot": ApiOperation("GET", "/block-storage-snapshot/{id}", "snapshot"),
     "update-block-storage-snapshot": ApiOperation(
-        "PUT", "/block-storage-snapshot/{id}", "snapshot"
+        "PUT", "/block-storage-snapshot/{id}", "snapshot", True
     ),
     "delete-block-storage-snapshot": ApiOperation(
-        "DELETE", "/block-storage-snapshot/{id}", "snapshot"
+        "DELETE", "/block-storage-snapshot/{id}", "snapshot", True
     ),
 }
 """Every operation that the driver calls, by the API's own id; no other can be called (F14)."""

@@ -2,7 +2,8 @@
 
 Reads that fail are repeated here. A write that fails is not, because only its caller can find out
 whether it took effect. But a request that the API refused unread is sent again when the pace
-allows: after a refused key if there is another key, and after too many requests.
+allows: after a refused key if there is another key, and after too many requests. A write that rests
+on a read is sent only while that read is fresh, because the cloud has no conditional writes.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ from csi_exoblock.errors import (
     DeadlineExceeded,
     DriverError,
     NotFound,
+    ReadAgain,
+    UnprovenAbsence,
 )
 from csi_exoblock.exoscale import wire
 from csi_exoblock.exoscale.answers import Answer, read_answer
@@ -68,6 +71,8 @@ class Request:
         operation: Id of the API operation, for metrics and messages.
         subject: The resource that the request is about, for messages: `volume ch-gva-2/6f…`.
         names_resource: Whether the request names a resource, which a 404 then says is absent.
+        rests_on_read: Whether it may be sent only just after a read. That read counts as ended when
+            the request is handed to `Transport.send`.
         most_bytes: The largest answer that is accepted, in bytes after unpacking (F18).
     """
 
@@ -77,19 +82,13 @@ class Request:
     zone: str
     subject: str
     names_resource: bool = True
+    rests_on_read: bool = False
     query: Mapping[str, str] = field(default_factory=dict)
     body: Mapping[str, object] | None = None
     most_bytes: int = _MOST_BYTES
 
     def __str__(self) -> str:
         return f"{self.operation} for {self.subject}"
-
-
-class UnprovenAbsence(ApiUnavailable):
-    """A 404 that was not written by the API itself, such as the page of a load balancer.
-
-    It proves that nothing answers at this address now, not that the resource does not exist.
-    """
 
 
 class Transport:
@@ -127,6 +126,7 @@ class Transport:
             ApiRejected: The API refused the request.
             ApiUnavailable: No readable answer came, or one that asks to come back later.
             UnprovenAbsence: A 404 came, but not from the API itself.
+            ReadAgain: It rests on a read, and could not be sent within `Timing.read_holds`.
             DeadlineExceeded: There was no time to send the request, so it had no effect.
         """
         if request.method != "GET":
@@ -182,16 +182,19 @@ class Transport:
         pace, call = self._paces.of(request.zone), calls.current()
         # A list or a poll belongs to no call, as many wait for it: it is a kind of its own.
         work = call.name if call else request.operation
+        read_at = time.monotonic() if request.rests_on_read else None
         refusal: DriverError | None = None
         denied: list[Credentials] = []
         while True:
             try:
-                with pace.turn(work, deadline) as turn:
+                with pace.turn(work, deadline, read_at=read_at) as turn:
                     if turn.held_back:
                         self._metrics.api_throttled.labels(request.operation, "client").inc()
                     credentials = self._keyring.current(denied)
                     answer = self._measured(request, credentials, self._timeout(request, deadline))
                     self._tell(pace, turn, request, answer)
+            except ReadAgain as error:
+                raise ReadAgain(f"{refusal or request}: {error}") from error
             except DeadlineExceeded as error:
                 raise refusal or error from error
             if answer.status == HTTPStatus.TOO_MANY_REQUESTS:
@@ -270,12 +273,14 @@ class Transport:
                 if wire.is_refusal(answer.body):
                     return NotFound(_absence(request, answer.status, why))
                 return UnprovenAbsence(f"{text}; that is no answer of the API itself")
-            case 401 | 403:
-                return ApiDenied(f"{text}; {self._what_to_check(answer)}")
             case 429:
                 return ApiUnavailable(
                     text, may_have_effect=False, retry_after_seconds=self._seconds_to_wait(answer)
                 )
+            case status if 400 <= status < 500 and _can_have_made_something(request, answer):
+                return ApiUnavailable(f"{text}; that is no answer of the API itself")
+            case 401 | 403:
+                return ApiDenied(f"{text}; {self._what_to_check(answer)}")
             case status if 400 <= status < 500 and status != 408:
                 return ApiRejected(text, http_status=status)
         return ApiUnavailable(text, retry_after_seconds=self._seconds_to_wait(answer))
@@ -290,6 +295,15 @@ class Transport:
                 "signatures invalid: set the clock"
             )
         return "check the API key, its role, and whether the resource is locked"
+
+
+def _can_have_made_something(request: Request, answer: Answer) -> bool:
+    """Return whether a refusal is that of a creation, and not the API's own.
+
+    A gateway can refuse to pass on an answer. Other writes leave nothing behind that the read of
+    their resource does not show (C1).
+    """
+    return request.method == "POST" and not wire.is_refusal(answer.body)
 
 
 def _absence(request: Request, status: int, why: str) -> str:

@@ -13,7 +13,7 @@ from dataclasses import replace
 from functools import partial
 from uuid import UUID
 
-from csi_exoblock.concurrency import Deadline, begin_thread
+from csi_exoblock.concurrency import Deadline
 from csi_exoblock.errors import (
     ApiDenied,
     ApiRejected,
@@ -22,6 +22,7 @@ from csi_exoblock.errors import (
     DriverError,
     HostError,
     NotFound,
+    UnprovenAbsence,
 )
 from csi_exoblock.exoscale.client import ZoneClient
 from csi_exoblock.exoscale.list_evidence import Finding, Resource, find, resource_of
@@ -30,6 +31,7 @@ from csi_exoblock.exoscale.planning import Poll, Watched, plan
 from csi_exoblock.exoscale.poll_schedule import Expectation
 from csi_exoblock.model import Operation, Snapshot, Volume
 from csi_exoblock.states import FailureReason, OperationState
+from csi_exoblock.threads import begin_thread
 from csi_exoblock.timing import CloudTiming
 
 log = logging.getLogger(__name__)
@@ -39,6 +41,7 @@ ENDED = (OperationState.SUCCESS, OperationState.FAILURE, OperationState.TIMEOUT)
 _FEWEST = 2  # operations from which on one short list costs less than a call for each
 _ENTRIES = 500  # this number of entries in a list costs about as much as one more call
 _AT_ONCE = 8  # polls of single operations
+_NOT_FOUND = 2  # unproven 404s in a row after which the operation counts as absent
 
 
 class ZoneWatch:
@@ -170,10 +173,18 @@ class ZoneWatch:
             seen = self._client.get_operation(operation.id, Deadline(self._timing.api_timeout))
         except (ApiUnavailable, DeadlineExceeded) as error:
             log.debug("poll failed", extra={"operation_id": operation.id, "error": str(error)})
-            self._go_on(watched)
+            # No list can confirm that an operation is absent. But to read its resource is cheap,
+            # and safe if it is not.
+            is_404 = isinstance(error, UnprovenAbsence)
+            watched.not_found = watched.not_found + 1 if is_404 else 0
+            if watched.not_found >= _NOT_FOUND:
+                self._give_up(watched, str(error))
+            else:
+                self._go_on(watched)
         except (NotFound, ApiDenied, ApiRejected) as error:
             self._give_up(watched, str(error))
         else:
+            watched.not_found = 0
             if seen.state in ENDED:
                 self._learn(watched, seen.state, polled_at)
                 self._end(watched, state=seen.state, reason=seen.reason, message=seen.message)

@@ -103,6 +103,11 @@ def instance(zone: ZoneName, body: Any) -> Instance:
     )
 
 
+def instance_ids(_zone: ZoneName, body: Any) -> frozenset[UUID]:
+    """Read the ids in the answer of `list-instances`."""
+    return frozenset(UUID(each["id"]) for each in body["instances"])
+
+
 def instance_size(_zone: ZoneName, body: Any) -> str:
     """Read the size of an `instance-type`, such as `small`."""
     return body.get("size") or ""
@@ -135,6 +140,20 @@ def zones(_zone: ZoneName, body: Any) -> tuple[ZoneName, ...]:
     return tuple(named)
 
 
+def of(id: UUID, read: Callable[[ZoneName, Any], T]) -> Callable[[ZoneName, Any], T]:
+    """Return a reader of one resource that refuses the answer about another one.
+
+    Caches and proxies mix up answers, and what is believed of a resource is done to it (D12, F18).
+    """
+
+    def read_that_one(zone: ZoneName, body: Any) -> T:
+        if UUID(body["id"]) != id:
+            raise ValueError(f"it is about {UUID(body['id'])}")
+        return read(zone, body)
+
+    return read_that_one
+
+
 def refusal(body: bytes) -> str:
     """Return the API's own words for a refusal, in one line of bounded length, perhaps empty.
 
@@ -151,15 +170,17 @@ def refusal(body: bytes) -> str:
 def is_refusal(body: bytes) -> bool:
     """Return whether a refusal has one of the two forms in which the API itself says no.
 
-    They are an object with `message`, and one with `title` or `detail` (RFC 9457). A gateway before
-    the API may answer in JSON too, of another form.
+    They are an object with `message`, and one with `title` and `detail` (RFC 9457). A gateway
+    before the API may answer in JSON too, of another form.
     """
     try:
         said = json.loads(body)
     except UNREADABLE:
         return False
-    words = [said.get(each) for each in ("message", "title", "detail")] if _is_map(said) else []
-    return any(isinstance(each, str) and each for each in words)
+    if not _is_map(said):
+        return False
+    message, *problem = (_is_text(said.get(each)) for each in ("message", "title", "detail"))
+    return message or all(problem)
 
 
 def shorten(text: str, length: int) -> str:
@@ -263,6 +284,10 @@ def _limit(limit: int | None) -> int | None:
 
 def _is_map(body: Any) -> bool:
     return isinstance(body, dict)
+
+
+def _is_text(field: Any) -> bool:
+    return isinstance(field, str) and bool(field)
 
 
 def _words(body: Any) -> Iterator[str]:

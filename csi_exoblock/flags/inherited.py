@@ -24,11 +24,12 @@ def _candidates(proc: Path) -> Iterator[list[str]]:
     """Return the command lines of the processes that can be the driver.
 
     It is process 1, unless the container shares the host's processes, as the node plugin's does.
-    Then it is one that shares this process's mounts, which those of the host do not.
+    Then it is one that shares this process's mounts, which those of the host do not. Even root may
+    not see the mounts of a process with more capabilities, but those of its own container it sees.
     """
     yield _words(proc / "1")
     own, first = _mounts(proc / "self"), _mounts(proc / "1")
-    if own and first and own != first:
+    if own and own != first and (first or os.geteuid() == 0):
         for folder in proc.iterdir():
             if folder.name.isdecimal() and _mounts(folder) == own:
                 yield _words(folder)

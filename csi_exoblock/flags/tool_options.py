@@ -49,7 +49,10 @@ def importing() -> Decorator:
             "Driver whose volumes are moved, all of them.",
         ),
         option(
-            "--namespace", Read("name", types.object_name), "default", "Namespace of the claim."
+            "--namespace",
+            Read("name", types.object_name),
+            "",
+            "Namespace of the claim; by default that of the context, in a pod `default`.",
         ),
         option(
             "--name", Read("name", types.object_name), "", "Name of PersistentVolume and claim."

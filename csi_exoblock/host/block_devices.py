@@ -102,12 +102,12 @@ class BlockDevices:
 
     def disk_of(self, number: DeviceNumber) -> str | None:
         """Return the name of the disk that the device with this number is, or is a part of."""
-        link = self._numbers / str(number)
+        link = f"{self._numbers}/{number}"
         try:
-            device = Path(os.readlink(link))
+            folder, name = os.path.split(os.readlink(link))
         except OSError:
             return None
-        return device.parent.name if (link / "partition").exists() else device.name
+        return os.path.basename(folder) if os.path.exists(f"{link}/partition") else name
 
     def is_partition(self, name: str) -> bool:
         """Return whether the device of this name is a part of a disk."""

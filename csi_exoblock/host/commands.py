@@ -14,8 +14,10 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from csi_exoblock.errors import CommandFailed
+from csi_exoblock.errors import CommandFailed, HostError
+from csi_exoblock.host.starts import starting
 from csi_exoblock.metrics import Metrics
+from csi_exoblock.threads import begin_thread
 from csi_exoblock.timing import HostTiming
 
 # More than any of the driver's commands prints.
@@ -133,28 +135,38 @@ def _execute(
             # Files in memory instead of pipes: they never block the command, even after the driver
             # has gone.
             stdout, stderr = _bounded_file("stdout", files), _bounded_file("stderr", files)
-            process = subprocess.Popen(
-                (*prefix, *argv),
-                stdin=subprocess.DEVNULL,
-                stdout=stdout,
-                stderr=stderr,
-                start_new_session=True,
-                pass_fds=inherited,
-                env=_environment(),
-            )
+            with starting():
+                process = subprocess.Popen(
+                    (*prefix, *argv),
+                    stdin=subprocess.DEVNULL,
+                    stdout=stdout,
+                    stderr=stderr,
+                    start_new_session=True,
+                    pass_fds=inherited,
+                    env=_environment(),
+                )
         except OSError as error:
             raise CommandFailed(f"{shlex.join(argv)} could not be started: {error}") from error
         try:
             exit_code = _await_end(process, timeout_seconds)
         except subprocess.TimeoutExpired as error:
-            # Don't wait for its end: a process that hangs inside the kernel survives the signal.
-            # `subprocess` reaps it when a later command begins.
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+            _kill(process)
             raise CommandFailed(
                 f"{shlex.join(argv)} did not end within {timeout_seconds:.0f} s and was killed"
             ) from error
         return Completed(exit_code=exit_code, stdout=_text(stdout), stderr=_text(stderr))
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """Kill a command and whatever it began, without waiting for the end.
+
+    A process that hangs inside the kernel survives the signal until its disk answers; a thread
+    stays to reap it then.
+    """
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    with suppress(HostError):  # no thread left: it stays a zombie
+        begin_thread(process.wait, name=f"end of killed process {process.pid}")
 
 
 def _environment() -> Mapping[str, str]:

@@ -18,9 +18,6 @@ from csi_exoblock.host.workers import CallLimit, Workers
 
 T = TypeVar("T")
 
-_MOST_CALLS = 64  # more disks than an instance can have
-_MOST_WAITING = 24  # gRPC has 32 threads; a hung disk keeps one for `patience_seconds`
-
 # Source: Linux, include/uapi/linux/fs.h: _IO(0x12, 93) and _IO(0x12, 94), both with a C int.
 _BLKROSET = 0x125D
 _BLKROGET = 0x125E
@@ -39,7 +36,7 @@ class DiskCalls:
 
     def __init__(self, *, patience_seconds: float) -> None:
         # Separate, because a node where every pod starts at once asks all of its disks.
-        limit = CallLimit(most_calls=_MOST_CALLS, most_waiting=_MOST_WAITING)
+        limit = CallLimit.for_each_disk()
         self._workers = Workers[None](limit, patience_seconds=patience_seconds, only_informs=False)
 
     def run(

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from csi_exoblock.errors import HostError, OperationPending
 from csi_exoblock.host.block_devices import BlockDevice, DeviceNumber
 from csi_exoblock.host.devices import Devices
+from csi_exoblock.host.starts import close
 from csi_exoblock.model import VolumeId
 
 
@@ -35,7 +36,7 @@ def alone_with(device: BlockDevice, *, writing: bool = False) -> Iterator[int]:
         _require(device, file)
         yield file
     finally:
-        os.close(file)
+        close(file)
 
 
 @contextmanager

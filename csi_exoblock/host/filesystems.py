@@ -12,7 +12,7 @@ from csi_exoblock.host.block_devices import BlockDevice
 from csi_exoblock.host.commands import Commands, Completed
 from csi_exoblock.host.disk_calls import DiskCalls
 from csi_exoblock.host.exclusive import alone_with, read_direct
-from csi_exoblock.host.signatures import HEAD_BYTES, MBR, TAIL_BYTES, Edges, Trace
+from csi_exoblock.host.signatures import HEAD_BYTES, MBR, TAIL_BYTES, Edges, Trace, is_zero
 from csi_exoblock.host.superblocks import Extent, btrfs_id, extent_of, obstacle, superblock
 from csi_exoblock.model import Filesystem
 
@@ -22,6 +22,8 @@ _FOUND = 0
 _NOTHING_FOUND = 2
 _AMBIVALENT = 8
 _AMBIGUOUS = "more than one signature"
+# btrfs has the latest superblock of the driver's file systems, at 64 KiB.
+_START_BYTES = 128 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +91,23 @@ class Filesystems:
             DeadlineExceeded: The call's time ended first.
         """
         return self._disk_calls.run(device, lambda: self._probe(device, wanted), deadline)
+
+    def seems_blank(self, device: BlockDevice, deadline: Deadline) -> bool:
+        """Return whether the first 128 KiB are zeros, so that no known file system begins there.
+
+        It is quick, and proves nothing: the disk can hold anything else.
+
+        Raises:
+            OperationPending: The device is in use.
+            HostError: The disk doesn't answer, or the read failed.
+            DeadlineExceeded: The call's time ended first.
+        """
+
+        def look() -> bool:
+            with alone_with(device) as file:
+                return is_zero(read_direct(file, 0, min(_START_BYTES, device.size_bytes)))
+
+        return self._disk_calls.run(device, look, deadline)
 
     def _probe(self, device: BlockDevice, wanted: Filesystem) -> Content:
         with alone_with(device) as file:

@@ -75,45 +75,46 @@ class Formatter:
             DeadlineExceeded: The deadline came first; mkfs goes on.
         """
         self._markers.check_idle(volume_id)
+        # The job proves that the disk is blank; it need not be proven twice if all is allowed.
+        why_not = _why_forbidden(context, writing=writing)
+        if (why_not or not self._filesystems.seems_blank(device, deadline)) and self._holds(
+            filesystem, volume_id, device, context.age, deadline
+        ):
+            self._markers.clear(volume_id)
+            return False
+        context.options.check(filesystem)
+        context.options.check_page_size()
+        if why_not:
+            reason, text = why_not
+            self._refuse(f"volume {volume_id}: its disk is blank, and {text}", reason=reason)
+        logs.step("formatting")
+        self._format(volume_id, filesystem, context, deadline)
+        return True
+
+    def _holds(
+        self,
+        filesystem: Filesystem,
+        volume_id: VolumeId,
+        device: BlockDevice,
+        age: Age | None,
+        deadline: Deadline,
+    ) -> bool:
+        """Return whether the disk holds the file system; if not, it may be formatted.
+
+        Raises:
+            ForeignContent: It holds something else, or might hold data.
+        """
         content = self._filesystems.probe(device, filesystem, deadline)
         match content:
             case Formatted(filesystem=found, unfinished=False) if found is filesystem:
-                self._markers.clear(volume_id)
-                return False
+                return True
             case Formatted(filesystem=found, unfinished=False):
                 raise ForeignContent(
                     f"volume {volume_id}: its disk holds {found}, but {filesystem} was "
                     f"asked for; use a PV with fsType {found}"
                 )
-        self._check(volume_id, content, context.age)
-        self._refuse_forbidden(volume_id, filesystem, context, writing=writing)
-        logs.step("formatting")
-        self._format(volume_id, filesystem, context, deadline)
-        return True
-
-    def _refuse_forbidden(
-        self,
-        volume_id: VolumeId,
-        filesystem: Filesystem,
-        context: VolumeContext,
-        *,
-        writing: bool,
-    ) -> None:
-        context.options.check(filesystem)
-        context.options.check_page_size()
-        if context.format is FormatPolicy.NEVER or context.partition is not None:
-            self._refuse(
-                f"volume {volume_id}: its disk is blank, and the volume is never formatted, "
-                "because it was restored, imported or made by hand; if it should be, recreate its "
-                "PV with the attribute format: ifBlank",
-                reason="policy",
-            )
-        if not writing:
-            self._refuse(
-                f"volume {volume_id}: its disk is blank, and a volume that is mounted read-only is "
-                "not formatted; mount it once for writing",
-                reason="read-only",
-            )
+        self._check(volume_id, content, age)
+        return False
 
     def _format(
         self,
@@ -162,7 +163,7 @@ class Formatter:
         Raises:
             ForeignContent: The content is or might be somebody's data; the message has the remedy.
         """
-        interrupted = self._markers.is_set(volume_id)
+        interrupted = self._markers.is_set(volume_id, age)
         match content:
             case Blank(zeroed=zeroed, is_noise=is_noise):
                 if not zeroed and self._require_zeroed and not interrupted:
@@ -204,7 +205,7 @@ class Formatter:
         raise ForeignContent(message)
 
     def _make(self, volume_id: VolumeId, filesystem: Filesystem, context: VolumeContext) -> None:
-        with self._markers.locked(volume_id) as marker:
+        with self._markers.locked(volume_id, context.age) as marker:
             logs.step("proving that the disk is blank")
             device = self._devices.present(volume_id.uuid)
             with holding_volume(self._devices, volume_id, device) as held:
@@ -235,3 +236,17 @@ class Formatter:
         logs.step("making the file system")
         command = mkfs_command(filesystem, device.path, context.options)
         self._commands.run_to_its_end(*command, inherited=(marker.file, held))
+
+
+def _why_forbidden(context: VolumeContext, *, writing: bool) -> tuple[str, str] | None:
+    """Return why no disk of the volume is formatted, in a word and for people."""
+    if context.format is FormatPolicy.NEVER or context.partition is not None:
+        return "policy", (
+            "the volume is never formatted, because it was restored, imported or made by hand; if "
+            "it should be, recreate its PV with the attribute format: ifBlank"
+        )
+    if not writing:
+        return "read-only", (
+            "a volume that is mounted read-only is not formatted; mount it once for writing"
+        )
+    return None

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from csi_exoblock.errors import HostError
+from csi_exoblock.host.durable import DurableFolder
 from csi_exoblock.model import Age, VolumeId
 from csi_exoblock.timing import HostTiming
 
@@ -34,7 +35,7 @@ class History:
     """
 
     def __init__(self, *, folder: Path, timing: HostTiming) -> None:
-        self._folder = folder
+        self._folder = DurableFolder(folder)
         self._timing = timing
 
     def why_not_new(self, volume_id: VolumeId, age: Age | None) -> str | None:
@@ -85,7 +86,7 @@ class History:
             is_recorded = os.path.exists(self._file(volume_id))
             if age is not None and self._can_pass_for_new(age) and not is_recorded:
                 raise HostError(
-                    f"volume {volume_id}: its use can't be recorded in {self._folder}: "
+                    f"volume {volume_id}: its use can't be recorded in {self._folder.path}: "
                     f"{error.strerror}; retry"
                 ) from error
             log.warning("use of a volume can't be recorded", extra={"error": str(error)})
@@ -104,22 +105,21 @@ class History:
 
     def _files(self) -> list[Path]:
         try:
-            return list(self._folder.iterdir())
+            return list(self._folder.path.iterdir())
         except OSError:
             return []
 
     def _write(self, path: Path, age: Age | None) -> None:
         is_known = path.exists()
-        self._folder.mkdir(parents=True, exist_ok=True)
-        for each in (path, self._folder, *(() if is_known else (self._folder.parent,))):
-            create = os.O_CREAT | os.O_WRONLY if each is path else os.O_RDONLY
-            file = os.open(each, create | os.O_CLOEXEC, 0o600)
-            try:
-                if each is path and age is not None:
-                    os.pwrite(file, f"{age.created_at.timestamp():.0f}\n".encode(), 0)
-                os.fsync(file)
-            finally:
-                os.close(file)
+        self._folder.make()
+        file = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+        try:
+            if age is not None:
+                os.pwrite(file, f"{age.created_at.timestamp():.0f}\n".encode(), 0)
+            os.fsync(file)
+        finally:
+            os.close(file)
+        self._folder.sync()
         if not is_known:
             self._forget_old()
 
@@ -140,7 +140,7 @@ class History:
                 path.unlink(missing_ok=True)
 
     def _file(self, volume_id: VolumeId) -> Path:
-        return self._folder / f"{volume_id.zone}.{volume_id.uuid}"
+        return self._folder.path / f"{volume_id.zone}.{volume_id.uuid}"
 
 
 def _youngest(made: Iterable[float | None]) -> float:

@@ -8,21 +8,31 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
+from typing import NamedTuple
 
-from csi_exoblock.errors import HostError, NoAnswer
+from csi_exoblock.concurrency import SharedSearch
+from csi_exoblock.errors import HostError
 from csi_exoblock.host.block_devices import DeviceNumber
 from csi_exoblock.host.commands import is_own_command
-from csi_exoblock.host.loops import backing_of
+from csi_exoblock.host.loops import Backings, Loops
 from csi_exoblock.host.mountinfo import Line, unescaped
-from csi_exoblock.host.processes import Processes, Sought, device_numbers, has_open, name_of, read
+from csi_exoblock.host.open_files import Sought, device_numbers, name_of, opened, read
+from csi_exoblock.host.processes import Processes
 from csi_exoblock.host.workers import Workers
+from csi_exoblock.model import Filesystem
 
 # The most holders that a message names; more would not fit where sidecars store it (F11).
 _NAMED = 8
+
+
+class _Table(NamedTuple):
+    """The mounts of a mount namespace that are wanted, and a process in it."""
+
+    process: Path
+    lines: tuple[Line, ...]
 
 
 class Holders:
@@ -30,26 +40,23 @@ class Holders:
 
     Args:
         workers: Bounds how long a search takes.
-        loops: Bounds how long the query of one loop device takes: if its content is on a network or
-            in user space, the kernel asks there first (S26).
     """
 
     def __init__(
         self,
         *,
         workers: Workers[tuple[str, ...]],
-        loops: Workers[tuple[DeviceNumber, ...]],
+        loops: Loops,
         processes: Processes,
         proc: Path = Path("/proc"),
         sysfs: Path = Path("/sys"),
-        dev: Path = Path("/dev"),
     ) -> None:
         self._workers = workers
         self._loops = loops
         self._proc = proc
         self._sysfs = sysfs
-        self._dev = dev
         self._processes = processes
+        self._tables = SharedSearch(self._read_tables, name="a look at all mounts")
 
     def of_device(
         self, numbers: frozenset[DeviceNumber], *, skip_hung: bool = False
@@ -73,16 +80,16 @@ class Holders:
         key = ", ".join(map(str, sorted(numbers)))
 
         def search() -> tuple[str, ...]:
-            hung: list[NoAnswer] = []
+            backings, hung = self._loops.backings()
             known = _first(
                 chain(
                     (name for way in ways for name in way(numbers)),
-                    self._backing_loops(numbers, hung),
+                    self._made_of(numbers, backings),
                 )
             )
             users = _first(chain(known, self._opened(numbers, skip_hung or bool(known))))
             if hung and not users and not skip_hung:
-                raise hung[0]
+                raise hung
             return users
 
         return self._workers.run(
@@ -126,7 +133,7 @@ class Holders:
             if not (commands := self._processes.own_commands()):
                 return ()
             sought = Sought(devices=frozenset(), filesystems=_numbers(target, superblock))
-            return _first(name_of(each) for each in commands if has_open(each, sought))
+            return _first(name_of(each) for each in commands if any(opened(each, sought)))
 
         return self._workers.run(f"the driver's commands on {target}", search)
 
@@ -161,7 +168,7 @@ class Holders:
         yield from map(name_of, self._processes.using(sought, skip_hung=True))
         yield from self._mounted_below(target)
         yield from self._swapped(numbers)
-        yield from self._backing_loops(numbers, [])
+        yield from self._made_of(numbers, self._loops.backings()[0])
 
     def _mounted(
         self, numbers: frozenset[DeviceNumber], *, apart_from: str | None = None
@@ -173,11 +180,13 @@ class Holders:
                 below a folder that shows the host's root.
         """
         written = {str(number) for number in numbers}
-        own, *others = self._processes.mount_namespaces()
+        says = (*(f" {number} " for number in written), f" - {Filesystem.BTRFS} ")
+        tables = self._tables.get(says)
+        own = tables[0].process
         told: set[str] = set()  # a process whose namespace can't be read may share that of another
-        for process in (own, *others):
+        for process, lines in tables:
             where = "" if process == own else f" for {name_of(process)}"
-            for line in self._lines(process):
+            for line in lines:
                 if line.number not in written and not self._is_btrfs_of(line, process, numbers):
                     continue
                 if line.mount_id in told:
@@ -206,37 +215,38 @@ class Holders:
             if _is_on(path, numbers):
                 yield f"swap space {path}"
 
-    def _backing_loops(
-        self, numbers: frozenset[DeviceNumber], hung: list[NoAnswer]
-    ) -> Iterator[str]:
-        """Yield the loop devices whose content is on the device.
-
-        Args:
-            hung: Receives an error for each loop device that doesn't answer.
-        """
-        for backing in (self._sysfs / "block").glob("loop*/loop/backing_file"):
-            name = backing.parent.parent.name
-            try:
-                backs = self._loops.run(
-                    f"loop device {name}", partial(backing_of, self._dev / name)
-                )
-            except NoAnswer as error:
-                hung.append(error)
-                continue
-            if not numbers.isdisjoint(backs):
-                yield name
+    def _made_of(self, numbers: frozenset[DeviceNumber], backings: Backings) -> Iterator[str]:
+        """Yield the loop devices whose content is on the device."""
+        yield from (name for name, on in backings.items() if not numbers.isdisjoint(on))
 
     def _mounted_below(self, target: Path) -> Iterator[str]:
         for line in self._lines(self._proc / "self"):
             if Path(unescaped(line.target)).parent.is_relative_to(target):
                 yield f"a mount at {unescaped(line.target)}"
 
-    def _lines(self, process: Path) -> Iterator[Line]:
-        return filter(None, map(Line.parse, read(process / "mountinfo").split("\n")))
+    def _read_tables(self, searches: Sequence[tuple[str, ...]]) -> list[_Table]:
+        """Read the mounts of every mount namespace that has a process, first those of this one.
+
+        A node has a hundred namespaces with hundreds of mounts each, so others aren't parsed.
+
+        Args:
+            searches: Of what the lines that each search wants contain at least one.
+        """
+        says = frozenset(chain.from_iterable(searches))
+        return [
+            _Table(process, tuple(self._lines(process, says)))
+            for process in self._processes.mount_namespaces()
+        ]
+
+    def _lines(self, process: Path, says: frozenset[str] = frozenset({""})) -> Iterator[Line]:
+        lines = read(process / "mountinfo").split("\n")
+        return filter(
+            None, (Line.parse(line) for line in lines if any(each in line for each in says))
+        )
 
     def _is_btrfs_of(self, line: Line, process: Path, numbers: frozenset[DeviceNumber]) -> bool:
         """Return whether a line is about a btrfs on the disk; mountinfo has an invented number."""
-        if line.filesystem != "btrfs":
+        if line.filesystem != Filesystem.BTRFS:
             return False
         source = unescaped(line.source)
         for root in ("", f"{process}/root"):

@@ -15,8 +15,9 @@ from enum import Enum
 from functools import partial
 from typing import TypeVar
 
-from csi_exoblock.concurrency import Deadline, begin_thread, carry_out
+from csi_exoblock.concurrency import Deadline, carry_out
 from csi_exoblock.errors import DeadlineExceeded, HostError, OperationPending
+from csi_exoblock.threads import begin_thread
 from csi_exoblock.timing import HostTiming
 
 T = TypeVar("T")

@@ -10,7 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from csi_exoblock.errors import HostError, OperationPending
-from csi_exoblock.model import VolumeId
+from csi_exoblock.host.durable import DurableFolder
+from csi_exoblock.model import Age, VolumeId
+
+# More than any marker holds.
+_MOST_BYTES = 256
 
 
 class Marker:
@@ -21,10 +25,14 @@ class Marker:
             matters for btrfs, whose mkfs doesn't open its disk exclusively.
     """
 
-    def __init__(self, file: int, path: Path, content: bytes) -> None:
+    def __init__(
+        self, file: int, folder: DurableFolder, path: Path, volume_id: VolumeId, age: Age | None
+    ) -> None:
         self.file = file
+        self._folder = folder
         self._path = path
-        self._content = content
+        self._volume_id = volume_id
+        self._age = age
 
     def set(self) -> None:
         """Write and sync the marker, before formatting begins.
@@ -38,7 +46,7 @@ class Marker:
             if not self.is_set():
                 self._write()
             os.fsync(self.file)
-            _sync(self._path.parent)
+            self._folder.sync()
         except OSError as error:
             raise HostError(
                 f"{self._path}: the marker can't be written, so nothing is formatted: "
@@ -46,8 +54,8 @@ class Marker:
             ) from error
 
     def is_set(self) -> bool:
-        """Return whether a mkfs began on this volume and did not end."""
-        return os.pread(self.file, len(self._content) + 1, 0) == self._content
+        """Return whether a mkfs began since the volume was attached, and did not end."""
+        return _is_meant(os.pread(self.file, _MOST_BYTES, 0), self._volume_id, self._age)
 
     def clear(self) -> None:
         """Remove the marker, after formatting has ended.
@@ -59,8 +67,9 @@ class Marker:
 
     def _write(self) -> None:
         """Write the whole marker or nothing; the present content is empty, or is no marker."""
+        content = _content(self._volume_id, self._age)
         os.ftruncate(self.file, 0)
-        if os.pwrite(self.file, self._content, 0) != len(self._content):
+        if os.pwrite(self.file, content, 0) != len(content):
             os.ftruncate(self.file, 0)
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -68,42 +77,50 @@ class Marker:
 class Markers:
     """A file for each volume while its mkfs runs; a file that is left says mkfs was interrupted.
 
+    It holds the volume's id and when the volume was attached. After another attachment it says
+    nothing any more: in between the volume can have got a pod's data on another node (D1).
+
     Two processes of the driver serve a node while it is upgraded. The file is locked, across
     processes, from before the disk is probed until mkfs has ended:
 
-        with markers.locked(volume_id) as marker:
+        with markers.locked(volume_id, age) as marker:
             prove that the disk is blank
             marker.set()
             run mkfs, which inherits marker.file
             marker.clear()
-        ...                        # or the node loses power during mkfs, and boots again:
-        markers.is_set(volume_id)  # True: the driver may wipe the unfinished file system
+        ...                             # or the node loses power during mkfs, and boots again:
+        markers.is_set(volume_id, age)  # True: the driver may wipe the unfinished file system
 
     Args:
         folder: Where the files lie, on a file system that survives the driver; made when needed.
     """
 
     def __init__(self, *, folder: Path) -> None:
-        self._folder = folder
-        self._is_kept = False  # whether the folder itself is known to survive a power cut
+        self._folder = DurableFolder(folder)
 
-    def is_set(self, volume_id: VolumeId) -> bool:
-        """Return whether a mkfs began on this volume and did not end.
+    def is_set(self, volume_id: VolumeId, age: Age | None) -> bool:
+        """Return whether a mkfs began since the volume was attached, and did not end.
+
+        Args:
+            age: How old the volume was when it was attached, `None` if unknown.
 
         Raises:
             HostError: It can't be read.
         """
         path = self._file(volume_id)
         try:
-            return path.read_bytes() == str(volume_id).encode()
+            return _is_meant(path.read_bytes(), volume_id, age)
         except FileNotFoundError:
             return False
         except OSError as error:
             raise HostError(f"{path}: the marker can't be read: {error.strerror}") from error
 
     @contextmanager
-    def locked(self, volume_id: VolumeId) -> Iterator[Marker]:
+    def locked(self, volume_id: VolumeId, age: Age | None = None) -> Iterator[Marker]:
         """Lock the volume's marker for the block, against every other process of the driver too.
+
+        Args:
+            age: How old the volume was when it was attached, `None` if unknown.
 
         Raises:
             HostError: The file can't be made, so formatting must not begin.
@@ -111,7 +128,7 @@ class Markers:
         """
         file, path = self._open(volume_id), self._file(volume_id)
         try:
-            marker = Marker(file, path, str(volume_id).encode())
+            marker = Marker(file, self._folder, path, volume_id, age)
             try:
                 yield marker
             finally:
@@ -154,7 +171,7 @@ class Markers:
         path = self._file(volume_id)
         while True:
             try:
-                self._make_folder()
+                self._folder.make()
                 file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             except OSError as error:
                 raise HostError(
@@ -169,17 +186,19 @@ class Markers:
                 raise
             os.close(file)  # the process that had locked it until now has removed it
 
-    def _make_folder(self) -> None:
-        try:
-            self._folder.mkdir(parents=True)
-        except FileExistsError:
-            if self._is_kept:
-                return
-        _sync(self._folder.parent)
-        self._is_kept = True
-
     def _file(self, volume_id: VolumeId) -> Path:
-        return self._folder / f"{volume_id.zone}.{volume_id.uuid}"
+        return self._folder.path / f"{volume_id.zone}.{volume_id.uuid}"
+
+
+def _content(volume_id: VolumeId, age: Age | None) -> bytes:
+    """Return what a marker holds; 0.1.0 wrote the id alone."""
+    attached = f" attached {age.attached_at.isoformat()}" if age else ""
+    return f"{volume_id}{attached}".encode()
+
+
+def _is_meant(content: bytes, volume_id: VolumeId, age: Age | None) -> bool:
+    """Return whether a marker is about this attachment, or says about none."""
+    return content in {_content(volume_id, None), _content(volume_id, age)}
 
 
 def _lock(file: int, volume_id: VolumeId) -> None:
@@ -204,11 +223,3 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
     except OSError as error:
         raise HostError(f"{path}: the marker can't be removed: {error.strerror}") from error
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

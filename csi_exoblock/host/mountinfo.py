@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
+import select
+from pathlib import Path
 from typing import NamedTuple, Self
 
+from csi_exoblock.errors import HostError
+
+# Enough to read a busy table once while nothing changes.
+_READS = 20
 # The fields of a line before the optional ones.
 _LEAST_FIELDS = 6
 _NUMBER = re.compile(r"[0-9]+:[0-9]+", re.ASCII)
@@ -45,3 +52,26 @@ def unescaped(text: str) -> str:
     if "\\" not in text:
         return text
     return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), text)
+
+
+def whole(table: Path) -> list[str]:
+    """Return the lines of this process's mountinfo, none of them left out.
+
+    The kernel hands the table out in pieces, and can leave lines out while it changes.
+
+    Raises:
+        HostError: It changes faster than it can be read.
+    """
+    for _ in range(_READS):
+        with table.open("rb", buffering=0) as file:
+            content = file.readall()
+            if not _has_changed(file.fileno()):
+                return os.fsdecode(content).removesuffix("\n").split("\n")
+    raise HostError("the table of mounts changes faster than it can be read; retry")
+
+
+def _has_changed(table: int) -> bool:
+    """Return whether the table of mounts has changed since it was opened. Source: proc(5)."""
+    poll = select.poll()
+    poll.register(table, select.POLLPRI)
+    return bool(poll.poll(0))

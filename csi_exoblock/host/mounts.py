@@ -6,6 +6,7 @@ import errno
 import fcntl
 import logging
 import os
+import re
 import stat
 import threading
 from collections.abc import Callable, Iterator
@@ -19,13 +20,12 @@ from csi_exoblock.host.block_devices import DeviceNumber
 from csi_exoblock.host.commands import Commands
 from csi_exoblock.host.holders import Holders
 from csi_exoblock.host.kernel_log import KernelLog
-from csi_exoblock.host.mountinfo import Line, unescaped
+from csi_exoblock.host.mount_calls import bind, unmount
+from csi_exoblock.host.mountinfo import Line, unescaped, whole
+from csi_exoblock.host.workers import Workers
 from csi_exoblock.timing import HostTiming
 
 log = logging.getLogger(__name__)
-
-# Enough to read a busy table the same twice in a row.
-_READS = 20
 
 _MOUNT_FAILED = 32
 
@@ -81,18 +81,24 @@ class Mount:
 
 
 class Mounts:
-    """The mount table of the driver's mount namespace."""
+    """The mount table of the driver's mount namespace.
+
+    Args:
+        workers: Bounds how long a system call takes.
+    """
 
     def __init__(
         self,
         *,
         commands: Commands,
+        workers: Workers[None],
         holders: Holders,
         timing: HostTiming,
         proc: Path = Path("/proc"),
         dev: Path = Path("/dev"),
     ) -> None:
         self._commands = commands
+        self._workers = workers
         self._holders = holders
         self._timing = timing
         self._mountinfo = proc / "self" / "mountinfo"
@@ -101,13 +107,20 @@ class Mounts:
     def at(self, path: Path) -> tuple[Mount, ...]:
         """Return the mounts at exactly this path, the lowest layer first."""
         target = str(real_path(path))
-        return self._table(lambda line: unescaped(line.target) == target)
+        return self._table(
+            lambda line: unescaped(line.target) == target, says=_never_escaped(target)
+        )
 
     def of(self, device: DeviceNumber) -> tuple[Mount, ...]:
         """Return every mount that shows a device."""
         number = str(device)
         lines = self._table(lambda line: line.number == number or self._hides_its_device(line))
         return tuple(mount for mount in lines if mount.device == device)
+
+    def shows(self, mount_id: str, device: DeviceNumber) -> bool:
+        """Return whether the mount that has an id now shows a device."""
+        found = self._table(lambda line: line.mount_id == mount_id, says=f"{mount_id} ")
+        return any(mount.device == device for mount in found)
 
     def of_superblock(self, superblock: DeviceNumber) -> tuple[Mount, ...]:
         """Return every mount of a file system, even if its device is gone."""
@@ -167,9 +180,10 @@ class Mounts:
             CommandFailed: The kernel refused.
             OperationPending: A command of an earlier call changes the mounts there.
         """
-        options = ",".join(("bind", *_written(flags)))
-        with self._alone_beside(path) as lock:
-            self._commands.run("mount", "-o", options, str(source), str(path), inherited=(lock,))
+        with self._alone_beside(path):
+            bind(source, path)
+        if flags:
+            self.change_flags(path, flags)
 
     def change_flags(self, path: Path, flags: frozenset[str]) -> None:
         """Replace the flags of a mount while it stays in use.
@@ -189,32 +203,54 @@ class Mounts:
 
         Raises:
             WrongState: It stayed in use; the message names its users.
-            CommandFailed: umount hung or was killed.
+            HostError: umount hung or was killed.
             OperationPending: A command of an earlier call changes the mounts there.
             DeadlineExceeded: The caller's time ended first.
         """
         patience = deadline.within(self._timing.device_in_use)
         layers = self.at(path)
         while layers:
-            with self._alone_beside(path) as lock:
-                ended = self._commands.run(
-                    *("umount", str(layers[-1].target)),
-                    allowed=(0, _MOUNT_FAILED),
-                    inherited=(lock,),
-                )
+            complaint = self._unmount_layer(layers[-1], path)
             before, layers = layers, self.at(path)
-            if ended.exit_code == 0 and len(layers) < len(before):
+            if not complaint and len(layers) < len(before):
                 continue
             if not patience.remaining():
                 deadline.check()
                 top = before[-1]
                 node = top.device if top.is_block else None
                 raise WrongState(
-                    f"{path} can't be unmounted: {ended.complaint}; "
+                    f"{path} can't be unmounted: {complaint or 'it is still there'}; "
                     f"in use by {self._holders.of_mount(top.target, top.superblock, node)}"
                 )
             deadline.wait(min(self._timing.device_poll, patience.remaining()))
             layers = self.at(path)
+
+    def _unmount_layer(self, top: Mount, path: Path) -> str:
+        """Unmount the topmost layer at a path; return why that failed, empty if it did not.
+
+        The last mount of a file system waits for its disk, so a command takes it away: a thread
+        that hangs there would keep a driver that is told to end from ending.
+        """
+        if not self._is_shown_elsewhere(top):
+            with self._alone_beside(path) as lock:
+                ended = self._commands.run(
+                    *("umount", str(top.target)), allowed=(0, _MOUNT_FAILED), inherited=(lock,)
+                )
+            return ended.complaint if ended.exit_code else ""
+
+        def take_away() -> None:
+            with self._alone_beside(path):  # as long as the call lasts, even if its caller has gone
+                unmount(top.target)
+
+        try:
+            self._workers.run(f"unmounting {path}", take_away, joins=False)
+        except OSError as error:
+            return error.strerror or str(error)
+        return ""
+
+    def _is_shown_elsewhere(self, mount: Mount) -> bool:
+        """Return whether the file system of a mount has another one, so that it stays mounted."""
+        return any(each.mount_id != mount.mount_id for each in self.of_superblock(mount.superblock))
 
     @contextmanager
     def _alone_beside(self, path: Path) -> Iterator[int]:
@@ -252,9 +288,17 @@ class Mounts:
                 )
             patience.pause(threading.Event(), self._timing.mount_lock_poll)
 
-    def _table(self, wanted: Callable[[Line], bool]) -> tuple[Mount, ...]:
-        # A node with many pods has hundreds of lines, so only the wanted ones are parsed in full.
-        lines = filter(None, map(Line.parse, self._read_lines()))
+    def _table(self, wanted: Callable[[Line], bool], *, says: str = "") -> tuple[Mount, ...]:
+        """Return the wanted mounts.
+
+        A node with many pods has hundreds of lines, so only the wanted ones are parsed in full.
+
+        Args:
+            says: What the lines of all wanted mounts contain.
+        """
+        lines = filter(
+            None, map(Line.parse, (line for line in whole(self._mountinfo) if says in line))
+        )
         return tuple(
             _mount(line, shows_a_node=self._shows_a_node(line)) for line in lines if wanted(line)
         )
@@ -271,16 +315,6 @@ class Mounts:
         home = line.filesystem == "devtmpfs" or line.number == self._nodes
         return home and line.root != "/"
 
-    def _read_lines(self) -> list[str]:
-        # The kernel hands the table out in pieces, and can leave lines out while it changes.
-        before = self._mountinfo.read_bytes()
-        for _ in range(_READS):
-            again = self._mountinfo.read_bytes()
-            if again == before:
-                return os.fsdecode(again).removesuffix("\n").split("\n")
-            before = again
-        raise HostError("the table of mounts changes faster than it can be read; retry")
-
 
 def _written(flags: frozenset[str]) -> tuple[str, ...]:
     """Return the flags as mount(8) must get them, so that the mount has these and no others.
@@ -290,6 +324,11 @@ def _written(flags: frozenset[str]) -> tuple[str, ...]:
     """
     strict = flags and flags.isdisjoint({"noatime", "relatime"})
     return (*sorted(flags), *(("strictatime",) if strict else ()))
+
+
+def _never_escaped(path: str) -> str:
+    """Return the beginning of a path that mountinfo writes as it is. Source: proc(5)."""
+    return re.split(r"[\s\\#]", path, maxsplit=1)[0]
 
 
 def real_path(path: Path) -> Path:

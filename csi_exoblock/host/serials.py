@@ -10,9 +10,10 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from csi_exoblock.concurrency import Deadline, begin_thread
+from csi_exoblock.concurrency import Deadline
 from csi_exoblock.errors import DeadlineExceeded, HostError
 from csi_exoblock.host.workers import CallLimit
+from csi_exoblock.threads import begin_work
 from csi_exoblock.timing import HostTiming
 
 # No attribute of sysfs is longer. Source: Linux, Documentation/filesystems/sysfs.rst.
@@ -64,8 +65,26 @@ class Serials:
         Raises:
             HostError: The disk doesn't answer, or answers with an error.
         """
-        if (question := self._ask(name)) is None:
+        question = self._ask(name)
+        return None if question is None else self._answer(name, question)
+
+    def of_all(self) -> dict[str, str | None]:
+        """Return the serial of each disk in `names`, `None` if the disk doesn't answer."""
+        # All are asked before any is waited for.
+        questions = {name: self._ask_if_possible(name) for name in self.names()}
+        return {
+            name: None if question is None else self._answer_or_none(name, question)
+            for name, question in questions.items()
+        }
+
+    def so_far(self, name: str) -> str | None:
+        """Return the serial if it is known already, else `None`; ask the disk without waiting."""
+        question = self._ask_if_possible(name)
+        if question is None or not question.answer.done() or question.answer.exception():
             return None
+        return question.answer.result()
+
+    def _answer(self, name: str, question: _Question) -> str | None:
         if question.answer.done():
             return question.answer.result()
         try:
@@ -74,35 +93,24 @@ class Serials:
         except DeadlineExceeded as error:
             raise HostError(f"disk {name} doesn't answer; it might be hung") from error
 
-    def of_all(self) -> dict[str, str | None]:
-        """Return the serial of each disk in `names`, `None` if the disk doesn't answer."""
-        names = self.names()
-        for name in names:  # all are asked before any is waited for
-            self.so_far(name)
-        return {name: self._or_none(name) for name in names}
-
-    def so_far(self, name: str) -> str | None:
-        """Return the serial if it is known already, else `None`; ask the disk without waiting."""
+    def _answer_or_none(self, name: str, question: _Question) -> str | None:
         try:
-            question = self._ask(name)
+            return self._answer(name, question)
         except HostError:
             return None
-        if question is None or not question.answer.done() or question.answer.exception():
-            return None
-        return question.answer.result()
 
-    def _or_none(self, name: str) -> str | None:
+    def _ask_if_possible(self, name: str) -> _Question | None:
         try:
-            return self.of(name)
+            return self._ask(name)
         except HostError:
             return None
 
     def _ask(self, name: str) -> _Question | None:
         """Return the latest question to a disk, or a new one if due; `None` if it has no serial."""
-        folder = self._blocks / name
+        folder = f"{self._blocks}/{name}"
         try:
             disk = _Disk(
-                folder.stat().st_ino, _text(f"{folder}/dev"), _optional(f"{folder}/diskseq")
+                os.stat(folder).st_ino, _text(f"{folder}/dev"), _optional(f"{folder}/diskseq")
             )
         except OSError:  # it has left
             return None
@@ -121,7 +129,7 @@ class Serials:
         if self._under_way >= _MOST_ASKED:
             raise HostError(f"disk {name} isn't asked: too many others don't answer")
         question = _Question(disk, patience_seconds)
-        begin_thread(partial(self._read, name, question), name=f"serial of {name}")
+        begin_work(partial(self._read, name, question), name=f"serial of {name}")
         self._under_way += 1
         self._questions[name] = question
         return question

@@ -51,7 +51,7 @@ class Edges:
     @property
     def zeroed(self) -> bool:
         """Whether both are nothing but zeros."""
-        return _is_zero(self.head) and _is_zero(self.tail)
+        return is_zero(self.head) and is_zero(self.tail)
 
     @property
     def is_noise(self) -> bool:
@@ -83,7 +83,8 @@ class Edges:
         )
 
 
-def _is_zero(data: Buffer) -> bool:
+def is_zero(data: Buffer) -> bool:
+    """Return whether there is nothing but zeros."""
     return all(piece == bytes(len(piece)) for piece in _pieces(data))
 
 

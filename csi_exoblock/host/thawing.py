@@ -9,7 +9,6 @@ only a file system that no other process uses.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import fcntl
 import os
@@ -19,11 +18,11 @@ from pathlib import Path
 
 from csi_exoblock.errors import HostError
 from csi_exoblock.host.block_devices import BlockDevice, DeviceNumber
-from csi_exoblock.host.processes import Processes, Sought
+from csi_exoblock.host.libc import LIBC, checked
+from csi_exoblock.host.open_files import Sought
+from csi_exoblock.host.processes import Processes
 from csi_exoblock.host.workers import Workers
 from csi_exoblock.model import Filesystem
-
-_LIBC = ctypes.CDLL(None, use_errno=True)
 
 # Source: Linux, include/uapi/asm-generic/unistd.h (the same on every architecture) and mount.h.
 _FSOPEN, _FSCONFIG, _FSMOUNT = 430, 431, 432
@@ -80,7 +79,7 @@ class Thawing:
                 return False
             number = DeviceNumber.of(os.fstat(mount).st_dev)
             sought = Sought(devices=frozenset(), filesystems=frozenset({number}))
-            if any(self._processes.using(sought)):  # it was unmounted lazily, and is in use
+            if self._processes.using(sought):  # it was unmounted lazily, and is in use
                 return False
             return _thaw(Path("."), within=mount)
 
@@ -130,8 +129,4 @@ def _mount(device: BlockDevice, kind: Filesystem, read_only: bool) -> int | None
 
 
 def _call(number: int, *arguments: int | bytes | None) -> int:
-    result: int = _LIBC.syscall(number, *arguments)
-    if result < 0:
-        code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code))
-    return result
+    return checked(LIBC.syscall(number, *arguments))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import logging
 import os
@@ -12,11 +11,11 @@ from pathlib import Path
 from csi_exoblock.errors import HostError
 from csi_exoblock.host.block_devices import DeviceNumber
 from csi_exoblock.host.devices import Devices
+from csi_exoblock.host.libc import LIBC, checked
+from csi_exoblock.host.starts import close
 from csi_exoblock.host.workers import Workers
 
 log = logging.getLogger(__name__)
-
-_LIBC = ctypes.CDLL(None, use_errno=True)
 
 # The errors of opening a device whose disk has left.
 _GONE = frozenset({errno.ENXIO, errno.ENODEV, errno.ENOENT, errno.ENOMEDIUM})
@@ -120,7 +119,7 @@ def _syncfs(mounted: Path, devices: Devices) -> None:
     except OSError as error:
         raise _Lost(error.errno, error.strerror) from error
     try:
-        _check(_LIBC.syncfs(file))
+        checked(LIBC.syncfs(file))
     except OSError as error:
         number = DeviceNumber.of(os.fstat(file).st_dev)
         # A btrfs has an invented number (major 0), which doesn't say whether its disk is there.
@@ -128,7 +127,7 @@ def _syncfs(mounted: Path, devices: Devices) -> None:
             raise _Lost(error.errno, error.strerror) from error
         raise
     finally:
-        os.close(file)
+        close(file)
 
 
 def _fsync(node: Path, number: DeviceNumber) -> None:
@@ -146,10 +145,4 @@ def _fsync(node: Path, number: DeviceNumber) -> None:
     try:
         sync(file)
     finally:
-        os.close(file)
-
-
-def _check(result: int) -> None:
-    if result != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
+        close(file)

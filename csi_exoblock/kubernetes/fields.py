@@ -7,18 +7,25 @@ own reads as if it were absent.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from datetime import datetime
+from decimal import Decimal
 
 Json = Mapping[str, object]
 """An object of JSON."""
 
+# Source: Kubernetes API, Quantity.
+_POWERS_OF_TEN = {"n": -9, "u": -6, "m": -3, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
 _SCALES = {
-    "": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15,
-    "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "Pi": 2**50,
-}  # fmt: skip
-_QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]+)?)(|[kMGTP]|[KMGTP]i)", re.ASCII)
+    "": Decimal(1),
+    **{unit: Decimal(10) ** power for unit, power in _POWERS_OF_TEN.items()},
+    **{f"{unit}i": Decimal(1024**step) for step, unit in enumerate("KMGTPE", 1)},
+}
+_QUANTITY = re.compile(
+    r"\+?([0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE]([+-]?[0-9]{1,2})|([numkMGTPE]|[KMGTPE]i)?)", re.ASCII
+)
 
 
 def parse_object(body: bytes) -> Json | None:
@@ -78,9 +85,12 @@ def moment(found: Json, *path: str) -> datetime | None:
 
 
 def size_bytes(found: Json, *path: str) -> int:
-    """Return a quantity such as `10Gi` in bytes, 0 if it is absent."""
+    """Return a quantity such as `10Gi` or `1e9` in bytes, rounded up; 0 if it is absent."""
     quantity = _QUANTITY.fullmatch(text(found, *path))
-    return int(float(quantity[1]) * _SCALES[quantity[2]]) if quantity else 0
+    if quantity is None:
+        return 0
+    exponent = int(quantity[2] or 0)
+    return math.ceil(Decimal(quantity[1]).scaleb(exponent) * _SCALES[quantity[3] or ""])
 
 
 def is_being_deleted(found: Json) -> bool:

@@ -6,10 +6,17 @@ from urllib.parse import quote
 
 from csi_exoblock.concurrency import Deadline
 from csi_exoblock.errors import NotFound
+from csi_exoblock.kubernetes.fields import Json
 from csi_exoblock.kubernetes.nodes import CsiNode, Node
 from csi_exoblock.kubernetes.pages import list_all
 from csi_exoblock.kubernetes.source import Source
-from csi_exoblock.kubernetes.storage import Claim, CsiDriver, StorageClass
+from csi_exoblock.kubernetes.storage import (
+    Claim,
+    CsiDriver,
+    SnapshotClass,
+    StorageClass,
+    VolumeSnapshot,
+)
 from csi_exoblock.kubernetes.workloads import Lease, Pod, Workload
 
 _APPS = "/apis/apps/v1"
@@ -50,6 +57,17 @@ class Inventory:
             return False
         return True
 
+    def list_snapshot_classes(self, deadline: Deadline) -> list[SnapshotClass]:
+        """Return every VolumeSnapshotClass; a cluster without the CRDs of snapshots has none."""
+        found = self._of_snapshots("volumesnapshotclasses", deadline)
+        return [SnapshotClass.parse(each) for each in found]
+
+    def list_snapshots(self, deadline: Deadline) -> list[VolumeSnapshot]:
+        """Return every VolumeSnapshot; a cluster without the CRDs of snapshots has none."""
+        return [
+            VolumeSnapshot.parse(each) for each in self._of_snapshots("volumesnapshots", deadline)
+        ]
+
     def list_workloads(self, label: str, deadline: Deadline) -> list[Workload]:
         """Return every Deployment and DaemonSet with a label, such as `name=value`."""
         found = (
@@ -77,3 +95,9 @@ class Inventory:
             NotFound: There is none.
         """
         return CsiDriver.parse(self._source.get(f"{_STORAGE}/csidrivers/{name}", deadline))
+
+    def _of_snapshots(self, kind: str, deadline: Deadline) -> list[Json]:
+        try:
+            return list_all(self._source, f"{_SNAPSHOTS}/{kind}", deadline)
+        except NotFound:
+            return []

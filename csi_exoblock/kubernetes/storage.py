@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from csi_exoblock.kubernetes.fields import Json, at, moment, size_bytes, text, texts
+from csi_exoblock.kubernetes.fields import Json, at, moment, size_bytes, text, text_map, texts
 
+_DEFAULT_SNAPSHOT_CLASS = "snapshot.storage.kubernetes.io/is-default-class"
 _SELECTED_NODE = "volume.kubernetes.io/selected-node"
 
 
@@ -22,6 +24,7 @@ class Claim:
 
     namespace: str
     name: str
+    phase: str
     class_name: str
     volume_name: str
     asked_bytes: int
@@ -35,6 +38,7 @@ class Claim:
         return cls(
             namespace=text(found, "metadata", "namespace"),
             name=text(found, "metadata", "name"),
+            phase=text(found, "status", "phase"),
             class_name=text(found, "spec", "storageClassName"),
             volume_name=text(found, "spec", "volumeName"),
             asked_bytes=size_bytes(found, "spec", "resources", "requests", "storage"),
@@ -51,19 +55,28 @@ class PersistentVolume:
     Attributes:
         driver_name: Empty if it is not a CSI volume.
         handle: The driver's id for the volume.
-        claim: Namespace and name of its claim, `None` while it has none.
+        claim: Namespace and name of its claim, `None` while it has none; of one that is not bound
+            (`phase`) they can name another volume's claim.
+        claim_uid: The UID of the claim to which it is, or was, bound.
+        capacity: As Kubernetes writes it, such as `10Gi`.
         is_deleted_with_claim: Whether its volume is deleted when its claim is.
         deleted_at: When its deletion was requested, `None` if it was not.
     """
 
+    uid: str
     name: str
     driver_name: str
     handle: str
     phase: str
     claim: tuple[str, str] | None
+    claim_uid: str
+    capacity: str
     capacity_bytes: int
     class_name: str
     filesystem: str
+    mount_options: tuple[str, ...]
+    attributes: Mapping[str, str]
+    is_read_only: bool
     access_modes: tuple[str, ...]
     volume_mode: str
     is_deleted_with_claim: bool
@@ -74,14 +87,20 @@ class PersistentVolume:
         """Read a PersistentVolume."""
         claim = _reference(found, "spec", "claimRef")
         return cls(
+            uid=text(found, "metadata", "uid"),
             name=text(found, "metadata", "name"),
             driver_name=text(found, "spec", "csi", "driver"),
             handle=text(found, "spec", "csi", "volumeHandle"),
             phase=text(found, "status", "phase"),
             claim=claim if all(claim) else None,
+            claim_uid=text(found, "spec", "claimRef", "uid"),
+            capacity=text(found, "spec", "capacity", "storage"),
             capacity_bytes=size_bytes(found, "spec", "capacity", "storage"),
             class_name=text(found, "spec", "storageClassName"),
             filesystem=text(found, "spec", "csi", "fsType"),
+            mount_options=texts(found, "spec", "mountOptions"),
+            attributes=text_map(found, "spec", "csi", "volumeAttributes"),
+            is_read_only=at(found, "spec", "csi", "readOnly") is True,
             access_modes=texts(found, "spec", "accessModes"),
             volume_mode=text(found, "spec", "volumeMode") or "Filesystem",
             is_deleted_with_claim=text(found, "spec", "persistentVolumeReclaimPolicy") != "Retain",
@@ -183,6 +202,58 @@ class StorageClass:
             driver_name=text(found, "provisioner"),
             waits_for_pod=text(found, "volumeBindingMode") == "WaitForFirstConsumer",
             may_expand=at(found, "allowVolumeExpansion") is True,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotClass:
+    """A VolumeSnapshotClass.
+
+    Attributes:
+        is_default: Whether it is that of snapshots which name none.
+    """
+
+    name: str
+    driver_name: str
+    is_default: bool
+
+    @classmethod
+    def parse(cls, found: Json) -> SnapshotClass:
+        """Read a VolumeSnapshotClass."""
+        return cls(
+            name=text(found, "metadata", "name"),
+            driver_name=text(found, "driver"),
+            is_default=text(found, "metadata", "annotations", _DEFAULT_SNAPSHOT_CLASS) == "true",
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VolumeSnapshot:
+    """A VolumeSnapshot.
+
+    Attributes:
+        class_name: Empty if it names none.
+        content: The name of its VolumeSnapshotContent, empty until the snapshot controller made it.
+        error: The error of the last attempt, empty after a success.
+    """
+
+    namespace: str
+    name: str
+    class_name: str
+    content: str
+    error: str
+    created_at: datetime | None
+
+    @classmethod
+    def parse(cls, found: Json) -> VolumeSnapshot:
+        """Read a VolumeSnapshot."""
+        return cls(
+            namespace=text(found, "metadata", "namespace"),
+            name=text(found, "metadata", "name"),
+            class_name=text(found, "spec", "volumeSnapshotClassName"),
+            content=text(found, "status", "boundVolumeSnapshotContentName"),
+            error=text(found, "status", "error", "message"),
+            created_at=moment(found, "metadata", "creationTimestamp"),
         )
 
 

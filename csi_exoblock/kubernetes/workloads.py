@@ -7,7 +7,29 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from csi_exoblock.kubernetes.access import Account
-from csi_exoblock.kubernetes.fields import Json, count, moment, objects, text, text_map, texts
+from csi_exoblock.kubernetes.fields import (
+    Json,
+    count,
+    is_being_deleted,
+    moment,
+    objects,
+    text,
+    text_map,
+    texts,
+)
+
+_SIDECARS = (
+    "csi-provisioner",
+    "csi-attacher",
+    "csi-resizer",
+    "csi-snapshotter",
+    "csi-external-health-monitor-controller",
+    "csi-node-driver-registrar",
+    "livenessprobe",
+)
+"""The programs of Kubernetes that use a driver's socket, as the chart names their containers."""
+
+_OVER = ("Succeeded", "Failed")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,9 +56,9 @@ class Container:
         )
 
     @property
-    def program(self) -> str:
-        """The last part of the image's name, such as `csi-attacher`."""
-        return self.image.partition("@")[0].rpartition("/")[2].partition(":")[0]
+    def sidecar(self) -> str:
+        """The name of the CSI sidecar that it is, such as `csi-attacher`; empty if it is none."""
+        return _sidecar(self.name, self.image)
 
     @property
     def tag(self) -> str:
@@ -51,6 +73,7 @@ class Workload:
     Attributes:
         account: The service account of its pods.
         replicas: How many pods a Deployment is to have; `None` for a DaemonSet.
+        wanted: How many pods it is to have, of either kind; 0 for a DaemonSet that nobody counted.
         selector: The labels of its pods.
     """
 
@@ -58,6 +81,7 @@ class Workload:
     name: str
     account: Account
     replicas: int | None
+    wanted: int
     selector: Mapping[str, str]
     containers: tuple[Container, ...]
 
@@ -65,11 +89,14 @@ class Workload:
     def parse(cls, found: Json) -> Workload:
         """Read a Deployment or DaemonSet."""
         namespace, pod = text(found, "metadata", "namespace"), ("spec", "template", "spec")
+        replicas = count(found, "spec", "replicas")
+        of_nodes = count(found, "status", "desiredNumberScheduled") or 0
         return cls(
             namespace=namespace,
             name=text(found, "metadata", "name"),
             account=Account(namespace, text(found, *pod, "serviceAccountName") or "default"),
-            replicas=count(found, "spec", "replicas"),
+            replicas=replicas,
+            wanted=of_nodes if replicas is None else replicas,
             selector=text_map(found, "spec", "selector", "matchLabels"),
             containers=tuple(map(Container.parse, objects(found, *pod, "containers"))),
         )
@@ -87,6 +114,7 @@ class ContainerStatus:
     """
 
     name: str
+    image: str
     restarts: int
     started_at: datetime | None
     waiting_reason: str
@@ -98,6 +126,7 @@ class ContainerStatus:
         """Read a container's status."""
         return cls(
             name=text(found, "name"),
+            image=text(found, "image"),
             restarts=count(found, "restartCount") or 0,
             started_at=moment(found, "state", "running", "startedAt"),
             waiting_reason=text(found, "state", "waiting", "reason"),
@@ -105,26 +134,50 @@ class ContainerStatus:
             ended_reason=text(found, "lastState", "terminated", "reason"),
         )
 
+    @property
+    def sidecar(self) -> str:
+        """The name of the CSI sidecar that it is, as `Container.sidecar`."""
+        return _sidecar(self.name, self.image)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pod:
-    """A pod."""
+    """A pod.
+
+    Attributes:
+        is_over: Whether it has ended for good, or is being deleted.
+        is_ready: Whether all of it runs and works.
+        unready_since: Since when it is not, `None` if that is not known.
+        unready_reason: Why it has no node, or is not ready, in Kubernetes' words.
+    """
 
     namespace: str
     name: str
     node_name: str
+    init_containers: tuple[ContainerStatus, ...]
     containers: tuple[ContainerStatus, ...]
+    is_over: bool
+    is_ready: bool
+    unready_since: datetime | None
+    unready_reason: str
 
     @classmethod
     def parse(cls, found: Json) -> Pod:
         """Read a pod."""
+        conditions = {text(each, "type"): each for each in objects(found, "status", "conditions")}
+        missed = (conditions.get(each, {}) for each in ("PodScheduled", "Ready"))
+        unmet = next((each for each in missed if text(each, "status") != "True"), {})
         return cls(
             namespace=text(found, "metadata", "namespace"),
             name=text(found, "metadata", "name"),
             node_name=text(found, "spec", "nodeName"),
-            containers=tuple(
-                map(ContainerStatus.parse, objects(found, "status", "containerStatuses"))
-            ),
+            init_containers=_statuses(found, "initContainerStatuses"),
+            containers=_statuses(found, "containerStatuses"),
+            is_over=is_being_deleted(found) or text(found, "status", "phase") in _OVER,
+            is_ready=text(conditions.get("Ready", {}), "status") == "True",
+            unready_since=moment(unmet, "lastTransitionTime")
+            or moment(found, "metadata", "creationTimestamp"),
+            unready_reason=text(unmet, "message") or text(unmet, "reason"),
         )
 
 
@@ -151,3 +204,16 @@ class Lease:
             renewed_at=moment(found, "spec", "renewTime"),
             duration_seconds=count(found, "spec", "leaseDurationSeconds") or 0,
         )
+
+
+def _statuses(pod: Json, kind: str) -> tuple[ContainerStatus, ...]:
+    return tuple(map(ContainerStatus.parse, objects(pod, "status", kind)))
+
+
+def _sidecar(name: str, image: str) -> str:
+    """Return which sidecar a container is by its own name, or by the end of its image's.
+
+    A mirror can put anything before the image's name: `mirror/sig-storage--csi-attacher`.
+    """
+    program = image.partition("@")[0].rpartition("/")[2].partition(":")[0]
+    return next((each for each in _SIDECARS if each == name or program.endswith(each)), "")

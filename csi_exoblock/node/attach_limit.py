@@ -78,6 +78,13 @@ class AttachLimit:
         """
         return self._foreign if self._handles is not None else self._occupancy.unused()
 
+    def free(self) -> int:
+        """Return how many more volumes can be attached here.
+
+        The limit does not tell: it is never below 1, and foreign volumes are subtracted already.
+        """
+        return max(0, self._most - self._occupancy.attached())
+
     def refresh(self) -> float:
         """Refresh the limit once; return the seconds until the next time."""
         self._shared_refresh.get(Deadline(math.inf))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path
 
 from csi_exoblock import logs
@@ -181,10 +183,12 @@ class VolumeMounter:
     ) -> None:
         """Raise WrongState if a mount failed because a btrfs with the same id is mounted here.
 
+        A kernel that mounts both fails at it at times, and a retry succeeds.
+
         Raises:
             WrongState: A btrfs with the same id is mounted from another disk.
         """
-        if filesystem is not Filesystem.BTRFS:
+        if filesystem is not Filesystem.BTRFS or _mounts_twins():
             return
         if twin := self._disk_calls.run(device, lambda: self._twins.mounted(device), deadline):
             raise WrongState(
@@ -245,3 +249,9 @@ def flags_of(access: MountAccess) -> tuple[str, ...]:
 def _asked(access: MountAccess) -> tuple[str, ...]:
     read_only = access.mode is AccessMode.SINGLE_NODE_READER_ONLY
     return mount_flags(access.mount_flags, access.filesystem, read_only=read_only)
+
+
+def _mounts_twins() -> bool:
+    """Return whether the kernel mounts two btrfs of one id: from Linux 6.7 on."""
+    version = re.match(r"(\d+)\.(\d+)", os.uname().release)
+    return version is not None and (int(version[1]), int(version[2])) >= (6, 7)

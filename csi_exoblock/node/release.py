@@ -162,7 +162,12 @@ class Release:
         def users_now() -> tuple[str, ...]:
             return self._holders.of_device(numbers, skip_hung=was_mounted)
 
-        while (claimed := self._disk_calls.is_in_use(device, deadline)) or users_now():
+        def is_claimed() -> bool:
+            return self._disk_calls.is_in_use(device, deadline)
+
+        # Asked once more at the end: a mount command that ends while its process is looked for
+        # leaves a mount that the look came too early for.
+        while (claimed := is_claimed()) or users_now() or (claimed := is_claimed()):
             if not patience.remaining():
                 deadline.check()
                 users = users_now()

@@ -180,7 +180,8 @@ class Staging:
         formatted = self._formatter.prepare(
             volume_id, device, access.filesystem, context, deadline, writing=writing
         )
-        self._remember(volume_id, access, context)
+        if not formatted:  # which was remembered before it was formatted
+            self._remember(volume_id, access, context)
         self._mounter.mount(
             *(volume_id, device, staging_path, access, deadline),
             check=context.fsck is FsckPolicy.AUTO and not formatted,

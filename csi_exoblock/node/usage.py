@@ -10,8 +10,9 @@ from typing import Literal
 
 from csi_exoblock.concurrency import Deadline
 from csi_exoblock.errors import HostError, NotFound
+from csi_exoblock.host.block_devices import DeviceNumber
 from csi_exoblock.host.devices import Devices
-from csi_exoblock.host.mounts import Mounts
+from csi_exoblock.host.mounts import Mount, Mounts
 from csi_exoblock.host.sizes import device_size_bytes
 from csi_exoblock.host.workers import Workers
 from csi_exoblock.model import VolumeId
@@ -66,32 +67,51 @@ class Usage:
         except OSError as error:
             raise HostError(f"volume {volume_id}: {volume_path}: {error.strerror}") from error
         # If it was unmounted meanwhile, the path was a folder of the node's own disk.
-        if measured.mount_id not in {each.mount_id for each in self._mounts.of(mount.device)}:
+        if not self._is_of(mount, measured):
             raise NotFound(f"volume {volume_id}: it was unmounted from {volume_path} meanwhile")
         return measured.rows
+
+    def _is_of(self, mount: Mount, measured: _Measured) -> bool:
+        """Return whether what was measured is on the device of a mount.
+
+        A file on a btrfs has an invented number; the table of mounts knows which device it is.
+        """
+        if measured.number == (mount.device if mount.is_block else mount.superblock):
+            return True
+        return mount.device is not None and self._mounts.shows(measured.mount_id, mount.device)
 
 
 @dataclass(frozen=True, slots=True)
 class _Measured:
+    """What was measured.
+
+    Attributes:
+        number: The device of its file system; of a device node, its own.
+    """
+
+    number: DeviceNumber
     mount_id: str
     rows: tuple[UsageRow, ...]
 
 
 def _measure(path: Path, *, is_block: bool) -> _Measured:
-    """Measure the volume at a path, and return the id of the mount that was measured."""
+    """Measure the volume at a path, and tell what was measured."""
     file = os.open(path, os.O_PATH | os.O_CLOEXEC)
     try:
         rows = _device_usage(file) if is_block else _file_system_usage(file)
-        return _Measured(_mount_id(file), rows)
+        status = os.fstat(file)
+        number = DeviceNumber.of(status.st_rdev if is_block else status.st_dev)
+        return _Measured(number, _mount_id(file), rows)
     finally:
         os.close(file)
 
 
 def _mount_id(file: int) -> str:
-    for line in Path(f"/proc/self/fdinfo/{file}").read_text().splitlines():
-        name, _, value = line.partition(":")
-        if name == "mnt_id":
-            return value.strip()
+    with open(f"/proc/self/fdinfo/{file}", encoding="ascii") as lines:
+        for line in lines:
+            name, _, value = line.partition(":")
+            if name == "mnt_id":
+                return value.strip()
     raise OSError(errno.ENOSYS, "the kernel doesn't tell the mount of an open file")
 
 

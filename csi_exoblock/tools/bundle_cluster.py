@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 
@@ -30,6 +29,8 @@ _EVENTS_OF_STORAGE = frozenset(
     | {"FileSystemResizeFailed", "FileSystemResizeRequired", "VolumeFailedDelete", "FailedBinding"}
     | {"SnapshotCreationFailed", "SnapshotContentCreationFailed", "SnapshotDeleteError"}
 )
+# Kubernetes' own words. In those of the others another driver can have written its mount options.
+_EVENTS_OF_KUBERNETES = frozenset({"FailedScheduling", "FailedBinding"})
 _OPEN_VARIABLES = ("CSI_EXOBLOCK_", "HTTPS_PROXY", "NO_PROXY", "KUBE_NODE_NAME", "EXOSCALE_API_EN")
 
 
@@ -47,6 +48,8 @@ class _Evidence:
         self._installation = Installation(reach)
         self._archive = archive
         self._evidence = reach.evidence()
+        # What an event about the driver names: it, or one of its PersistentVolumes, in quotes.
+        self._names = [reach.driver_name]
 
     def collect(self) -> None:
         self._part("status", facts.needs(self._reach), self._status)
@@ -72,6 +75,7 @@ class _Evidence:
     def _status(self) -> None:
         seen = facts.gather(self._reach)
         found = status.rows(seen)
+        self._names += [f'"{each.name}"' for each in seen.volumes]
         self._archive.add("status.txt", status.as_text(found, seen))
         self._archive.add_json("status.json", status.as_values(found, seen))
 
@@ -151,7 +155,7 @@ class _Evidence:
         return found[:_PODS]
 
     def _events(self) -> None:
-        """Add the events of our namespaces, and those about storage of all others."""
+        """Add the events about the driver, and the reasons of all others about storage."""
         namespaces = self._installation.namespaces
         seen: dict[str, Json] = {}
         for namespace in namespaces:
@@ -163,16 +167,19 @@ class _Evidence:
             "/api/v1/events", self._reach.deadline(), query={"fieldSelector": "type=Warning"}
         )
         for each in warnings:
-            if self._is_ours(each) or text(each, "reason") in _EVENTS_OF_STORAGE:
+            if self._is_ours(each) or text(each, "reason") in _EVENTS_OF_KUBERNETES:
                 seen[text(each, "metadata", "uid")] = each
+            elif text(each, "reason") in _EVENTS_OF_STORAGE:
+                seen[text(each, "metadata", "uid")] = _without(each, "message")
         events = sorted(seen.values(), key=lambda each: text(each, "lastTimestamp"))
         self._objects("events", map(_without_labels, events))
 
     def _is_ours(self, event: Json) -> bool:
         """Return whether an event is about our pods, or tells of the driver."""
         about = text(event, "involvedObject", "name")
+        told = f"{event.get('message')} {event.get('source')}"
         return any(about.startswith(each.name) for each in self._installation.workloads) or (
-            self._reach.driver_name in json.dumps([event.get("message"), event.get("source")])
+            any(each in told for each in self._names)
         )
 
     def _nodes(self) -> None:
@@ -241,8 +248,11 @@ def _without_labels(found: Json) -> Json:
     metadata = at(found, "metadata")
     if not isinstance(metadata, dict):
         return found
-    kept = {key: each for key, each in metadata.items() if key != "labels"}
-    return {**found, "metadata": kept}
+    return {**found, "metadata": _without(metadata, "labels")}
+
+
+def _without(found: Json, name: str) -> Json:
+    return {key: each for key, each in found.items() if key != name}
 
 
 def _node(found: Json) -> Mapping[str, object]:

@@ -17,16 +17,21 @@ _LEAST_CHARACTERS = 4
 # no text takes the square of its length.
 _WORD = r"[\w.-]{0,40}"
 _NAMES = (
-    r"(?:secret|passw(?:or)?d|passphrase|token|api[-_]?key|credential|signature|private[-_]?key)"
+    r"(?:secret|passw(?:or)?d|passphrase|(?:pass|pwd)(?![\w.-])|token|api[-_]?key|credential"
+    r"|signature|private[-_]?key)"
     # The name of a file or object that holds a secret is none.
     rf"(?!{_WORD}(?:file|path|name|class|ref)\b){_WORD}"
 )
+_FLAGS = rf"(?<![\w-])--?[\w-]{{0,40}}?{_NAMES}"
 _NAME = re.compile(_NAMES, re.IGNORECASE)
+_FLAG = re.compile(_FLAGS, re.IGNORECASE)
 _PATTERNS = (
     re.compile(r"()\beyJ[\w-]{8,2000}\.[\w-]{1,4000}\.[\w-]{0,2000}"),  # a JSON web token
     re.compile(r"()\bEXO[0-9A-Za-z]{8,}"),  # the vendor's API keys
     re.compile(r"(://)[^/\s\"'\\]+(?=@)"),  # user and password in a URL
     re.compile(r"(\b(?:bearer|basic) )[\w+/=.~-]{8,}", re.IGNORECASE),
+    # Only another flag begins with a dash.
+    re.compile(rf"({_FLAGS}[\s\"',\\]{{1,8}})(?!-)[^\s\"',;}}{{\[\]\\]+", re.IGNORECASE),
     re.compile(rf"({_NAMES}\s{{0,4}}[=:]\s{{0,4}})[^\s\"',;}}{{\[\]\\]+", re.IGNORECASE),
     re.compile(
         rf"({_NAMES}(?:\\{{0,8}}[\"'])?\s{{0,4}}[=:]\s{{0,4}}(?P<quote>\\{{0,8}}[\"']))"
@@ -37,7 +42,7 @@ _PATTERNS = (
 _PEM = re.compile(r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----.*?(?:-----END|\Z)", re.DOTALL)
 # A line without any of these has no match, and is most lines of a log.
 _HINT = re.compile(
-    r"secret|passw|passphrase|token|key|credential|signature|EXO|eyJ|bearer|basic|@", re.IGNORECASE
+    r"secret|pass|pwd|token|key|credential|signature|EXO|eyJ|bearer|basic|@", re.IGNORECASE
 )
 
 
@@ -62,7 +67,10 @@ class Redaction:
         return "".join(map(_guessed, text.splitlines(keepends=True)))
 
     def value(self, found: object) -> object:
-        """Return a value of JSON without secrets; texts below a secret's name are replaced."""
+        """Return a value of JSON without secrets.
+
+        Texts below a secret's name are replaced, and those that follow its flag in a list.
+        """
         if isinstance(found, dict):
             return {
                 self.text(key): REDACTED
@@ -71,8 +79,18 @@ class Redaction:
                 for key, each in found.items()
             }
         if isinstance(found, list | tuple):
-            return [self.value(each) for each in found]
+            return [
+                REDACTED if _is_given_to(flag, each) else self.value(each)
+                for flag, each in zip(("", *found), found, strict=False)
+            ]
         return self.text(found) if isinstance(found, str) else found
+
+
+def _is_given_to(flag: object, found: object) -> bool:
+    """Return whether a value is that of the flag of a secret before it."""
+    if not isinstance(flag, str) or not isinstance(found, str):
+        return False
+    return bool(_FLAG.fullmatch(flag)) and not found.startswith("-")
 
 
 def _guessed(line: str) -> str:

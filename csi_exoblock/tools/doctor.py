@@ -45,7 +45,7 @@ class Check:
     """A question to the installation.
 
     Attributes:
-        findings: Yields them; raises DriverError if the question can't be answered.
+        findings: Yields them; raises DriverError or OSError if the question can't be answered.
         remedy: What to do in that case.
         needs: The rights in Kubernetes without which the question can't be asked.
     """
@@ -126,7 +126,7 @@ def _findings_of(check: Check, failed: dict[str, str]) -> Iterator[Finding]:
         yield from check.findings()
     except KubernetesDenied as error:
         yield not_checked(check.name, str(error), "use a kubeconfig that may read it")
-    except DriverError as error:
+    except (DriverError, OSError) as error:  # of the host's files anything can be unreadable
         first = failed.setdefault(str(error), check.name)
         if first == check.name:
             yield wrong(check.name, str(error), check.remedy)

@@ -26,6 +26,7 @@ _Ask = Callable[[ZoneClient, Deadline], object]
 
 _TRIALS: Mapping[str, _Ask] = {
     "list-quotas": lambda zone, deadline: zone.list_quotas(deadline),
+    "list-instances": lambda zone, deadline: zone.list_instance_ids(deadline),
     "get-instance": lambda zone, deadline: zone.get_instance(_NOBODY, deadline),
     "get-instance-type": lambda zone, deadline: zone.get_instance_size(_NOBODY, deadline),
     "get-operation": lambda zone, deadline: zone.get_operation(_NOBODY, deadline),
@@ -91,7 +92,11 @@ class CloudChecks:
                     "`csi-exoblock iam-role` prints",
                 )
             except DriverError as error:
-                yield wrong("API", f"zone {name} can't be read: {error}", "see docs/runbooks.md")
+                yield wrong(
+                    "API",
+                    f"zone {name} can't be read: {error}",
+                    "see ExoblockApiDown in docs/runbooks.md",
+                )
             else:
                 yield self._timed(name, count, time.monotonic() - began)
 

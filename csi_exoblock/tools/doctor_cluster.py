@@ -15,10 +15,12 @@ from csi_exoblock.tools.doctor_nodes import NodeChecks
 from csi_exoblock.tools.doctor_pods import PodChecks
 from csi_exoblock.tools.doctor_rights import RightChecks
 from csi_exoblock.tools.doctor_sidecars import SidecarChecks
-from csi_exoblock.tools.installation import Installation
+from csi_exoblock.tools.installation import SNAPSHOT_CLASSES, Installation
 from csi_exoblock.tools.reach import Reach
+from csi_exoblock.tools.tables import age
 
 _USE_KUBECONFIG = "use your kubeconfig: run this command outside of the cluster"
+_SNAPSHOTS = Right(verb="list", group="snapshot.storage.k8s.io", resource="volumesnapshots")
 _FILE_POLICY = "File"
 
 
@@ -47,18 +49,28 @@ class ClusterChecks:
             *PodChecks(self._reach, installation).all(),
             *RightChecks(self._reach, installation).all(),
         ]
-        return [self._guarded(each) for each in checks]
+        guarded = [self._guarded(each) for each in checks]
+        if self._reach.is_in_pod:
+            return guarded
+        remedy = "see that `kubectl get nodes` works, then run this command again"
+        return [Check("login", self._login, remedy), *guarded]
 
     def _nothing(self) -> Iterator[Finding]:
         says = "not checked here, because kubectl is not installed"
         yield not_checked("Kubernetes", says, _USE_KUBECONFIG)
 
+    def _login(self) -> Iterator[Finding]:
+        self._reach.log_in()
+        yield well("login", "the cluster knows this user")
+
     def _guarded(self, check: Check) -> Check:
-        """Return the check so that it is only made with the rights that it needs."""
+        """Return the check so that it is only made with a login, and the rights that it needs."""
         return dataclasses.replace(check, findings=partial(self._if_permitted, check))
 
     def _if_permitted(self, check: Check) -> Iterator[Finding]:
-        if right := self._reach.missing_right(check.needs):
+        if self._reach.lacks_login:
+            yield not_checked(check.name, "no login to the cluster")
+        elif right := self._reach.missing_right(check.needs):
             says = f"not checked here, because this service account may not {right}"
             yield not_checked(check.name, says, _USE_KUBECONFIG)
         else:
@@ -111,12 +123,42 @@ class ClusterChecks:
             yield well("classes", f"{each.name} is there")
 
     def _snapshots(self) -> Iterator[Finding]:
-        if self._cluster().has_snapshots(self._reach.deadline()):
-            yield well("snapshots", "the CRDs are there")
-        else:
+        if not self._cluster().has_snapshots(self._reach.deadline()):
             yield not_checked(
                 "snapshots", "the cluster has no snapshot CRDs, so it has no snapshots"
             )
+            return
+        yield well("snapshots", "the CRDs are there")
+        needs = (SNAPSHOT_CLASSES, _SNAPSHOTS)
+        yield from self._if_permitted(Check("snapshots", self._forgotten_snapshots, needs=needs))
+
+    def _forgotten_snapshots(self) -> Iterator[Finding]:
+        """Yield the snapshots for which no snapshot controller has made a content.
+
+        That controller can run anywhere, also outside of the cluster, so only this shows it.
+        """
+        driver, now = self._reach.driver_name, self._reach.cloud.now()
+        classes = {
+            name
+            for each in self._cluster().list_snapshot_classes(self._reach.deadline())
+            if each.driver_name == driver
+            for name in (each.name, *([""] if each.is_default else []))
+        }
+        snapshots = [
+            each
+            for each in self._cluster().list_snapshots(self._reach.deadline())
+            if each.class_name in classes
+        ]
+        for each in snapshots:
+            created = each.created_at.timestamp() if each.created_at else now
+            if not each.content and now - created > self._reach.timing.doctor_snapshot_age:
+                yield wrong(
+                    "snapshots",
+                    f"{each.namespace}/{each.name} has had no VolumeSnapshotContent for "
+                    f"{age(each.created_at, now)}{f': {each.error}' if each.error else ''}",
+                    "see that a snapshot controller runs, and the events of the VolumeSnapshot",
+                )
+        yield well("snapshots", f"{len(snapshots)} VolumeSnapshots were checked")
 
     def _volumes(self) -> Iterator[Finding]:
         seen = facts.gather(self._reach)

@@ -13,6 +13,7 @@ from csi_exoblock.concurrency import Deadline
 from csi_exoblock.errors import DriverError, NotFound
 from csi_exoblock.host.block_devices import BlockDevice
 from csi_exoblock.host.devices import serial_of
+from csi_exoblock.host.holders import listed
 from csi_exoblock.host.mounts import Mount
 from csi_exoblock.model import Filesystem, VolumeId
 from csi_exoblock.tools.doctor import Check, Finding, not_checked, well, wrong
@@ -20,6 +21,7 @@ from csi_exoblock.tools.doctor_host import NO_NODE
 
 _LINK = "virtio-"
 _FILESYSTEMS = frozenset(each.value for each in Filesystem)
+_TRIGGER = "udevadm trigger; the driver goes by the serial, other programs might not"
 _RESTAGE = "delete the pods that use it on this node; it is then checked and mounted again"
 
 
@@ -63,13 +65,17 @@ class DiskChecks:
         names = {serial: name for name, serial in serials.items()}
         folder = self._host.settings.device_dir
         for link in sorted(folder.glob(f"{_LINK}*")):
-            serial, name = link.name.removeprefix(_LINK), Path(os.readlink(link)).name
+            try:
+                serial, name = link.name.removeprefix(_LINK), Path(os.readlink(link)).name
+            except OSError as error:
+                yield wrong("links", f"{link} can't be read: {error.strerror}", _TRIGGER)
+                continue
             if names.get(serial, name) != name or serials.get(name, serial) != serial:
                 actual = names.get(serial, "absent")
                 yield wrong(
                     "links",
                     f"{link} leads to {name}, but the disk with serial {serial} is {actual}",
-                    "udevadm trigger; the driver goes by the serial, other programs might not",
+                    _TRIGGER,
                 )
         yield well("links", f"the links in {folder} were compared with the disks' serials")
 
@@ -77,22 +83,28 @@ class DiskChecks:
         if not self._host.node.is_known:
             yield not_checked("unknown disks", NO_NODE)
             return
-        disks = {serial: disk.name for serial, disk in self._volumes}
+        disks = dict(self._volumes)
         unknown = self._unknown()
         if unknown:  # Kubernetes can list a volume a moment after its disk has appeared
             Deadline(self._host.timing.status_timeout).wait(self._host.timing.attachments_grace)
             unknown &= self._unknown()
-        for serial in sorted(unknown):
-            yield wrong(
-                "unknown disks",
-                f"disk {disks.get(serial, '?')}, volume {serial}…, is unknown to Kubernetes on "
-                "this node, and takes one of its places for volumes",
-                "if nobody uses it, detach it: exo compute block-storage detach",
-            )
+        for serial in sorted(unknown & disks.keys()):
+            yield self._of_unknown(serial, disks[serial])
         yield well("unknown disks", "the attached volumes were compared with Kubernetes' Node")
 
+    def _of_unknown(self, serial: str, disk: BlockDevice) -> Finding:
+        which = f"disk {disk.name}, volume {serial}…, is unknown to Kubernetes on this node"
+        # What the node itself has mounted, such as its images, is outside of kubelet's folder.
+        if users := self._host.holders.of_device(self._host.devices.numbers(disk), skip_hung=True):
+            return well("unknown disks", f"{which}, and in use by {listed(users)}")
+        return wrong(
+            "unknown disks",
+            f"{which}, and takes one of its places for volumes",
+            "if nobody uses it, detach it: exo compute block-storage detach",
+        )
+
     def _unknown(self) -> set[str]:
-        """Return the serials of volumes that nothing uses here and Kubernetes does not list."""
+        """Return the serials of volumes that no pod uses here and Kubernetes does not list."""
         attached, in_use = self._host.occupancy.serials()
         return {*attached} - in_use - {*_serials(self._host.node.volumes())}
 

@@ -6,11 +6,12 @@ from collections.abc import Iterator, Mapping
 from uuid import UUID
 
 from csi_exoblock.controller.quotas import ATTACHMENTS, read_quotas
-from csi_exoblock.errors import DriverError, HostError
+from csi_exoblock.errors import DriverError, HostError, NotFound
+from csi_exoblock.exoscale.client import ZoneClient
 from csi_exoblock.host.node_object import NodeObject
 from csi_exoblock.kubernetes.access import Right
 from csi_exoblock.kubernetes.nodes import Node
-from csi_exoblock.model import NodeId, ZoneName
+from csi_exoblock.model import Instance, ZoneName
 from csi_exoblock.tools.doctor import Check, Finding, not_checked, well, wrong
 from csi_exoblock.tools.reach import Reach
 
@@ -24,7 +25,7 @@ _NEEDS = (
 
 
 class NodeChecks:
-    """Checks every Node that is an instance of this cloud.
+    """Checks every Node that is an instance of this cloud, or might be one.
 
     It reads a zone's quotas and an instance type only once, because many nodes share them.
     """
@@ -49,15 +50,25 @@ class NodeChecks:
             for each in kubernetes.list_volume_attachments(self._reach.deadline())
             if each.driver_name == driver
         }
-        nodes = [each for each in inventory.list_nodes(self._reach.deadline()) if each.instance]
+        found = inventory.list_nodes(self._reach.deadline())
+        nodes = [each for each in found if each.instance]
+        unnamed = [each for each in found if not each.provider_id]
         has_cloud = self._has_cloud()
-        for node in nodes:
+        for node in (*nodes, *unnamed):
             if not node.is_ready and node.name in holding:
                 yield wrong(
                     "nodes",
                     f"{node.name} is not ready, and has volumes attached",
-                    "if its instance is dead, see docs/node-loss.md",
+                    "if its instance runs, start its kubelet; if it is dead, see docs/node-loss.md",
                 )
+        for node in unnamed:
+            if driver not in registered.get(node.name, {}):
+                yield wrong(
+                    "nodes",
+                    f"{node.name} has no providerID, and its kubelet does not know the driver",
+                    "check that the cloud controller runs, or set --metadata-sources",
+                )
+        for node in nodes:
             yield from self._of_registration(node, registered.get(node.name, {}))
             yield from self._of_instance(node, registered.get(node.name, {}), has_cloud)
         if not has_cloud:
@@ -90,8 +101,21 @@ class NodeChecks:
             return
         if self._reach.driver_name in limits:
             yield from self._of_limit(node, node_id.zone, limits[self._reach.driver_name])
+        zone = self._reach.cloud.zone(node_id.zone)
         try:
-            size = self._size(node_id)
+            instance = zone.get_instance(node_id.uuid, self._reach.deadline())
+        except NotFound:
+            yield wrong(
+                "nodes",
+                f"{node.name} has no instance any more: zone {node_id.zone} has no {node_id.uuid}",
+                f"see docs/node-loss.md, then kubectl delete node {node.name}",
+            )
+            return
+        except DriverError as error:
+            yield not_checked("nodes", f"the instance of {node.name} could not be read: {error}")
+            return
+        try:
+            size = self._size(zone, instance)
         except DriverError as error:
             yield not_checked("nodes", f"the size of {node.name} could not be read: {error}")
             return
@@ -120,14 +144,13 @@ class NodeChecks:
             self._attach_limits[zone] = quota.limit if quota else None
         return self._attach_limits[zone]
 
-    def _size(self, node_id: NodeId) -> str:
+    def _size(self, zone: ZoneClient, instance: Instance) -> str:
         """Return the size of an instance, such as `small`; empty if the API names no type.
 
         Raises:
             DriverError: The API can't be read.
         """
-        zone = self._reach.cloud.zone(node_id.zone)
-        type_id = zone.get_instance(node_id.uuid, self._reach.deadline()).type_id
+        type_id = instance.type_id
         if type_id is None:
             return ""
         if type_id not in self._sizes:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Iterator
 
 from csi_exoblock.kubernetes.access import Right
-from csi_exoblock.kubernetes.workloads import ContainerStatus, Lease, Pod
+from csi_exoblock.kubernetes.workloads import ContainerStatus, Lease, Pod, Workload
 from csi_exoblock.tools.doctor import Check, Finding, not_checked, well, wrong
 from csi_exoblock.tools.installation import DRIVER, LABEL, NEEDS, Installation
 from csi_exoblock.tools.reach import Reach
 from csi_exoblock.tools.tables import age
 
+# Reasons to wait that every container has for a while; the pod's age tells whether it is too long.
+_STARTING = ("ContainerCreating", "PodInitializing")
 _OUT_OF_MEMORY = "OOMKilled"
 _LEASE_PREFIXES = {
+    "csi-provisioner": "",
     "csi-attacher": "external-attacher-leader-",
     "csi-resizer": "external-resizer-",
     "csi-snapshotter": "external-snapshotter-leader-",
@@ -28,7 +30,6 @@ class PodChecks:
     def __init__(self, reach: Reach, installation: Installation) -> None:
         self._reach = reach
         self._installation = installation
-        self._now = time.time()
 
     def all(self) -> list[Check]:
         """Return the checks."""
@@ -37,30 +38,61 @@ class PodChecks:
             Check("leaders", self._leaders, needs=(*NEEDS, _LEASES)),
         ]
 
+    @property
+    def _now(self) -> float:
+        """The cloud's time, because the clock of a desk can be wrong, in seconds of Unix time."""
+        return self._reach.cloud.now()
+
     def _pods(self) -> Iterator[Finding]:
-        pods = self._installation.pods
-        if not self._installation.workloads:
+        workloads = self._installation.workloads
+        if not workloads:
             yield not_checked(
                 "pods",
                 f"no Deployment or DaemonSet with label {LABEL} runs {self._reach.driver_name}",
                 "install the chart, or give this label to your own manifests",
             )
-        for pod in pods:
-            driver = next((each for each in pod.containers if each.name == DRIVER), None)
-            for container in pod.containers:
-                yield from self._of_container(pod, container)
-                if driver and _has_old_socket(container, driver):
-                    yield wrong(
-                        "pods",
-                        f"{container.name} in {pod.name} is older than the driver's process there, "
-                        "so it can still use the socket of the one before",
-                        f"kubectl --namespace {pod.namespace} delete pod {pod.name}",
-                    )
-        yield well("pods", f"{len(pods)} pods were checked")
+        for workload in workloads:
+            pods = self._installation.pods_of(workload)
+            yield from _of_workload(workload, len(pods))
+            for pod in pods:
+                yield from self._of_pod(pod)
+            yield well("pods", f"{len(pods)} pods of {workload.name} were checked")
+
+    def _of_pod(self, pod: Pod) -> Iterator[Finding]:
+        found = [*self._of_containers(pod)]
+        yield from found
+        if not pod.is_ready and not found:  # else a container has told why
+            yield self._unready(pod)
+
+    def _of_containers(self, pod: Pod) -> Iterator[Finding]:
+        driver = next((each for each in pod.containers if each.name == DRIVER), None)
+        for container in (*pod.init_containers, *pod.containers):
+            yield from self._of_container(pod, container)
+        for container in pod.containers:
+            if driver and _has_old_socket(container, driver):
+                yield wrong(
+                    "pods",
+                    f"{container.name} in {pod.name} is older than the driver's process there, "
+                    "so it can still use the socket of the one before",
+                    f"kubectl --namespace {pod.namespace} delete pod {pod.name}",
+                )
+
+    def _unready(self, pod: Pod) -> Finding:
+        state = (
+            f"on node {pod.node_name} has not been ready" if pod.node_name else "has had no node"
+        )
+        since = age(pod.unready_since, self._now) or "long"
+        reason = pod.unready_reason or "Kubernetes gives no reason"
+        says = f"{pod.name} {state} for {since}: {reason}"
+        remedy = f"kubectl --namespace {pod.namespace} describe pod {pod.name}"
+        begun = pod.unready_since.timestamp() if pod.unready_since else 0.0
+        if self._now - begun < self._reach.timing.doctor_pod_start:
+            return not_checked("pods", says, "it might be starting: run this command again")
+        return wrong("pods", says, remedy)
 
     def _of_container(self, pod: Pod, container: ContainerStatus) -> Iterator[Finding]:
         where = f"{container.name} in {pod.name} on node {pod.node_name or '(none)'}"
-        if container.waiting_reason:
+        if container.waiting_reason and container.waiting_reason not in _STARTING:
             yield wrong(
                 "pods",
                 f"{where} does not run: {container.waiting_reason}",
@@ -81,6 +113,9 @@ class PodChecks:
         return self._now - moment < self._reach.timing.doctor_restart_age
 
     def _leaders(self) -> Iterator[Finding]:
+        if self._installation.has_controller and not self._installation.has_ready_controller:
+            yield not_checked("leaders", "no pod of the controller is ready, see pods")
+            return
         deadline = self._reach.deadline()
         inventory = self._reach.inventory()
         leases = {
@@ -89,16 +124,18 @@ class PodChecks:
             for lease in inventory.list_leases(namespace, deadline)
         }
         for _, sidecar in self._installation.sidecars():
-            if sidecar.flags.get("leader-election") == "true":
-                name = lease_name(sidecar.program, self._reach.driver_name)
-                yield self._of_lease(sidecar.program, name, leases.get(name))
+            elects = sidecar.flags.get("leader-election") == "true"
+            if elects and sidecar.sidecar in _LEASE_PREFIXES:
+                name = lease_name(sidecar.sidecar, self._reach.driver_name)
+                yield self._of_lease(sidecar.sidecar, name, leases.get(name))
 
     def _of_lease(self, sidecar: str, name: str, lease: Lease | None) -> Finding:
         remedy = f"see the log of {sidecar} in the controller's pods"
         if lease is None or not lease.holder:
             return wrong("leaders", f"no replica of {sidecar} leads: lease {name}", remedy)
         renewed = lease.renewed_at.timestamp() if lease.renewed_at else 0.0
-        if self._now - renewed > 2 * lease.duration_seconds:
+        # The leader wrote the time of its own node's clock.
+        if self._now - renewed > 2 * lease.duration_seconds + self._reach.timing.clock_error:
             return wrong(
                 "leaders",
                 f"the leader of {sidecar}, {lease.holder}, has not renewed lease {name} for "
@@ -108,19 +145,36 @@ class PodChecks:
         return well("leaders", f"{lease.holder} leads {sidecar}")
 
 
+def _of_workload(workload: Workload, pods: int) -> Iterator[Finding]:
+    kind = "daemonset" if workload.replicas is None else "deployment"
+    command = f"kubectl --namespace {workload.namespace}"
+    if workload.replicas == 0:
+        yield wrong(
+            "pods",
+            f"{workload.name} is scaled to 0 pods, so nothing is provisioned or attached",
+            f"{command} scale {kind} {workload.name} --replicas 2",
+        )
+    elif pods < workload.wanted:
+        yield wrong(
+            "pods",
+            f"{workload.name} has {pods} of {workload.wanted} pods",
+            f"{command} describe {kind} {workload.name}",
+        )
+
+
 def lease_name(sidecar: str, driver_name: str) -> str:
     """Return the name of the Lease by which a sidecar's replicas elect their leader.
 
     Source: the function `main` of each sidecar, and `sanitizeName` of csi-lib-utils.
     """
-    name = f"{_LEASE_PREFIXES.get(sidecar, '')}{driver_name}"
+    name = f"{_LEASE_PREFIXES[sidecar]}{driver_name}"
     return re.sub("[^a-zA-Z0-9-]", "-", name)
 
 
 def _has_old_socket(container: ContainerStatus, driver: ContainerStatus) -> bool:
-    """Return whether a container has run since before a restart of the driver's container."""
+    """Return whether a sidecar has run since before a restart of the driver's container."""
     return (
-        container.name != driver.name
+        container.sidecar != ""
         and driver.restarts > 0
         and container.started_at is not None
         and driver.started_at is not None

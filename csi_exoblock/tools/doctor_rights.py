@@ -71,7 +71,7 @@ def needed_by(workload: Workload) -> Iterator[tuple[str, Right]]:
     """Return the rights that a workload needs, each with the program that needs it."""
     (driver,) = (each for each in workload.containers if each.name == DRIVER)
     service = "node" if workload.replicas is None else "controller"
-    programs = [service, *(each.program for each in workload.containers)]
+    programs = [service, *(each.sidecar for each in workload.containers)]
     for program in programs:
         for right in OF_CLUSTER.get(program, ()):
             yield program, right

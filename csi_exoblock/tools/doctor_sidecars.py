@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from csi_exoblock.kubernetes.workloads import Container, Workload
 from csi_exoblock.tools.doctor import Check, Finding, well, wrong
-from csi_exoblock.tools.installation import NEEDS, Installation
+from csi_exoblock.tools.installation import NEEDS, SNAPSHOT_CLASSES, Installation
 from csi_exoblock.tools.reach import Reach
 
 _INSTALL = "install the chart again, or compare your manifests with deploy/kubernetes"
@@ -44,23 +44,33 @@ class SidecarChecks:
 
     def all(self) -> list[Check]:
         """Return the check."""
-        return [Check("sidecars", self._findings, needs=NEEDS)]
+        return [Check("sidecars", self._findings, needs=(*NEEDS, SNAPSHOT_CLASSES))]
 
     def _findings(self) -> Iterator[Finding]:
         if not self._installation.has_controller:
             return
-        found = {each.program: (workload, each) for workload, each in self._installation.sidecars()}
-        deadline = self._reach.deadline()
-        has_snapshots = self._reach.inventory().has_snapshots(deadline)
+        found = {each.sidecar: (workload, each) for workload, each in self._installation.sidecars()}
         for name in TESTED:
             if name in found:
                 yield from _of_sidecar(*found[name])
-            elif name != _SNAPSHOTTER or has_snapshots:
+            elif name != _SNAPSHOTTER:
                 yield wrong("sidecars", f"there is no {name}", _INSTALL)
+            elif used := self._snapshot_classes():
+                says = f"there is no {name}, but VolumeSnapshotClass {', '.join(used)} needs it"
+                yield wrong("sidecars", says, f"{_INSTALL}; or delete the class")
+            else:
+                yield well("sidecars", f"there is no {name}, and no class that needs it")
+
+    def _snapshot_classes(self) -> list[str]:
+        return [
+            each.name
+            for each in self._reach.inventory().list_snapshot_classes(self._reach.deadline())
+            if each.driver_name == self._reach.driver_name
+        ]
 
 
 def _of_sidecar(workload: Workload, sidecar: Container) -> Iterator[Finding]:
-    name = sidecar.program
+    name = sidecar.sidecar
     least = ".".join(map(str, TESTED[name]))
     version = re.match(r"v?(\d+)\.(\d+)", sidecar.tag, re.ASCII)
     if version and (int(version[1]), int(version[2])) < TESTED[name]:

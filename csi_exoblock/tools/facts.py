@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from csi_exoblock.concurrency import Deadline
-from csi_exoblock.errors import DriverError
+from csi_exoblock.errors import DriverError, NotFound
 from csi_exoblock.kubernetes.access import Right
 from csi_exoblock.kubernetes.storage import (
     Claim,
@@ -16,7 +16,7 @@ from csi_exoblock.kubernetes.storage import (
     StorageClass,
     VolumeAttachment,
 )
-from csi_exoblock.model import Volume, ZoneName
+from csi_exoblock.model import Volume, VolumeId, ZoneName
 from csi_exoblock.tools.reach import Reach
 
 T = TypeVar("T")
@@ -35,6 +35,7 @@ class Facts:
         classes: By name.
         nodes: Names of Nodes by their instances' UUIDs.
         cloud: Volumes by their handles.
+        missing: Handles of PersistentVolumes whose volumes don't exist.
         pending_gib: Sizes to which volumes grow before their next attach, by handle.
         unread: Zones that could not be read, with the error.
         now: The cloud's time, in seconds of Unix time.
@@ -47,6 +48,7 @@ class Facts:
     classes: Mapping[str, StorageClass]
     nodes: Mapping[str, str]
     cloud: Mapping[str, Volume]
+    missing: frozenset[str]
     pending_gib: Mapping[str, int]
     unread: Mapping[ZoneName, str]
     now: float
@@ -73,16 +75,17 @@ def gather(reach: Reach) -> Facts:
     deadline = reach.deadline()
     driver, kubernetes, inventory = reach.driver_name, reach.kubernetes(), reach.inventory()
     labels = reach.labels(deadline)
-    cloud, unread = _cloud(reach, deadline)
-    pending = {handle: labels.pending_size(volume.labels) for handle, volume in cloud.items()}
+    cloud = _Volumes(reach, deadline)
+    volumes = tuple(
+        each for each in kubernetes.list_persistent_volumes(deadline) if each.driver_name == driver
+    )
+    cloud.look_for((each.handle for each in volumes), deadline)
+    deadline = reach.deadline()  # each volume that no list shows has taken a request
+    pending = {handle: labels.pending_size(each.labels) for handle, each in cloud.found.items()}
     now = reach.cloud.now()
     return Facts(
         claims={(each.namespace, each.name): each for each in inventory.list_claims(deadline)},
-        volumes=tuple(
-            each
-            for each in kubernetes.list_persistent_volumes(deadline)
-            if each.driver_name == driver
-        ),
+        volumes=volumes,
         attachments=_grouped(
             (
                 each
@@ -107,13 +110,14 @@ def gather(reach: Reach) -> Facts:
         nodes={
             each.instance: each.name for each in inventory.list_nodes(deadline) if each.instance
         },
-        cloud=cloud,
+        cloud=cloud.found,
+        missing=frozenset(cloud.missing),
         pending_gib={
             handle: each.size_gib
             for handle, each in pending.items()
             if each and each.is_younger_than(reach.timing.pending_growth_ttl, now)
         },
-        unread=unread,
+        unread=cloud.unread,
         now=now,
     )
 
@@ -125,13 +129,43 @@ def _grouped(found: Iterable[T], by: Callable[[T], str]) -> Mapping[str, tuple[T
     return groups
 
 
-def _cloud(reach: Reach, deadline: Deadline) -> tuple[dict[str, Volume], dict[ZoneName, str]]:
-    volumes: dict[str, Volume] = {}
-    unread: dict[ZoneName, str] = {}
-    for zone in reach.zones():
+class _Volumes:
+    """The volumes of all zones in scope.
+
+    Attributes:
+        found: By their handles.
+        missing: Handles that were looked for, and whose volumes don't exist.
+        unread: Zones in which a volume can exist that was not found, with the error.
+    """
+
+    def __init__(self, reach: Reach, deadline: Deadline) -> None:
+        self._cloud = reach.cloud
+        self._zones = reach.zones()
+        self.found: dict[str, Volume] = {}
+        self.missing: set[str] = set()
+        self.unread: dict[ZoneName, str] = {}
+        for zone in self._zones:
+            try:
+                for volume in self._cloud.zone(zone).list_volumes(deadline):
+                    self.found[str(volume.id)] = volume
+            except DriverError as error:
+                self.unread[zone] = str(error)
+
+    def look_for(self, handles: Iterable[str], deadline: Deadline) -> None:
+        """Ask for each volume that no list showed; it can have been created since."""
+        for handle in handles:
+            try:
+                self._look_for(handle, deadline)
+            except NotFound:
+                self.missing.add(handle)
+
+    def _look_for(self, handle: str, deadline: Deadline) -> None:
+        volume = VolumeId.parse(handle)
+        if handle in self.found or volume.zone in self.unread or volume.zone not in self._zones:
+            return
         try:
-            for volume in reach.cloud.zone(zone).list_volumes(deadline):
-                volumes[str(volume.id)] = volume
+            self.found[handle] = self._cloud.zone(volume.zone).get_volume(volume.uuid, deadline)
+        except NotFound:
+            raise
         except DriverError as error:
-            unread[zone] = str(error)
-    return volumes, unread
+            self.unread[volume.zone] = str(error)

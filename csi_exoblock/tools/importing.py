@@ -6,14 +6,12 @@ The command prints them and changes nothing. The operator applies them.
 from __future__ import annotations
 
 import json
-import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from csi_exoblock.concurrency import Deadline
-from csi_exoblock.errors import InvalidRequest, NotFound
-from csi_exoblock.kubernetes.storage import PersistentVolume
-from csi_exoblock.model import BYTES_PER_GIB, Snapshot, SnapshotId, Volume, VolumeId
+from csi_exoblock.errors import NotFound
+from csi_exoblock.model import Snapshot, SnapshotId, Volume, VolumeId
 from csi_exoblock.tools.reach import Reach
 from csi_exoblock.tools.static_volume import BLOCK, FILESYSTEM, Object, StaticVolume
 
@@ -62,83 +60,6 @@ def as_text(objects: Sequence[Object]) -> str:
     return json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)}, indent=2)
 
 
-def steps_from(reach: Reach, driver_name: str) -> str:
-    """Return a script that moves every PersistentVolume of another driver to this one.
-
-    Both drivers must use the same ids. The operator reads the script first. It deletes no volume:
-    it sets each PersistentVolume to `Retain`, and checks that, before it deletes the object.
-
-    Raises:
-        KubernetesError: The cluster can't be read, or denies it.
-        InvalidRequest: The other driver is this one.
-    """
-    if driver_name == reach.driver_name:
-        raise InvalidRequest(f"--from-driver {driver_name} is this driver itself")
-    deadline = reach.deadline()
-    volumes = [
-        each
-        for each in reach.kubernetes().list_persistent_volumes(deadline)
-        if each.driver_name == driver_name
-    ]
-    lines = [line for volume in volumes for line in _steps_of(volume, reach.driver_name)]
-    head = [
-        "#!/bin/sh",
-        f"# Moves {len(volumes)} PersistentVolumes from {driver_name} to {reach.driver_name}.",
-        "# Read it first. Stop the pods that use them, and wait for their VolumeAttachments to go.",
-        "set -eu",
-    ]
-    return "\n".join([*head, *lines, ""])
-
-
-def _steps_of(volume: PersistentVolume, driver_name: str) -> Iterator[str]:
-    name, claim = shlex.quote(volume.name), "/".join(volume.claim or ()) or "none"
-    yield ""
-    yield f"# {name}: volume {json.dumps(volume.handle)}, claim {claim}"
-    try:
-        VolumeId.parse(volume.handle)
-    except NotFound:
-        yield "# Not moved: its handle is not <zone>/<id>. Create its PersistentVolume by hand."
-        return
-    retain = json.dumps({"spec": {"persistentVolumeReclaimPolicy": "Retain"}})
-    yield f"kubectl patch persistentvolume {name} --patch '{retain}'"
-    yield (
-        f'test "$(kubectl get persistentvolume {name} '
-        "--output jsonpath='{.spec.persistentVolumeReclaimPolicy}')\" = Retain"
-    )
-    attached = '{range .items[*]}{.spec.source.persistentVolumeName}{"\\n"}{end}'
-    yield f"attached=$(kubectl get volumeattachment --output jsonpath='{attached}')"
-    yield f"if printf '%s\\n' \"$attached\" | grep -Fqx {name}; then"
-    yield f"  echo {name} is still attached >&2; exit 1"
-    yield "fi"
-    if volume.claim:
-        namespace, claim = map(shlex.quote, volume.claim)
-        where = f"persistentvolumeclaim --namespace {namespace} {claim}"
-        yield f"kubectl get {where} --output json >claim-{namespace}-{claim}.json"
-        yield f"kubectl delete {where}"
-    yield f"kubectl delete persistentvolume {name}"
-    yield "kubectl apply --filename - <<'END'"
-    yield as_text(_moved(volume, driver_name).objects())
-    yield "END"
-    if volume.is_deleted_with_claim:
-        back = json.dumps({"spec": {"persistentVolumeReclaimPolicy": "Delete"}})
-        yield "# Once the pods run again:"
-        yield f"# kubectl patch persistentvolume {name} --patch '{back}'"
-
-
-def _moved(volume: PersistentVolume, driver_name: str) -> StaticVolume:
-    return StaticVolume(
-        name=volume.name,
-        driver_name=driver_name,
-        handle=volume.handle,
-        size_bytes=volume.capacity_bytes,
-        filesystem=volume.filesystem,
-        volume_mode=volume.volume_mode,
-        class_name=volume.class_name,
-        access_modes=volume.access_modes,
-        claim=volume.claim,
-    )
-
-
 def _imported(volume: Volume, driver_name: str, target: Target) -> StaticVolume:
     name = target.name or f"imported-{volume.id.uuid}"
     is_block = target.filesystem == "block"
@@ -147,7 +68,7 @@ def _imported(volume: Volume, driver_name: str, target: Target) -> StaticVolume:
         name=name,
         driver_name=driver_name,
         handle=str(volume.id),
-        size_bytes=volume.size_gib * BYTES_PER_GIB,
+        capacity=f"{volume.size_gib}Gi",
         filesystem="" if is_block else target.filesystem,
         volume_mode=BLOCK if is_block else FILESYSTEM,
         attributes={"format": "never", **partition},

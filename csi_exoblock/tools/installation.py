@@ -22,6 +22,11 @@ NEEDS = tuple(
 )
 """The rights to read an installation."""
 
+SNAPSHOT_CLASSES = Right(
+    verb="list", group="snapshot.storage.k8s.io", resource="volumesnapshotclasses"
+)
+"""The right to read which classes of snapshots the driver has."""
+
 
 class Installation:
     """Reads the workloads and their pods, each once; raises as `Kubernetes`.
@@ -54,6 +59,20 @@ class Installation:
         """Return the pods of all workloads."""
         return tuple(pod for _, pod in self.placed)
 
+    def pods_of(self, workload: Workload) -> tuple[Pod, ...]:
+        """Return the pods of a workload, without those that have ended or are being deleted."""
+        return tuple(pod for each, pod in self.placed if each == workload and not pod.is_over)
+
+    @property
+    def has_ready_controller(self) -> bool:
+        """Return whether a pod of the controller is ready."""
+        return any(
+            pod.is_ready
+            for each in self.workloads
+            if each.replicas is not None
+            for pod in self.pods_of(each)
+        )
+
     @property
     def namespaces(self) -> tuple[str, ...]:
         """Return the namespaces of the workloads."""
@@ -68,7 +87,7 @@ class Installation:
         """Return each sidecar with its workload."""
         for workload in self.workloads:
             for container in workload.containers:
-                if container.name != DRIVER:
+                if container.sidecar:
                     yield workload, container
 
 

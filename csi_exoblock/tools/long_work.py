@@ -41,7 +41,8 @@ def _found(proc: Path, uptime_seconds: float) -> Iterator[Work]:
         if not folder.name.isdecimal():
             continue
         try:
-            text = (folder / "stat").read_text()
+            # A name is any bytes, and the kernel cuts it after 15, also within a letter.
+            text = (folder / "stat").read_text(errors="replace")
         except OSError:  # it has ended
             continue
         # The name can contain spaces and parentheses itself.

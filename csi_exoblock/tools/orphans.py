@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import shlex
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 
 from csi_exoblock.app.known import known_to
-from csi_exoblock.concurrency import Deadline
 from csi_exoblock.controller.orphans import Orphan, OrphanKind, Orphans, OrphanSearch
+from csi_exoblock.escaping import printable
 from csi_exoblock.tools.reach import Reach
 from csi_exoblock.tools.tables import Draw, Row, age, plain
 
@@ -33,7 +34,7 @@ def find(reach: Reach) -> tuple[Orphans, float]:
     Raises:
         DriverError: Cloud or cluster can't be read.
     """
-    deadline = Deadline(reach.timing.orphans_timeout)
+    deadline = reach.deadline(reach.timing.orphans_timeout)
     search = OrphanSearch(
         cloud=reach.cloud,
         labels=reach.labels(deadline),
@@ -59,14 +60,14 @@ def as_text(orphans: Orphans, now: float, draw: Draw = plain) -> str:
                 "" if each.size_gib is None else f"{each.size_gib} GiB",
                 age(each.created_at, now),
                 each.made_for,
+                each.obstacle,
             )
         )
         for each in orphans.found
     ]
-    head = ("WHAT", "ID", "NAME", "SIZE", "AGE", "MADE FOR")
+    head = ("WHAT", "ID", "NAME", "SIZE", "AGE", "MADE FOR", "NOTE")
     found = draw(head, rows) if rows else "no orphans"
-    unread = (f"zone {zone} was not read: {why}" for zone, why in orphans.unread.items())
-    return "\n".join((found, *unread))
+    return "\n".join((found, *_unread(orphans)))
 
 
 def as_json(orphans: Orphans) -> str:
@@ -79,15 +80,26 @@ def as_json(orphans: Orphans) -> str:
 
 
 def as_commands(orphans: Orphans) -> str:
-    """Return a shell command for each orphan that must be deleted by hand. None of them was run."""
-    return "\n".join(filter(None, map(_command, orphans.found)))
+    """Return a shell command for each orphan that must be deleted by hand. None of them was run.
+
+    What must not be deleted now, and zones that were not read, are comments.
+    """
+    unread = (f"# {line}" for line in _unread(orphans))
+    return "\n".join((*filter(None, map(_command, orphans.found)), *unread))
 
 
 def _command(orphan: Orphan) -> str:
     command = _COMMANDS.get(orphan.kind)
     if command is None:
         return ""
+    # Anybody who may label a volume in the cloud chooses what it was made for.
+    about = printable(f"{orphan.size_gib} GiB, {orphan.made_for or 'unknown'}")
+    if orphan.obstacle:
+        return f"# not to be deleted, {orphan.obstacle}: {orphan.kind} {orphan.id}, {about}"
     zone, _, uuid = orphan.id.partition("/")
-    return (
-        f"{command} --zone {zone} {uuid}  # {orphan.size_gib} GiB, {orphan.made_for or 'unknown'}"
-    )
+    return f"{command} --zone {shlex.quote(zone)} {shlex.quote(uuid)}  # {about}"
+
+
+def _unread(orphans: Orphans) -> Iterator[str]:
+    for zone, why in orphans.unread.items():
+        yield printable(f"zone {zone} was not read: {why}")

@@ -21,7 +21,7 @@ from csi_exoblock.kubernetes.server import ApiServer
 from csi_exoblock.kubernetes.source import Source
 from csi_exoblock.model import ZoneName
 from csi_exoblock.timing import Timing
-from csi_exoblock.tools.kubectl import Kubectl
+from csi_exoblock.tools.kubectl import DEFAULT_NAMESPACE, Kubectl
 from csi_exoblock.tools.read_once import ReadOnce
 
 CLUSTER_ID = Right(verb="get", resource="namespaces", name="kube-system")
@@ -103,6 +103,21 @@ class Reach:
             cluster_id = self.kubernetes().get_cluster_uid(deadline)
         return Labels(self._ownership, cluster=lambda: cluster_id or None)
 
+    def namespace(self) -> str:
+        """Return the namespace of kubectl's context; `default` in a pod, or without kubectl.
+
+        Raises:
+            KubernetesUnavailable: The kubeconfig can't be read, or has no such context.
+        """
+        if self._kubectl is None:
+            return DEFAULT_NAMESPACE
+        return self._kubectl.namespace(Deadline(self.timing.status_timeout))
+
+    @property
+    def kubectl_flags(self) -> tuple[str, ...]:
+        """The flags with which another kubectl reaches the same cluster."""
+        return self._kubectl.flags if self._kubectl else ()
+
     @property
     def label_needs(self) -> tuple[Right, ...]:
         """The rights in Kubernetes that `labels` needs."""
@@ -136,14 +151,32 @@ class Reach:
         if self._no_zones is not None:
             raise self._no_zones
         try:
-            return tuple(self.cloud.zones(self.deadline()))
+            return tuple(self.cloud.zones(Deadline(self.timing.status_timeout)))
         except DriverError as error:
             self._no_zones = error
             raise
 
-    def deadline(self) -> Deadline:
-        """Return the deadline of a request that begins now."""
-        return Deadline(self.timing.status_timeout)
+    def log_in(self) -> None:
+        """Have kubectl log in to the cluster, where it is asked and has not yet.
+
+        Raises:
+            KubernetesUnavailable: It fails, or has failed before: each time the same error.
+        """
+        if self._kubectl is not None:
+            self._kubectl.log_in()
+
+    @property
+    def lacks_login(self) -> bool:
+        """Whether kubectl has failed to log in."""
+        return self._kubectl is not None and self._kubectl.has_failed_to_log_in
+
+    def deadline(self, seconds: float | None = None) -> Deadline:
+        """Return the deadline of requests to Kubernetes that begin now; raises as `log_in`.
+
+        A login can take minutes, which do not count.
+        """
+        self.log_in()
+        return Deadline(seconds or self.timing.status_timeout)
 
     def rest(self) -> None:
         """Wait for the interval of `--watch`."""

@@ -19,6 +19,7 @@ class StaticVolume:
     Attributes:
         name: The PersistentVolume's.
         handle: The volume's id, `<zone>/<UUID>`.
+        capacity: Its size as Kubernetes writes it, such as `10Gi`.
         filesystem: The file system on it; empty for the driver's default, or for `BLOCK`.
         volume_mode: `BLOCK` or `FILESYSTEM`.
         attributes: Its `volumeAttributes`.
@@ -28,11 +29,13 @@ class StaticVolume:
     name: str
     driver_name: str
     handle: str
-    size_bytes: int
+    capacity: str
     filesystem: str = ""
     volume_mode: str = FILESYSTEM
     class_name: str = ""
     access_modes: tuple[str, ...] = ("ReadWriteOnce",)
+    mount_options: tuple[str, ...] = ()
+    is_read_only: bool = False
     attributes: Mapping[str, str] = field(default_factory=dict)
     claim: tuple[str, str] | None = None
 
@@ -43,12 +46,14 @@ class StaticVolume:
 
     def _persistent_volume(self) -> Object:
         spec: dict[str, object] = {
-            "capacity": {"storage": str(self.size_bytes)},
+            "capacity": {"storage": self.capacity},
             **self._common(),
             "persistentVolumeReclaimPolicy": "Retain",
             "csi": self._csi(),
             "nodeAffinity": {"required": {"nodeSelectorTerms": [self._term()]}},
         }
+        if self.mount_options:
+            spec["mountOptions"] = list(self.mount_options)
         if self.claim:
             spec["claimRef"] = {"namespace": self.claim[0], "name": self.claim[1]}
         return {
@@ -66,7 +71,7 @@ class StaticVolume:
             "spec": {
                 **self._common(),
                 "volumeName": self.name,
-                "resources": {"requests": {"storage": str(self.size_bytes)}},
+                "resources": {"requests": {"storage": self.capacity}},
             },
         }
 
@@ -82,6 +87,8 @@ class StaticVolume:
         csi: dict[str, object] = {"driver": self.driver_name, "volumeHandle": self.handle}
         if self.filesystem and self.volume_mode != BLOCK:
             csi["fsType"] = self.filesystem
+        if self.is_read_only:
+            csi["readOnly"] = True
         if self.attributes:
             csi["volumeAttributes"] = dict(self.attributes)
         return csi

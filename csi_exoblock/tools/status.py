@@ -74,14 +74,13 @@ class Row:
 
 
 def rows(facts: Facts) -> tuple[Row, ...]:
-    """Return a row for each PersistentVolume, and for each claim that waits for one."""
+    """Return a row for each PersistentVolume, and for each claim that waits for one or lost it."""
     bound = [_of_volume(each, facts) for each in facts.volumes]
-    waiting = [
-        _of_claim(claim, facts)
-        for claim in facts.claims.values()
-        if not claim.volume_name and claim.class_name in facts.classes
-    ]
-    return tuple(sorted([*bound, *waiting], key=lambda row: (row.claim, row.persistent_volume)))
+    claims = [each for each in facts.claims.values() if each.class_name in facts.classes]
+    waiting = [_of_claim(each, _wait(each, facts)) for each in claims if not each.volume_name]
+    lost = [_of_claim(each, _loss(each)) for each in claims if each.phase == "Lost"]
+    found = [*bound, *waiting, *lost]
+    return tuple(sorted(found, key=lambda row: (row.claim, row.persistent_volume)))
 
 
 def as_text(found: tuple[Row, ...], facts: Facts, draw: tables.Draw = tables.plain) -> str:
@@ -118,22 +117,33 @@ def _sizes(row: Row) -> tuple[int | None, ...]:
     return row.asked_gib, row.cloud_gib, row.known_gib
 
 
-def _of_claim(claim: Claim, facts: Facts) -> Row:
-    waits_for_pod = facts.classes[claim.class_name].waits_for_pod and not claim.has_node
-    what = "a pod that uses it" if waits_for_pod else "its volume; see the claim's events"
+def _of_claim(claim: Claim, note: Note) -> Row:
+    """Return the row of a claim without PersistentVolume."""
     return Row(
         claim=f"{claim.namespace}/{claim.name}",
-        persistent_volume="",
+        persistent_volume=claim.volume_name,
         volume="",
         asked_gib=_gib(claim.asked_bytes),
         cloud_gib=None,
-        known_gib=None,
+        known_gib=_gib(claim.has_bytes),
         filesystem="",
         state="",
         instance="",
         node="",
-        notes=(Note(text=what, seconds=_since(claim.created_at, facts.now)),),
+        notes=(note,),
     )
+
+
+def _wait(claim: Claim, facts: Facts) -> Note:
+    waits_for_pod = facts.classes[claim.class_name].waits_for_pod and not claim.has_node
+    # Of a pod whose volume could not be made the scheduler forgets the node: the events tell that.
+    what = f"{'a pod that uses it' if waits_for_pod else 'its volume'}; see the claim's events"
+    return Note(text=what, seconds=_since(claim.created_at, facts.now))
+
+
+def _loss(claim: Claim) -> Note:
+    what = f"its PersistentVolume {claim.volume_name} is gone"
+    return Note(text=f"{what}; csi-exoblock orphans shows the volume if it is left", is_wrong=True)
 
 
 def _of_volume(volume: PersistentVolume, facts: Facts) -> Row:
@@ -159,9 +169,10 @@ def _notes(
     volume: PersistentVolume, claim: Claim | None, seen: Volume | None, facts: Facts
 ) -> Iterator[Note]:
     attachments = facts.attachments.get(volume.name, ())
-    if seen is None:
-        if volume.handle.partition("/")[0] not in facts.unread:
-            yield Note(text="the volume does not exist", is_wrong=True)
+    if volume.handle in facts.missing:
+        yield Note(text="the volume does not exist", is_wrong=True)
+    elif seen is None:
+        yield Note(text=f"unknown: zone {volume.handle.partition('/')[0]} was not read")
     else:
         yield from _of_cloud(volume, claim, seen, facts)
         yield from _of_places(seen, attachments, facts)

@@ -1,4 +1,7 @@
-"""S11: the start-up taint goes once kubelet knows the driver, and nothing else is touched."""
+"""S11: the start-up taint goes once kubelet knows the driver, and nothing else is touched.
+
+A metric shows whether it does (F7).
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,11 @@ import pytest
 from csi_exoblock.pb import csi_pb2, csi_pb2_grpc
 from tests.apiserver.conftest import NODE, NODE_NAME, StartNode
 from tests.apiserver.server import ApiServer, Hang, Object, Status, Step
+from tests.support.endpoint import Endpoint
 from tests.support.waiting import wait_until
 
 DRIVER = "exoblock.csi.exoscale.com"
+SHOWN = "csi_exoblock_registered"
 CSI_NODE = f"/apis/storage.k8s.io/v1/csinodes/{NODE_NAME}"
 OURS = {"key": f"{DRIVER}/agent-not-ready", "effect": "NoExecute"}
 THEIRS = [
@@ -159,10 +164,40 @@ def test_the_taint_may_be_left_to_others(
     environment: dict[str, str],
 ) -> None:  # serviceAccount.disableMutation
     server.objects[CSI_NODE] = REGISTERED
+    endpoint = Endpoint()
 
-    node = start_node(*flags, **environment)
+    node = start_node(*flags, *endpoint.flags, **environment)
     csi_pb2_grpc.NodeStub(node.channel).NodeGetInfo(csi_pb2.NodeGetInfoRequest())
+    wait_until(lambda: endpoint.shows(SHOWN, 1))
     node.stop()
 
-    assert {each.path for each in server.received} == {NODE}
+    assert {(each.method, each.path) for each in server.received} == {
+        ("GET", NODE), ("GET", CSI_NODE)
+    }  # fmt: skip
     assert OURS in taints(server)
+
+
+@pytest.mark.parametrize("removal", ["true", "false"])
+def test_metric_shows_whether_csinode_lists_the_driver(
+    server: ApiServer, start_node: StartNode, removal: str
+) -> None:  # F7, N3
+    endpoint = Endpoint()
+    start_node("--time-scale", "0.01", "--taint-removal", removal, *endpoint.flags)
+
+    wait_until(lambda: endpoint.shows(SHOWN, 0))
+    server.objects[CSI_NODE] = REGISTERED
+    wait_until(lambda: endpoint.shows(SHOWN, 1))
+    server.objects[CSI_NODE] = csi_node()  # kubelet has forgotten the driver
+    wait_until(lambda: endpoint.shows(SHOWN, 0))
+
+
+def test_metric_is_not_shown_while_kubernetes_has_not_answered(
+    server: ApiServer, start_node: StartNode
+) -> None:  # F7
+    server.denied = {("GET", CSI_NODE)}
+    endpoint = Endpoint()
+    start_node(*endpoint.flags)
+
+    wait_until(lambda: server.count("GET", CSI_NODE) > 2)
+
+    assert endpoint.value(SHOWN) is None

@@ -3,16 +3,17 @@
 import itertools
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 
 import pytest
 
-from csi_exoblock.concurrency import Deadline, SharedCall, pauses
+from csi_exoblock.concurrency import Deadline, SharedCall, SharedSearch, pauses
 from csi_exoblock.errors import DeadlineExceeded, DriverError, HostError, OperationPending
 from tests.support.asking import LONG_SECONDS, Asking
 from tests.support.threads import without_threads
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.fast
 
@@ -228,14 +229,14 @@ def test_run_goes_on_for_the_others_when_one_gives_up(threads: ThreadPoolExecuto
     assert patient.result() == 0
 
 
-def test_thread_of_a_shared_call_ends_when_nobody_asks(threads: ThreadPoolExecutor) -> None:
+def test_thread_of_a_shared_call_is_free_when_nobody_asks(threads: ThreadPoolExecutor) -> None:
     runs = Runs()
     shared = SharedCall(runs, name="list of the test")
 
     with running(shared, runs, threads):
         (thread,) = (each for each in threading.enumerate() if each.name == "list of the test")
 
-    thread.join()
+    wait_until(lambda: thread.name != "list of the test", "the end of the run")
     assert not runs.begun[1].is_set()
 
 
@@ -245,3 +246,29 @@ def test_question_for_which_there_was_no_thread_holds_up_no_other() -> None:
         shared.get(Deadline(LONG_SECONDS))
 
     assert shared.get(Deadline(LONG_SECONDS)) == 1
+
+
+# SharedSearch
+
+
+def test_a_search_is_told_what_each_of_those_that_it_answers_seeks(
+    threads: ThreadPoolExecutor,
+) -> None:  # D4: a disk is proven free by a search for that very disk
+    runs = Runs()
+    told: list[frozenset[str]] = []
+
+    def search(sought: Sequence[str]) -> int:
+        told.append(frozenset(sought))
+        return runs()
+
+    shared = SharedSearch(search, name="search")
+    first = threads.submit(shared.get, "a")
+    runs.begun[0].wait()
+    later = {name: threads.submit(shared.get, name) for name in ("b", "c")}
+    for each in runs.go_on:
+        each.set()
+
+    assert told[first.result()] == {"a"}
+    for name, answer in later.items():
+        assert answer.result() > 0  # a search under way can have passed what changed since
+        assert name in told[answer.result()]

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import threading
+from collections.abc import Iterator
+from contextlib import closing, suppress
 
 import pytest
 
@@ -15,6 +18,43 @@ pytestmark = pytest.mark.fast
 LONG = "x" * 100_000
 MANY = 40  # lines of that length, more than there is room for
 PATIENCE_SECONDS = 30.0
+
+
+class RealPipe:
+    """A pipe of the kernel.
+
+    Attributes:
+        writer: Its end for the log.
+    """
+
+    def __init__(self) -> None:
+        self._reader, writer = os.pipe()
+        os.set_blocking(self._reader, False)
+        self.writer = os.fdopen(writer, "w", encoding="utf-8")
+
+    def read(self) -> str:
+        """Return what is in it now."""
+        read = b""
+        with suppress(BlockingIOError):
+            while more := os.read(self._reader, 65536):
+                read += more
+        return read.decode()
+
+    def stop_reading(self) -> None:
+        """Close the reader's end."""
+        os.close(self._reader)
+        self._reader = -1
+
+    def close(self) -> None:
+        self.writer.close()
+        if self._reader >= 0:
+            self.stop_reading()
+
+
+@pytest.fixture
+def real_pipe() -> Iterator[RealPipe]:
+    with closing(RealPipe()) as made:
+        yield made
 
 
 class Pipe(io.StringIO):
@@ -92,3 +132,40 @@ def test_a_reader_who_has_gone_ends_nothing(pipe: Pipe) -> None:
     for _ in range(3):
         log.info("to nobody")
     lines.flush()
+
+
+def test_a_pipe_has_the_line_before_the_call_goes_on(real_pipe: RealPipe) -> None:
+    log = logger(LineWriter(real_pipe.writer, patience_seconds=PATIENCE_SECONDS))
+
+    for text in ("first", "zweitens: ü", LONG[:5000]):
+        log.info(text)
+        assert real_pipe.read() == f"{text}\n"
+
+
+@pytest.mark.parametrize("length", [100, 3000, 5000])
+def test_a_pipe_that_nobody_reads_stops_nobody_and_keeps_the_order(
+    real_pipe: RealPipe, length: int
+) -> None:
+    lines = LineWriter(real_pipe.writer, patience_seconds=0.01)
+    log = logger(lines)
+    many = 200_000 // length  # three times what fits
+
+    for number in range(many):
+        log.info("%d %s", number, "x" * length)
+    seen = ""
+    while not seen.endswith("the end\n"):
+        if seen.count("\n") == many:
+            log.info("the end")
+        seen += real_pipe.read()
+        lines.flush()
+
+    numbers = [line.split()[0] for line in seen.splitlines()]
+    assert numbers == [*map(str, range(many)), "the"]
+
+
+def test_a_pipe_without_a_reader_ends_nothing(real_pipe: RealPipe) -> None:
+    log = logger(LineWriter(real_pipe.writer, patience_seconds=PATIENCE_SECONDS))
+    real_pipe.stop_reading()
+
+    for _ in range(3):
+        log.info("to nobody")

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from csi_exoblock.pb import csi_pb2_grpc
 from tests.bench.figures import Goal, table
 from tests.bench.node import (
+    paths_in,
     publish_volume,
     stage_volume,
     unpublish_volume,
@@ -170,9 +171,7 @@ def measure_node(stage: Stage) -> NodeMemory:
 def _come_and_go(driver: DriverProcess, folder: pathlib.Path) -> None:
     node = csi_pb2_grpc.NodeStub(driver.channel)
     with attached_disk(folder, folder / "by-id") as disk:
-        paths = folder / "kubelet"
-        staging, target = paths / "globalmount", paths / "pod" / "mount"
-        target.parent.mkdir(parents=True, exist_ok=True)
+        staging, target = paths_in(folder / "kubelet")
         node.NodeStageVolume(stage_volume(disk, staging, "ext4"))
         node.NodePublishVolume(publish_volume(disk, staging, target, "ext4"))
         node.NodeGetVolumeStats(volume_stats(disk, target))

@@ -39,6 +39,7 @@ class Plan:
         throttled: Claims at once for each limit of API calls a second.
         node_lives, node_lives_watched: Lives of a volume on the node, for each file system, that
             are timed, and that are measured more closely.
+        node_crowd, node_crowd_rounds: Volumes at once on one node, and how often.
         node_volumes: After how many volumes the node's memory is read.
         churn_hours, churn_time_scale: How long churn lasts, in the driver's own time.
     """
@@ -61,6 +62,8 @@ class Plan:
     starts: int = 7
     node_lives: int = 25
     node_lives_watched: int = 5
+    node_crowd: int = 20
+    node_crowd_rounds: int = 3
     node_volumes: tuple[int, int] = (100, 1000)
     churn_hours: float = 1.0
     churn_time_scale: float = 1 / 60
@@ -93,6 +96,8 @@ QUICK = Plan(
     starts=1,
     node_lives=1,
     node_lives_watched=1,
+    node_crowd=2,
+    node_crowd_rounds=1,
     node_volumes=(1, 2),
     churn_hours=0.02,
     churn_claims=2,

@@ -24,6 +24,7 @@ from tests.chaos.world import CALL_SECONDS, TIME_SCALE
 from tests.support.simulator_process import SimulatorProcess
 
 _ATTEMPTS = 100
+_PLAYS = 3
 _PAUSE_SECONDS = 1 * TIME_SCALE
 _CHECK_SECONDS = 0.002
 
@@ -63,9 +64,12 @@ def findings_of(name: str) -> Findings:
     """Kill the driver, and cancel the call, at every point of a scene."""
     scene = SCENES[name]
     with stage() as (cloud, fleet), tempfile.NamedTemporaryFile("r") as file:
-        wanted = _play(scene, cloud, fleet, steps=file.name)
-        seen = tuple(dict.fromkeys(file.read().splitlines()))
-        steps = tuple(each for each in seen if not scene.only or each in scene.only)
+        for _ in range(_PLAYS):
+            wanted = _play(scene, cloud, fleet, steps=file.name)
+            seen = tuple(dict.fromkeys(file.read().splitlines()))
+            steps = tuple(each for each in seen if not scene.only or each in scene.only)
+            if set(scene.only) <= set(steps):
+                break  # else a busy machine was too late for a wait of 0.1 s
         points = [Kill(at=at, name=step) for step in steps for at in ("step", "pause")]
         for ordinal in () if scene.only else range(1, len(cloud.calls()) + 1):
             points += [Kill(at=at, ordinal=ordinal) for at in ("request", "answer")]

@@ -105,6 +105,10 @@ _REMEMBERING = ("--time-scale", "0.5")
 """Slow enough that what was made is too new to be shown when the next call comes."""
 
 
+_LONG_PAUSE = 2.5
+"""Seconds, not scaled: longer than what a call has read ever holds."""
+
+
 def _refused(operation: str, status: int = 409) -> Mapping[str, Any]:
     return {"fault": "refuse", "status": status, "operation": operation, "count": 1}
 
@@ -164,7 +168,7 @@ SCENES: Mapping[str, Scene] = {
     ),
     "attach elsewhere": Scene(
         (_create, _attach, _attach_elsewhere),
-        only=("asking whether the instance that has the volume still exists",),
+        only=("asking whether the instance exists",),
     ),
     "attach refused": Scene(
         (_create, _attach),
@@ -207,6 +211,11 @@ SCENES: Mapping[str, Scene] = {
         only=("waiting for the volume to end deleting",),
         faults=(_answer_lost("delete-block-storage-volume"),),
         latencies={"delete": 60.0},
+    ),
+    "delete that has to wait": Scene(
+        (_create, _delete),
+        only=("reading again, because the write waited too long for its turn",),
+        faults=({**_refused("delete-block-storage-volume", 429), "retry_after": _LONG_PAUSE},),
     ),
     "snapshot refused": Scene(
         (_create, _take),

@@ -47,6 +47,19 @@ def render_text(*options: str, kinds: Sequence[str] = ()) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
+def refusal(*options: str) -> str:
+    """Return what Helm says as it refuses values.
+
+    Raises:
+        AssertionError: It takes them.
+    """
+    try:
+        render_text(*options)
+    except subprocess.CalledProcessError as error:
+        return str(error.stderr)
+    raise AssertionError(f"Helm takes {' '.join(options)}")
+
+
 def notes(*options: str) -> str:
     """Return what Helm says after an installation."""
     command = [str(helm()), "install", RELEASE, str(CHART), f"--namespace={NAMESPACE}", *options]

@@ -38,6 +38,13 @@ class Administrator:
         while str(self._send("GET", path)["state"]) != "attached":
             pass
 
+    def detach_volume(self, volume_id: str) -> None:
+        """Detach a volume; return once it is."""
+        path = self._path(volume_id)
+        self._send("PUT", f"{path}:detach")
+        while str(self._send("GET", path)["state"]) != "detached":
+            pass
+
     def resize_volume(self, volume_id: str, gib: int) -> None:
         """Resize a volume."""
         self._send("PUT", f"{self._path(volume_id)}:resize-volume", {"size": gib})
@@ -53,15 +60,25 @@ class Administrator:
         while str(self._send("GET", path)["state"]) == "snapshotting":
             pass
 
+    def label_snapshot(self, snapshot_id: str, labels: Mapping[str, str]) -> None:
+        """Add labels to a snapshot, the others stay; return once they are there."""
+        path = self._path_of_snapshot(snapshot_id)
+        wanted = {**self._send("GET", path)["labels"], **labels}
+        self._send("PUT", path, {"labels": wanted})
+        while self._send("GET", path)["labels"] != wanted:
+            pass
+
     def delete_snapshot(self, snapshot_id: str) -> None:
         """Delete a snapshot."""
-        zone, uuid = snapshot_id.split("/")
-        url = self._cloud.api_endpoint.format(zone=zone) + f"/block-storage-snapshot/{uuid}"
-        self._send("DELETE", url)
+        self._send("DELETE", self._path_of_snapshot(snapshot_id))
 
     def _path(self, volume_id: str) -> str:
         zone, uuid = volume_id.split("/")
         return self._cloud.api_endpoint.format(zone=zone) + f"/block-storage/{uuid}"
+
+    def _path_of_snapshot(self, snapshot_id: str) -> str:
+        zone, uuid = snapshot_id.split("/")
+        return self._cloud.api_endpoint.format(zone=zone) + f"/block-storage-snapshot/{uuid}"
 
     def _send(self, method: str, url: str, body: object = None) -> dict[str, dict[str, str]]:
         auth = ExoscaleV2Auth(API_KEY, API_SECRET)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
@@ -427,6 +428,71 @@ def test_a_volume_that_stays_on_its_way_elsewhere_is_not_detached(
     brisk.ControllerUnpublishVolume(unpublish(volume, late))
 
     assert DETACH not in cloud.operations_called()
+
+
+@contextmanager
+def _detaching_unseen(
+    controller: Controller, cloud: SimulatorProcess, volume: str, node: str
+) -> Iterator[Future[Any]]:
+    """Have a detach under way whose operation can't be read, and that names no instance."""
+    controller.ControllerPublishVolume(publish(volume, node))
+    cloud.set_mode("operations", "denied")
+    cloud.set_latency("detach", 3600.0)
+    cloud.clear_calls()
+    with ThreadPoolExecutor(1) as thread:
+        answer = thread.submit(controller.ControllerUnpublishVolume, unpublish(volume, node))
+        wait_until_called(cloud, DETACH)
+        cloud.set_volume_state(*parts(volume), "detaching", instance=None)
+        yield answer
+
+
+def test_a_detach_that_cannot_be_followed_is_done_once_the_volume_is_detached(
+    controller: Controller, cloud: SimulatorProcess, volume: str, node: str
+) -> None:  # S2, S3: the API can forget the instance before the disk has left it
+    with _detaching_unseen(controller, cloud, volume, node) as answer:
+        wait_until_called(cloud, GET, times=3)  # one before the detach
+
+        assert not answer.done()
+        cloud.set_volume_state(*parts(volume), "detached", instance=None)
+        answer.result()
+
+
+def test_a_detach_that_leaves_the_volume_detaching_is_not_done(
+    brisk: Controller, cloud: SimulatorProcess, volume: str, node: str
+) -> None:  # S2, S3
+    with (
+        _detaching_unseen(brisk, cloud, volume, node) as answer,
+        refused(grpc.StatusCode.UNAVAILABLE, volume, "was not detached"),
+    ):
+        answer.result()
+
+
+@pytest.mark.parametrize("state", ["attaching", "attached"])
+def test_a_volume_attached_to_an_unnamed_instance_is_not_detached(
+    brisk: Controller, cloud: SimulatorProcess, volume: str, node: str, state: str
+) -> None:  # S2, D3: it can be the node that the call names, or another
+    cloud.set_volume_state(*parts(volume), state, instance=None)
+    cloud.clear_calls()
+
+    with refused(grpc.StatusCode.UNAVAILABLE, volume, state, "to which instance"):
+        brisk.ControllerUnpublishVolume(unpublish(volume, node))
+
+    assert DETACH not in cloud.operations_called()
+
+
+@pytest.mark.parametrize("status", [400, 403, 409, 422])
+def test_every_refusal_of_the_read_before_a_detach_is_worth_a_retry(
+    controller: Controller, cloud: SimulatorProcess, volume: str, node: str, status: int
+) -> None:  # S2, section 7: whether the volume is attached is not known
+    controller.ControllerPublishVolume(publish(volume, node))
+    rule = cloud.add_fault(fault="refuse", operation=GET, status=status)
+
+    with refused(grpc.StatusCode.UNAVAILABLE, volume, f"HTTP {status}"):
+        controller.ControllerUnpublishVolume(unpublish(volume, node))
+    cloud.remove_fault(rule)
+    controller.ControllerUnpublishVolume(unpublish(volume, node))
+
+    assert instance_of(cloud, volume) is None
 
 
 def test_a_volume_that_stays_detaching_from_nowhere_is_detached(

@@ -10,10 +10,11 @@ from typing import Any
 import grpc
 import pytest
 
+from csi_exoblock.controller.labels import unmarked
 from csi_exoblock.pb import csi_pb2
 from tests.controller.administrator import Administrator
 from tests.controller.clocks import TWO_HOURS_AHEAD
-from tests.controller.conftest import Controller, StartController, truth
+from tests.controller.conftest import Controller, StartController, ids, truth
 from tests.controller.requests import GIB, absent_id, create_snapshot, create_volume, delete_volume
 from tests.controller.waiting import as_a_sidecar_would, wait_until_called
 from tests.support.grpc_errors import refused
@@ -22,6 +23,7 @@ from tests.support.waiting import wait_until
 
 SNAPSHOT = "create-block-storage-snapshot"
 DELETE_SNAPSHOT = "delete-block-storage-snapshot"
+UPDATE_SNAPSHOT = "update-block-storage-snapshot"
 LIST_SNAPSHOTS = "list-block-storage-snapshots"
 LIST_VOLUMES = "list-block-storage-volumes"
 DELETE = "delete-block-storage-volume"
@@ -66,7 +68,7 @@ def test_the_temporary_snapshot_says_what_it_is(
     controller.CreateVolume(clone(name, volume))
 
     (snapshot,) = snapshots_of(cloud, volume)
-    assert snapshot["name"] == f"clone-{name}"
+    assert unmarked(snapshot["name"]) == f"clone-{name}"
     assert snapshot["labels"]["exoblock/clone-of"] == volume.split("/")[1]
     assert snapshot["labels"]["exoblock/driver"] == "exoblock.csi.exoscale.com"
 
@@ -213,6 +215,16 @@ def test_a_pod_that_moved_is_told_where_its_clone_is_whatever_becomes_of_the_sna
     assert not snapshots_of(cloud, volume)
 
 
+def test_a_snapshot_whose_deletion_hangs_does_not_hold_the_clone(
+    controller: Controller, cloud: SimulatorProcess, volume: str, name: str
+) -> None:  # N6
+    cloud.add_fault(fault="hang", operation=DELETE_SNAPSHOT)
+
+    made = controller.CreateVolume(clone(name, volume), timeout=8).volume
+
+    assert truth(cloud, made.volume_id)["state"] == "detached"
+
+
 @pytest.mark.parametrize("mode", ["after-restore", "after-volume"])
 def test_a_snapshot_that_may_not_go_yet_goes_with_the_clone(
     controller: Controller, cloud: SimulatorProcess, volume: str, name: str, mode: str
@@ -246,6 +258,46 @@ def test_a_delete_whose_process_died_leaves_no_snapshot_of_a_clone(
     assert snapshots_of(cloud, volume) == []
 
 
+def test_a_source_that_a_list_does_not_show_yet_keeps_the_snapshot_of_its_clone(
+    controller: Controller,
+    start_controller: StartController,
+    cloud: SimulatorProcess,
+    volume: str,
+    name: str,
+) -> None:  # N6, C1: another process makes the clone
+    cloud.add_fault(fault="drop", operation=CREATE, when="before", count=1)
+    other = Controller(start_controller().channel)
+    with refused(grpc.StatusCode.UNAVAILABLE):
+        other.CreateVolume(clone(name, volume))
+    body = json.dumps({"block-storage-volumes": []})
+    rule = cloud.add_fault(fault="garbage", operation=LIST_VOLUMES, body=body)
+
+    controller.DeleteVolume(delete_volume(absent_id(cloud.zones[0])))
+
+    cloud.remove_fault(rule)
+    assert len(snapshots_of(cloud, volume)) == 1
+    as_a_sidecar_would(lambda: other.CreateVolume(clone(name, volume)))
+
+
+def test_a_source_that_was_deleted_keeps_the_snapshot_of_a_clone_under_way(
+    controller: Controller,
+    administrator: Administrator,
+    cloud: SimulatorProcess,
+    name: str,
+) -> None:  # N6: the clone can still be made
+    cloud.add_volumes(cloud.zones[0], 1, name)  # by hand: this process knows of nothing too new
+    (volume,) = (f"{each['zone']}/{each['id']}" for each in cloud.volumes() if name in each["name"])
+    cloud.add_fault(fault="drop", operation=CREATE, when="before", count=1)
+    with refused(grpc.StatusCode.UNAVAILABLE):
+        controller.CreateVolume(clone(name, volume))
+    administrator.delete_volume(volume)
+    wait_until(lambda: volume not in ids(cloud))
+
+    controller.DeleteVolume(delete_volume(absent_id(cloud.zones[0])))
+
+    assert len(snapshots_of(cloud, volume)) == 1
+
+
 def test_a_snapshot_whose_labels_were_dropped_gets_them(
     start_controller: StartController, cloud: SimulatorProcess, volume: str, name: str
 ) -> None:  # C6: without them nobody could tell it from a user's
@@ -256,6 +308,56 @@ def test_a_snapshot_whose_labels_were_dropped_gets_them(
 
     (snapshot,) = snapshots_of(cloud, volume)
     assert snapshot["labels"]["exoblock/clone-of"] == volume.split("/")[1]
+
+
+def test_no_clone_is_made_from_a_snapshot_that_has_no_labels_yet(
+    start_controller: StartController, cloud: SimulatorProcess, volume: str, name: str
+) -> None:  # N6: the process may die, and nobody else would find the snapshot
+    controller = Controller(start_controller().channel)
+    cloud.set_mode("create-labels", "dropped")
+    cloud.add_fault(fault="refuse", operation=UPDATE_SNAPSHOT, status=500, count=100)
+
+    with refused(grpc.StatusCode.UNAVAILABLE, "temporary snapshot", "can't be labelled"):
+        controller.CreateVolume(clone(name, volume))
+    assert not [each for each in cloud.volumes() if each["name"] == name]
+    cloud.clear_faults()
+    controller.CreateVolume(clone(name, volume))
+
+    assert snapshots_of(cloud, volume) == []
+
+
+def test_a_clone_whose_snapshot_lost_its_answer_and_its_labels_is_made(
+    start_controller: StartController, cloud: SimulatorProcess, volume: str, name: str
+) -> None:  # N6: the process knows it by the mark in its name
+    controller = Controller(start_controller().channel)
+    cloud.set_mode("create-labels", "dropped")
+    cloud.add_fault(fault="drop", operation=SNAPSHOT, when="after", count=1)
+    with refused(grpc.StatusCode.UNAVAILABLE):
+        controller.CreateVolume(clone(name, volume))
+
+    made = as_a_sidecar_would(lambda: controller.CreateVolume(clone(name, volume))).volume
+
+    assert made.content_source.volume.volume_id == volume
+    assert cloud.operations_called().count(SNAPSHOT) == 1
+    assert snapshots_of(cloud, volume) == []
+
+
+def test_a_snapshot_without_labels_that_a_dead_process_took_is_named(
+    start_controller: StartController, cloud: SimulatorProcess, volume: str, name: str
+) -> None:  # N6: nothing proves that it is no user's, and no second one is left beside it
+    dead = start_controller()
+    cloud.set_mode("create-labels", "dropped")
+    cloud.add_fault(fault="drop", operation=SNAPSHOT, when="after", count=1)
+    with refused(grpc.StatusCode.UNAVAILABLE):
+        Controller(dead.channel).CreateVolume(clone(name, volume))
+    dead.stop()
+    (left,) = snapshots_of(cloud, volume)
+    successor = Controller(start_controller().channel)
+
+    with refused(grpc.StatusCode.ALREADY_EXISTS, left["id"], "delete it"):
+        as_a_sidecar_would(lambda: successor.CreateVolume(clone(name, volume)))
+
+    assert [each["id"] for each in snapshots_of(cloud, volume)] == [left["id"]]
 
 
 def test_the_source_can_be_deleted_though_a_clone_left_its_snapshot(
@@ -402,6 +504,30 @@ def test_what_a_dead_process_left_is_swept(
     wait_until(lambda: not snapshots_of(cloud, volume))
 
     hurried.stop()  # or it sweeps on
+
+
+def test_a_snapshot_that_stays_destroying_keeps_no_other_from_the_sweep(
+    start_controller: StartController, cloud: SimulatorProcess, volume: str, name: str
+) -> None:  # N6, S3: neither one of its zone nor one of the next
+    dying = start_controller()
+    controller = Controller(dying.channel)
+    elsewhere = create_volume(f"{name}-elsewhere", zones=[cloud.zones[1]])
+    far = controller.CreateVolume(elsewhere).volume.volume_id
+    fault = cloud.add_fault(fault="refuse", operation=DELETE_SNAPSHOT, status=409)
+    controller.CreateVolume(clone(f"{name}-stuck", volume))
+    (stuck,) = snapshots_of(cloud, volume)
+    controller.CreateVolume(clone(name, volume))
+    controller.CreateVolume(clone(f"{name}-far", far, zones=[cloud.zones[1]]))
+    dying.kill()
+    cloud.set_snapshot_state(stuck["zone"], stuck["id"], "destroying")
+    cloud.remove_fault(fault)
+    assert (len(snapshots_of(cloud, volume)), len(snapshots_of(cloud, far))) == (2, 1)
+
+    hurried = start_controller("--time-scale", "0.0005")  # an hour in 1.8 s
+    wait_until(lambda: not snapshots_of(cloud, far))
+    wait_until(lambda: [each["id"] for each in snapshots_of(cloud, volume)] == [stuck["id"]])
+
+    hurried.stop()
 
 
 def test_a_snapshot_of_unknown_age_is_not_swept_at_first_sight(

@@ -376,6 +376,45 @@ def test_a_failed_operation_leaves_nothing_behind(
     assert not volumes_named(cloud, name)
 
 
+@pytest.mark.parametrize("state", ["error", "detached"])
+def test_what_a_failed_create_names_by_mistake_is_neither_deleted_nor_answered(
+    controller: Controller, cloud: SimulatorProcess, volume: str, name: str, state: str
+) -> None:  # D11, D12: it is another claim's, which has asked Exoscale's support about it
+    zone, _, uuid = volume.partition("/")
+    cloud.set_volume_state(zone, uuid, state)
+    failed = {"id": str(uuid4()), "state": "failure", "reason": "fault", "reference": {"id": uuid}}
+    cloud.add_fault(fault="refuse", operation=CREATE, status=200, body=json.dumps(failed), count=1)
+
+    with refused(grpc.StatusCode.UNAVAILABLE, "outcome not known yet"):
+        controller.CreateVolume(create_volume(name))
+    with refused(grpc.StatusCode.INTERNAL, "fault"):
+        controller.CreateVolume(create_volume(name))
+
+    assert "delete-block-storage-volume" not in cloud.operations_called()
+
+
+@pytest.mark.parametrize("label", ["exoblock/protect", "exoblock/cluster-id"])
+def test_what_a_failed_create_left_is_kept_where_a_label_forbids_its_delete(
+    controller: Controller, cloud: SimulatorProcess, name: str, label: str
+) -> None:  # D12
+    cloud.set_latency("create", 3600.0)
+    call = controller.CreateVolume.future(create_volume(name))
+    wait_until_called(cloud, CREATE)
+    (made,) = volumes_named(cloud, name)
+    (begun,) = (each for each in cloud.operations() if each["state"] == "pending")
+    cloud.relabel_volume(begun["zone"], made["id"], {**made["labels"], label: "another"})
+    cloud.finish_operation(begun["zone"], begun["id"], state="failure", reason="fault")
+    cloud.set_volume_state(begun["zone"], made["id"], "error")
+    cloud.set_latency("create", 0.05)
+
+    with refused(grpc.StatusCode.UNAVAILABLE):
+        call.result()
+
+    (left,) = volumes_named(cloud, name)
+    assert left["state"] == "error"
+    assert "delete-block-storage-volume" not in cloud.operations_called()
+
+
 def test_what_a_failed_create_left_is_kept_where_an_instance_has_it(
     controller: Controller, cloud: SimulatorProcess, name: str, node: str
 ) -> None:  # D12: who attached it may have written to it
@@ -404,14 +443,18 @@ def test_an_operation_that_failed_after_its_effect_counts_as_done(
     assert answer.volume.volume_id.endswith(volume["id"])
 
 
+@pytest.mark.parametrize(
+    ("resource", "usual"), [("block-storage-volume", 1000), ("block-storage", 100_000)],
+    ids=["block-storage-volume", "block-storage"],
+)  # fmt: skip
 def test_an_exhausted_quota_is_named_with_limit_and_use(
-    controller: Controller, cloud: SimulatorProcess, name: str
+    controller: Controller, cloud: SimulatorProcess, name: str, resource: str, usual: int
 ) -> None:  # C2, F11
-    cloud.set_quota("block-storage-volume", 0)
+    cloud.set_quota(resource, 0)
 
-    with refused(grpc.StatusCode.RESOURCE_EXHAUSTED, "block-storage-volume"):
+    with refused(grpc.StatusCode.RESOURCE_EXHAUSTED, f"{resource}: "):
         controller.CreateVolume(create_volume(name))
-    cloud.set_quota("block-storage-volume", 1000)
+    cloud.set_quota(resource, usual)
 
     assert not volumes_named(cloud, name)
 
@@ -488,11 +531,16 @@ def test_a_driver_that_has_just_started_finds_what_its_predecessor_made_last(
     assert cloud.operations_called().count(CREATE) == 0
 
 
+@pytest.mark.parametrize("operation", [LIST, "list-zones"])
 def test_a_driver_that_has_read_no_list_yet_says_nothing_final(
-    controller: Controller, start_controller: StartController, cloud: SimulatorProcess, name: str
+    controller: Controller,
+    start_controller: StartController,
+    cloud: SimulatorProcess,
+    name: str,
+    operation: str,
 ) -> None:  # C1: its predecessor made the volume, however long ago it began
     controller.CreateVolume(create_volume(name))
-    refusing = cloud.add_fault(fault="refuse", operation=LIST, status=403)
+    refusing = cloud.add_fault(fault="refuse", operation=operation, status=403)
     unready = start_controller("--time-scale", "0.001", ready=False)  # no list, so it isn't ready
     grpc.channel_ready_future(unready.channel).result(timeout=60)
     hurried = Controller(unready.channel)
@@ -590,11 +638,13 @@ def test_a_restore_is_no_larger_in_the_answer_than_in_truth(
     source = controller.CreateVolume(create_volume(f"{name}-source")).volume.volume_id
     snapshot = controller.CreateSnapshot(create_snapshot(name, source)).snapshot.snapshot_id
     cloud.set_mode("restore-larger", "ignored")
-    said = json.dumps({"id": str(uuid4()), "size": 3, "state": "detached"})
-    cloud.add_fault(
-        fault="garbage", operation=RESIZE, when="before", status=200, body=said, count=1
-    )
+    cloud.add_fault(fault="refuse", operation=RESIZE, status=503, count=1)
     request = create_volume(name, 3, snapshot_id=snapshot)
+    with refused(grpc.StatusCode.UNAVAILABLE, "could not be resized"):
+        controller.CreateVolume(request)
+    (made,) = volumes_named(cloud, name)
+    said = json.dumps({"id": made["id"], "size": 3, "state": "detached"})
+    cloud.add_fault(fault="garbage", operation=RESIZE, status=200, body=said, count=1)
 
     with refused(grpc.StatusCode.UNAVAILABLE, "it has 1 GiB"):
         controller.CreateVolume(request)
@@ -676,3 +726,19 @@ def test_an_older_volume_that_is_going_proves_nothing_of_a_lost_create(
 
     assert answer.volume.volume_id.endswith(made["id"])
     assert len(volumes_named(cloud, name)) == 1
+
+
+@pytest.mark.parametrize("status", [400, 403, 409])
+def test_a_create_that_a_gateway_refused_can_have_made_its_volume(
+    controller: Controller, cloud: SimulatorProcess, name: str, status: int
+) -> None:  # C1: a gateway can refuse to pass on the answer, and the volume is there
+    cloud.add_fault(fault="page", operation=CREATE, when="after", status=status, count=1)
+
+    with refused(grpc.StatusCode.UNAVAILABLE, f"HTTP {status}"):
+        controller.CreateVolume(create_volume(name))
+    made = as_a_sidecar_would(lambda: controller.CreateVolume(create_volume(name)))
+
+    assert [made.volume.volume_id] == [
+        f"{each['zone']}/{each['id']}" for each in cloud.volumes() if each["name"] == name
+    ]
+    assert cloud.operations_called().count(CREATE) == 1

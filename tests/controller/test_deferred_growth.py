@@ -283,7 +283,7 @@ def test_a_note_whose_answer_is_lost_comes_before_the_next_call(
     controller.ControllerPublishVolume(publish(volume, node))
     cloud.set_latency("update", 0.3)
     cloud.add_fault(fault="drop", operation=UPDATE, when="after", count=1)
-    with refused(grpc.StatusCode.UNAVAILABLE, "outcome not known yet"):
+    with refused(grpc.StatusCode.FAILED_PRECONDITION):
         controller.ControllerExpandVolume(expand(volume, 3))
     controller.ControllerExpandVolume(expand(volume, 1))
     cloud.set_latency("update", 0.05)
@@ -311,6 +311,41 @@ def test_a_note_whose_removal_hangs_does_not_hold_the_attach(
     patient.ControllerPublishVolume(publish(volume, node), timeout=60)
 
     assert truth(cloud, volume)["size"] == 3
+
+
+def test_a_note_that_hangs_holds_neither_the_volume_nor_the_answer(
+    controller: Controller, cloud: SimulatorProcess, volume: str, node: str
+) -> None:  # N1, S5
+    controller.ControllerPublishVolume(publish(volume, node))
+    cloud.add_fault(fault="hang", operation=UPDATE)
+
+    for _ in range(2):
+        with refused(grpc.StatusCode.FAILED_PRECONDITION, "replace the pods"):
+            controller.ControllerExpandVolume(expand(volume, 3), timeout=8)
+    controller.ControllerUnpublishVolume(unpublish(volume, node), timeout=8)
+
+    assert truth(cloud, volume)["state"] == "detached"
+
+
+def test_a_request_that_is_lowered_waits_for_a_note_that_hangs(
+    controller: Controller, cloud: SimulatorProcess, volume: str, node: str
+) -> None:  # N1, S5: the note of the older request would come later, and grow the volume
+    controller.ControllerPublishVolume(publish(volume, node))
+    cloud.add_fault(fault="hang", operation=UPDATE, count=1)
+    with refused(grpc.StatusCode.FAILED_PRECONDITION):
+        controller.ControllerExpandVolume(expand(volume, 3))
+    (note,) = (
+        each
+        for each in cloud.operations()
+        if each["state"] == "pending" and volume.split("/")[1] in str(each)
+    )
+
+    with refused(grpc.StatusCode.DEADLINE_EXCEEDED):
+        controller.ControllerExpandVolume(expand(volume, 1))
+    cloud.finish_operation(note["zone"], note["id"])
+    controller.ControllerExpandVolume(expand(volume, 1))
+
+    assert not truth(cloud, volume)["labels"].get(LABEL)
 
 
 def test_deferral_can_be_switched_off(
@@ -341,8 +376,9 @@ def test_a_volume_whose_instance_is_gone_grows_at_once(
     controller: Controller, cloud: SimulatorProcess, volume: str, node: str
 ) -> None:  # N2, S1: the reference is stale, so nobody uses the volume
     cloud.set_mode("resize-attached", "accepted")
+    cloud.set_mode("destroyed-instance", "keeps")
     controller.ControllerPublishVolume(publish(volume, node))
-    cloud.add_fault(fault="refuse", operation="get-instance", status=404)
+    cloud.remove_instance(*split(node))
 
     controller.ControllerExpandVolume(expand(volume, 2))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import grpc
 import pytest
 
@@ -10,6 +12,7 @@ from tests.controller.conftest import Controller, ids
 from tests.controller.requests import (
     absent_id,
     create_snapshot,
+    create_volume,
     delete_snapshot,
     delete_volume,
     publish,
@@ -20,6 +23,7 @@ from tests.support.simulator_process import SimulatorProcess
 GET = "get-block-storage-volume"
 DELETE = "delete-block-storage-volume"
 DETACH = "detach-block-storage-volume"
+LIST = "list-block-storage-volumes"
 LIST_SNAPSHOTS = "list-block-storage-snapshots"
 POLL = "get-operation"
 
@@ -45,7 +49,21 @@ def test_delete_repeated_is_done(
 
     controller.DeleteVolume(delete_volume(volume))
 
-    assert cloud.operations_called() == [GET, LIST_SNAPSHOTS]  # N6
+    # The list confirms the 404 (section 7).
+    assert cloud.operations_called() == [GET, LIST, LIST_SNAPSHOTS]  # N6
+
+
+def test_an_answer_about_another_volume_does_not_delete_that(
+    controller: Controller, cloud: SimulatorProcess, volume: str, name: str
+) -> None:  # D12, F18: a cache or a proxy can mix up answers
+    other = controller.CreateVolume(create_volume(name)).volume.volume_id
+    body = json.dumps({"id": other.split("/")[1], "state": "detached"})
+    cloud.add_fault(fault="garbage", operation=GET, status=200, body=body, count=1)
+
+    controller.DeleteVolume(delete_volume(volume))
+
+    assert volume not in ids(cloud)
+    assert other in ids(cloud)
 
 
 @pytest.mark.parametrize("nonsense", ["x", "ch-gva-2/", "ch-gva-2/not-a-uuid", "../etc/passwd"])
@@ -62,7 +80,7 @@ def test_a_volume_that_never_was_is_gone_already(
 ) -> None:  # N6: who deleted it may have died before it deleted what clones left
     controller.DeleteVolume(delete_volume(absent_id(cloud.zones[0])))
 
-    assert cloud.operations_called() == [GET, LIST_SNAPSHOTS]
+    assert cloud.operations_called() == [GET, LIST, LIST_SNAPSHOTS]
 
 
 @pytest.mark.parametrize("answer", ["refused", "accepted"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import grpc
 import pytest
@@ -71,6 +71,8 @@ def test_the_metrics_are_those_of_the_table(
 ) -> None:
     cloud.add_fault(fault="refuse", status=429, operation=DETACH, count=1)
     Controller(watched.channel).ControllerUnpublishVolume(unpublish(growing, node))
+    with refused(grpc.StatusCode.INVALID_ARGUMENT):
+        Controller(watched.channel).CreateVolume(csi_pb2.CreateVolumeRequest())
     promised = {
         name: family
         for name, (family, whose) in documented().items()
@@ -200,10 +202,54 @@ def test_a_detach_that_nobody_asks_for_any_more_is_not_pending(
     with pytest.raises(grpc.RpcError):
         controller.ControllerUnpublishVolume(unpublish(volume, node))
 
+    wait_until_forgotten(lambda: endpoint.value(DETACHING))
+
+
+def in_vain(endpoint: Endpoint, method: str) -> float | None:
+    name = f"/csi.v1.Controller/{method}"
+    return endpoint.value("csi_exoblock_failing_oldest_seconds", method_name=name)
+
+
+def test_a_call_is_in_vain_from_its_first_failure_to_the_last(
+    watched: DriverProcess, cloud: SimulatorProcess, name: str, endpoint: Endpoint
+) -> None:  # N3
+    controller = Controller(watched.channel)
+    cloud.add_fault(fault="refuse", status=403, operation="create-block-storage-volume", count=3)
+    assert in_vain(endpoint, "CreateVolume") is None
+
+    ages = []
+    for _ in range(3):
+        with pytest.raises(grpc.RpcError):
+            controller.CreateVolume(create_volume(name))
+        ages.append(in_vain(endpoint, "CreateVolume") or 0)
+    # What succeeds says nothing about what doesn't.
+    controller.CreateVolume(create_volume(f"{name}-other"))
+    meanwhile = in_vain(endpoint, "CreateVolume")
+    controller.CreateVolume(create_volume(name))
+
+    assert 0 == ages[0] < ages[1] < ages[2] == meanwhile
+    assert in_vain(endpoint, "CreateVolume") == 0
+
+
+def test_what_nobody_asks_for_any_more_is_not_in_vain(
+    start_controller: StartController, cloud: SimulatorProcess, name: str, endpoint: Endpoint
+) -> None:  # N3
+    hurried = start_controller(*endpoint.flags, "--time-scale", "0.002")  # forgotten after 1.8 s
+    cloud.add_fault(fault="refuse", status=403, operation="create-block-storage-volume")
+    for _ in range(2):
+        with pytest.raises(grpc.RpcError):
+            Controller(hurried.channel).CreateVolume(create_volume(name))
+
+    wait_until_forgotten(lambda: in_vain(endpoint, "CreateVolume"))
+
+
+def wait_until_forgotten(figure: Callable[[], float | None]) -> None:
+    """Wait until a figure of a hurried driver is more than 0, and then until it is 0."""
+
     def oldest() -> float | None:
         """Return the figure; a connection has 5 s for its answer, which are 10 ms here."""
         try:
-            return endpoint.value(DETACHING)
+            return figure()
         except requests.ConnectionError:
             return None
 

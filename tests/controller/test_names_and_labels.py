@@ -353,6 +353,28 @@ def test_a_repair_of_labels_that_hangs_undoes_no_later_change(
     assert (labels["tier"], labels["exoblock/name"]) == ("gold", name)
 
 
+def test_a_change_that_shows_is_made_again_if_an_older_one_would_undo_it(
+    controller: Controller, cloud: SimulatorProcess, administrator: Administrator, volume: str
+) -> None:  # N10, S5
+    cloud.add_fault(fault="hang", operation=UPDATE, count=1)
+    with refused(grpc.StatusCode.DEADLINE_EXCEEDED):
+        controller.ControllerModifyVolume(modify(volume, labels="tier=gold"), timeout=1)
+    administrator.label_volume(volume, {"tier": "silver"})
+    request = modify(volume, labels="tier=silver")
+
+    with refused(grpc.StatusCode.DEADLINE_EXCEEDED):
+        controller.ControllerModifyVolume(request, timeout=1)
+    (older,) = (
+        each
+        for each in cloud.operations()
+        if each["state"] == "pending" and volume.split("/")[1] in str(each)
+    )
+    cloud.finish_operation(older["zone"], older["id"])
+    as_a_sidecar_would(lambda: controller.ControllerModifyVolume(request))
+
+    assert truth(cloud, volume)["labels"]["tier"] == "silver"
+
+
 def test_labels_that_others_overwrite_meanwhile_are_written_again(
     controller: Controller,
     cloud: SimulatorProcess,

@@ -21,8 +21,9 @@ from tests.e2e.images import write_test_images
 from tests.e2e.programs import RUNNER, TESTS, build_tests, kubernetes_source
 from tests.e2e.specs import SUITE, Absences, Spec, breaches, merged, read_report, strangers, table
 from tests.install.installation import HelmInstallation
-from tests.kubernetes.cluster import images, machine
+from tests.kubernetes.cluster import images
 from tests.kubernetes.cluster.api import NODE
+from tests.kubernetes.cluster.machine import FIRST
 from tests.kubernetes.cluster.namespace import Namespace
 from tests.kubernetes.cluster.node_objects import node_object
 from tests.kubernetes.cluster.packages import PACKAGES
@@ -72,8 +73,8 @@ def _run(which: str, words: str) -> int:
     installation = HelmInstallation()
     try:
         installation.start()
-        machine.import_images(write_test_images(programs, STATE / "images"))
-        machine.tag_image(images.PAUSE, _PAUSE)
+        FIRST.import_images(write_test_images(programs, STATE / "images"))
+        FIRST.tag_image(images.PAUSE, _PAUSE)
         installation.install(*_OPTIONS)
         wait_until(lambda: installation.cluster.attach_limit, "CSINode lists the driver")
         began = time.monotonic()

@@ -15,7 +15,14 @@ from uuid import UUID, uuid4
 import pytest
 
 from csi_exoblock.concurrency import Deadline
-from csi_exoblock.errors import ApiDenied, ApiRejected, ApiUnavailable, NotFound
+from csi_exoblock.errors import (
+    ApiDenied,
+    ApiRejected,
+    ApiUnavailable,
+    DeadlineExceeded,
+    NotFound,
+    UnprovenAbsence,
+)
 from csi_exoblock.exoscale.client import Cloud, ZoneClient
 from csi_exoblock.exoscale.operations import OperationWaiter
 from csi_exoblock.exoscale.pace import Paces
@@ -137,6 +144,7 @@ def test_instance_and_quotas_are_read(
     instance = zone.get_instance(node, deadline)
     quotas = {quota.resource: quota for quota in zone.list_quotas(deadline)}
 
+    assert node in zone.list_instance_ids(deadline)
     assert (instance.id, instance.state) == (NodeId(zone.zone, node), InstanceState.STOPPED)
     assert quotas["block-storage-volume"].usage == 0
 
@@ -169,7 +177,7 @@ def test_every_operation_is_called_by_its_method(
 ) -> None:  # F14: none is listed in vain
     id = uuid4()
     body = {"id": str(id), "state": "success", "quotas": [], "zones": [{"name": "ch-gva-2"}]}
-    body |= {"block-storage-volumes": [], "block-storage-snapshots": []}
+    body |= {"block-storage-volumes": [], "block-storage-snapshots": [], "instances": []}
     server.script += [Answer(body=json.dumps(body).encode())] * len(OPERATIONS)
     cloud = make_cloud(server.url)
     zone = cloud.zone(ZoneName("ch-gva-2"))
@@ -186,6 +194,7 @@ def test_every_operation_is_called_by_its_method(
     ]
     cloud.zones(deadline)
     zone.list_quotas(deadline)
+    zone.list_instance_ids(deadline)
     zone.get_instance(id, deadline)
     zone.get_instance_size(id, deadline)
     zone.get_operation(id, deadline)
@@ -217,6 +226,34 @@ def test_what_does_not_exist_is_named(
         zone.get_instance(id, deadline)
     with pytest.raises(NotFound, match=r"attach-.* HTTP 404"):
         zone.attach_volume(volume, id, deadline)
+
+
+def test_answer_about_another_resource_is_no_answer(
+    simulator: SimulatorProcess, zone: ZoneClient, deadline: Deadline
+) -> None:  # D12, F18: what is believed of one would be done to the other
+    asked, another = uuid4(), json.dumps({"id": str(uuid4()), "state": "success"})
+    simulator.add_fault(fault="garbage", status=200, body=another)
+
+    for call in (
+        partial(zone.get_volume, asked),
+        partial(zone.get_snapshot, asked),
+        partial(zone.get_instance, asked),
+        partial(zone.get_operation, asked),
+    ):
+        with pytest.raises((ApiUnavailable, DeadlineExceeded)):  # repeated until its time ends
+            call(deadline.within(0.5))
+    with pytest.raises(ApiUnavailable, match="it is about") as caught:
+        zone.resize_volume(asked, 2, deadline)
+    assert caught.value.may_have_effect is True
+
+
+def test_read_that_was_answered_about_another_volume_is_repeated(
+    simulator: SimulatorProcess, zone: ZoneClient, owner: Owner, deadline: Deadline
+) -> None:  # F18
+    volume = owner.volume()
+    simulator.add_fault(fault="garbage", status=200, body=json.dumps({"id": str(uuid4())}), count=1)
+
+    assert zone.get_volume(volume.id.uuid, deadline) == volume
 
 
 def test_refused_write_says_why(zone: ZoneClient, owner: Owner, deadline: Deadline) -> None:
@@ -510,26 +547,31 @@ def test_zones_of_flags_serve_where_the_list_is_forbidden(
         cloud.zone(ZoneName(second)).list_volumes(deadline)
 
 
+PAGE = "<html>404 Not Found</html>"
+IN_THE_API_S_FORM = '{"message": "no Route matched with those values"}'
+
+
 def page(**rule: Any) -> dict[str, Any]:
     """Describe a fault: a load balancer's own 404."""
-    return {"fault": "refuse", "status": 404, "body": "<html>404 Not Found</html>", **rule}
+    return {"fault": "refuse", "status": 404, "body": PAGE, **rule}
 
 
-def test_404_of_a_load_balancer_is_no_proof_while_the_list_has_the_volume(
-    simulator: SimulatorProcess, zone: ZoneClient, owner: Owner, deadline: Deadline
+@pytest.mark.parametrize("body", [PAGE, IN_THE_API_S_FORM])
+def test_404_is_no_proof_while_the_list_has_the_volume(
+    simulator: SimulatorProcess, zone: ZoneClient, owner: Owner, deadline: Deadline, body: str
 ) -> None:  # section 7
     volume = owner.volume().id.uuid
     snapshot = owner.snapshot(zone.get_volume(volume, deadline)).id.uuid
     for operation in ("get-block-storage-volume", "delete-block-storage-volume"):
-        simulator.add_fault(**page(operation=operation))
-    simulator.add_fault(**page(operation="get-block-storage-snapshot"))
+        simulator.add_fault(**page(operation=operation, body=body))
+    simulator.add_fault(**page(operation="get-block-storage-snapshot", body=body))
 
     for call in (
         partial(zone.get_volume, volume, deadline),
         partial(zone.delete_volume, volume, deadline),
         partial(zone.get_snapshot, snapshot, deadline),
     ):
-        with pytest.raises(ApiUnavailable, match="no answer of the API itself"):
+        with pytest.raises(UnprovenAbsence, match="HTTP 404"):
             call()
 
 
@@ -545,17 +587,18 @@ def test_404_of_a_load_balancer_counts_once_a_list_lacks_the_volume(
         zone.get_snapshot(uuid4(), deadline)
 
 
-def test_404_of_a_load_balancer_proves_nothing_while_there_is_no_list(
-    simulator: SimulatorProcess, zone: ZoneClient, deadline: Deadline
+@pytest.mark.parametrize("body", [PAGE, IN_THE_API_S_FORM])
+def test_404_proves_nothing_while_there_is_no_list(
+    simulator: SimulatorProcess, zone: ZoneClient, deadline: Deadline, body: str
 ) -> None:  # section 7
-    simulator.add_fault(**page())
+    simulator.add_fault(**page(body=body))
 
     with pytest.raises(ApiUnavailable) as caught:
         zone.delete_volume(uuid4(), deadline.within(2.0))
     assert caught.value.may_have_effect is True
 
 
-@pytest.mark.parametrize("body", ['{"message": "no Route matched with those values"}', "<html>"])
+@pytest.mark.parametrize("body", [IN_THE_API_S_FORM, PAGE])
 def test_404_for_what_is_asked_of_the_zone_itself_is_no_absence(
     simulator: SimulatorProcess, zone: ZoneClient, deadline: Deadline, body: str
 ) -> None:  # section 7: callers take NotFound for the absence of their volume

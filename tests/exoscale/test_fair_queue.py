@@ -63,3 +63,16 @@ def test_waiter_that_gives_up_holds_up_nobody() -> None:
     assert drained(queue) == ["b", "c"]
     queue.join("detach", "late")
     assert drained(queue) == ["late"]
+
+
+def test_second_steps_go_before_all_kinds_in_the_order_in_which_they_came() -> None:
+    queue = FairQueue[str]()
+    for name in "abc":
+        queue.join("create", name)
+    queue.join_ahead("write 1")
+    queue.join_ahead("write 2")
+    queue.join_ahead("write 3")
+
+    queue.give_up("create", "write 2")
+
+    assert drained(queue) == ["write 1", "write 3", "a", "b", "c"]

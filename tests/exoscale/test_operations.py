@@ -181,6 +181,31 @@ def test_operation_that_cannot_be_read_is_given_up(
     assert ended == replace(begun, state=OperationState.TIMEOUT)
 
 
+@pytest.mark.parametrize("body", ["", "<html>404 Not Found</html>"])
+def test_operation_that_is_not_found_twice_is_given_up_whatever_says_so(
+    simulator: SimulatorProcess, zone: ZoneClient, waiter: OperationWaiter, body: str
+) -> None:  # S3, section 7: each call would take 90 s otherwise
+    simulator.add_fault(fault="refuse", operation=POLL, status=404, body=body)
+    begun = begin(zone)
+
+    ended = waiter.wait(begun, Deadline(LONG_SECONDS))
+
+    assert ended == replace(begun, state=OperationState.TIMEOUT)
+    assert simulator.operations_called().count(POLL) == 2
+
+
+def test_operation_that_is_not_found_now_and_then_is_followed_to_its_end(
+    simulator: SimulatorProcess, zone: ZoneClient, waiter: OperationWaiter
+) -> None:  # S3: a load balancer that has just started
+    simulator.add_fault(fault="hang", operation=CREATE, calls=6)
+    for skip in (0, 2):
+        simulator.add_fault(fault="refuse", operation=POLL, status=404, body="", skip=skip, count=1)
+
+    ended = waiter.wait(begin(zone), Deadline(LONG_SECONDS))
+
+    assert ended.state is OperationState.SUCCESS
+
+
 @pytest.mark.parametrize(
     "fault", [{"fault": "refuse", "status": 503}, {"fault": "drop"}, {"fault": "garbage"}], ids=str
 )

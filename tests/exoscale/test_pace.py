@@ -14,7 +14,7 @@ import pytest
 
 from csi_exoblock import calls
 from csi_exoblock.concurrency import Deadline
-from csi_exoblock.errors import DeadlineExceeded, DriverError
+from csi_exoblock.errors import DeadlineExceeded, DriverError, ReadAgain
 from csi_exoblock.exoscale.client import ZoneClient
 from csi_exoblock.exoscale.pace import Paces
 from csi_exoblock.exoscale.transport import Request, Transport
@@ -92,6 +92,21 @@ def wait_in_line(send: Send, count: int, call: str) -> list[Future[object]]:
     return [send(call, call) for _ in range(count)]
 
 
+def behind_a_storm(
+    server: ScriptedServer, send: Send, call: str, last: Callable[[], Future[object]]
+) -> list[str]:
+    """Send a request behind sixty of a kind; return the paths in the order of their arrival."""
+    gate = fill(server, send)
+    storm = wait_in_line(send, 60, call)
+    assert not server.arrived.acquire(timeout=0.2)
+    late = last()
+    assert not server.arrived.acquire(timeout=0.2)
+    gate.set()
+    for each in (*storm, late):
+        each.result()
+    return [each.path for each in server.received][CROWD:]
+
+
 def test_zone_that_never_refused_is_asked_by_a_crowd_at_once(
     server: ScriptedServer, send: Send
 ) -> None:
@@ -134,18 +149,61 @@ def test_requests_that_hang_hold_nobody_up_for_long(
 
 
 def test_storm_of_creates_does_not_starve_a_detach(server: ScriptedServer, send: Send) -> None:
-    gate = fill(server, send)
-    storm = wait_in_line(send, 60, "CreateVolume")
-    assert not server.arrived.acquire(timeout=0.2)
-    (detach,) = wait_in_line(send, 1, "ControllerUnpublishVolume")
-    assert not server.arrived.acquire(timeout=0.2)
+    arrived = behind_a_storm(
+        server,
+        send,
+        "CreateVolume",
+        lambda: send("ControllerUnpublishVolume", "ControllerUnpublishVolume"),
+    )
 
-    gate.set()
-
-    for each in (*storm, detach):
-        each.result()
-    arrived = [each.path for each in server.received][CROWD:]
     assert arrived.index("/ControllerUnpublishVolume") < CROWD  # sent second; threads may race
+
+
+def test_write_that_rests_on_a_read_goes_before_a_storm_of_reads(
+    server: ScriptedServer, send: Send
+) -> None:  # D3: behind the storm its own read would be too old each time
+    rpc = "ControllerUnpublishVolume"
+
+    arrived = behind_a_storm(
+        server, send, rpc, lambda: send("write", rpc, method="PUT", rests_on_read=True)
+    )
+
+    assert arrived.index("/write") < CROWD  # sent first; threads may race
+
+
+def test_write_that_waits_longer_than_its_read_holds_is_not_sent(
+    server: ScriptedServer, make_transport: MakeTransport
+) -> None:  # D3, D12, N10
+    transport = make_transport(timing=replace(QUICK, read_holds=0.1))
+    server.script += [Answer(429, headers={"Retry-After": "3"})]
+    write = replace(request(server), method="PUT", rests_on_read=True)
+
+    with pytest.raises(ReadAgain, match="HTTP 429") as caught:
+        transport.send(write, repr, Deadline(60.0))
+
+    assert not caught.value.may_have_effect
+    assert len(server.received) == 1
+
+
+def test_write_whose_turn_does_not_come_leaves_the_line(
+    server: ScriptedServer, make_transport: MakeTransport
+) -> None:  # D3
+    transport = make_transport(timing=replace(PATIENT, read_holds=0.1))
+    gate = threading.Event()
+    server.script += [Hold(gate)]
+    with ThreadPoolExecutor(1) as thread:
+        hanging = thread.submit(transport.send, request(server), repr, Deadline(60.0))
+        server.arrived.acquire()
+
+        with pytest.raises(ReadAgain):
+            transport.send(
+                replace(request(server), method="PUT", rests_on_read=True), repr, Deadline(60.0)
+            )
+
+        gate.set()
+        assert hanging.result() == "{}"
+    assert transport.send(request(server), repr, Deadline(60.0)) == "{}"
+    assert {each.method for each in server.received} == {"GET"}
 
 
 def test_polls_do_not_starve_a_list(server: ScriptedServer, send: Send) -> None:

@@ -30,7 +30,7 @@ def cloud() -> Iterator[SimulatorProcess]:
 
 def test_the_role_is_what_the_code_calls_and_denies_all_else() -> None:
     assert permitted_operations() == [*OPERATIONS]
-    assert len(OPERATIONS) == 18
+    assert len(OPERATIONS) == 19
     assert json.loads(json.dumps(role_policy()))["default-service-strategy"] == "deny"
 
 

@@ -29,10 +29,11 @@ from csi_exoblock.errors import (
     DeadlineExceeded,
     DriverError,
     NotFound,
+    UnprovenAbsence,
 )
 from csi_exoblock.exoscale import transport as transport_module
 from csi_exoblock.exoscale.session import Proxy
-from csi_exoblock.exoscale.transport import Request, Transport, UnprovenAbsence
+from csi_exoblock.exoscale.transport import Request, Transport
 from csi_exoblock.metrics import Metrics
 from tests.exoscale.conftest import QUICK, USER_AGENT, MakeTransport
 from tests.exoscale.scripted_server import (
@@ -564,6 +565,8 @@ _NOT_OF_THE_API = [
     b'{"error": "no healthy upstream"}',
     b'{"fault": {"faultstring": "Unable to identify proxy for host"}}',
     b'{"message": null}',
+    b'{"title": "Not Found", "status": 404}',
+    b'{"detail": "Not Found"}',
 ]
 
 

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import os
 import pathlib
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import replace
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from csi_exoblock.errors import HostError, OperationPending
 from csi_exoblock.host.block_devices import BlockDevice, DeviceNumber
+from csi_exoblock.host.commands import Commands
 from csi_exoblock.host.exclusive import alone_with, holding, is_in_use, read_direct
+from csi_exoblock.metrics import Metrics
+from csi_exoblock.timing import Timing
 from tests.node.disks import GIB, Disk, attached_disk
 
 pytestmark = pytest.mark.root
@@ -51,6 +57,27 @@ def test_a_disk_that_somebody_claims_is_in_use(device: BlockDevice) -> None:  # 
             pass
 
     assert not is_in_use(device)
+
+
+def test_a_process_that_is_being_started_holds_no_disk(device: BlockDevice) -> None:
+    """S26: it shares all files for a moment, and other volumes' commands start all the time."""
+    commands = Commands(timing=Timing(), metrics=Metrics(CollectorRegistry()))
+    ends = threading.Event()
+
+    def start() -> None:
+        while not ends.is_set():
+            commands.run("true")
+
+    with ThreadPoolExecutor() as threads:
+        starting = [threads.submit(start) for _ in range(2)]
+        try:
+            in_use = [is_in_use(device) for _ in range(2000)]
+        finally:
+            ends.set()
+        for each in starting:
+            each.result()
+
+    assert not any(in_use)
 
 
 @pytest.mark.parametrize("opened", [alone_with, holding])

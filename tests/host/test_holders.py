@@ -11,7 +11,9 @@ import pytest
 from csi_exoblock.errors import HostError
 from csi_exoblock.host.block_devices import DeviceNumber
 from csi_exoblock.host.holders import Holders, listed
-from csi_exoblock.host.processes import Numbers, Processes
+from csi_exoblock.host.loops import Loops
+from csi_exoblock.host.mappings import Mappings
+from csi_exoblock.host.processes import Processes
 from csi_exoblock.host.workers import CallLimit, Workers
 
 pytestmark = pytest.mark.fast
@@ -25,8 +27,7 @@ OTHER = "613 540 253:160 / /other rw,relatime - ext4 /dev/vdk rw"
 
 
 def processes_in(proc: pathlib.Path) -> Processes:
-    memory = Workers[frozenset[Numbers]](CallLimit(), patience_seconds=5.0, only_informs=False)
-    return Processes(memory=memory, later_seconds=5.0, proc=proc)
+    return Processes(mappings=Mappings(patience_seconds=5.0, later_seconds=5.0), proc=proc)
 
 
 @pytest.fixture
@@ -34,7 +35,10 @@ def holders(tmp_path: pathlib.Path) -> Holders:
     (tmp_path / "self").mkdir()
     return Holders(
         workers=Workers(CallLimit(), patience_seconds=5.0, only_informs=False),
-        loops=Workers(CallLimit(), patience_seconds=5.0, only_informs=False),
+        loops=Loops(
+            workers=Workers(CallLimit(), patience_seconds=5.0, only_informs=False),
+            sysfs=tmp_path / "sysfs",
+        ),
         processes=processes_in(tmp_path),
         proc=tmp_path,
         sysfs=tmp_path / "sysfs",
@@ -158,7 +162,10 @@ def test_a_search_that_hangs_proves_nothing(tmp_path: pathlib.Path) -> None:
     with pytest.raises(HostError, match="doesn't answer"):
         Holders(
             workers=workers,
-            loops=Workers(CallLimit(), patience_seconds=5.0, only_informs=False),
+            loops=Loops(
+                workers=Workers(CallLimit(), patience_seconds=5.0, only_informs=False),
+                sysfs=tmp_path / "sysfs",
+            ),
             processes=processes_in(tmp_path),
             proc=tmp_path,
         ).of_device(DEVICES)
@@ -176,11 +183,14 @@ def beside_a_hung_loop(tmp_path: pathlib.Path) -> Iterator[Holders]:
     os.mkfifo(tmp_path / "loop7")
     yield Holders(
         workers=Workers(CallLimit(), patience_seconds=60.0, only_informs=False),
-        loops=Workers(CallLimit(), patience_seconds=0.01, only_informs=False),
+        loops=Loops(
+            workers=Workers(CallLimit(), patience_seconds=0.01, only_informs=False),
+            sysfs=tmp_path / "sysfs",
+            dev=tmp_path,
+        ),
         processes=processes_in(tmp_path),
         proc=tmp_path,
         sysfs=tmp_path / "sysfs",
-        dev=tmp_path,
     )
     (tmp_path / "loop7").open("wb").close()
 

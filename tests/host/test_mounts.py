@@ -12,6 +12,8 @@ from csi_exoblock.errors import WrongState
 from csi_exoblock.host.block_devices import DeviceNumber
 from csi_exoblock.host.commands import Commands
 from csi_exoblock.host.holders import Holders
+from csi_exoblock.host.loops import Loops
+from csi_exoblock.host.mappings import Mappings
 from csi_exoblock.host.mounts import Mounts, check_propagation
 from csi_exoblock.host.processes import Processes
 from csi_exoblock.host.workers import CallLimit, Workers
@@ -33,13 +35,11 @@ def mounts(tmp_path: pathlib.Path) -> Callable[..., Mounts]:
         timing = Timing()
         return Mounts(
             commands=Commands(timing=timing, metrics=Metrics(CollectorRegistry())),
+            workers=Workers(CallLimit(), patience_seconds=1.0, only_informs=False),
             holders=Holders(
                 workers=Workers(CallLimit(), patience_seconds=1.0, only_informs=True),
-                loops=Workers(CallLimit(), patience_seconds=1.0, only_informs=True),
-                processes=Processes(
-                    memory=Workers(CallLimit(), patience_seconds=1.0, only_informs=True),
-                    later_seconds=1.0,
-                ),
+                loops=Loops(workers=Workers(CallLimit(), patience_seconds=1.0, only_informs=True)),
+                processes=Processes(mappings=Mappings(patience_seconds=1.0, later_seconds=1.0)),
             ),
             timing=timing,
             proc=tmp_path,

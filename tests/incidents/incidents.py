@@ -19,8 +19,8 @@ that says what to do. A test brings each of them about, with the real driver on 
 and compares; `make docs` writes this page from `tests/incidents/incidents.py`.
 
 An alert's time is that from the beginning of the incident, if Kubernetes repeats its calls every
-minute. Quotas and pending growth are read only every five minutes, orphans every 15. A dash means
-that no alert of this project fires.
+minute. Quotas, pending growth and what kubelet has registered are read only every five minutes,
+orphans every 15. A dash means that no alert of this project fires.
 
 | Incident | Command | It prints | Alert, after | Page |
 | --- | --- | --- | --- | --- |
@@ -76,6 +76,8 @@ NODE_DEAD = Incident(
     name="A node is dead, and a volume is attached to it",
     command="doctor",
     prints="WRONG  nodes: n1 is not ready, and has volumes attached; …",
+    alert="ExoblockNodeDead",
+    minutes=10,
     page=("node-loss.md", "When a node dies"),
 )
 NOT_REGISTERED = Incident(
@@ -106,12 +108,16 @@ SNAPSHOT = Incident(
     name="A snapshot does not become ready",
     command="status",
     prints="! snapshot shop/s1 (…",
+    alert="ExoblockCallKeepsFailing",
+    minutes=11,
     page=("troubleshooting.md#snapshots", "Snapshots"),
 )
 WRONG_ZONE = Incident(
     name="A pod runs in another zone than its volume",
     command="status",
     prints="! attach to n1 (…it can only be used in zone …",
+    alert="ExoblockCallKeepsFailing",
+    minutes=11,
     page=("troubleshooting.md#containercreating", "ContainerCreating"),
 )
 HUNG_DISK = Incident(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, Final
 
 import yaml
@@ -13,12 +12,13 @@ import yaml
 from tests.chart.helm import CHART, NAMESPACE, RELEASE, helm
 from tests.install.containers import Container, running_containers
 from tests.install.image import build_image, save_image
-from tests.kubernetes.cluster import images, machine
+from tests.kubernetes.cluster import images
 from tests.kubernetes.cluster.api import NODE, POD
 from tests.kubernetes.cluster.cloud import CREDENTIALS, Cloud
 from tests.kubernetes.cluster.cluster import Cluster
 from tests.kubernetes.cluster.documents import Document
 from tests.kubernetes.cluster.installation import install_snapshot_definitions
+from tests.kubernetes.cluster.machine import FIRST, Machine
 from tests.kubernetes.cluster.namespace import Namespace
 from tests.kubernetes.cluster.places import (
     DEVICES,
@@ -33,6 +33,7 @@ from tests.kubernetes.cluster.ways import CLOUD_ENDPOINT, open_ways
 from tests.support.waiting import wait_until
 
 ATTACH_LIMIT: Final = 30
+_IMAGES = STATE / "images"
 _PODS = 3  # two controllers, and the plugin of the one node
 # Images that the examples name, in place of those of that name.
 _BUSYBOX = "docker.io/library/busybox:1.37"
@@ -76,7 +77,8 @@ class HelmInstallation:
         build_image()
         self.cluster.start()
         open_ways()
-        self._import_images()
+        self._write_images()
+        self.import_images(FIRST)
         install_snapshot_definitions(self.cluster)
         DEVICES.mkdir(exist_ok=True)
         self.cloud.start()
@@ -104,8 +106,8 @@ class HelmInstallation:
         return self._helm("upgrade", RELEASE, str(CHART), *self._values(), *options, wait=wait)
 
     def uninstall(self) -> None:
-        """Take the driver away, and return when its pods are gone."""
-        self._helm("uninstall", RELEASE)
+        """Take the driver away, if it is there, and return when its pods are gone."""
+        self._helm("uninstall", RELEASE, "--ignore-not-found")
         wait_until(lambda: not self.cluster.attach_limit, "CSINode forgets the driver")
 
         def are_gone() -> bool:
@@ -134,7 +136,7 @@ class HelmInstallation:
 
     @contextmanager
     def cordoned(self) -> Iterator[None]:
-        """Let the scheduler put nothing on the node during the block, as a drain begins."""
+        """Let the scheduler put nothing on the first node during the block, as a drain begins."""
         self.cluster.api.patch(NODE, NODE_NAME, {"spec": {"unschedulable": True}})
         try:
             yield
@@ -180,39 +182,39 @@ class HelmInstallation:
         path.write_text(yaml.safe_dump(dict(VALUES)))
         return [f"--values={path}"]
 
-    def _import_images(self) -> None:
-        folder = STATE / "images"
-        driver = folder / "driver.tar"
-        image = _VALUES["image"]
-        save_image(f"{image['registry']}/{image['repository']}:{_VERSION}", driver)
-        machine.import_images((driver, *self._sidecars(folder), self._kubectl(folder)))
+    def import_images(self, machine: Machine) -> None:
+        """Give a node all images that the chart and the flows name."""
+        machine.import_images(_IMAGES.glob("*.tar"))
         machine.tag_image(images.BUSYBOX, _BUSYBOX)
 
-    def _kubectl(self, folder: Path) -> Path:
+    def _write_images(self) -> None:
+        image = _VALUES["image"]
+        name = f"{image['registry']}/{image['repository']}:{_VERSION}"
+        save_image(name, _IMAGES / "driver.tar")
+        self._write_sidecars()
+        self._write_kubectl()
+
+    def _write_kubectl(self) -> None:
         program = (self.programs / "kubectl").read_bytes()
         image = images.Image(
             name=_KUBECTL, command="/kubectl", programs={"kubectl": program}, takes_arguments=True
         )
-        return images.write_image(image, folder)
+        images.write_image(image, _IMAGES)
 
-    def _sidecars(self, folder: Path) -> list[Path]:
+    def _write_sidecars(self) -> None:
         """Write the images that the chart names, each of the program that was built here."""
-        archives = []
         for sidecar in _VALUES["sidecars"].values():
             image = sidecar["image"]
             program = image["repository"].rpartition("/")[2]
-            archives.append(
-                images.write_image(
-                    images.Image(
-                        name=f"{image['registry']}/{image['repository']}:{image['tag']}",
-                        command=f"/{program}",
-                        programs={program: (self.programs / program).read_bytes()},
-                        takes_arguments=True,
-                    ),
-                    folder,
-                )
+            images.write_image(
+                images.Image(
+                    name=f"{image['registry']}/{image['repository']}:{image['tag']}",
+                    command=f"/{program}",
+                    programs={program: (self.programs / program).read_bytes()},
+                    takes_arguments=True,
+                ),
+                _IMAGES,
             )
-        return archives
 
 
 def is_ready(pod: Document) -> bool:

@@ -96,10 +96,14 @@ def existing(namespace: Namespace, cloud: Cloud) -> Iterator[str]:
 
 def test_static_volume(namespace: Namespace, existing: str) -> None:
     text = (_EXAMPLES / "static-volume.yaml").read_text()
-    placeholder = f"{ZONE}/00000000-0000-0000-0000-000000000000"
-    assert placeholder in text
+    for placeholder, choice in (
+        (f"{ZONE}/00000000-0000-0000-0000-000000000000", existing),
+        ("    # volumeAttributes:\n    #   format:", "    volumeAttributes:\n      format:"),
+    ):
+        assert placeholder in text
+        text = text.replace(placeholder, choice)
 
-    _apply_text(namespace, text.replace(placeholder, existing))
+    _apply_text(namespace, text)
 
     pod = Pod(namespace, "existing").wait_running()
     namespace.wait(lambda: pod.run("cat /data/times"), "the pod writes to its volume")

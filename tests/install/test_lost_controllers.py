@@ -12,6 +12,7 @@ from tests.kubernetes.cluster.claims import Claim
 from tests.kubernetes.cluster.cloud import Cloud
 from tests.kubernetes.cluster.namespace import Namespace
 from tests.kubernetes.cluster.pods import Pod
+from tests.kubernetes.flows import begun
 
 pytestmark = pytest.mark.alone
 
@@ -41,12 +42,11 @@ def test_claims_come_up_though_both_controllers_are_killed_in_turn(
 
 def _begin(namespace: Namespace, cloud: Cloud, name: str) -> list[Pod]:
     """Start some pods with a claim each, and return once the first volume is being created."""
-    created = cloud.calls(_CREATE)
     pods = []
-    for ordinal in range(_AT_ONCE):
-        claim = Claim.create(namespace, f"{name}-{ordinal}")
-        pods.append(Pod.create(namespace, f"{name}-{ordinal}", mounts={"/data": claim}))
-    namespace.wait(lambda: cloud.calls(_CREATE) > created, "a volume is being created")
+    with begun(namespace, cloud, _CREATE):
+        for ordinal in range(_AT_ONCE):
+            claim = Claim.create(namespace, f"{name}-{ordinal}")
+            pods.append(Pod.create(namespace, f"{name}-{ordinal}", mounts={"/data": claim}))
     return pods
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,11 +16,11 @@ from pathlib import Path
 from tests.kubernetes.cluster.installation import Installation
 from tests.kubernetes.cluster.packages import PACKAGES
 from tests.support.debian_packages import install_packages
+from tests.support.flow_runs import FlowRuns
 
 _FOLDER = Path(__file__).parent
 _TOGETHER = ("-m", "not alone", "--numprocesses=6", "--maxschedchunk=1")
 _ALONE = ("-m", "alone")
-_NO_TESTS = 5  # pytest's exit code when options select none
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -40,9 +39,12 @@ def main(arguments: Sequence[str]) -> int:
 
 def _test(options: list[str]) -> int:
     """Run the flows that get along side by side, then each of the others on its own."""
+    flows = FlowRuns(_FOLDER, {"CSI_EXOBLOCK_TEST_CLUSTER": "running"})
     with _running_installation():
-        codes = [_pytest(*selection, *options) for selection in (_TOGETHER, _ALONE)]
-    return max(code for code in codes if code != _NO_TESTS)
+        for selection in (_TOGETHER, _ALONE):
+            flows.run(*selection, *options)
+    flows.say_failures()
+    return flows.exit_code
 
 
 @contextlib.contextmanager
@@ -55,12 +57,6 @@ def _running_installation() -> Iterator[None]:
             yield
     finally:
         installation.stop()
-
-
-def _pytest(*options: str) -> int:
-    command = [sys.executable, "-m", "pytest", str(_FOLDER), *options]
-    environment = os.environ | {"CSI_EXOBLOCK_TEST_CLUSTER": "running"}
-    return subprocess.run(command, env=environment, check=False).returncode
 
 
 if __name__ == "__main__":

@@ -27,3 +27,11 @@ def namespace_for(test_name: str, cluster: Cluster, cloud: Cloud) -> Iterator[Na
     namespace.clear()
     assert_nothing_left(namespace, cloud, pulled_before=before)
     namespace.remove_itself()
+
+
+@contextmanager
+def begun(namespace: Namespace, cloud: Cloud, operation: str, times: int = 1) -> Iterator[None]:
+    """Go on once an operation of the cloud was called so often more than before the block."""
+    before = cloud.calls(operation)
+    yield
+    namespace.wait(lambda: cloud.calls(operation) >= before + times, f"{operation} was called")

@@ -19,6 +19,7 @@ from tests.kubernetes.cluster.installation import Installation
 from tests.kubernetes.cluster.namespace import Namespace
 from tests.kubernetes.cluster.places import KUBELET
 from tests.kubernetes.cluster.pods import Pod
+from tests.kubernetes.flows import begun
 
 pytestmark = pytest.mark.alone
 
@@ -38,10 +39,8 @@ def slow_cloud(cloud: Cloud) -> Iterator[Cloud]:
 def test_a_pod_comes_up_though_the_controller_died_meanwhile(
     installation: Installation, namespace: Namespace, slow_cloud: Cloud, operation: str
 ) -> None:
-    called = slow_cloud.calls(operation)
-    claim = Claim.create(namespace)
-    pod = Pod.create(namespace, mounts={"/data": claim})
-    namespace.wait(lambda: slow_cloud.calls(operation) > called, f"{operation} was called")
+    with begun(namespace, slow_cloud, operation):
+        pod = Pod.create(namespace, mounts={"/data": Claim.create(namespace)})
 
     installation.controller_pod.controller.crash()
 
@@ -134,10 +133,9 @@ def test_another_replica_takes_over_in_the_middle_of_an_attach(
     installation: Installation, namespace: Namespace, slow_cloud: Cloud
 ) -> None:
     attach = "attach-block-storage-volume-to-instance"
-    called = slow_cloud.calls(attach)
     installation.standby.start()
-    pod = Pod.create(namespace, mounts={"/data": Claim.create(namespace)})
-    namespace.wait(lambda: slow_cloud.calls(attach) > called, "the attach was begun")
+    with begun(namespace, slow_cloud, attach):
+        pod = Pod.create(namespace, mounts={"/data": Claim.create(namespace)})
 
     installation.swap_replicas()
 

@@ -18,7 +18,7 @@ from tests.kubernetes.cluster.pods import Pod, StatefulSet
 from tests.kubernetes.test_snapshots import size_mib
 
 _RESIZER_SECONDS = 330.0  # it asks later after each refusal, at the latest after 5 minutes
-_GROWN_MIB = 1800  # of 2 GiB, less what the file system needs for itself
+GROWN_MIB = 1800  # of 2 GiB, less what the file system needs for itself
 _QUOTA_GIB = 2000  # more than all flows together have, for it holds for all of them
 
 
@@ -35,7 +35,7 @@ def test_a_set_scaled_to_zero_comes_back_larger(namespace: Namespace, cloud: Clo
 
     stateful_set.claim(0).wait_capacity("2Gi")  # S7
     pod = stateful_set.pod(0).wait_running()
-    assert size_mib(pod, "/data") > _GROWN_MIB
+    assert size_mib(pod, "/data") > GROWN_MIB
     assert pod.run("cat /data/file") == "canary"
 
 
@@ -55,7 +55,7 @@ def test_a_claim_in_use_says_what_to_do_and_grows_with_the_next_pod(
         first.delete()
         wait_detached(namespace, cloud)  # a pod that comes sooner would keep it attached
         second = Pod.create(namespace, "second", mounts={"/data": claim}).wait_running()  # N1
-        assert size_mib(second, "/data") > _GROWN_MIB
+        assert size_mib(second, "/data") > GROWN_MIB
         assert second.run("cat /data/file") == "canary"
         claim.wait_capacity("2Gi", seconds=_RESIZER_SECONDS)
 
@@ -85,7 +85,7 @@ def test_a_claim_grows_with_its_next_attach_wherever_that_is(
         wait_detached(namespace, cloud)
 
     third = Pod.create(namespace, "third", mounts={"/data": claim}).wait_running()
-    assert size_mib(third, "/data") > _GROWN_MIB
+    assert size_mib(third, "/data") > GROWN_MIB
     assert third.run("cat /data/file") == "canary"
     claim.wait_capacity("2Gi", seconds=_RESIZER_SECONDS)
 
@@ -105,7 +105,7 @@ def test_a_growth_that_was_lowered_before_it_happened_is_the_lower_one(
     wait_detached(namespace, cloud)
 
     second = Pod.create(namespace, "second", mounts={"/data": claim}).wait_running()
-    assert _GROWN_MIB < size_mib(second, "/data") < 2048
+    assert GROWN_MIB < size_mib(second, "/data") < 2048
     claim.wait_capacity("2Gi", seconds=_RESIZER_SECONDS)
     assert [volume.size_gib for volume in cloud.volumes(namespace.name)] == [2]
 

@@ -47,25 +47,33 @@ def _quantile(metric: str, by: str, matching: str = "") -> str:
 
 
 _CSI = "csi_plugin_operations_seconds"
+# Drivers of others have this metric too. The chart puts the driver's name in the pattern's place.
+_OURS = 'driver_name=~"(exoblock.)?csi.exoscale.com"'
 _DONE = "OK|Aborted|Unavailable|DeadlineExceeded"
 
 ROWS: Mapping[str, Sequence[Panel]] = {
     "Can users get storage now?": (
         Panel(
             title="API of each zone",
-            says="1: the cloud's API answers. 0: nothing can be changed in that zone.",
-            queries={"{{zone}}": "max by (zone) (csi_exoblock_api_up)"},
+            says="1: the cloud's API answers each controller. 0: not one of them; while that one "
+            "leads, nothing can be changed in that zone. And how many controllers there are.",
+            queries={
+                "{{zone}}": "min by (zone) (csi_exoblock_api_up)",
+                "controllers": "count(count by (instance) (csi_exoblock_api_up)) or vector(0)",
+            },
             kind="stat",
             red_from=1,
             red_below=True,
         ),
         Panel(
             title="Node plugins that kubelet knows",
-            says="Node plugins that run, and those that kubelet has asked who they are.",
+            says="Node plugins that Kubernetes wants (from kube-state-metrics), those that run, "
+            "and those that their nodes' CSINode lists.",
             queries={
+                "wanted": "sum(kube_daemonset_status_desired_number_scheduled"
+                '{daemonset=~".*exoblock.*"})',
                 "running": "count(csi_exoblock_attach_limit) or vector(0)",
-                "registered": f'count({_CSI}_count{{method_name="/csi.v1.Node/NodeGetInfo", '
-                'grpc_status_code="OK"}) or vector(0)',
+                "registered": "sum(csi_exoblock_registered) or vector(0)",
             },
             kind="stat",
         ),
@@ -84,7 +92,7 @@ ROWS: Mapping[str, Sequence[Panel]] = {
             says="Refusals that are not repeated at once, by code: something must be done.",
             queries={
                 "{{method_name}} {{grpc_status_code}}": "sum by (method_name, grpc_status_code) "
-                f'(rate({_CSI}_count{{grpc_status_code!~"{_DONE}"}}[$__rate_interval]))'
+                f'(rate({_CSI}_count{{{_OURS}, grpc_status_code!~"{_DONE}"}}[$__rate_interval]))'
             },
             unit="reqps",
             columns=12,
@@ -95,7 +103,8 @@ ROWS: Mapping[str, Sequence[Panel]] = {
             "for long mean that something does not get on.",
             queries={
                 "{{method_name}} {{grpc_status_code}}": "sum by (method_name, grpc_status_code) "
-                f'(rate({_CSI}_count{{grpc_status_code=~"Aborted|Unavailable|DeadlineExceeded"}}'
+                f"(rate({_CSI}_count{{{_OURS}, "
+                'grpc_status_code=~"Aborted|Unavailable|DeadlineExceeded"}'
                 "[$__rate_interval]))"
             },
             unit="reqps",
@@ -106,7 +115,7 @@ ROWS: Mapping[str, Sequence[Panel]] = {
         Panel(
             title="CSI calls, 95 of 100 are faster",
             says="What Kubernetes waits for. Compare with the cloud, the host and kubelet below.",
-            queries={"{{method_name}}": _quantile(_CSI, "method_name")},
+            queries={"{{method_name}}": _quantile(_CSI, "method_name", _OURS)},
             unit="s",
             columns=12,
         ),
@@ -164,11 +173,13 @@ ROWS: Mapping[str, Sequence[Panel]] = {
             unit="s",
         ),
         Panel(
-            title="Oldest lock and oldest detach",
-            says="A lock over 5 minutes or a detach over 6: see the runbooks.",
+            title="What is asked for in vain, oldest lock and oldest detach",
+            says="A lock over 5 minutes, a detach over 6, a call that has failed for 10: see the "
+            "runbooks.",
             queries={
                 "lock, {{instance}}": "csi_exoblock_lock_oldest_seconds",
                 "detach": "max(csi_exoblock_detach_pending_oldest_seconds)",
+                "{{method_name}}": "max by (method_name) (csi_exoblock_failing_oldest_seconds)",
             },
             unit="s",
             red_from=300,
@@ -189,7 +200,7 @@ ROWS: Mapping[str, Sequence[Panel]] = {
         Panel(
             title="Free slots of each node",
             says="How many more volumes an instance takes. None: pods with volumes go elsewhere.",
-            queries={"{{instance}}": "csi_exoblock_attach_limit - csi_exoblock_attached_volumes"},
+            queries={"{{instance}}": "csi_exoblock_free_slots"},
         ),
         Panel(
             title="Claims with the least space",

@@ -31,7 +31,16 @@ from tests.support.driver_process import DriverProcess
 from tests.support.endpoint import Endpoint
 from tests.support.simulator_process import SimulatorProcess
 from tests.support.waiting import wait_until
-from tests.tools.conftest import CLUSTER, CONTENTS, UID, VOLUMES, make_volume
+from tests.tools import objects
+from tests.tools.conftest import (
+    CLUSTER,
+    CONTENTS,
+    CSI_NODES,
+    NODES,
+    UID,
+    VOLUMES,
+    make_volume,
+)
 
 pytestmark = [pytest.mark.thorough, pytest.mark.root]
 
@@ -136,7 +145,7 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]
         )
         disks[1].write(0, b"somebody's data")
         controller = running.enter_context(start_controller(cloud, cluster, folder, endpoints[0]))
-        node = running.enter_context(start_node(folder, endpoints[1]))
+        node = running.enter_context(start_node(cluster, folder, endpoints[1]))
         watching = running.enter_context(
             Prometheus.start(folder, [each.port for each in endpoints])
         )
@@ -179,8 +188,10 @@ def start_controller(
     )  # fmt: skip
 
 
-def start_node(folder: pathlib.Path, endpoint: Endpoint) -> DriverProcess:
+def start_node(cluster: ApiServer, folder: pathlib.Path, endpoint: Endpoint) -> DriverProcess:
     (folder / "node").mkdir()
+    cluster.objects[f"{NODES}/n1"] = objects.node("n1", INSTANCE)
+    cluster.objects[f"{CSI_NODES}/n1"] = objects.csi_node("n1", 5)
     return DriverProcess.start(
         "node",
         "--instance-id", INSTANCE,
@@ -190,6 +201,7 @@ def start_node(folder: pathlib.Path, endpoint: Endpoint) -> DriverProcess:
         "--time-scale", "0.2",
         *endpoint.flags,
         folder=folder / "node",
+        environment={**cluster.environment, "KUBE_NODE_NAME": "n1"},
     )  # fmt: skip
 
 
@@ -211,7 +223,7 @@ def parts(expression: str) -> list[str]:
     An alert that does not fire has no data, but what it looks at has.
     """
     text = " ".join(expression.split()).replace(" offset 15m", "")
-    found = re.split(r" (?:or|unless)(?: on \([^)]*\))? ", text)
+    found = re.split(r" (?:or|and|unless)(?: on \([^)]*\))? ", text)
     return [_balanced(re.sub(r" (?:[<>]=?|==) [\d.]+$", "", each)) for each in found]
 
 
@@ -226,7 +238,9 @@ def _balanced(part: str) -> str:
 
 def ours(found: list[str]) -> list[str]:
     """Return the queries about the driver's own metrics, each once."""
-    return sorted({each for each in found if not re.search("kubelet_|storage_operation", each)})
+    return sorted(
+        {each for each in found if not re.search("kube_|kubelet_|storage_operation", each)}
+    )
 
 
 @pytest.mark.parametrize("query", ours(queries()))

@@ -18,19 +18,31 @@ ROOT = pathlib.Path(__file__).parents[2]
 MONITORING = ROOT / "deploy" / "monitoring"
 
 # What is not the driver's: by name, with its labels.
-# Sources: kubelet's and the attach-detach controller's metrics of Kubernetes 1.34.
+# Sources: kubelet's and the attach-detach controller's metrics of Kubernetes 1.34, and those of
+# kube-state-metrics 2.17.
 _FOREIGN = {
+    "kube_daemonset_status_desired_number_scheduled": {"namespace", "daemonset"},
+    "kube_daemonset_status_number_unavailable": {"namespace", "daemonset"},
+    "kube_daemonset_status_updated_number_scheduled": {"namespace", "daemonset"},
+    "kube_node_status_condition": {"node", "condition", "status"},
+    "kube_volumeattachment_info": {"volumeattachment", "attacher", "node"},
     "kubelet_volume_stats_available_bytes": {"namespace", "persistentvolumeclaim"},
     "kubelet_volume_stats_capacity_bytes": {"namespace", "persistentvolumeclaim"},
     "storage_operation_duration_seconds": {"operation_name", "status", "volume_plugin"},
 }
-_METRIC = re.compile(r"\b((?:csi|kubelet|storage)_\w+?)(?:_(?:bucket|count|sum))?\b(?!_)")
+_METRIC = re.compile(r"\b((?:csi|kube|kubelet|storage)_\w+?)(?:_(?:bucket|count|sum))?\b(?!_)")
 _OF_EVERY_TARGET = {"instance", "job", "le"}
 
 
 def alerts() -> list[dict[str, str]]:
     groups = yaml.safe_load((MONITORING / "rules.yaml").read_text())["groups"]
     return [rule for group in groups for rule in group["rules"]]
+
+
+def asked_for(rule: dict[str, str]) -> set[str]:
+    """Return whose metrics a rule asks for: `controller`, `node`, `both`, or `other`."""
+    whose = {name: owner.split()[0] for name, (_, owner) in documented().items()}
+    return {whose.get(each, "other") for each in _METRIC.findall(rule["expr"])}
 
 
 def labels_of(metric: str) -> set[str]:
@@ -84,6 +96,19 @@ def test_every_alert_has_a_runbook_and_every_runbook_an_alert() -> None:  # N3
     )
 
     assert named == {name: f"docs/runbooks.md#{name.lower()}" for name in pages}
+
+
+@pytest.mark.fast
+def test_what_asks_only_for_metrics_of_controllers_is_a_group_of_its_own() -> None:  # N3
+    # The chart leaves it out where it installs no controller, and nobody shows these metrics.
+    groups = yaml.safe_load((MONITORING / "rules.yaml").read_text())["groups"]
+    of_controllers = {
+        rule["alert"]: group["name"] == "exoblock-controller"
+        for group in groups
+        for rule in group["rules"]
+    }
+
+    assert of_controllers == {rule["alert"]: "controller" in asked_for(rule) for rule in alerts()}
 
 
 @pytest.mark.fast

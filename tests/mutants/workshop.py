@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 import pathlib
 import re
 import shutil
@@ -56,6 +58,7 @@ class Workshop:
     def __init__(self, folder: pathlib.Path) -> None:
         self._folder = folder / REPOSITORY.name
         self._sound: set[str] = set()  # tests that passed where nothing was broken
+        self._times = itertools.count(int(time.time()) + 1)  # of modules: none has them yet
         shutil.copytree(REPOSITORY, self._folder, ignore=_NOT_COPIED)
         imported = self._run("-c", "import csi_exoblock; print(csi_exoblock.__file__)").stdout
         if str(self._folder) not in imported:
@@ -65,7 +68,7 @@ class Workshop:
         """Make a break, run its tests, mend it."""
         module = self._folder / "csi_exoblock" / broken.file
         source = module.read_text()
-        module.write_text(broken.applied_to(source))
+        self.write(module, broken.applied_to(source))
         began = time.monotonic()
         try:
             ran = self._pytest(*broken.tests)
@@ -76,11 +79,21 @@ class Workshop:
         except subprocess.TimeoutExpired:
             verdict, output = Verdict.UNUSABLE, "the tests did not end"
         finally:
-            module.write_text(source)
+            self.write(module, source)
         if verdict is Verdict.KILLED and not self._passes_unbroken(output):
             verdict, output = Verdict.UNUSABLE, f"fails without the break too:\n{output}"
         seconds = time.monotonic() - began
         return Outcome(broken=broken, verdict=verdict, seconds=seconds, output=output)
+
+    def write(self, module: pathlib.Path, source: str) -> None:
+        """Write a module with a time of its own.
+
+        Python takes compiled code for a source of the same length and the same second, and a
+        break that turns max into min is made and mended within one.
+        """
+        module.write_text(source)
+        written = next(self._times)
+        os.utime(module, (written, written))
 
     def _passes_unbroken(self, output: str) -> bool:
         """Return whether the test that failed passes where nothing is broken, as it must."""

@@ -315,11 +315,11 @@ def volume(make_volume: Callable[[Disk], Volume], disk: Disk) -> Volume:
 
 
 @pytest.fixture
-def gate(tools: Tools, tmp_path: pathlib.Path) -> Iterator[Callable[[str], Gate]]:
+def gate(tools: Tools, tmp_path: pathlib.Path) -> Iterator[Callable[..., Gate]]:
     made: dict[str, Gate] = {}
 
-    def make(name: str) -> Gate:
-        made[name] = Gate(tools, name, tmp_path)
+    def make(name: str, work: str | None = None) -> Gate:
+        made[name] = Gate(tools, name, tmp_path, work=work)
         return made[name]
 
     yield make

@@ -19,6 +19,11 @@ SERIAL_CHARACTERS = 20
 IN_A_CONTAINER = ("unshare", "--mount", "--propagation", "slave")
 
 
+def link_name(uuid: str) -> str:
+    """Return the name by which udev links the disk of a volume."""
+    return f"virtio-{uuid[:SERIAL_CHARACTERS]}"
+
+
 class Disk:
     """A disk that is attached to this host.
 
@@ -34,7 +39,7 @@ class Disk:
         self._uuid = uuid.uuid4()
         self.path = path
         self.volume_id = f"ch-gva-2/{self._uuid}"
-        self.link = links / f"virtio-{str(self._uuid)[:SERIAL_CHARACTERS]}"
+        self.link = links / link_name(str(self._uuid))
 
     def attach(self) -> None:
         """Make the link, as udev does when the disk shows up."""
@@ -93,7 +98,7 @@ class Disk:
         self.link.unlink()
         self._uuid = uuid.uuid4()
         self.volume_id = f"ch-gva-2/{self._uuid}"
-        self.link = self.link.with_name(f"virtio-{str(self._uuid)[:SERIAL_CHARACTERS]}")
+        self.link = self.link.with_name(link_name(str(self._uuid)))
         self.attach()
 
     def cut(self) -> None:

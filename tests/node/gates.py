@@ -15,12 +15,19 @@ if TYPE_CHECKING:
 class Gate:
     """A command that waits for leave to begin its work, once it was called."""
 
-    def __init__(self, tools: Tools, name: str, folder: pathlib.Path) -> None:
+    def __init__(
+        self, tools: Tools, name: str, folder: pathlib.Path, *, work: str | None = None
+    ) -> None:
+        """Replace the command.
+
+        Args:
+            work: Of the shell, instead of the command's own.
+        """
         self._tools, self._name = tools, name
         self._begun, self._open = folder / "begun", folder / "open"
         self._before = tools.count(name)
         waiting = f"echo $$ >> {self._begun}; while ! test -e {self._open}; do sleep 0.02; done"
-        tools.replace(name, f'{waiting}\nexec {shutil.which(name)} "$@"')
+        tools.replace(name, f"{waiting}\n" + (work or f'exec {shutil.which(name)} "$@"'))
 
     def runs(self) -> int:
         """Count the calls of the command."""

@@ -104,6 +104,7 @@ def test_foreign_volumes_are_subtracted_and_never_leave_nothing(
     assert limit(node) == left
     assert endpoint.value("csi_exoblock_attach_limit") == left
     assert endpoint.value("csi_exoblock_foreign_attachments") == foreign
+    assert endpoint.value("csi_exoblock_free_slots") == max(0, 5 - foreign)
 
 
 def test_the_drivers_own_volumes_are_none_of_them(

@@ -15,7 +15,7 @@ import pytest
 from csi_exoblock.pb import csi_pb2_grpc
 from tests.node.conftest import ONLY_UNMOUNTED, Tools, Volume, mount_capability
 from tests.node.disks import GIB, Disk, kept_in_another_namespace, mounts_of, run
-from tests.node.requests import unpublish
+from tests.node.requests import unstage
 from tests.support.driver_process import DriverProcess
 from tests.support.grpc_errors import outcome, refused
 from tests.support.waiting import wait_until
@@ -105,12 +105,11 @@ def test_an_umount_that_outlived_its_driver_takes_no_volume_from_a_pod(
     first = start_node()
     volume = make_volume(disk, first)
     volume.stage()
-    volume.publish()
     replace(
         "umount",
         f'echo $$ > {begun}.new; mv {begun}.new {begun}; kill -STOP $$; exec /usr/bin/umount "$@"',
     )
-    call = volume.node.NodeUnpublishVolume.future(unpublish(disk.volume_id, volume.target()))
+    call = volume.node.NodeUnstageVolume.future(unstage(disk.volume_id, volume.staging))
     wait_until(begun.exists, "umount")
     first.kill()
     call.cancel()
@@ -118,16 +117,30 @@ def test_an_umount_that_outlived_its_driver_takes_no_volume_from_a_pod(
     second = volume.served_by(start_node())
     try:
         with refused(grpc.StatusCode.ABORTED, "still changes the mounts", "retry"):
-            second.unpublish()
-        again = outcome(second.publish)
+            second.unstage()
+        again = outcome(second.stage)
     finally:
         os.kill(int(begun.read_text()), signal.SIGCONT)
 
-    wait_until(lambda: outcome(second.unpublish)[0] == "OK", "the end of umount")
+    wait_until(lambda: outcome(second.unstage)[0] == "OK", "the end of umount")
+    second.stage()
     target = second.publish()
-    assert again[0] == "OK"  # it was still published then
+    assert again[0] == "OK"  # it was still staged then
     assert len(mounts_of(disk.path)) == 2
     assert target.is_mount()
+
+
+def test_no_process_that_could_come_late_takes_a_target_away(
+    volume: Volume, replace: Callable[[str, str], None]
+) -> None:  # D14, S15
+    volume.stage()
+    target = volume.publish()
+    replace("umount", "echo out of order >&2; exit 32")
+
+    volume.unpublish()
+
+    assert not target.exists()
+    assert mounts_of(volume.disk.path) == [str(volume.staging)]
 
 
 def test_what_was_unstaged_is_not_repaired(

@@ -11,7 +11,7 @@ import pytest
 
 from csi_exoblock.pb import csi_pb2, csi_pb2_grpc
 from tests.node.conftest import MakeDisk, Volume, beside_hung_processes, block_capability
-from tests.node.disks import GIB, IN_A_CONTAINER, SERIAL_CHARACTERS, Disk
+from tests.node.disks import GIB, IN_A_CONTAINER, Disk, link_name
 from tests.node.requests import unpublish, unstage
 from tests.support.driver_process import DriverProcess
 from tests.support.endpoint import Endpoint
@@ -44,7 +44,7 @@ exec "$@"
 def hung_id(folder: pathlib.Path) -> Iterator[str]:
     """A volume whose disk udev has named, and which answers no more."""
     identity = uuid.uuid4()
-    link = folder / "by-id" / f"virtio-{str(identity)[:SERIAL_CHARACTERS]}"
+    link = folder / "by-id" / link_name(str(identity))
     link.symlink_to("/dev/vdz")
     yield f"ch-gva-2/{identity}"
     link.unlink()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -22,6 +22,7 @@ from tests.node.conftest import (
 )
 from tests.node.disks import GIB, mounts_of
 from tests.node.gates import Gate
+from tests.node.test_noise import made
 from tests.support.driver_process import DriverProcess
 from tests.support.grpc_errors import outcome, refused
 from tests.support.waiting import wait_until
@@ -219,6 +220,30 @@ def test_what_a_pod_wrote_raw_is_not_taken_for_what_mkfs_left(
     assert not marker_of(volume, folder).exists()
 
 
+def test_what_a_pod_wrote_raw_on_another_node_is_not_taken_for_what_mkfs_left(
+    volume: Volume, tools: Tools
+) -> None:  # D1: only what happens here removes the marker here
+    before_it_left, back_again = made(), made()
+    interrupt_mkfs(volume, tools, "mkfs.ext4", publish_context=before_it_left)
+    data = os.urandom(4096)
+    volume.disk.write(0, data)
+    before = tools.count("mkfs.ext4")
+
+    with refused(grpc.StatusCode.FAILED_PRECONDITION, "isn't zeroed", "might hold data"):
+        volume.stage_as(mount_capability(), publish_context=back_again)
+
+    assert tools.count("mkfs.ext4") == before
+    assert volume.disk.content()[0] == data
+
+
+def test_a_marker_of_this_attachment_waives_the_zeros(volume: Volume, tools: Tools) -> None:
+    attached = made()
+    interrupt_mkfs(volume, tools, "mkfs.ext4", publish_context=attached)
+    volume.disk.write(8192, b"what mkfs had written")
+
+    volume.stage_as(mount_capability(), publish_context=attached)
+
+
 def test_a_marker_waives_the_zeros(volume: Volume, folder: pathlib.Path, tools: Tools) -> None:
     interrupt_mkfs(volume, tools, "mkfs.ext4")
     volume.disk.write(8192, b"what mkfs had written")
@@ -264,11 +289,14 @@ def test_ten_tebibytes_are_staged_in_one_call(make_disk: MakeDisk, make_volume: 
     assert os.statvfs(volume.staging).f_blocks * 4096 > 9.9 * 1024 * GIB
 
 
-def interrupt_mkfs(volume: Volume, tools: Tools, name: str) -> None:
+def interrupt_mkfs(
+    volume: Volume, tools: Tools, name: str, *, publish_context: Mapping[str, str] | None = None
+) -> None:
     """Have mkfs die before it writes anything."""
+    capability = mount_capability(name.removeprefix("mkfs."))
     tools.replace(name, "kill -9 $$")
     with refused(grpc.StatusCode.UNAVAILABLE, "SIGKILL"):
-        volume.stage(name.removeprefix("mkfs."))
+        volume.stage_as(capability, publish_context=publish_context)
     tools.watch(name)
 
 

@@ -82,6 +82,7 @@ def test_slots_are_counted_and_those_that_others_take(
 
     assert endpoint.value("csi_exoblock_attach_limit") == 5
     assert endpoint.value("csi_exoblock_attached_volumes") == 2
+    assert endpoint.value("csi_exoblock_free_slots") == 3
     assert endpoint.value("csi_exoblock_foreign_attachments") == 1
 
 

@@ -80,7 +80,7 @@ def test_a_mount_without_its_flags_is_given_them(
 def test_a_mount_that_drops_a_flag_is_not_handed_to_a_pod(volume: Volume, tools: Tools) -> None:
     capability = mount_capability("ext4", flags=("noexec",))
     volume.stage_as(capability)
-    drop = 'args=$(echo "$*" | sed s/,noexec//); exec /usr/bin/mount $args'
+    drop = 'args=$(echo "$*" | sed s/,ro//); exec /usr/bin/mount $args'
     tools.replace("mount", drop)
 
     with refused(grpc.StatusCode.UNAVAILABLE, "instead of noexec"):

@@ -276,13 +276,14 @@ def test_a_signature_in_the_noise_counts(volume: Volume) -> None:
 
 
 def test_a_mkfs_that_was_killed_on_noise_is_begun_again(volume: Volume, tools: Tools) -> None:
+    attached = made()
     scramble(volume.disk)
     tools.replace("mkfs.ext4", "kill -9 $$")
     with refused(grpc.StatusCode.UNAVAILABLE, "SIGKILL"):
-        stage(volume)
+        stage(volume, publish_context=attached)
     tools.watch("mkfs.ext4")
 
-    stage(volume)
+    stage(volume, publish_context=attached)
 
     assert mounts_of(volume.disk.path) == [str(volume.staging)]
 

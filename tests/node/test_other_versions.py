@@ -60,7 +60,9 @@ def test_a_mkfs_that_0_1_0_did_not_finish_is_begun_again(
     assert not record("formatting").exists()
 
 
-@pytest.mark.parametrize("content", ["v2 {id}", "{id} mkfs.xfs", "{id}\n", ""])
+@pytest.mark.parametrize(
+    "content", ["v2 {id}", "{id} mkfs.xfs", "{id} attached at night", "{id}\n", ""]
+)
 def test_a_marker_that_is_not_understood_allows_nothing(
     volume: Volume, record: Record, tools: Tools, content: str
 ) -> None:  # F5, D1

@@ -8,12 +8,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import grpc
 import pytest
 
 from csi_exoblock.pb import csi_pb2, csi_pb2_grpc
+from tests.node import requests
 from tests.node.conftest import FORMAT, Tools, Volume, block_capability, mount_capability
 from tests.node.disks import Disk, kept_in_another_namespace, mounts_of, run
 from tests.node.requests import stage
@@ -71,6 +72,11 @@ def hold():
 thread = threading.Thread(target=hold)
 thread.start()
 thread.join()
+"""
+# None is of a disk, but a search for holders has to look at each.
+MANY_FILES = f"""
+held = [os.open("/dev/null", os.O_RDONLY) for _ in range(19_000)]
+{READY}
 """
 ONLY_NAME = f"held = os.open(sys.argv[1], os.O_PATH); {READY}"
 IN_A_FOLDER = f"os.chdir(sys.argv[1]); {READY}"
@@ -260,6 +266,28 @@ def test_an_mkfs_that_outlived_its_driver_holds_the_disk(
     assert mounts_of(disk.path) == []
 
 
+def mount_that_outlived_its_driver(
+    start_node: Callable[..., DriverProcess], volume: Volume, tools: Tools, begun: pathlib.Path
+) -> int:
+    """Return the pid of a mount command that stands still, and whose driver has been killed."""
+    volume.disk.format("ext4")
+    tools.replace(
+        "mount",
+        f'echo $$ > {begun}.new; mv {begun}.new {begun}; kill -STOP $$; exec /usr/bin/mount "$@"',
+    )
+    driver = start_node()
+    try:
+        call = volume.served_by(driver).node.NodeStageVolume.future(
+            stage(volume.disk.volume_id, volume.staging, mount_capability())
+        )
+        wait_until(begun.exists, "mount")
+        driver.kill()
+        call.cancel()
+        return int(begun.read_text())
+    finally:
+        (tools.folder / "mount").unlink()
+
+
 def test_a_mount_that_outlived_its_driver_holds_the_disk(
     start_node: Callable[..., DriverProcess],
     make_volume: Callable[..., Volume],
@@ -267,33 +295,50 @@ def test_a_mount_that_outlived_its_driver_holds_the_disk(
     tools: Tools,
     tmp_path: pathlib.Path,
 ) -> None:  # D4: it is still to open the disk, which by then is detached or another node's
-    begun = tmp_path / "pid"
-    first = start_node()
-    volume = make_volume(disk, first)
-    disk.format("ext4")
-    tools.replace(
-        "mount",
-        f'echo $$ > {begun}.new; mv {begun}.new {begun}; kill -STOP $$; exec /usr/bin/mount "$@"',
-    )
-    try:
-        call = volume.node.NodeStageVolume.future(
-            stage(disk.volume_id, volume.staging, mount_capability())
-        )
-        wait_until(begun.exists, "mount")
-        first.kill()
-        call.cancel()
-        mount = int(begun.read_text())
-    finally:
-        (tools.folder / "mount").unlink()
-    second = volume.served_by(start_node())
+    volume = make_volume(disk, start_node())
+    mount = mount_that_outlived_its_driver(start_node, volume, tools, tmp_path / "pid")
     try:
         with refused(grpc.StatusCode.FAILED_PRECONDITION, f"still in use by pid {mount} ("):
-            second.unstage()
+            volume.unstage()
     finally:
         os.kill(mount, signal.SIGCONT)
 
-    wait_until(lambda: outcome(second.unstage)[0] == "OK", "the end of mount")
+    wait_until(lambda: outcome(volume.unstage)[0] == "OK", "the end of mount")
     assert mounts_of(disk.path) == []
+
+
+def test_a_mount_that_ends_during_the_search_for_holders_is_no_surprise(
+    start_node: Callable[..., DriverProcess],
+    make_volume: Callable[..., Volume],
+    disk: Disk,
+    tools: Tools,
+    tmp_path: pathlib.Path,
+) -> None:  # D4: no mount yet when the mounts were read, no process any more when it would be read
+    driver = start_node()
+    volume = make_volume(disk, driver)
+    with python(MANY_FILES) as first, python(MANY_FILES), python(MANY_FILES):
+        mount = mount_that_outlived_its_driver(start_node, volume, tools, tmp_path / "pid")
+        try:
+            unstage = volume.node.NodeUnstageVolume.future(
+                requests.unstage(disk.volume_id, volume.staging)
+            )
+            wait_until(lambda: lists_files(driver, first), "the search for holders is under way")
+        finally:
+            os.kill(mount, signal.SIGCONT)
+        with refused(grpc.StatusCode.FAILED_PRECONDITION, "still in use by"):
+            unstage.result()
+
+    volume.unstage()
+    assert mounts_of(disk.path) == []
+
+
+def lists_files(driver: DriverProcess, process: subprocess.Popen[bytes]) -> bool:
+    """Return whether a driver lists just now what a process has open."""
+    for file in pathlib.Path(f"/proc/{driver.pid}/fd").iterdir():
+        with suppress(OSError):  # it has been closed meanwhile
+            if str(file.readlink()) == f"/proc/{process.pid}/fd":
+                return True
+    return False
 
 
 def test_a_partition_that_is_open_holds_its_disk(volume: Volume) -> None:

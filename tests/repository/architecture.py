@@ -34,6 +34,7 @@ BASE = frozenset(
         "model",
         "options",
         "states",
+        "threads",
         "timing",
     }
 )

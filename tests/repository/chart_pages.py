@@ -24,7 +24,7 @@ _KEY = re.compile(r"^( *)([A-Za-z][A-Za-z0-9]*):")
 _TAG = "@schema "
 _SHORT = 60  # characters of a default that fit into the table
 
-_REGISTRY = r"^([A-Za-z0-9.-]+(:[0-9]+)?(/[a-z0-9._/-]+)?)?$"
+_REGISTRY = r"[A-Za-z0-9.-]+(:[0-9]+)?(/[a-z0-9._/-]+)?"
 _URL = "^(https?://[^ ]+)?$"
 _DURATION = "^([0-9]+(h|m|s|ms))+$"
 # What a value of this name looks like, wherever it is: a wrong one would be noticed much later, by
@@ -34,14 +34,27 @@ _PATTERNS: Final = {
     "digest": "^(sha256:[0-9a-f]{64})?$",
     "driverName": "^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$",
     "httpsProxy": _URL,
-    "imageRegistry": _REGISTRY,
+    "imageRegistry": f"^({_REGISTRY})?$",
     "interval": _DURATION,
     "kubeletPath": "^(/[^/ ]+)+$",
+    # As the driver reads --label-prefix.
+    "labelPrefix": "^[A-Za-z0-9][A-Za-z0-9./-]{0,62}$",
     "leaseDuration": _DURATION,
-    "registry": _REGISTRY,
+    # With a letter first: a Service's name has to.
+    "nameOverride": "^([a-z]([a-z0-9-]*[a-z0-9])?)?$",
+    "registry": f"^{_REGISTRY}$",
     "renewDeadline": _DURATION,
     "retryPeriod": _DURATION,
 }
+# Kubernetes takes text only: of `true` and `1` it says no more than that it can't read the object.
+_TEXTS: Final = ("annotations", "commonLabels", "labels", "podAnnotations", "podLabels")
+# By these labels selectors and `csi-exoblock doctor` find the pods.
+_FOUND_BY: Final = {f"app.kubernetes.io/{name}": False for name in ("name", "component", "part-of")}
+# A DNS label that leaves room for `csi-exoblock-node-` before it and `-metrics` behind it. Not as
+# `propertyNames`: Helm would name another value than the wrong one.
+_SET_NAME: Final = "^[a-z0-9]([a-z0-9-]{0,35}[a-z0-9])?$"
+# What a set of nodes in `node.additionalDaemonSets` shares with the main one.
+_OF_THE_MAIN_SET: Final = ("additionalDaemonSets", "rbac", "serviceAccount")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,10 +110,12 @@ def schema() -> str:
     described = {value.path: value for value in values()}
     root: dict[str, object] = {"$schema": "http://json-schema.org/draft-07/schema#"}
     root.update(_object(_defaults(), "", described))
-    # Helm hands these to every chart that another one depends on.
     properties = root["properties"]
     assert isinstance(properties, dict)
+    # Helm hands these to every chart that another one depends on.
     properties["global"] = {"type": "object"}
+    node = properties["node"]["properties"]
+    node["additionalDaemonSets"]["patternProperties"] = {_SET_NAME: _node_set(list(node))}
     return json.dumps(root, indent=2) + "\n"
 
 
@@ -164,11 +179,23 @@ def _schema(default: object, path: str, described: dict[str, Value]) -> dict[str
         found = {"type": ["object", "null"]}
     else:
         found = {"type": _type(default)}
-    if pattern := _PATTERNS.get(path.rpartition(".")[2]):
+    name = path.rpartition(".")[2]
+    if pattern := _PATTERNS.get(name):
         found["pattern"] = pattern
+    if name in _TEXTS:
+        found["additionalProperties"] = {"type": "string"}
+    if name in ("commonLabels", "podLabels"):
+        found["properties"] = _FOUND_BY
     if value.description:
         found["description"] = value.description
     return {**found, **value.schema}
+
+
+def _node_set(names: list[str]) -> dict[str, object]:
+    """Return the schema of one more DaemonSet: values of `node`, checked like those."""
+    own = [name for name in names if name not in _OF_THE_MAIN_SET]
+    same = {name: {"$ref": f"#/properties/node/properties/{name}"} for name in own}
+    return {"type": ["object", "null"], "additionalProperties": False, "properties": same}
 
 
 def _type(default: object) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -32,6 +33,13 @@ def test_every_value_is_described() -> None:
     ]
 
     assert silent == []
+
+
+def test_readme_gives_rights_to_the_account_of_the_charts_namespace() -> None:
+    commands = re.findall(r"`(oc [^`]+)`", chart_pages.README.read_text())
+
+    assert commands
+    assert [each for each in commands if "--namespace kube-system" not in each] == []
 
 
 def test_every_object_of_the_schema_refuses_what_it_does_not_know() -> None:

@@ -25,3 +25,11 @@ def test_every_target_that_ci_runs_is_defined() -> None:
 
     assert named
     assert set(named) <= set(re.findall(r"^([a-z0-9-]+):", _MAKEFILE, re.MULTILINE))
+
+
+@pytest.mark.parametrize("file", ["Makefile", "tests/support/golang.py"])
+def test_what_builds_a_release_is_installed_by_its_hash(file: str) -> None:  # N13
+    installs = re.findall(r".*pip\W+install.*", (_ROOT / file).read_text().replace("\\\n", " "))
+
+    assert installs
+    assert [line for line in installs if "--require-hashes" not in line] == []

@@ -53,6 +53,16 @@ def missing_targets(text: str) -> set[str]:
     return set(_TARGET.findall(text)) - set(defined)
 
 
+def patterns_for_files(text: str) -> list[str]:
+    """Return the words of shell commands in which a shell looks for names of files.
+
+    zsh does not run a command with a pattern that fits none.
+    """
+    commands = "\n".join(re.findall(r"^```sh\n(.*?)^```", text, re.DOTALL | re.MULTILINE))
+    unquoted = re.sub(r"'[^']*'|\"[^\"]*\"|(?:^|\s)#.*$", "", commands, flags=re.MULTILINE)
+    return re.findall(r"\S*[\[*?]\S*", unquoted)
+
+
 @pytest.mark.parametrize("page", _PAGES, ids=lambda page: page.name)
 def test_every_path_that_a_page_names_exists(page: Path) -> None:
     assert missing_paths(page.read_text()) == set()
@@ -76,6 +86,13 @@ def test_no_upgrade_keeps_the_defaults_of_the_older_chart(page: Path) -> None:
     upgrades = re.findall(r"^helm upgrade .*", page.read_text(), re.MULTILINE)
 
     assert [each for each in upgrades if "--reuse-values" in each] == []
+
+
+@pytest.mark.parametrize(
+    "page", [*_PAGES, *_ROOT.glob("deploy/**/*.md")], ids=lambda page: page.name
+)
+def test_commands_can_be_pasted_into_zsh(page: Path) -> None:
+    assert patterns_for_files(page.read_text()) == []
 
 
 def test_every_target_of_a_suite_is_in_the_map() -> None:
@@ -113,6 +130,12 @@ def test_every_suite_of_schedules_that_a_page_names_exists() -> None:
 )
 def test_missing_path_is_found(text: str) -> None:
     assert len(missing_paths(text)) == 1
+
+
+def test_pattern_for_files_is_found() -> None:
+    text = "```sh\nkubectl get --output=drivers[*].name '[*]'  # [*]\n```\n"
+
+    assert patterns_for_files(text) == ["--output=drivers[*].name"]
 
 
 @pytest.mark.parametrize("text", ["`make tests`", "make all-of-it  # now"])

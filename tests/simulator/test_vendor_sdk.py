@@ -80,6 +80,7 @@ def test_sdk_reads_what_surrounds_the_volumes(
 
     described = sdk.get_instance(id=instance)
     assert described["state"] == "running"
+    assert described in sdk.list_instances()["instances"]
     assert sdk.get_instance_type(id=described["instance-type"]["id"])["size"] == "medium"
     assert quotas["block-storage"]["limit"] == 20 * 1024
     assert sdk.get_quota(entity="block-storage") == quotas["block-storage"]

@@ -44,6 +44,16 @@ class Endpoint:
         """Return a sample as it is now, `None` if there is none."""
         return value(self.scrape(), name, labels)
 
+    def shows(self, name: str, wanted: float, **labels: str) -> bool:
+        """Return whether a sample has a value now, and could be read.
+
+        One that lives a hundred times as fast has 50 ms for a client: too few on a busy machine.
+        """
+        try:
+            return self.value(name, **labels) == wanted
+        except requests.ConnectionError:
+            return False
+
     def probes(self) -> float:
         """Return how often the driver has asked itself, or was asked, and answered."""
         labels = {

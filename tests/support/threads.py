@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from unittest import mock
 
+from csi_exoblock import threads
+
 
 @contextmanager
 def without_threads() -> Iterator[threading.Semaphore]:
@@ -17,5 +19,8 @@ def without_threads() -> Iterator[threading.Semaphore]:
         attempts.release()
         raise RuntimeError("can't start new thread")
 
-    with mock.patch.object(threading.Thread, "start", refuse):
+    with (
+        mock.patch.object(threading.Thread, "start", refuse),
+        mock.patch.object(threads, "_idle", threads.IdleThreads()),
+    ):
         yield attempts

@@ -36,6 +36,8 @@ CSI_NODES = "/apis/storage.k8s.io/v1/csinodes"
 CLASSES = "/apis/storage.k8s.io/v1/storageclasses"
 CSI_DRIVER = f"/apis/storage.k8s.io/v1/csidrivers/{DRIVER}"
 SNAPSHOTS = "/apis/snapshot.storage.k8s.io/v1"
+SNAPSHOT_CLASSES = f"{SNAPSHOTS}/volumesnapshotclasses"
+VOLUME_SNAPSHOTS = f"{SNAPSHOTS}/volumesnapshots"
 LIMIT_SECONDS = 60
 
 
@@ -170,6 +172,8 @@ def healthy(cloud: SimulatorProcess, cluster: ApiServer) -> ApiServer:
     instance = cloud.add_instance(cloud.zones[0])
     cluster.objects[CSI_DRIVER] = {"spec": {"attachRequired": True, "fsGroupPolicy": "File"}}
     cluster.objects[SNAPSHOTS] = {"kind": "APIResourceList"}
+    cluster.lists[SNAPSHOT_CLASSES] = [{"metadata": {"name": "exoblock"}, "driver": DRIVER}]
+    cluster.lists[VOLUME_SNAPSHOTS] = []
     cluster.lists[NODES] = [node("n1", instance, cloud.zones[0])]
     cluster.lists[CSI_NODES] = [csi_node("n1", 5)]
     install(cluster)

@@ -26,7 +26,8 @@ def install(cluster: ApiServer) -> None:
     deployment, daemon_set = (manifest(kind) for kind in ("Deployment", "DaemonSet"))
     cluster.lists[DEPLOYMENTS] = [deployment]
     cluster.lists[DAEMON_SETS] = [daemon_set]
-    cluster.lists[PODS] = [pod(deployment), pod(daemon_set)]
+    daemon_set["status"] = {"desiredNumberScheduled": 1}
+    cluster.lists[PODS] = [pod(deployment), pod(daemon_set), pod(deployment, 2)]
     sidecars = containers(deployment)[1:]
     cluster.lists[LEASES] = [lease(each["name"]) for each in sidecars]
 
@@ -44,18 +45,32 @@ def containers(workload: Object) -> list[Any]:
     return found
 
 
-def pod(workload: Object) -> Object:
+def pod(workload: Object, number: int = 1) -> Object:
     """Return a pod of a workload, whose containers have run for a day."""
     running = {"state": {"running": {"startedAt": ago(days=1)}}, "restartCount": 0}
     statuses = [{"name": each["name"], **running} for each in containers(workload)]
     return {
         "metadata": {
             "namespace": NAMESPACE,
-            "name": f"{workload['metadata']['name']}-1",
+            "name": f"{workload['metadata']['name']}-{number}",
             "labels": workload["spec"]["template"]["metadata"]["labels"],
         },
         "spec": {"nodeName": "n1"},
-        "status": {"containerStatuses": statuses},
+        "status": {
+            "phase": "Running",
+            "conditions": [condition("PodScheduled"), condition("Ready")],
+            "containerStatuses": statuses,
+        },
+    }
+
+
+def condition(kind: str, *, message: str = "", since: str = "") -> Object:
+    """Return a condition of a pod, which is met unless it has a message."""
+    return {
+        "type": kind,
+        "status": "False" if message else "True",
+        "message": message,
+        "lastTransitionTime": since or ago(days=1),
     }
 
 

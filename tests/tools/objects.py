@@ -34,15 +34,15 @@ def persistent_volume(
     name: str, handle: str, driver: str = DRIVER, *, claim: str = "", **spec: Any
 ) -> Object:
     """Return a PersistentVolume, bound to a claim of the namespace `shop` if one is named."""
-    reference = {"claimRef": {"namespace": "shop", "name": claim}} if claim else {}
+    bound = {"namespace": "shop", "name": claim, "uid": f"uid-of-{claim}"}
     return {
-        "metadata": {"name": name},
+        "metadata": {"name": name, "uid": f"uid-of-{name}"},
         "spec": {
             "capacity": {"storage": "1Gi"},
             "accessModes": ["ReadWriteOnce"],
             "storageClassName": "exoblock",
             "persistentVolumeReclaimPolicy": "Delete",
-            **reference,
+            **({"claimRef": bound} if claim else {}),
             **spec,
             "csi": {
                 "driver": driver,
@@ -112,4 +112,18 @@ def snapshot_content(name: str, source: str, *, ready: bool = False, error: str 
             "volumeSnapshotRef": {"namespace": "shop", "name": name},
         },
         "status": {"readyToUse": ready, **({"error": {"message": error}} if error else {})},
+    }
+
+
+def volume_snapshot(
+    name: str, *, created: str = LONG_AGO, class_name: str = "exoblock", content: str = ""
+) -> Object:
+    """Return a VolumeSnapshot in the namespace `shop`."""
+    return {
+        "metadata": {"namespace": "shop", "name": name, "creationTimestamp": created},
+        "spec": {
+            "source": {"persistentVolumeClaimName": "data"},
+            **({"volumeSnapshotClassName": class_name} if class_name else {}),
+        },
+        "status": {"boundVolumeSnapshotContentName": content} if content else {},
     }

@@ -49,7 +49,7 @@ def evidence(healthy: ApiServer) -> ApiServer:
     healthy.objects["/version"] = {"gitVersion": "v1.34.2"}
     healthy.lists[EVENTS], healthy.lists[OUR_EVENTS] = [], []
     healthy.lists[CSI_DRIVERS] = [{"metadata": {"name": DRIVER}}, {"metadata": {"name": "other"}}]
-    for pod in (CONTROLLER, NODE):
+    for pod in (CONTROLLER, f"{CONTROLLER[:-1]}2", NODE):
         healthy.texts[log_of(pod)] = f"2026-11-29T00:00:00Z a line of {pod}\n"
         healthy.texts[f"{PODS}/{pod}:8080/proxy/metrics"] = "csi_exoblock_build_info 1.0\n"
     return healthy
@@ -100,7 +100,7 @@ def test_archive_has_what_support_asks_for(
     assert [
         each["metadata"]["name"] for each in json.loads(found["kubernetes/csidrivers.json"])
     ] == [DRIVER]
-    assert len(json.loads(found["kubernetes/pods.json"])) == 2
+    assert len(json.loads(found["kubernetes/pods.json"])) == 3
     assert f"not collected: metrics/{NODE}.txt: the driver runs without --http-endpoint" in (
         found["contents.txt"].splitlines()
     )
@@ -150,7 +150,7 @@ def test_no_secret_is_in_the_archive(
     ]
     driver["args"].append("--some-password=word1")
     evidence.lists[DEPLOYMENTS][0]["metadata"]["annotations"] = {"last-applied": TENANT}
-    evidence.lists[EVENTS] = [event("FailedMount", "shop", "data-0", f"it says {PEM}")]
+    evidence.lists[EVENTS] = [event("FailedMount", "shop", "data-0", f"{DRIVER} says {PEM}")]
 
     at_desk(f"--bundle={place}", HTTPS_PROXY=proxy, NO_PROXY="127.0.0.1")
 
@@ -166,6 +166,37 @@ def test_no_secret_is_in_the_archive(
     assert "says [redacted]" in everything
     assert found[f"logs/{CONTROLLER}/csi-exoblock.log"].count("left-alone") == 2
     assert REDACTED in everything
+
+
+def test_of_other_drivers_events_only_the_reason_is_kept(
+    evidence: ApiServer, cloud: SimulatorProcess, at_desk: AtDesk, place: pathlib.Path
+) -> None:  # F12
+    made = make_volume(cloud, "pv")
+    evidence.lists[VOLUMES] = [persistent_volume("pv", made["handle"], claim="data")]
+    kept = {
+        "data-0": 'MountVolume.MountDevice failed for volume "pv" : rpc error',
+        "data-1": f"driver name {DRIVER} not found in the list of registered CSI drivers",
+        f"{NODE}": 'MountVolume.SetUp failed for volume "token" : no such ConfigMap',
+    }
+    dropped = {
+        "files-0": 'MountVolume.SetUp failed for volume "share": -t cifs -o vers=3,key4=hunter2',
+        "files-1": "somebody's own words about pv, hunter2",
+    }
+    scheduling = event("FailedScheduling", "shop", "data-2", "0/3 nodes are available")
+    evidence.lists[EVENTS] = [
+        *(event("FailedMount", "shop", pod, said) for pod, said in (kept | dropped).items()),
+        scheduling,
+    ]
+
+    at_desk(f"--bundle={place}")
+
+    found = json.loads(unpacked(place.read_bytes())["kubernetes/events.json"])
+    assert {each["involvedObject"]["name"]: each.get("message") for each in found} == {
+        **kept,
+        **dict.fromkeys(dropped),
+        "data-2": "0/3 nodes are available",
+    }
+    assert {each["reason"] for each in found} == {"FailedMount", "FailedScheduling"}
 
 
 def test_token_of_the_pod_is_not_in_the_archive(
@@ -332,10 +363,43 @@ def test_archive_on_standard_output_comes_alone(
         "the token of the list is unknown; start again",
         "https://api-ch-gva-2.exoscale.com/v2/zone",
         "e2fsck -f /dev/vdb",
+        "Pass 1: Checking inodes, blocks, and sizes",
+        "all passed: 5",
+        "--token-file /a --secret-name b",
+        "run it with --password --quiet",
     ],
 )
 def test_what_is_no_secret_stays(harmless: str) -> None:  # F12
     assert Redaction(["a-secret"]).text(harmless) == harmless
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        ("-t cifs -o username=bob,pass=hunter2 //srv/share", "username=bob"),
+        ("user=bob;pwd=hunter2;timeout=5", "timeout=5"),
+        ("DB_PASS: hunter2 is wrong", "is wrong"),
+        ("dbPass = 'hunter2'", "dbPass"),
+        ("mysqldump --password hunter2 --host db", "--host db"),
+        ("curl --proxy-token  hunter2 https://a", "https://a"),
+        ('argv: ["tool", "--client-secret", "hunter2", "--quiet"]', "--quiet"),
+    ],
+)
+def test_what_looks_like_a_secret_goes(said: str, kept: str) -> None:  # F12
+    redacted = Redaction(["a-secret"]).text(said)
+
+    assert "hunter2" not in redacted
+    assert kept in redacted
+
+
+@pytest.mark.fast
+def test_value_after_its_flag_goes() -> None:  # F12
+    arguments = ["--password", "hunter2", "--timeout", "5s", "--token-file", "/a", "--pass"]
+
+    assert Redaction(["a-secret"]).value({"args": arguments}) == {
+        "args": ["--password", REDACTED, "--timeout", "5s", "--token-file", "/a", "--pass"]
+    }
 
 
 @pytest.mark.fast
@@ -362,7 +426,9 @@ def test_a_short_secret_does_not_spoil_the_text(short: str) -> None:  # F12
 
 
 @pytest.mark.fast
-@pytest.mark.parametrize("part", ["a-", "secret", "token='", "EXO", "://a", "eyJ-", "x.y"])
+@pytest.mark.parametrize(
+    "part", ["a-", "secret", "token='", "EXO", "://a", "eyJ-", "x.y", "--pass ", "--", "-key"]
+)
 def test_a_strangers_line_does_not_take_for_ever(part: str) -> None:  # F12, F17
     line = part * 50_000
 

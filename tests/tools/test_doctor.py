@@ -18,11 +18,13 @@ from tests.tools.conftest import (
     CSI_DRIVER,
     CSI_NODES,
     NODES,
+    SNAPSHOT_CLASSES,
+    VOLUME_SNAPSHOTS,
     VOLUMES,
     AtDesk,
     Run,
 )
-from tests.tools.installed import DEPLOYMENTS, PODS
+from tests.tools.installed import DEPLOYMENTS, PODS, ago
 from tests.tools.objects import (
     DRIVER,
     attachment,
@@ -30,6 +32,7 @@ from tests.tools.objects import (
     node,
     persistent_volume,
     storage_class,
+    volume_snapshot,
 )
 
 
@@ -153,7 +156,8 @@ def test_wrong_clock_is_found(
 
     found = at_desk("--output=json", PYTHONPATH=str(tmp_path)).faults()
 
-    (says,) = (says for check, says in found if check == "clock")
+    ((check, says),) = found  # the cluster's leaders are compared with the cloud's time
+    assert check == "clock"
     assert re.fullmatch(r"this host's clock is 72\d\d s ahead of the API's", says)
 
 
@@ -247,6 +251,77 @@ def test_node_that_no_cloud_controller_labelled_is_found(
 
     assert (check, says.partition(":")[0]) == ("nodes", "n1")
     assert "zone ''" in says
+
+
+def test_node_without_instance_id_is_found_unless_kubelet_knows_the_driver(
+    cloud: SimulatorProcess, healthy: ApiServer, at_desk: AtDesk
+) -> None:  # N11, S10
+    healthy.lists[NODES][0]["spec"] = {}
+
+    assert at_desk("--output=json").faults() == []
+    healthy.lists[CSI_NODES] = []
+
+    assert at_desk("--output=json").faults() == [
+        ("nodes", "n1 has no providerID, and its kubelet does not know the driver")
+    ]
+
+
+def test_node_of_another_cloud_is_left_alone(healthy: ApiServer, at_desk: AtDesk) -> None:  # N11
+    healthy.lists[NODES].append({"metadata": {"name": "n2"}, "spec": {"providerID": "other://2"}})
+
+    assert at_desk("--output=json").faults() == []
+
+
+def test_node_whose_instance_was_deleted_is_found(
+    cloud: SimulatorProcess, healthy: ApiServer, at_desk: AtDesk
+) -> None:  # N11, S1
+    gone = "00000000-0000-0000-0000-00000000abcd"
+    healthy.lists[NODES] = [node("n1", gone, cloud.zones[0])]
+
+    assert at_desk("--output=json").faults() == [
+        ("nodes", f"n1 has no instance any more: zone {cloud.zones[0]} has no {gone}")
+    ]
+
+
+def test_snapshots_that_no_snapshot_controller_cares_for_are_found(
+    healthy: ApiServer, at_desk: AtDesk
+) -> None:  # N11: the controller is not the driver's, and can run anywhere
+    healthy.lists[VOLUME_SNAPSHOTS] = [
+        volume_snapshot("young", created=ago(seconds=30)),
+        volume_snapshot("taken", content="snapcontent-1"),
+        volume_snapshot("foreign", class_name="other"),
+        volume_snapshot("unclear", class_name=""),
+        volume_snapshot("forgotten", created=ago(hours=3, minutes=1)),
+    ]
+
+    assert at_desk("--output=json").faults() == [
+        ("snapshots", "shop/forgotten has had no VolumeSnapshotContent for 3h")
+    ]
+
+
+def test_snapshots_without_a_class_have_the_default_one(
+    healthy: ApiServer, at_desk: AtDesk
+) -> None:  # N11
+    default = {"snapshot.storage.kubernetes.io/is-default-class": "true"}
+    healthy.lists[SNAPSHOT_CLASSES][0]["metadata"]["annotations"] = default
+    waiting = volume_snapshot("s", created=ago(hours=3, minutes=1), class_name="")
+    healthy.lists[VOLUME_SNAPSHOTS] = [waiting]
+
+    assert at_desk("--output=json").faults() == [
+        ("snapshots", "shop/s has had no VolumeSnapshotContent for 3h")
+    ]
+
+
+def test_in_a_pod_snapshots_are_not_asked_for_without_the_right(
+    run: Run, healthy: ApiServer
+) -> None:  # N11, S23
+    healthy.withheld.add(("", "list", "volumesnapshots"))
+
+    ended = run("doctor", "--output=json")
+
+    assert ended.faults() == []
+    assert VOLUME_SNAPSHOTS not in {each.path for each in healthy.received}
+    assert [check for check, _ in ended.skipped()] == ["snapshots"]
 
 
 def test_what_many_nodes_share_is_read_once(

@@ -255,6 +255,32 @@ def test_work_that_does_not_end_is_found(
     ]
 
 
+def test_process_whose_name_is_cut_within_a_letter_is_passed_over(
+    host: InspectedHost, tmp_path: pathlib.Path
+) -> None:  # N11: the kernel keeps 15 bytes of a name
+    (tmp_path / "proc" / "7").mkdir(parents=True)
+    stat = b"7 (" + "Überwachungsdü".encode()[:15] + b") S"
+    (tmp_path / "proc" / "7" / "stat").write_bytes(stat)
+    (tmp_path / "proc" / "uptime").write_text("60.0 1.0\n")
+
+    found = doctor.run(HostChecks(host, proc=tmp_path / "proc").all())
+
+    assert "0 formats, checks and growths are under way" in [each.says for each in found]
+
+
+def test_file_that_can_not_be_read_loses_no_other_check(
+    host: InspectedHost, tmp_path: pathlib.Path
+) -> None:  # N11
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc" / "filesystems").write_text("\text4\n\txfs\n\tbtrfs\n")
+
+    found = doctor.run(HostChecks(host, proc=tmp_path / "proc").all())
+
+    wrong = {each.check: each.says for each in found if each.verdict is Verdict.WRONG}
+    assert f"{tmp_path}/proc/uptime" in wrong["long work"]
+    assert "ext4 is loaded" in [each.says for each in found]
+
+
 def test_silent_disk_is_found(host: InspectedHost, disks: FakeDisks) -> None:  # N11, S26
     disks.add("vdb", None)
 
@@ -285,6 +311,19 @@ def test_link_to_another_disk_is_found(
     assert says.endswith(f"leads to {name}, but the disk with serial {SERIAL} is vdb")
 
 
+def test_file_in_place_of_a_link_is_found_and_the_links_after_it_are_compared(
+    host: InspectedHost, disks: FakeDisks, links: pathlib.Path
+) -> None:  # N11, D2
+    disks.add("vdb", SERIAL)
+    (links / "virtio-0").write_text("")
+    (links / f"virtio-{SERIAL}").symlink_to("../../vda")
+
+    first, second = faults(DiskChecks(host), "links")
+
+    assert first == f"{links}/virtio-0 can't be read: Invalid argument"
+    assert "leads to vda" in second
+
+
 def test_disk_that_kubernetes_does_not_know_is_found(
     host: InspectedHost, disks: FakeDisks, server: ApiServer
 ) -> None:  # N11, S9
@@ -296,6 +335,18 @@ def test_disk_that_kubernetes_does_not_know_is_found(
     (says,) = faults(DiskChecks(host), "unknown disks")
 
     assert says.startswith(f"disk vdb, volume {SERIAL}…, is unknown to Kubernetes")
+
+
+def test_volume_that_the_node_itself_uses_is_not_unknown(
+    host: InspectedHost, disks: FakeDisks
+) -> None:  # N11: such as one for the images, which no folder of kubelet shows
+    disks.add("vdb", SERIAL)
+    (disks.sysfs / "dev" / "block" / "252:1" / "holders" / "dm-0").mkdir(parents=True)
+
+    found = doctor.run(DiskChecks(host).all())
+
+    assert [each.check for each in found if each.verdict is not Verdict.WELL] == []
+    assert any(each.says.endswith("and in use by dm-0") for each in found)
 
 
 def test_archive_of_a_node_has_its_mounts_and_disks(

@@ -13,7 +13,7 @@ from csi_exoblock.kubernetes.workloads import Workload
 from csi_exoblock.tools.doctor_rights import needed_by
 from csi_exoblock.tools.doctor_sidecars import FLAGS, TESTED
 from tests.apiserver.server import ApiServer, Object
-from tests.tools.conftest import SNAPSHOTS, AtDesk
+from tests.tools.conftest import SNAPSHOT_CLASSES, SNAPSHOTS, AtDesk
 from tests.tools.installed import (
     DAEMON_SETS,
     DEPLOYMENTS,
@@ -22,8 +22,10 @@ from tests.tools.installed import (
     NAMESPACE,
     PODS,
     ago,
+    condition,
     containers,
     manifest,
+    pod,
 )
 from tests.tools.objects import DRIVER
 
@@ -77,13 +79,50 @@ def test_absent_sidecar_is_found(healthy: ApiServer, at_desk: AtDesk) -> None:  
     assert found(at_desk, "sidecars") == "there is no csi-resizer"
 
 
-def test_without_snapshots_no_snapshotter_is_missed(
+def test_snapshotter_is_missed_where_a_class_needs_it(
     healthy: ApiServer, at_desk: AtDesk
-) -> None:  # N11, F6
+) -> None:  # N11
     containers(healthy.lists[DEPLOYMENTS][0]).remove(controller(healthy, "csi-snapshotter"))
 
-    assert found(at_desk, "sidecars") == "there is no csi-snapshotter"
-    del healthy.objects[SNAPSHOTS]
+    assert found(at_desk, "sidecars") == (
+        "there is no csi-snapshotter, but VolumeSnapshotClass exoblock needs it"
+    )
+
+
+@pytest.mark.parametrize("has_classes", [True, False], ids=["snapshotter: false", "no CRDs"])
+def test_without_snapshots_no_snapshotter_is_missed(
+    healthy: ApiServer, at_desk: AtDesk, has_classes: bool
+) -> None:  # N11, F6
+    containers(healthy.lists[DEPLOYMENTS][0]).remove(controller(healthy, "csi-snapshotter"))
+    healthy.lists[SNAPSHOT_CLASSES] = [
+        {"metadata": {"name": "other"}, "driver": "other.example.com"}
+    ]
+    if not has_classes:
+        del healthy.objects[SNAPSHOTS], healthy.lists[SNAPSHOT_CLASSES]
+
+    assert at_desk("--output=json").faults() == []
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        "registry.example.com/mirror/sig-storage--csi-attacher:v4.13.0",
+        "registry.example.com/3f5c0d@sha256:0123",
+    ],
+    ids=["prefix", "digest"],
+)
+def test_mirrored_sidecar_is_known(
+    healthy: ApiServer, at_desk: AtDesk, image: str
+) -> None:  # N11, F3
+    controller(healthy, "csi-attacher")["image"] = image
+
+    assert at_desk("--output=json").faults() == []
+
+
+def test_sidecar_in_a_container_of_another_name_is_known(
+    healthy: ApiServer, at_desk: AtDesk
+) -> None:  # N11
+    controller(healthy, "csi-attacher")["name"] = "attacher"
 
     assert at_desk("--output=json").faults() == []
 
@@ -123,7 +162,7 @@ def test_replicas_that_elect_no_leader_are_found(
 @pytest.mark.fast
 def test_versions_and_flags_are_those_of_the_chart() -> None:  # N11
     deployment = Workload.parse(manifest("Deployment"))
-    sidecars = {each.program: each for each in deployment.containers[1:]}
+    sidecars = {each.sidecar: each for each in deployment.containers[1:]}
 
     assert sidecars.keys() == TESTED.keys()
     for name, sidecar in sidecars.items():
@@ -141,7 +180,9 @@ def test_container_that_restarted_lately_is_found(
 ) -> None:  # N11
     driver = status(healthy, "csi-exoblock")
     driver["restartCount"] = 3
-    driver["lastState"] = {"terminated": {"finishedAt": ago(minutes=5), "reason": reason}}
+    driver["lastState"] = {
+        "terminated": {"finishedAt": ago(minutes=5, seconds=30), "reason": reason}
+    }
 
     ended = at_desk("--output=json")
 
@@ -164,6 +205,109 @@ def test_container_that_does_not_start_is_found(healthy: ApiServer, at_desk: AtD
     assert found(at_desk, "pods").endswith("does not run: ImagePullBackOff")
 
 
+def test_init_container_that_fails_is_found(healthy: ApiServer, at_desk: AtDesk) -> None:  # N11
+    crashing = {"name": "wait", "state": {"waiting": {"reason": "CrashLoopBackOff"}}}
+    waiting = {"name": "csi-exoblock", "state": {"waiting": {"reason": "PodInitializing"}}}
+    not_ready(healthy.lists[PODS][1])["status"] |= {
+        "initContainerStatuses": [crashing],
+        "containerStatuses": [waiting],
+    }
+
+    assert found(at_desk, "pods") == (
+        "wait in csi-exoblock-node-1 on node n1 does not run: CrashLoopBackOff"
+    )
+
+
+def test_pod_that_is_not_ready_is_found(healthy: ApiServer, at_desk: AtDesk) -> None:  # N11, N14
+    not_ready(healthy.lists[PODS][0])
+
+    assert found(at_desk, "pods") == f"{POD} on node n1 has not been ready for 3h: it does not work"
+
+
+def test_pod_that_has_no_place_is_found(healthy: ApiServer, at_desk: AtDesk) -> None:  # N11
+    homeless = healthy.lists[PODS][0]
+    del homeless["spec"]["nodeName"]
+    full = condition(
+        "PodScheduled", message="0/1 nodes are available", since=ago(minutes=9, seconds=30)
+    )
+    homeless["status"] = {"phase": "Pending", "conditions": [full]}
+
+    assert found(at_desk, "pods") == f"{POD} has had no node for 9m: 0/1 nodes are available"
+
+
+def test_pod_that_starts_might_become_ready(healthy: ApiServer, at_desk: AtDesk) -> None:  # N11
+    starting = not_ready(healthy.lists[PODS][1], since=ago(seconds=20))
+    starting["status"]["containerStatuses"][0]["state"] = {
+        "waiting": {"reason": "ContainerCreating"}
+    }
+
+    ended = at_desk("--output=json")
+
+    assert ended.faults() == []
+    ((check, says),) = ended.skipped()
+    assert (check, says.partition(" for ")[0]) == (
+        "pods",
+        "csi-exoblock-node-1 on node n1 has not been ready",
+    )
+
+
+@pytest.mark.parametrize(
+    ("workload", "pods", "says"),
+    [
+        (DEPLOYMENTS, "csi-exoblock-controller-2", "csi-exoblock-controller has 1 of 2 pods"),
+        (DAEMON_SETS, "csi-exoblock-node-1", "csi-exoblock-node has 0 of 1 pods"),
+    ],
+)
+def test_pod_that_is_not_made_is_found(
+    healthy: ApiServer, at_desk: AtDesk, workload: str, pods: str, says: str
+) -> None:  # N11
+    (missing,) = (each for each in healthy.lists[PODS] if each["metadata"]["name"] == pods)
+    healthy.lists[PODS].remove(missing)
+
+    assert found(at_desk, "pods") == says
+
+
+def test_evicted_pod_whose_place_is_taken_is_none(
+    healthy: ApiServer, at_desk: AtDesk
+) -> None:  # N11
+    evicted = pod(healthy.lists[DEPLOYMENTS][0], 3)
+    evicted["status"] = {"phase": "Failed", "reason": "Evicted"}
+    leaving = not_ready(pod(healthy.lists[DEPLOYMENTS][0], 4))
+    leaving["metadata"]["deletionTimestamp"] = ago(minutes=3)
+    healthy.lists[PODS] += [evicted, leaving]
+
+    assert at_desk("--output=json").faults() == []
+
+
+def test_controller_that_is_scaled_away_is_found(
+    healthy: ApiServer, at_desk: AtDesk
+) -> None:  # N11
+    healthy.lists[DEPLOYMENTS][0]["spec"]["replicas"] = 0
+    healthy.lists[PODS] = [healthy.lists[PODS][1]]
+
+    assert found(at_desk, "pods").startswith("csi-exoblock-controller is scaled to 0 pods")
+
+
+def test_where_no_controller_runs_its_leaders_are_not_missed(
+    healthy: ApiServer, at_desk: AtDesk
+) -> None:  # N11: the remedy would be the log of pods that do not exist
+    healthy.lists[PODS] = [healthy.lists[PODS][1]]
+    for each in healthy.lists[LEASES]:
+        each["spec"]["renewTime"] = ago(hours=2)
+
+    ended = at_desk("--output=json")
+
+    assert ended.faults() == [("pods", "csi-exoblock-controller has 0 of 2 pods")]
+    assert ended.skipped() == [("leaders", "no pod of the controller is ready, see pods")]
+
+
+def not_ready(pod: Object, *, since: str = "") -> Object:
+    """Have a pod not be ready, by default for hours."""
+    unmet = condition("Ready", message="it does not work", since=since or ago(hours=3, minutes=1))
+    pod["status"]["conditions"] = [condition("PodScheduled"), unmet]
+    return pod
+
+
 def test_sidecar_that_is_older_than_the_socket_is_found(
     healthy: ApiServer, at_desk: AtDesk
 ) -> None:  # N11
@@ -173,6 +317,17 @@ def test_sidecar_that_is_older_than_the_socket_is_found(
         status(healthy, name)["state"] = {"running": {"startedAt": ago(hours=1)}}
 
     assert found(at_desk, "pods").startswith(f"csi-attacher in {POD} is older than the driver's")
+
+
+def test_container_that_does_not_use_the_socket_may_be_older(
+    healthy: ApiServer, at_desk: AtDesk
+) -> None:  # N11: such as the proxy that a mesh injects
+    restarted = {"restartCount": 1, "state": {"running": {"startedAt": ago(hours=3)}}}
+    of_node = healthy.lists[PODS][1]["status"]["containerStatuses"]
+    named(of_node, "csi-exoblock").update(restarted)
+    of_node.append({"name": "istio-proxy", "state": {"running": {"startedAt": ago(days=2)}}})
+
+    assert at_desk("--output=json").faults() == []
 
 
 @pytest.mark.parametrize(
@@ -194,6 +349,15 @@ def test_sidecar_without_a_leader_is_found(
     spoil(lease["spec"])
 
     assert found(at_desk, "leaders").startswith(says)
+
+
+def test_leader_on_a_node_whose_clock_is_behind_leads(
+    healthy: ApiServer, at_desk: AtDesk
+) -> None:  # N11: by as much as the check of the clock tolerates
+    for each in healthy.lists[LEASES]:
+        each["spec"]["renewTime"] = ago(seconds=40)
+
+    assert at_desk("--output=json").faults() == []
 
 
 @pytest.mark.parametrize(

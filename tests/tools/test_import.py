@@ -1,21 +1,18 @@
-"""`import` prints objects for what exists, and steps that never delete a volume (F9, F8)."""
+"""`import` prints objects for what exists (F9)."""
 
 from __future__ import annotations
 
 import json
-import os
 import pathlib
-import subprocess
-import sys
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from csi_exoblock.options import FormatPolicy, VolumeContext
-from tests.apiserver.server import ApiServer
 from tests.support.simulator_process import SimulatorProcess
-from tests.tools.conftest import VOLUMES, Run, make_volume
-from tests.tools.objects import DRIVER, persistent_volume
+from tests.tools.conftest import Ended, Run, make_volume, run_tool
+from tests.tools.objects import DRIVER
 
 VENDOR = "csi.exoscale.com"
 
@@ -81,102 +78,66 @@ def test_what_does_not_exist_is_said(run: Run, cloud: SimulatorProcess) -> None:
     assert "neither a volume nor a snapshot" in ended.errors
 
 
+@pytest.fixture
+def desk(cloud: SimulatorProcess, tmp_path: pathlib.Path) -> Callable[..., Ended]:
+    """Import outside of a pod, with a kubectl that has two contexts."""
+    contexts = [
+        {"name": "shop", "context": {"cluster": "c", "namespace": "shop"}},
+        {"name": "bare", "context": {"cluster": "c"}},
+    ]
+    view = {"kind": "Config", "contexts": contexts, "current-context": "shop"}
+    (tmp_path / "view.json").write_text(json.dumps(view))
+    program = tmp_path / "kubectl"
+    program.write_text(
+        f'#!/bin/sh\necho "$@" >{tmp_path}/told\ncat {tmp_path}/view.json || exit 1\n'
+    )
+    program.chmod(0o755)
+
+    def start(*arguments: str) -> Ended:
+        return run_tool("import", *arguments, environment={
+            **cloud.environment,
+            "EXOSCALE_API_ENDPOINT": cloud.api_endpoint,
+            "PATH": f"{tmp_path}:/usr/bin:/bin",
+        })  # fmt: skip
+
+    return start
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [((), "shop"), (("--context=bare",), "default"), (("--namespace=media",), "media")],
+)
+def test_claim_is_in_the_namespace_of_the_context(
+    desk: Callable[..., Ended], cloud: SimulatorProcess, flags: tuple[str, ...], expected: str
+) -> None:  # F9
+    volume, claim = desk(make_volume(cloud, "old")["handle"], *flags).json["items"]
+
+    assert claim["metadata"]["namespace"] == expected
+    assert volume["spec"]["claimRef"]["namespace"] == expected
+
+
+def test_context_that_does_not_exist_is_said(
+    desk: Callable[..., Ended], cloud: SimulatorProcess
+) -> None:  # F9
+    ended = desk(make_volume(cloud, "old")["handle"], "--context=gone")
+
+    assert (ended.code, ended.output) == (1, "")
+    assert "has no context gone" in ended.errors
+
+
+def test_kubeconfig_that_can_not_be_read_is_said(
+    desk: Callable[..., Ended], cloud: SimulatorProcess, tmp_path: pathlib.Path
+) -> None:  # F9
+    (tmp_path / "view.json").unlink()
+    (tmp_path / "config").touch()
+
+    ended = desk(make_volume(cloud, "old")["handle"], f"--kubeconfig={tmp_path}/config")
+
+    assert (ended.code, ended.output) == (1, "")
+    assert "kubectl config view: cat: " in ended.errors
+    assert f"{tmp_path}/config config view" in (tmp_path / "told").read_text()
+
+
 @pytest.mark.parametrize("arguments", [(), ("a/b", f"--from-driver={VENDOR}")])
 def test_id_or_driver_is_needed(run: Run, arguments: tuple[str, ...]) -> None:
     assert run("import", *arguments).code == 2
-
-
-@pytest.fixture
-def played(tmp_path: pathlib.Path) -> pathlib.Path:
-    """A folder with a kubectl that notes what it is told, and answers as a test wrote it down."""
-    folder = tmp_path / "played"
-    folder.mkdir()
-    (folder / "policy").write_text("Retain")
-    (folder / "attached").write_text("")
-    program = folder / "kubectl"
-    program.write_text(
-        f"#!{sys.executable}\n"
-        "import json, pathlib, sys\n"
-        "folder, told = pathlib.Path(sys.argv[0]).parent, sys.argv[1:]\n"
-        "body = sys.stdin.read() if told[0] == 'apply' else ''\n"
-        "(folder / 'log').open('a').write(json.dumps([told, body]) + '\\n')\n"
-        "if told[:2] == ['get', 'persistentvolume']: print((folder / 'policy').read_text())\n"
-        "if told[:2] == ['get', 'volumeattachment']: print((folder / 'attached').read_text())\n"
-    )
-    program.chmod(0o755)
-    return folder
-
-
-@pytest.fixture
-def script(run: Run, cloud: SimulatorProcess, cluster: ApiServer) -> str:
-    """The steps for two PersistentVolumes of the vendor's driver, and one with a bare id."""
-    cluster.lists[VOLUMES] = [
-        persistent_volume("pv-1", f"{cloud.zones[0]}/{_ID}", VENDOR, claim="data"),
-        persistent_volume("bare", _ID, VENDOR),
-        persistent_volume("evil", "x\nkubectl delete namespace shop", VENDOR),
-        persistent_volume("ours", f"{cloud.zones[0]}/{_ID}"),
-    ]
-    return run("import", f"--from-driver={VENDOR}").output
-
-
-_ID = "00000000-0000-0000-0000-000000000001"
-
-
-def told(script: str, played: pathlib.Path) -> tuple[int, list[tuple[list[str], str]]]:
-    """Run the steps; return the exit code and what kubectl was told."""
-    ended = subprocess.run(
-        ("sh", "-c", script), cwd=played, capture_output=True, text=True, check=False,
-        env={"PATH": f"{played}:{os.environ['PATH']}"},
-    )  # fmt: skip
-    log = (played / "log").read_text().splitlines()
-    return ended.returncode, [tuple(json.loads(line)) for line in log]
-
-
-def test_each_volume_is_kept_before_its_objects_are_deleted(
-    script: str, played: pathlib.Path
-) -> None:  # F8, F9
-    code, calls = told(script, played)
-
-    verbs = [(words[0], words[1]) for words, _ in calls]
-    assert code == 0
-    assert verbs == [
-        ("patch", "persistentvolume"),
-        ("get", "persistentvolume"),
-        ("get", "volumeattachment"),
-        ("get", "persistentvolumeclaim"),
-        ("delete", "persistentvolumeclaim"),
-        ("delete", "persistentvolume"),
-        ("apply", "--filename"),
-    ]
-    applied = {each["kind"]: each for each in json.loads(calls[-1][1])["items"]}
-    assert applied["PersistentVolume"]["spec"]["csi"]["driver"] == DRIVER
-    assert applied["PersistentVolumeClaim"]["metadata"] == {"namespace": "shop", "name": "data"}
-
-
-def test_nothing_is_deleted_unless_the_volume_is_kept(
-    script: str, played: pathlib.Path
-) -> None:  # F8, F9
-    (played / "policy").write_text("Delete")
-
-    code, calls = told(script, played)
-
-    assert code != 0
-    assert "delete" not in {words[0] for words, _ in calls}
-
-
-def test_nothing_is_deleted_while_it_is_attached(script: str, played: pathlib.Path) -> None:  # F9
-    (played / "attached").write_text("other\npv-1")
-
-    code, calls = told(script, played)
-
-    assert code != 0
-    assert "delete" not in {words[0] for words, _ in calls}
-
-
-def test_other_volumes_are_left_alone(script: str, played: pathlib.Path) -> None:  # F9, F17
-    _, calls = told(script, played)
-
-    text = json.dumps(calls)
-    assert "namespace shop" not in text.replace("--namespace", "")
-    assert "ours" not in text
-    assert "bare" not in text

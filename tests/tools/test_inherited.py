@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
 
 import pytest
@@ -32,17 +33,22 @@ def test_flags_of_the_service_are_taken_over(
     assert found == {"cluster_id": "a", "zones": "ch-gva-2,de-fra-1"}
 
 
-def test_driver_is_found_among_the_processes_of_the_host(tmp_path: pathlib.Path) -> None:  # N11
+@pytest.mark.parametrize("of_the_host", ["mnt:[1]", "may not be seen"])
+def test_driver_is_found_among_the_processes_of_the_host(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, of_the_host: str
+) -> None:  # N11
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
     folder = proc(tmp_path, "/sbin/init")
     for pid, mounts, words in (
-        ("1", "mnt:[1]", None),
+        ("1", of_the_host, None),
         ("self", "mnt:[2]", None),
         ("7", "mnt:[3]", ("csi-exoblock", "node", "--driver-name=another")),
         ("8", "mnt:[2]", ("csi-exoblock", "doctor", "--node")),
         ("9", "mnt:[2]", ("csi-exoblock", "node", "--kubelet-path=/kubelet")),
     ):
         (folder / pid / "ns").mkdir(parents=True, exist_ok=True)
-        (folder / pid / "ns" / "mnt").symlink_to(mounts)
+        if mounts.startswith("mnt:"):
+            (folder / pid / "ns" / "mnt").symlink_to(mounts)
         if words:
             (folder / pid / "cmdline").write_bytes("\0".join(words).encode())
 
@@ -53,6 +59,19 @@ def test_outside_of_a_container_no_driver_is_looked_for(tmp_path: pathlib.Path) 
     folder = proc(tmp_path, "/sbin/init")
     for pid in ("1", "self", "9"):
         (folder / pid / "ns").mkdir(parents=True, exist_ok=True)
+        (folder / pid / "ns" / "mnt").symlink_to("mnt:[1]")
+    (folder / "9" / "cmdline").write_bytes(b"csi-exoblock\0node\0--kubelet-path=/kubelet")
+
+    assert of_container(folder) == {}
+
+
+def test_at_a_desk_no_driver_of_somebody_is_looked_for(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:  # N11: a user can't see the mounts of process 1
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    folder = proc(tmp_path, "/sbin/init")
+    for pid in ("self", "9"):
+        (folder / pid / "ns").mkdir(parents=True)
         (folder / pid / "ns" / "mnt").symlink_to("mnt:[1]")
     (folder / "9" / "cmdline").write_bytes(b"csi-exoblock\0node\0--kubelet-path=/kubelet")
 

@@ -6,6 +6,8 @@ import contextlib
 import json
 import os
 import pathlib
+import pty
+import select
 import shutil
 import signal
 import stat
@@ -17,12 +19,13 @@ from collections.abc import Iterator
 import pytest
 
 from csi_exoblock.concurrency import Deadline
-from csi_exoblock.errors import KubernetesDenied, KubernetesUnavailable, NotFound
+from csi_exoblock.errors import KubernetesDenied, KubernetesError, KubernetesUnavailable, NotFound
 from csi_exoblock.timing import Timing
 from csi_exoblock.tools.kubectl import Kubectl
 from tests.apiserver.server import TOKEN, ApiServer
+from tests.support.simulator_process import SimulatorProcess
 from tests.support.waiting import wait_until
-from tests.tools.conftest import CLUSTER, NODES, UID
+from tests.tools.conftest import CLUSTER, NODES, UID, make_volume, run_tool
 
 SECONDS = 60
 ENDS_SECONDS = 20
@@ -151,14 +154,7 @@ def test_a_real_kubectl_logs_in_as_its_kubeconfig_says(
 ) -> None:  # N11
     if shutil.which("kubectl") is None:
         pytest.skip("kubectl is not installed")
-    login = tmp_path / "login"
-    credential = {
-        "apiVersion": "client.authentication.k8s.io/v1",
-        "kind": "ExecCredential",
-        "status": {"token": TOKEN},
-    }
-    login.write_text(f"#!/bin/sh\necho >>{tmp_path}/logins\necho '{json.dumps(credential)}'\n")
-    login.chmod(0o755)
+    login = program(tmp_path / "login", f"echo >>{tmp_path}/logins\necho '{credential()}'\n")
     source = Kubectl(
         kubeconfig=kubeconfig(tmp_path, cluster, login), context="other", timing=Timing()
     )
@@ -173,7 +169,179 @@ def test_a_real_kubectl_logs_in_as_its_kubeconfig_says(
     assert len((tmp_path / "logins").read_text()) == 1
 
 
-def kubeconfig(folder: pathlib.Path, cluster: ApiServer, login: pathlib.Path) -> pathlib.Path:
+def test_login_that_asks_something_is_seen_and_answered(
+    cluster: ApiServer, tmp_path: pathlib.Path, temporary: pathlib.Path
+) -> None:  # N11: without a limit that is shorter than people
+    if shutil.which("kubectl") is None:
+        pytest.skip("kubectl is not installed")
+    login = program(
+        tmp_path / "login",
+        "printf 'Enter the code: ' >&2\nread -r code </dev/stdin\n"
+        f"test \"$code\" = ABCD || exit 1\nsleep 1.5\necho '{credential()}'\n",
+    )
+    config = kubeconfig(tmp_path, cluster, login, interactive="Always")
+    command = (
+        "import dataclasses, pathlib\n"
+        "from csi_exoblock.tools.kubectl import Kubectl, Deadline, Timing\n"
+        f"source = Kubectl(kubeconfig=pathlib.Path({str(config)!r}), context='other',\n"
+        "                 timing=dataclasses.replace(Timing(), kubectl_timeout=1.0))\n"
+        "source.log_in()\n"
+        f"print(source.get({CLUSTER!r}, Deadline(1.0))['metadata'], flush=True)\n"
+        "source.close()\n"
+    )
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        ("setsid", "--ctty", "--wait", sys.executable, "-c", command),
+        env={"PATH": os.environ["PATH"], "TMPDIR": str(temporary), "HOME": str(tmp_path)},
+        stdin=theirs, stdout=theirs, stderr=theirs,
+    ) as process:  # fmt: skip
+        os.close(theirs)
+        read_until(ours, b"Enter the code: ")
+        os.write(ours, b"ABCD\n")
+        read_until(ours, UID.encode())
+    os.close(ours)
+
+    assert process.returncode == 0
+
+
+def test_login_that_fails_says_why_and_is_asked_for_once(
+    cluster: ApiServer, tmp_path: pathlib.Path, temporary: pathlib.Path
+) -> None:  # N11
+    if shutil.which("kubectl") is None:
+        pytest.skip("kubectl is not installed")
+    logins = tmp_path / "logins"
+    refusal = "echo 'the refresh token has expired' >&2\nexit 1\n"
+    login = program(tmp_path / "login", f"echo >>{logins}\n{refusal}")
+    config = kubeconfig(tmp_path, cluster, login)
+    source = Kubectl(kubeconfig=config, context="other", timing=Timing())
+    asked = []
+    try:
+        for _ in range(2):
+            with pytest.raises(KubernetesError) as failed:
+                source.get(CLUSTER, limit())
+            assert str(failed.value).count("the refresh token has expired") == 1
+            asked.append(len(logins.read_text()))
+    finally:
+        source.close()
+    assert asked[0] == asked[1]  # it is asked for with the first request alone
+
+
+@pytest.mark.parametrize("command", ["doctor", "status", "orphans", "import --from-driver=a.b.ch"])
+@pytest.mark.parametrize(
+    ("then", "fails"),
+    [("exit 1", True), ("answer of-nobody", True), (f"answer {TOKEN}", False)],
+    ids=["refused", "unknown", "accepted"],
+)
+def test_login_is_asked_for_once_whatever_comes_of_it(
+    cluster: ApiServer,
+    cloud: SimulatorProcess,
+    tmp_path: pathlib.Path,
+    command: str,
+    then: str,
+    fails: bool,
+) -> None:  # N11, N20, C4, F9
+    if shutil.which("kubectl") is None:
+        pytest.skip("kubectl is not installed")
+    logins = tmp_path / "logins"
+    script = f"echo >>{logins}\nanswer() {{ echo '{credential('$1')}'; }}\n{then}\n"
+    login = program(tmp_path / "login", script.replace("$1", "'$1'"))
+    flags = (f"--kubeconfig={kubeconfig(tmp_path, cluster, login)}", "--context=other")
+    for_one_request = logins_of(logins, *flags, "get", "--raw", "/version")
+
+    ended = run_tool(
+        *command.split(),
+        *flags,
+        environment={
+            **cloud.environment,
+            "CSI_EXOBLOCK_API_ENDPOINT": cloud.api_endpoint,
+            "HOME": str(tmp_path),  # where kubectl keeps a cache
+        },
+    )
+
+    assert len(logins.read_text()) == for_one_request
+    assert (ended.output + ended.errors).count("no login to the cluster: ") == fails
+    if command == "doctor" and fails:
+        assert "NOT CHECKED  CSIDriver: no login to the cluster\n" in ended.output
+        assert "WRONG  login: no login to the cluster: " in ended.output
+        assert ended.output.count("WRONG") == 1
+
+
+def test_what_needs_only_the_cloud_asks_for_no_login(
+    cluster: ApiServer, cloud: SimulatorProcess, tmp_path: pathlib.Path
+) -> None:  # N11, F9: somebody is at the terminal, who could be asked
+    if shutil.which("kubectl") is None:
+        pytest.skip("kubectl is not installed")
+    logins = tmp_path / "logins"
+    login = program(tmp_path / "login", f"echo >>{logins}\nexit 1\n")
+    handle = make_volume(cloud, "data")["handle"]
+    flags = (f"--kubeconfig={kubeconfig(tmp_path, cluster, login)}", "--context=other")
+    command = (sys.executable, "-m", "csi_exoblock", "import", str(handle), *flags)
+    for_the_namespace = logins_of(logins, *flags, "config", "view")
+
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        ("setsid", "--ctty", "--wait", *command),
+        env={
+            **cloud.environment,
+            "CSI_EXOBLOCK_API_ENDPOINT": cloud.api_endpoint,
+            "PATH": os.environ["PATH"],
+            "HOME": str(tmp_path),
+        },
+        stdin=theirs, stdout=theirs, stderr=theirs,
+    ):  # fmt: skip
+        os.close(theirs)
+        read_until(ours, f'"volumeHandle": "{handle}"'.encode())
+    os.close(ours)
+
+    assert len(logins.read_text()) == for_the_namespace
+
+
+def logins_of(logins: pathlib.Path, *arguments: str) -> int:
+    """Return how often kubectl itself logs in for one request; some do so at each start."""
+    logins.write_text("")
+    subprocess.run(("kubectl", *arguments), capture_output=True, check=False)
+    count = len(logins.read_text())
+    logins.write_text("")
+    return count
+
+
+def read_until(terminal: int, wanted: bytes) -> bytes:
+    """Read what a terminal shows until it has shown something."""
+    deadline, shown = Deadline(SECONDS), b""
+    while wanted not in shown:
+        assert select.select([terminal], [], [], deadline.check())[0]
+        try:
+            shown += os.read(terminal, 1000)
+        except OSError:  # the program has ended
+            raise AssertionError(shown.decode(errors="replace")) from None
+    return shown
+
+
+def program(path: pathlib.Path, script: str) -> pathlib.Path:
+    """Write a program of the shell."""
+    path.write_text(f"#!/bin/sh\n{script}")
+    path.chmod(0o755)
+    return path
+
+
+def credential(token: str = TOKEN) -> str:
+    """Return what a login prints after a success."""
+    return json.dumps(
+        {
+            "apiVersion": "client.authentication.k8s.io/v1",
+            "kind": "ExecCredential",
+            "status": {"token": token},
+        }
+    )
+
+
+def kubeconfig(
+    folder: pathlib.Path,
+    cluster: ApiServer,
+    login: pathlib.Path,
+    *,
+    interactive: str = "IfAvailable",
+) -> pathlib.Path:
     """Write a kubeconfig with a context `other`, whose user logs in by a program."""
     authority = cluster.account / "ca.crt"
     server = {
@@ -183,7 +351,7 @@ def kubeconfig(folder: pathlib.Path, cluster: ApiServer, login: pathlib.Path) ->
     command = {
         "apiVersion": "client.authentication.k8s.io/v1",
         "command": str(login),
-        "interactiveMode": "IfAvailable",
+        "interactiveMode": interactive,
     }
     path = folder / "kubeconfig"
     path.write_text(

@@ -139,6 +139,53 @@ def test_commands_delete_what_is_left_alone_and_nothing_else(
     ]
 
 
+def test_commands_delete_nothing_that_is_used_or_protected(
+    run: Run, cloud: SimulatorProcess
+) -> None:  # C4, C6, D12
+    zone = cloud.zones[0]
+    instance = cloud.add_instance(zone)
+    attached, leaving = make_volume(cloud, "attached"), make_volume(cloud, "leaving")
+    protected = make_volume(cloud, "protected", Protect="yes")
+    cloud.set_volume_state(zone, attached["id"], "attached", instance=instance)
+    cloud.set_volume_state(zone, leaving["id"], "detaching", instance=None)
+    snapshot = cloud.add_snapshot(zone, protected["id"], "before")
+    label_snapshot(cloud, zone, snapshot, protect="yes")
+
+    lines = run("orphans", NOW, "--output=commands").output.splitlines()
+    table = run("orphans", NOW).output
+
+    reasons = {
+        attached["handle"]: f"attached to instance {instance}",
+        leaving["handle"]: "in state detaching",
+        protected["handle"]: "protected by its label",
+        f"{zone}/{snapshot}": "protected by its label",
+    }
+    assert all(line.startswith("# not to be deleted, ") for line in lines)
+    for handle, reason in reasons.items():
+        assert [line for line in lines if handle in line and reason in line]
+        assert [line for line in table.splitlines() if handle in line and reason in line]
+
+
+def test_label_adds_no_command(run: Run, cloud: SimulatorProcess) -> None:  # C4, F17
+    volume = make_volume(cloud, "left", pvc="x\ntouch /tmp/owned #", namespace="shop")
+
+    lines = run("orphans", NOW, "--output=commands").output.splitlines()
+
+    assert len(lines) == 1
+    assert volume["id"] in lines[0].partition("#")[0]
+
+
+def test_commands_say_what_was_not_read(run: Run, cloud: SimulatorProcess) -> None:  # C4
+    cloud.add_fault(fault="refuse", status=400, operation="list-block-storage-volumes")
+
+    ended = run("orphans", NOW, "--output=commands")
+
+    assert ended.code == 1
+    assert [line.partition(":")[0] for line in ended.output.splitlines()] == [
+        f"# zone {zone} was not read" for zone in cloud.zones
+    ]
+
+
 def test_nothing_is_changed(run: Run, cloud: SimulatorProcess, cluster: ApiServer) -> None:  # C4
     make_volume(cloud, "left")
     cloud.clear_calls()

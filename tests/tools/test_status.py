@@ -70,13 +70,35 @@ def test_what_is_in_order_is_one_row_without_a_note(
 def test_claim_waits_for_a_pod(run: Run, cluster: ApiServer) -> None:  # N20
     cluster.lists[CLAIMS] = [claim("data")]
 
-    assert notes(run) == [(False, "a pod that uses it")]
+    assert notes(run) == [(False, "a pod that uses it; see the claim's events")]
 
 
 def test_claim_waits_for_its_volume(run: Run, cluster: ApiServer) -> None:  # N20
     cluster.lists[CLAIMS] = [claim("data", **{"volume.kubernetes.io/selected-node": "n1"})]
 
     assert notes(run) == [(False, "its volume; see the claim's events")]
+
+
+def test_claim_whose_persistent_volume_is_gone_is_wrong(
+    run: Run, cluster: ApiServer
+) -> None:  # N20
+    lost = claim("data", volume="pv", asked="3Gi", has="2Gi")
+    lost["status"]["phase"] = "Lost"
+    bound = claim("new", volume="made-since-the-volumes-were-read")
+    bound["status"]["phase"] = "Bound"
+    elsewhere = claim("other", volume="nfs")
+    elsewhere["status"]["phase"], elsewhere["spec"]["storageClassName"] = "Lost", "nfs"
+    cluster.lists[CLAIMS] = [lost, bound, elsewhere]
+
+    ended = run("status", "--output=json")
+
+    (row,) = ended.json["volumes"]
+    assert ended.code == 1
+    assert (row["claim"], row["persistent_volume"]) == ("shop/data", "pv")
+    assert (row["asked_gib"], row["known_gib"]) == (3, 2)
+    (note,) = row["notes"]
+    assert note["is_wrong"]
+    assert note["text"].startswith("its PersistentVolume pv is gone")
 
 
 def test_growth_waits_for_the_pod(
@@ -173,7 +195,7 @@ def test_age_of_a_wait_is_told(run: Run, cluster: ApiServer) -> None:  # N20
     (row,) = run("status").output.splitlines()[1:]
 
     assert row.endswith("d")
-    assert "a pod that uses it, for " in row
+    assert "a pod that uses it; see the claim's events, for " in row
 
 
 def test_other_drivers_are_not_shown(run: Run, cluster: ApiServer) -> None:  # N20
@@ -194,3 +216,47 @@ def test_zone_that_can_not_be_read_is_told_and_its_volumes_are_not_gone(
     assert ended.code == 1
     assert f"! zone {cloud.zones[0]} was not read" in ended.output
     assert "does not exist" not in ended.output.partition("! zone")[0]
+
+
+def test_volume_of_a_zone_out_of_scope_is_not_gone(
+    run: Run, cloud: SimulatorProcess, volume: dict[str, Any]
+) -> None:  # N20, S12
+    ended = run("status", f"--zones={cloud.zones[1]}", "--output=json")
+
+    ((note,),) = (row["notes"] for row in ended.json["volumes"])
+    assert ended.code == 0
+    assert note["text"] == f"unknown: zone {cloud.zones[0]} was not read"
+    assert not note["is_wrong"]
+
+
+@pytest.fixture
+def lists_lag(cloud: SimulatorProcess) -> None:
+    """A cloud whose lists show a new volume only after some seconds."""
+    cloud.set_mode("list-lag", "yes")
+
+
+def test_volume_that_no_list_shows_yet_is_in_order(
+    lists_lag: None, run: Run, volume: dict[str, Any]
+) -> None:  # N20
+    ended = run("status", "--output=json")
+
+    (row,) = ended.json["volumes"]
+    assert (row["notes"], row["state"], row["cloud_gib"]) == ([], "detached", 1)
+
+
+def test_volume_that_no_list_shows_and_that_can_not_be_read_is_not_gone(
+    lists_lag: None, run: Run, cloud: SimulatorProcess, volume: dict[str, Any]
+) -> None:  # N20, S12
+    cloud.add_fault(fault="refuse", status=400, operation="get-block-storage-volume")
+
+    ended = run("status")
+
+    assert ended.code == 1
+    assert f"! zone {cloud.zones[0]} was not read" in ended.output
+    assert "does not exist" not in ended.output
+
+
+def test_handle_that_is_no_id_is_of_no_volume(run: Run, cluster: ApiServer) -> None:  # N20
+    cluster.lists[VOLUMES] = [persistent_volume("pv", "anything", claim="data")]
+
+    assert notes(run) == [(True, "the volume does not exist")]

@@ -45,6 +45,7 @@ class Api:
         table: tuple[tuple[str, str, str, Handler], ...] = (
             ("GET", "/zone", "list-zones", self._list_zones),
             ("GET", "/operation/{id}", "get-operation", self._get_operation),
+            ("GET", "/instance", "list-instances", self._list_instances),
             ("GET", "/instance/{id}", "get-instance", self._get_instance),
             ("GET", "/instance-type/{id}", "get-instance-type", self._get_instance_type),
             ("GET", "/quota", "list-quotas", self._list_quotas),
@@ -84,6 +85,10 @@ class Api:
         operation = self._cloud.operation(request.zone, request.id)
         self._require_readable(operation)
         return wire.encode(wire.operation(operation))
+
+    async def _list_instances(self, request: ApiRequest) -> bytes:
+        instances = request.zone.instances.values()
+        return wire.encode({"instances": [wire.instance(each) for each in instances]})
 
     async def _get_instance(self, request: ApiRequest) -> bytes:
         return wire.encode(wire.instance(request.zone.instance(request.id)))

@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry
 
 from csi_exoblock.config import DEFAULT_DRIVER_NAME
 from csi_exoblock.host.commands import Commands
-from csi_exoblock.host.processes import read
+from csi_exoblock.host.open_files import read
 from csi_exoblock.metrics import Metrics
 from csi_exoblock.timing import Timing
 from tests.chaos.fleet import Driver, Fleet

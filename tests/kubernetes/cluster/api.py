@@ -68,14 +68,20 @@ VOLUME_ATTACHMENT: Final = Kind(
 )
 
 
+def admin_session() -> requests.Session:
+    """Return a session with the API server in the administrator's name."""
+    session = requests.Session()
+    session.trust_env = False  # no proxy stands before loopback
+    session.verify = str(CERTIFICATE)
+    session.headers["Authorization"] = f"Bearer {token_of('admin')}"
+    return session
+
+
 class Api:
     """The API server as the administrator sees it."""
 
     def __init__(self) -> None:
-        self._session = requests.Session()
-        self._session.trust_env = False  # no proxy stands before loopback
-        self._session.verify = str(CERTIFICATE)
-        self._session.headers["Authorization"] = f"Bearer {token_of('admin')}"
+        self._session = admin_session()
 
     def close(self) -> None:
         """Close the connections."""

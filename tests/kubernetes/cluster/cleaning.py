@@ -13,19 +13,21 @@ from pathlib import Path
 
 from tests.kubernetes.cluster import ways
 from tests.kubernetes.cluster.daemons import stop_recorded
-from tests.kubernetes.cluster.places import CONTAINERD, CONTAINERD_SOCKET, PROCESSES, STATE
+from tests.kubernetes.cluster.machine import FIRST, SECOND_MACHINE, Machine
+from tests.kubernetes.cluster.places import PROCESSES, STATE
 from tests.support.waiting import eventually
 
 # A process that starts or mounts things ends first; everything that it started ends below.
-_KILL_FIRST = ("kubelet", "containerd")
+_KILL_FIRST = ("kubelet", "containerd")  # of each node
 _CONTAINER_CGROUPS = "k8s.io"
 # Written outside of our folder, because kubelet and containerd have no setting for them.
 _DEVICE_PLUGINS = Path("/var/lib/kubelet/device-plugins")
 _LOG_LINKS = Path("/var/log/containers")
 _NETWORK_RESULTS = Path("/var/lib/cni/results")
 _SHIM_SOCKETS = Path("/run/containerd/s")
-_SANDBOXES = CONTAINERD / "state" / "io.containerd.grpc.v1.cri" / "sandboxes"
-_SHIMS = CONTAINERD / "state" / "io.containerd.runtime.v2.task" / "k8s.io"
+_SANDBOXES = "containerd/state/io.containerd.grpc.v1.cri/sandboxes/*"
+_SHIMS = "containerd/state/io.containerd.runtime.v2.task/k8s.io/*"
+_MACHINES = (FIRST, SECOND_MACHINE)
 
 
 def clean() -> None:
@@ -37,8 +39,9 @@ def clean() -> None:
     if not STATE.exists():
         return
     _kill_processes()
-    _kill_containers()
-    _unmount_everything()
+    for machine in _MACHINES:
+        kill_containers(machine)
+    unmount_below(STATE)
     _detach_loop_devices()
     _remove_strays()
     _remove_cgroups()
@@ -68,29 +71,31 @@ def loop_devices_below(folder: Path) -> dict[str, str]:
 
 def _kill_processes() -> None:
     records = list(PROCESSES.iterdir()) if PROCESSES.exists() else []
-    for record in sorted(records, key=lambda record: record.name not in _KILL_FIRST):
+    for record in sorted(records, key=lambda record: not record.name.startswith(_KILL_FIRST)):
         stop_recorded(record, with_signal=signal.SIGKILL)
 
 
-def _kill_containers() -> None:
-    for pid in _container_processes():
+def kill_containers(machine: Machine) -> None:
+    """End all that runs in the containers of a node; its containerd has ended before."""
+    for pid in _container_processes(machine):
         os.kill(pid, signal.SIGKILL)
-    eventually(lambda: not list(_container_processes()), seconds=10)
+    eventually(lambda: not list(_container_processes(machine)), seconds=10)
 
 
-def _container_processes() -> Iterator[int]:
-    """Find the shims of our containerd, and what runs in their containers.
+def _container_processes(machine: Machine) -> Iterator[int]:
+    """Find the shims of a containerd, and what runs in their containers.
 
     A shim names its containerd in its arguments; a container's process is a child of its shim.
     """
-    shims = {pid for pid in _pids() if str(CONTAINERD_SOCKET) in _arguments(pid)}
+    shims = {pid for pid in _pids() if str(machine.socket) in _arguments(pid)}
     # Children first: a shim's children would be adopted by init and no longer be found.
     yield from (pid for pid in _pids() if _parent(pid) in shims)
     yield from shims
 
 
-def _unmount_everything() -> None:
-    for point in mounts_below(STATE):
+def unmount_below(folder: Path) -> None:
+    """Unmount what is mounted in and at a folder, the last mount first."""
+    for point in mounts_below(folder):
         subprocess.run(["umount", point], check=False)
 
 
@@ -109,11 +114,15 @@ def _remove_strays() -> None:
 
 
 def _strays() -> list[Path]:
-    sandboxes = _SANDBOXES.iterdir() if _SANDBOXES.exists() else ()
-    results = [path for box in sandboxes for path in _NETWORK_RESULTS.glob(f"*-{box.name}-*")]
+    boxes = [box for machine in _MACHINES for box in machine.folder.glob(_SANDBOXES)]
+    results = [path for box in boxes for path in _NETWORK_RESULTS.glob(f"*-{box.name}-*")]
     logs = [link for link in _LOG_LINKS.glob("*") if link.readlink().is_relative_to(STATE)]
     # The containers of a pod share a shim.
-    addresses = {shim.read_text().removeprefix("unix://") for shim in _SHIMS.glob("*/address")}
+    addresses = {
+        shim.read_text().removeprefix("unix://")
+        for machine in _MACHINES
+        for shim in machine.folder.glob(f"{_SHIMS}/address")
+    }
     sockets = [Path(address) for address in addresses if Path(address).exists()]
     return [*results, *logs, *sockets, *_DEVICE_PLUGINS.glob("kubelet*")]
 

@@ -10,6 +10,7 @@ from typing import Final
 from uuid import UUID
 
 import requests
+from exoscale_auth import ExoscaleV2Auth
 
 from tests.kubernetes.cluster.daemons import Daemon
 from tests.kubernetes.cluster.documents import Document, Json
@@ -18,8 +19,10 @@ from tests.kubernetes.cluster.places import (
     CLOUD_PORT,
     DEVICES,
     DOOMED_ZONE,
+    FAR_INSTANCE,
     INSTANCE,
     OTHER_ZONE,
+    SECOND_INSTANCE,
     ZONE,
 )
 from tests.support.waiting import wait_until
@@ -75,6 +78,8 @@ class Cloud:
                 f"--listen=127.0.0.1:{CLOUD_PORT}",
                 f"--sim-zones={ZONE},{OTHER_ZONE},{DOOMED_ZONE}",
                 f"--local-instance={ZONE}/{INSTANCE}",
+                f"--local-instance={ZONE}/{SECOND_INSTANCE}",
+                f"--local-instance={OTHER_ZONE}/{FAR_INSTANCE}",
                 f"--device-dir={DEVICES}",
                 f"--state-dir={CLOUD}",
                 f"--latency={LATENCY_SECONDS}s",
@@ -116,6 +121,19 @@ class Cloud:
         """Make a blank volume of 1 GiB as somebody else would, and return its id."""
         self._send("POST", f"volumes/{zone}", {"count": 1, "prefix": name})
         return next(volume.uuid for volume in self.volumes() if volume.name == f"{name}0")
+
+    def attach_volume(self, zone: str, uuid: UUID, instance: str) -> None:
+        """Attach a volume as somebody else would, and return once it is."""
+        url = f"{API_ENDPOINT.format(zone=zone)}/block-storage/{uuid}:attach"
+        auth = ExoscaleV2Auth(*CREDENTIALS.values())
+        body = {"instance": {"id": instance}}
+        self._session.put(url, json=body, auth=auth, timeout=_TIMEOUT_SECONDS).raise_for_status()
+        wait_until(lambda: self.state_of(uuid) == "attached", "the volume is attached")
+
+    def state_of(self, uuid: UUID) -> str:
+        """Return the state of a volume, such as `detached`; empty when there is none of that id."""
+        volume = self.volume(uuid)
+        return volume.state if volume else ""
 
     def calls(self, operation: str) -> int:
         """Return how often an operation of the API was called, by its operation id."""

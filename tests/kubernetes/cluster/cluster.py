@@ -7,11 +7,10 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.kubernetes.cluster import cleaning, control_plane, credentials, images, machine
+from tests.kubernetes.cluster import cleaning, control_plane, credentials, images
 from tests.kubernetes.cluster.api import CSI_NODE, NODE, SERVICE_ACCOUNT, Api
+from tests.kubernetes.cluster.machine import FIRST
 from tests.kubernetes.cluster.places import (
-    CONTAINERD_SOCKET,
-    DRIVER_NAME,
     KUBECONFIG,
     LOGS,
     NODE_NAME,
@@ -27,8 +26,8 @@ class Cluster:
 
     def __init__(self, programs: Path) -> None:
         self.api = Api()
-        self.kubelet = machine.kubelet(programs)
-        self._containerd = machine.containerd()
+        self.kubelet = FIRST.kubelet(programs)
+        self._containerd = FIRST.containerd()
         self._control_plane = control_plane.control_plane(programs)
         self._kubectl = programs / "kubectl"
 
@@ -41,7 +40,7 @@ class Cluster:
         cleaning.clean()
         STATE.mkdir(parents=True)
         credentials.make_credentials()
-        machine.prepare_machine()
+        FIRST.prepare()
         control_plane.write_audit_policy()
         etcd, api_server, *others = self._control_plane
         for daemon in (self._containerd, etcd, api_server):
@@ -53,8 +52,21 @@ class Cluster:
                 daemon.start()
             self.kubelet.start()
             imported.result()
-        _wait(self._node_is_ready, f"node {NODE_NAME} is ready")
+        self.wait_node_ready(NODE_NAME)
         _wait(self._pods_may_start, "there is a default service account")
+
+    def wait_node_ready(self, name: str) -> None:
+        """Return when a node takes pods."""
+        _wait(lambda: self.is_node_ready(name), f"node {name} is ready")
+
+    def is_node_ready(self, name: str) -> bool:
+        """Return whether a node takes pods, as far as Kubernetes knows."""
+        node = self.api.find(NODE, name)
+        conditions = node.documents("status", "conditions") if node else ()
+        return any(
+            condition.text("type") == "Ready" and condition.text("status") == "True"
+            for condition in conditions
+        )
 
     def stop(self) -> None:
         """Stop everything and leave nothing of it on the machine."""
@@ -77,26 +89,24 @@ class Cluster:
 
     @property
     def attach_limit(self) -> int:
-        """How many volumes the scheduler believes the node can have; 0 while there is no driver."""
-        node = self.api.get(CSI_NODE, NODE_NAME)
+        """How many volumes the scheduler believes the node can have; 0 while there is no driver.
+
+        Of any name: it is the only driver.
+        """
+        return self.attach_limit_of(NODE_NAME)
+
+    def attach_limit_of(self, node: str) -> int:
+        """Return the same of any node."""
+        found = self.api.find(CSI_NODE, node)
         return sum(
             driver.number("allocatable", "count")
-            for driver in node.documents("spec", "drivers")
-            if driver.text("name") == DRIVER_NAME
+            for driver in (found.documents("spec", "drivers") if found else ())
         )
 
     def _import_images(self) -> None:
         tars = images.write_images(STATE / "images")
-        _wait(CONTAINERD_SOCKET.exists, "containerd listens")
-        machine.import_images(tars)
-
-    def _node_is_ready(self) -> bool:
-        node = self.api.find(NODE, NODE_NAME)
-        conditions = node.documents("status", "conditions") if node else ()
-        return any(
-            condition.text("type") == "Ready" and condition.text("status") == "True"
-            for condition in conditions
-        )
+        _wait(FIRST.socket.exists, "containerd listens")
+        FIRST.import_images(tars)
 
     def _pods_may_start(self) -> bool:
         return self.api.find(SERVICE_ACCOUNT, "default", "default") is not None

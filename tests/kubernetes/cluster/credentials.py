@@ -7,7 +7,14 @@ import subprocess
 from pathlib import Path
 from typing import Final
 
-from tests.kubernetes.cluster.places import API_SERVER, KUBECONFIG, NODE_NAME, PKI, SERVICE_ADDRESS
+from tests.kubernetes.cluster.places import (
+    API_SERVER,
+    KUBECONFIG,
+    NODE_NAME,
+    PKI,
+    SECOND_NAME,
+    SERVICE_ADDRESS,
+)
 
 CERTIFICATE: Final = PKI / "cluster.crt"
 """One self-signed certificate, both authority and server: every program trusts exactly it."""
@@ -21,6 +28,7 @@ _USERS = {
     "controller-manager": ("system:kube-controller-manager", ""),
     "scheduler": ("system:kube-scheduler", ""),
     "kubelet": (f"system:node:{NODE_NAME}", "system:nodes"),
+    "kubelet-second": (f"system:node:{SECOND_NAME}", "system:nodes"),
 }
 
 

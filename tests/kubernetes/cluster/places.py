@@ -32,13 +32,25 @@ ZONE: Final = "ch-gva-2"
 """The zone that the real node is in."""
 
 OTHER_ZONE: Final = "de-fra-1"
-"""A zone in which nodes are objects only."""
+"""A zone in which nodes are objects only, but for the flows that have a second real node there."""
 
 DOOMED_ZONE: Final = "at-vie-2"
 """Another such zone, for the one flow that lets a zone die."""
 
 INSTANCE: Final = "5e0f6d1c-93f4-4f0e-8d0b-0c8f6b5d2a10"
 """The cloud's instance that the real node is."""
+
+SECOND: Final = STATE / "second"
+"""Where the second real node has its things, if there is one."""
+
+SECOND_INSTANCE: Final = "c0a1f3e2-7d4b-4b8e-9a55-3e6f1b2d4c60"
+"""The cloud's instance that the second real node is."""
+
+FAR_INSTANCE: Final = "7b2d9c14-05ea-4f6b-b1d7-91c4e8a3f052"
+"""The same where the second real node is in the other zone."""
+
+SECOND_NAME: Final = "127.0.0.2"
+"""The second real node: an address, so that nobody needs to resolve it."""
 
 NODE_NAME: Final = socket.gethostname().lower()
 """The real node. It is the machine's own name because the API server must be able to resolve it."""

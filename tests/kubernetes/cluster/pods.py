@@ -37,6 +37,7 @@ class Pod:
         mounts: Mapping[str, Claim] | None = None,
         devices: Mapping[str, Claim] | None = None,
         ephemeral: Mapping[str, str] | None = None,
+        empty: str = "",
         read_only: bool = False,
         fs_group: int | None = None,
         zone: str = "",
@@ -52,6 +53,7 @@ class Pod:
             mounts: Claims, by the path where their file system is to be.
             devices: Claims, by the path where their block device is to be.
             ephemeral: Sizes of volumes that live as long as the pod, by the path of each.
+            empty: The path of a folder of the node's, empty for none.
             read_only: Mount every claim read-only.
             fs_group: The group that the files shall belong to; the pod then runs as user 1000.
             zone: Run only on nodes of this zone.
@@ -60,7 +62,8 @@ class Pod:
             apart_from: Run on any node but that pod's.
         """
         by_path = {**(mounts or {}), **(devices or {})}
-        names = {path: path.strip("/").replace("/", "-") for path in (*by_path, *(ephemeral or {}))}
+        paths = (*by_path, *(ephemeral or {}), *([empty] if empty else []))
+        names = {path: path.strip("/").replace("/", "-") for path in paths}
         container: dict[str, object] = {
             **_container(script),
             "volumeMounts": [
@@ -74,6 +77,7 @@ class Pod:
             _volume_of_claim(names[path], claim, read_only) for path, claim in by_path.items()
         ]
         volumes += [_ephemeral(names[path], size) for path, size in (ephemeral or {}).items()]
+        volumes += [{"name": names[empty], "emptyDir": {}}] if empty else []
         spec: dict[str, object] = {
             "containers": [container],
             "volumes": volumes,

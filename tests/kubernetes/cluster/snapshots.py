@@ -11,7 +11,7 @@ from tests.kubernetes.cluster.documents import Json
 from tests.kubernetes.cluster.namespace import Namespace
 from tests.kubernetes.cluster.places import DRIVER_NAME
 
-_CLASS = "exoblock"
+DEFAULT_CLASS = "exoblock"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,10 +22,18 @@ class Snapshot:
     name: str
 
     @classmethod
-    def create(cls, namespace: Namespace, name: str = "snapshot", *, of: Claim) -> Self:
+    def create(
+        cls,
+        namespace: Namespace,
+        name: str = "snapshot",
+        *,
+        of: Claim,
+        snapshot_class: str = DEFAULT_CLASS,
+    ) -> Self:
         """Take a snapshot of a claim."""
         source = {"persistentVolumeClaimName": of.name}
-        return cls._add(namespace, name, {"volumeSnapshotClassName": _CLASS, "source": source})
+        spec = {"volumeSnapshotClassName": snapshot_class, "source": source}
+        return cls._add(namespace, name, spec)
 
     @classmethod
     def adopt(cls, namespace: Namespace, name: str, *, handle: str) -> Self:

@@ -13,6 +13,7 @@ _DELETE = "tests/controller/test_delete_volume.py"
 _EXPAND = "tests/controller/test_expand.py"
 _HALFWAY = "tests/controller/test_halfway.py"
 _LAG = "tests/controller/test_lag.py"
+_LATE = "tests/controller/test_late_writes.py"
 _LEADER = "tests/controller/test_leader_change.py"
 _LEDGER = "tests/controller/test_ledger.py"
 _LISTING = "tests/controller/test_listing.py"
@@ -25,6 +26,17 @@ _ZONES = "tests/controller/test_zones.py"
 _METRICS = "tests/controller/test_metrics.py"
 
 BREAKS = (
+    Break(
+        name="clone-is-made-from-a-snapshot-without-labels",
+        file="controller/snapshots.py",
+        before="            if spec.clone_of:\n                raise ApiUnavailable(",
+        after="            if not spec.name:\n                raise ApiUnavailable(",
+        rules="N6",
+        tests=(
+            "tests/controller/test_clones.py"
+            "::test_no_clone_is_made_from_a_snapshot_that_has_no_labels_yet",
+        ),
+    ),
     Break(
         name="label-of-the-name-is-renamed",
         file="controller/labels.py",
@@ -122,6 +134,45 @@ BREAKS = (
         tests=(_CREATE + "::test_what_a_failed_create_left_is_kept_where_an_instance_has_it",),
     ),
     Break(
+        name="volume-that-the-api-names-by-mistake-is-deleted",
+        file="controller/creations.py",
+        before="if made and not self._is_of(spec, made):",
+        after="if made and made.id is None:",
+        rules="D11, D12",
+        tests=(
+            _CREATE
+            + "::test_what_a_failed_create_names_by_mistake_is_neither_deleted_nor_answered",
+        ),
+    ),
+    Break(
+        name="protection-does-not-hold-for-what-a-failed-create-left",
+        file="controller/creations.py",
+        before="if self._labels.is_protected(left):",
+        after="if left.id is None:",
+        rules="D12",
+        tests=(
+            _CREATE + "::test_what_a_failed_create_left_is_kept_where_a_label_forbids_its_delete",
+        ),
+    ),
+    Break(
+        name="deletion-of-what-a-failed-create-left-is-not-sent-again",
+        file="controller/creations.py",
+        before="lambda seen: self._usable(spec, seen, entry, deadline), read(), read\n",
+        after="lambda _, it=self._usable(spec, read(), entry, deadline): it, None, read\n",
+        rules="C1, D3",
+        tests=(_LATE + "::test_the_rest_of_a_failed_creation_goes_though_its_deletion_waits",),
+    ),
+    Break(
+        name="404-of-an-attach-is-the-instances",
+        file="controller/attachments.py",
+        before="            if not self._exists(node_id, deadline):\n",
+        after="            if node_id:\n",
+        rules="S1",
+        tests=(
+            "tests/controller/test_absence.py::test_an_instance_that_is_still_listed_is_not_missing",
+        ),
+    ),
+    Break(
         name="lost-write-is-forgotten",
         file="controller/pending.py",
         before="if not (isinstance(error, ApiUnavailable) and error.may_have_effect):",
@@ -149,10 +200,65 @@ BREAKS = (
         ),
     ),
     Break(
+        name="deletion-that-waited-is-sent-on-an-old-check",
+        file="controller/volume_deletion.py",
+        before="        self._require_deletable(volume)\n        if volume.snapshot_ids:",
+        after="        if volume.snapshot_ids:",
+        rules="D12",
+        tests=(_LATE + "::test_a_volume_that_is_protected_while_its_deletion_waits_is_kept",),
+    ),
+    Break(
+        name="deletion-of-a-snapshot-that-waited-is-sent-on-an-old-check",
+        file="controller/snapshots.py",
+        before="        self._labels.require_own(snapshot)\n        snapshot_id = snapshot.id",
+        after="        snapshot_id = snapshot.id",
+        rules="D12",
+        tests=(
+            _LATE + "::test_a_snapshot_that_another_cluster_takes_over_while_its_deletion_waits"
+            "_is_kept",
+        ),
+    ),
+    Break(
+        name="lowered-request-is-granted-while-a-note-of-the-older-one-is-written",
+        file="controller/growth_notes.py",
+        before="        if not (is_noted or self._writer.has_pending(volume.id)):",
+        after="        if not is_noted:",
+        rules="N1, S5",
+        tests=(_GROWTH + "::test_a_request_that_is_lowered_waits_for_a_note_that_hangs",),
+    ),
+    Break(
+        name="note-that-hangs-holds-the-volume",
+        file="controller/growth_notes.py",
+        before="change, deadline.within(self._timing.note_update)",
+        after="change, deadline",
+        rules="N1, S5",
+        tests=(_GROWTH + "::test_a_note_that_hangs_holds_neither_the_volume_nor_the_answer",),
+    ),
+    Break(
+        name="change-that-shows-is-not-made-again-while-an-older-one-is-pending",
+        file="controller/relabelling.py",
+        before="if is_shown(changes, volume) and not self._writer.has_pending(volume_id):",
+        after="if is_shown(changes, volume):",
+        rules="N10, S5",
+        tests=(_NAMES + "::test_a_change_that_shows_is_made_again_if_an_older_one_would_undo_it",),
+    ),
+    Break(
+        name="late-write-is-sent-on-the-old-read",
+        file="controller/fresh_reads.py",
+        before="        seen = read_again()",
+        after="        read_again()",
+        rules="D3, D12, N10",
+        tests=(
+            _LATE + "::test_a_label_that_comes_while_a_change_waits_stays",
+            _LATE + "::test_a_label_that_a_snapshot_gets_while_a_repair_waits_stays",
+            _LATE + "::test_a_detach_that_waits_never_takes_the_disk_from_the_next_node",
+        ),
+    ),
+    Break(
         name="volume-that-stays-deleting-is-waited-for",
         file="controller/volume_deletion.py",
-        before="deadline, until_stalled=True\n                )\n                if",
-        after="deadline\n                )\n                if",
+        before="deadline, until_stalled=True\n        )\n        if",
+        after="deadline\n        )\n        if",
         rules="S3",
         tests=(_HALFWAY + "::test_a_volume_that_stays_deleting_is_deleted_once_more",),
     ),
@@ -174,9 +280,9 @@ BREAKS = (
     ),
     Break(
         name="attach-waits-for-the-removal-of-a-note",
-        file="controller/expansion.py",
-        before="self._notes.remove(volume, entry, deadline.within(self._timing.note_removal))",
-        after="self._notes.remove(volume, entry, deadline)",
+        file="controller/growth_notes.py",
+        before="deadline.within(self._timing.note_update)",
+        after="deadline",
         rules="N1",
         tests=(_GROWTH + "::test_a_note_whose_removal_hangs_does_not_hold_the_attach",),
     ),
@@ -216,7 +322,9 @@ BREAKS = (
         before="(self.is_doubtful() or self.blind) and",
         after="self.is_doubtful() and",
         rules="C1",
-        tests=(_CREATE + "::test_a_driver_that_has_read_no_list_yet_says_nothing_final",),
+        tests=(
+            _CREATE + "::test_a_driver_that_has_read_no_list_yet_says_nothing_final[list-zones]",
+        ),
     ),
     Break(
         name="zone-of-a-node-that-no-list-names-is-final",
@@ -280,12 +388,12 @@ BREAKS = (
         tests=(_LEDGER,),
     ),
     Break(
-        name="throttled-create-is-lack-of-space",
+        name="quota-of-gibibytes-is-not-named",
         file="controller/volume_creation.py",
         before="    if limit := exceeded(quotas, {VOLUMES: 1, GIBIBYTES: size_gib}):",
         after="    if limit := exceeded(quotas, {VOLUMES: 1}):",
         rules="C2",
-        tests=(_CREATE + "::test_an_exhausted_quota_is_named_with_limit_and_use",),
+        tests=(_CREATE + "::test_an_exhausted_quota_is_named_with_limit_and_use[block-storage]",),
     ),
     Break(
         name="other-zones-are-not-searched",
@@ -321,9 +429,9 @@ BREAKS = (
     ),
     Break(
         name="hanging-repair-of-labels-is-forgotten",
-        file="controller/adoption.py",
-        before="VolumeChanges(labels=missing), entry, deadline)",
-        after="VolumeChanges(labels=missing), Entry(), deadline)",
+        file="controller/relabelling.py",
+        before="            return self._write(volume_id, changes, entry, deadline)",
+        after="            return self._write(volume_id, changes, Entry(), deadline)",
         rules="N10, D12",
         tests=(_NAMES + "::test_a_repair_of_labels_that_hangs_undoes_no_later_change",),
     ),
@@ -338,8 +446,8 @@ BREAKS = (
     Break(
         name="answer-of-a-resize-is-believed",
         file="controller/adoption.py",
-        before="        return resized.size_gib\n\n    def _repair_labels",
-        after="        return size_gib\n\n    def _repair_labels",
+        before="        if resized.size_gib < size_gib:",
+        after="        if resized.size_gib < 0:",
         rules="C5, S8",
         tests=(_CREATE + "::test_a_restore_is_no_larger_in_the_answer_than_in_truth",),
     ),
@@ -366,6 +474,69 @@ BREAKS = (
         after="",
         rules="S3",
         tests=(_ATTACH + "::test_a_call_ends_when_its_flag_says_and_the_next_one_joins",),
+    ),
+    Break(
+        name="failed-detach-is-done-while-the-volume-is-detaching",
+        file="controller/detachments.py",
+        before="        if names(seen, node_id) or is_stuck:",
+        after="        if names(seen, node_id) or is_stuck is None:",
+        rules="S2",
+        tests=(_ATTACH + "::test_a_detach_that_leaves_the_volume_detaching_is_not_done",),
+    ),
+    Break(
+        name="failed-detach-is-judged-before-the-volume-is-detached",
+        file="controller/detachments.py",
+        before="seen = self._settled(client.get_volume(volume.id.uuid, deadline), deadline)",
+        after="seen = client.get_volume(volume.id.uuid, deadline)",
+        rules="S2, S3",
+        tests=(
+            _ATTACH + "::test_a_detach_that_cannot_be_followed_is_done_once_the_volume_is_detached",
+        ),
+    ),
+    Break(
+        name="attached-without-an-instance-is-detached",
+        file="controller/detachments.py",
+        before="_AT_AN_INSTANCE = (VolumeState.ATTACHING, VolumeState.ATTACHED)",
+        after="_AT_AN_INSTANCE = (VolumeState.ATTACHING,)",
+        rules="S2, D3",
+        tests=(_ATTACH + "::test_a_volume_attached_to_an_unnamed_instance_is_not_detached",),
+    ),
+    Break(
+        name="refused-read-ends-a-detach-for-good",
+        file="controller/detachments.py",
+        before="            except (ApiRejected, ApiDenied) as error:  # of a read",
+        after="            except KeyError as error:  # of a read",
+        rules="S2",
+        tests=(_ATTACH + "::test_every_refusal_of_the_read_before_a_detach_is_worth_a_retry",),
+    ),
+    Break(
+        name="clone-waits-for-the-deletion-of-its-snapshot",
+        file="controller/clones.py",
+        before="        self._tidy_up(spec, deadline.within(self._timing.clone_tidying))",
+        after="        self._tidy_up(spec, deadline)",
+        rules="N6",
+        tests=(_CLONES + "::test_a_snapshot_whose_deletion_hangs_does_not_hold_the_clone",),
+    ),
+    Break(
+        name="source-that-a-list-lacks-is-gone",
+        file="controller/clones.py",
+        before='return source not in listed and self._is_gone(f"{gone.zone}/{source}", deadline)',
+        after="return source not in listed",
+        rules="N6, C1",
+        tests=(
+            _CLONES
+            + "::test_a_source_that_a_list_does_not_show_yet_keeps_the_snapshot_of_its_clone",
+        ),
+    ),
+    Break(
+        name="snapshot-of-a-clone-under-way-goes-with-its-source",
+        file="controller/clones.py",
+        before="            if snapshot.id in wanted:",
+        after="            if snapshot.id is None:",
+        rules="N6",
+        tests=(
+            _CLONES + "::test_a_source_that_was_deleted_keeps_the_snapshot_of_a_clone_under_way",
+        ),
     ),
     Break(
         name="detach-timeout-is-ignored",
@@ -493,7 +664,7 @@ BREAKS = (
     Break(
         name="older-request-comes-true",
         file="controller/expansion.py",
-        before="            self._notes.withdraw(volume, entry, deadline)\n",
+        before="            self._notes.withdraw(volume, deadline)\n",
         after="",
         rules="N1",
         tests=(_GROWTH + "::test_a_request_that_was_lowered_and_granted_forgets_the_older_one",),
@@ -557,10 +728,26 @@ BREAKS = (
     Break(
         name="lost-answer-makes-a-users-snapshot-temporary",
         file="controller/snapshots.py",
-        before="        is_own = self._recent.has(found.id.zone, found.id.uuid)\n",
-        after="        is_own = found.state is not None\n",
+        before="        has_mark = found.name == spec.visible_name\n",
+        after="        has_mark = found.state is not None\n",
         rules="N6",
         tests=(_LAG + "::test_a_users_snapshot_that_was_too_new_to_be_seen_is_no_temporary_one",),
+    ),
+    Break(
+        name="mark-of-a-temporary-snapshot-proves-nothing",
+        file="controller/snapshots.py",
+        before="is_own = has_mark or self._recent",
+        after="is_own = self._recent",
+        rules="N6",
+        tests=(_CLONES + "::test_a_clone_whose_snapshot_lost_its_answer_and_its_labels_is_made",),
+    ),
+    Break(
+        name="temporary-snapshot-of-another-process-is-not-looked-for",
+        file="controller/snapshots.py",
+        before="            self._require_free(spec, present, deadline)\n",
+        after="            present.clear()\n",
+        rules="N6",
+        tests=(_CLONES + "::test_a_snapshot_without_labels_that_a_dead_process_took_is_named",),
     ),
     Break(
         name="users-snapshot-is-taken-for-a-temporary-one",

@@ -14,6 +14,27 @@ _SECRETS = ("tests/csi/test_secrets.py",)
 
 BREAKS = (
     Break(
+        name="success-ends-no-failure",
+        file="csi/failures.py",
+        before="                self._failing.pop(key, None)\n",
+        after="",
+        rules="N3",
+        tests=(
+            "tests/controller/test_metrics.py"
+            "::test_a_call_is_in_vain_from_its_first_failure_to_the_last",
+        ),
+    ),
+    Break(
+        name="failure-of-long-ago-counts",
+        file="csi/failures.py",
+        before="                if now - each.asked < self._forgotten_seconds\n",
+        after="",
+        rules="N3",
+        tests=(
+            "tests/controller/test_metrics.py::test_what_nobody_asks_for_any_more_is_not_in_vain",
+        ),
+    ),
+    Break(
         name="any-zone-will-do-before-the-node-knows-its-own",
         file="csi/node.py",
         before="        if zone is None:\n            raise HostError(",
@@ -172,7 +193,7 @@ BREAKS = (
     Break(
         name="failed-call-is-not-measured",
         file="csi/interceptor.py",
-        before="                self._record(method, call, code, message)\n",
+        before="                self._record(method, call, about, code, message)\n",
         after="",
         rules="F7",
         tests=("tests/controller/test_metrics.py::test_a_call_is_counted_by_its_code",),
@@ -180,7 +201,7 @@ BREAKS = (
     Break(
         name="log-lines-do-not-say-which-volume",
         file="csi/interceptor.py",
-        before='with calls.enter(method.rpartition("/")[2], **_about(request)) as call:',
+        before='with calls.enter(method.rpartition("/")[2], **about) as call:',
         after='with calls.enter(method.rpartition("/")[2]) as call:',
         rules="F12",
         tests=(f"{_PROCESS}::test_log_lines_are_json_with_rpc_and_ids",),

@@ -63,6 +63,69 @@ BREAKS = (
         tests=(_TRANSPORT + "::test_404_that_the_api_did_not_write_proves_nothing",),
     ),
     Break(
+        name="404-in-the-form-of-the-api-proves-absence",
+        file="exoscale/client.py",
+        before="if self._is_provable(request) and (doubt := self._doubt(request, id, deadline)):",
+        after='if self._is_provable(request) and (doubt := "" if request.body != {} else "x"):',
+        rules="C1, F18",
+        tests=(
+            _CLIENT + "::test_404_is_no_proof_while_the_list_has_the_volume",
+            "tests/controller/test_absence.py"
+            "::test_nothing_is_gone_while_a_gateway_has_lost_its_routes",
+        ),
+    ),
+    Break(
+        name="refusal-of-a-create-by-a-gateway-is-believed",
+        file="exoscale/transport.py",
+        before='    return request.method == "POST" and not wire.is_refusal(answer.body)',
+        after="    return False",
+        rules="C1",
+        tests=(
+            "tests/controller/test_create_volume.py"
+            "::test_a_create_that_a_gateway_refused_can_have_made_its_volume",
+        ),
+    ),
+    Break(
+        name="404-about-an-instance-needs-no-list",
+        file="exoscale/client.py",
+        before='_LISTED_KINDS = ("volume", "snapshot", "instance")',
+        after='_LISTED_KINDS = ("volume", "snapshot")',
+        rules="S1, N2",
+        tests=(
+            "tests/controller/test_absence.py::test_an_instance_that_is_still_listed_is_not_missing",
+            "tests/controller/test_absence.py"
+            "::test_a_volume_does_not_grow_in_use_because_a_gateway_lost_its_instance",
+        ),
+    ),
+    Break(
+        name="404-about-an-instance-is-told-by-the-list-of-volumes",
+        file="exoscale/client.py",
+        before="about in _LISTED_KINDS and request.operation not in _ABOUT_TWO",
+        after="about in _LISTED_KINDS",
+        rules="S1",
+        tests=(_CLIENT + "::test_what_does_not_exist_is_named",),
+    ),
+    Break(
+        name="title-alone-is-a-form-of-the-api",
+        file="exoscale/wire.py",
+        before="    return message or all(problem)",
+        after="    return message or any(problem)",
+        rules="F18",
+        tests=(_TRANSPORT + "::test_404_that_the_api_did_not_write_proves_nothing",),
+    ),
+    Break(
+        name="answer-about-another-resource-is-believed",
+        file="exoscale/wire.py",
+        before='        if UUID(body["id"]) != id:',
+        after='        if body["id"] is None:',
+        rules="D12, F18",
+        tests=(
+            _CLIENT + "::test_answer_about_another_resource_is_no_answer",
+            "tests/controller/test_delete_volume.py"
+            "::test_an_answer_about_another_volume_does_not_delete_that",
+        ),
+    ),
+    Break(
         name="api-closes-a-zone-for-as-long-as-it-likes",
         file="exoscale/transport.py",
         before="        return min(answer.seconds_to_wait(), longest)",
@@ -194,10 +257,20 @@ BREAKS = (
     Break(
         name="operation-that-cannot-be-polled-is-given-up",
         file="exoscale/watching.py",
-        before='"error": str(error)})\n            self._go_on(watched)',
-        after='"error": str(error)})\n            self._give_up(watched, str(error))',
+        before="            if watched.not_found >= _NOT_FOUND:",
+        after="            if watched.not_found >= 0:",
         rules="S3",
         tests=(_OPERATIONS + "::test_polls_that_fail_are_ridden_out",),
+    ),
+    Break(
+        name="operation-that-is-not-found-is-asked-for-ninety-seconds",
+        file="exoscale/watching.py",
+        before="            is_404 = isinstance(error, UnprovenAbsence)",
+        after="            is_404 = False",
+        rules="S3",
+        tests=(
+            _OPERATIONS + "::test_operation_that_is_not_found_twice_is_given_up_whatever_says_so",
+        ),
     ),
     Break(
         name="stuck-operation-is-watched-for-ever",
@@ -291,6 +364,33 @@ BREAKS = (
         after="return 1.0 / self._rate.per_second(now)",
         rules="S20",
         tests=(_PACE + "::test_no_zone_is_asked_more_often_than_allowed",),
+    ),
+    Break(
+        name="detach-waits-for-any-time-after-its-read",
+        file="exoscale/routes.py",
+        before='"PUT", "/block-storage/{id}:detach", "volume", True',
+        after='"PUT", "/block-storage/{id}:detach", "volume", False',
+        rules="D3",
+        tests=(
+            "tests/controller/test_late_writes.py"
+            "::test_a_detach_that_waits_never_takes_the_disk_from_the_next_node",
+        ),
+    ),
+    Break(
+        name="write-waits-behind-other-reads-until-its-own-is-old",
+        file="exoscale/pace.py",
+        before="            if turn.read_at is None:\n                self._queue.join(",
+        after="            if work:\n                self._queue.join(",
+        rules="S20",
+        tests=(_PACE + "::test_write_that_rests_on_a_read_goes_before_a_storm_of_reads",),
+    ),
+    Break(
+        name="write-that-cannot-come-in-time-stays-in-line",
+        file="exoscale/pace.py",
+        before="            return min(remaining, self._seconds_to_next(now))",
+        after="            return self._seconds_to_next(now)",
+        rules="D3",
+        tests=(_PACE + "::test_write_whose_turn_does_not_come_leaves_the_line",),
     ),
     Break(
         name="who-came-first-goes-first-whatever-the-work",

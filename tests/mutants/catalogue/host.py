@@ -27,6 +27,14 @@ BREAKS = (
         tests=("tests/host/test_jobs.py::test_a_job_that_hangs_keeps_no_other_from_its_turn",),
     ),
     Break(
+        name="killed-command-is-not-reaped",
+        file="host/commands.py",
+        before="        begin_thread(process.wait, ",
+        after="        begin_thread(process.poll, ",
+        rules="S26",
+        tests=("tests/node/test_hanging_content.py",),
+    ),
+    Break(
         name="hung-loop-is-made-of-no-disk",
         file="host/holders.py",
         before="            if hung and not users and not skip_hung:",
@@ -53,12 +61,23 @@ BREAKS = (
     Break(
         name="marker-of-a-later-version-counts",
         file="host/markers.py",
-        before="return path.read_bytes() == str(volume_id).encode()",
-        after="return path.read_bytes().startswith(str(volume_id).encode())",
+        before="    return content in {_content(volume_id, None), _content(volume_id, age)}",
+        after="    return content.startswith(_content(volume_id, None))",
         rules="F5, D1",
         tests=(
             "tests/node/test_other_versions.py"
             "::test_a_marker_that_is_not_understood_allows_nothing",
+        ),
+    ),
+    Break(
+        name="marker-of-an-earlier-attachment-counts",
+        file="host/markers.py",
+        before='f" attached {age.attached_at.isoformat()}" if age else ""',
+        after='""',
+        rules="D1",
+        tests=(
+            "tests/node/test_long_work.py"
+            "::test_what_a_pod_wrote_raw_on_another_node_is_not_taken_for_what_mkfs_left",
         ),
     ),
     Break(
@@ -165,8 +184,8 @@ BREAKS = (
     Break(
         name="end-of-the-disk-may-hold-data",
         file="host/signatures.py",
-        before="return _is_zero(self.head) and _is_zero(self.tail)",
-        after="return _is_zero(self.head)",
+        before="return is_zero(self.head) and is_zero(self.tail)",
+        after="return is_zero(self.head)",
         rules="D1",
         tests=("tests/host/test_signatures.py",),
     ),
@@ -273,9 +292,9 @@ BREAKS = (
     ),
     Break(
         name="each-process-that-hangs-is-waited-for",
-        file="host/processes.py",
-        before="            deadline = Deadline(self._later_seconds) if silent else None\n",
-        after="            deadline = None\n",
+        file="host/mappings.py",
+        before="                patience = self._later_seconds\n",
+        after="                patience = self._patience_seconds\n",
         rules="S26",
         tests=(
             "tests/node/test_hung_processes.py"
@@ -284,7 +303,7 @@ BREAKS = (
     ),
     Break(
         name="name-of-a-device-holds-it",
-        file="host/processes.py",
+        file="host/open_files.py",
         before=" and not _only_names(link)",
         after="",
         rules="D4",
@@ -293,16 +312,15 @@ BREAKS = (
     Break(
         name="mapping-holds-nothing",
         file="host/processes.py",
-        before=" or self._has_mapped(\n                    process, sought, mapped, deadline\n"
-        "                )",
-        after="",
+        before="            used[process].update(filter(sought.includes, numbers))\n",
+        after="            used[process].update()\n",
         rules="D4",
         tests=(f"{_RAW}[map]",),
     ),
     Break(
         name="other-threads-hold-nothing",
-        file="host/processes.py",
-        before='            yield f"{process}/task/{thread}/fd"\n',
+        file="host/open_files.py",
+        before="            yield table, _list(table)\n",
         after="",
         rules="D4",
         tests=(f"{_RAW}[thread]",),
@@ -310,8 +328,8 @@ BREAKS = (
     Break(
         name="loop-device-holds-nothing",
         file="host/holders.py",
-        before="            if not numbers.isdisjoint(backs):\n                yield name",
-        after="            if not numbers:\n                yield name",
+        before="for name, on in backings.items() if not numbers.isdisjoint(on)",
+        after="for name, on in backings.items() if numbers.isdisjoint(on) is None",
         rules="D4",
         tests=(f"{_HELD}::test_a_loop_device_on_a_raw_device_holds_it",),
     ),
@@ -329,8 +347,8 @@ BREAKS = (
     Break(
         name="umount-that-outlives-the-driver-is-not-awaited",
         file="host/mounts.py",
-        before="                    inherited=(lock,),\n",
-        after="",
+        before="allowed=(0, _MOUNT_FAILED), inherited=(lock,)",
+        after="allowed=(0, _MOUNT_FAILED)",
         rules="D14, S15",
         tests=(
             "tests/node/test_failures_on_the_way.py"
@@ -375,6 +393,33 @@ BREAKS = (
         after='*("umount", "--lazy", str(',
         rules="D6",
         tests=("tests/node/test_life_on_a_node.py::test_unstage_names_who_has_the_mount_busy",),
+    ),
+    Break(
+        name="process-that-is-being-started-holds-every-disk",
+        file="host/starts.py",
+        before="        start.wait()",
+        after="        start.is_set()",
+        rules="S26",
+        tests=("tests/host/test_exclusive.py::test_a_process_that_is_being_started_holds_no_disk",),
+    ),
+    Break(
+        name="target-goes-lazily",
+        file="host/mount_calls.py",
+        before="_UMOUNT_NOFOLLOW = 8\n",
+        after="_UMOUNT_NOFOLLOW = 8 | 2\n",
+        rules="D6",
+        tests=("tests/node/test_life_on_a_node.py::test_unpublish_names_who_has_the_target_busy",),
+    ),
+    Break(
+        name="target-goes-by-a-process-that-can-come-late",
+        file="host/mounts.py",
+        before="        if not self._is_shown_elsewhere(top):\n",
+        after="        if path:\n",
+        rules="D14, S15",
+        tests=(
+            "tests/node/test_failures_on_the_way.py"
+            "::test_no_process_that_could_come_late_takes_a_target_away",
+        ),
     ),
     Break(
         name="only-the-topmost-mount-goes",

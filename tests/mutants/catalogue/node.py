@@ -126,6 +126,17 @@ BREAKS = (
         tests=(f"{_WRITTEN}::test_what_a_late_writer_lost_is_told_when_it_is_unstaged",),
     ),
     Break(
+        name="mount-that-ends-during-the-search-is-missed",
+        file="node/release.py",
+        before=" or users_now() or (claimed := is_claimed()):",
+        after=" or users_now():",
+        rules="D4",
+        tests=(
+            "tests/node/test_ways_to_hold_a_disk.py"
+            "::test_a_mount_that_ends_during_the_search_for_holders_is_no_surprise",
+        ),
+    ),
+    Break(
         name="unstage-leaves-it-frozen",
         file="node/release.py",
         before="if claimed and not users and self._frozen.thaw_unmounted(device):",

@@ -3,22 +3,25 @@
 {{- .Values.nameOverride | default "csi-exoblock" | trunc 40 | trimSuffix "-" -}}
 {{- end -}}
 
-{{/* Labels of Kubernetes' convention. Takes a dict: root, component. */}}
+{{/* Labels of Kubernetes' convention. Takes a dict: root, component, more (labels of the object's own, or none). */}}
 {{- define "exoblock.labels" -}}
-{{ include "exoblock.selector" . }}
-app.kubernetes.io/instance: {{ .root.Release.Name | quote }}
-app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
-app.kubernetes.io/managed-by: {{ .root.Release.Service }}
-app.kubernetes.io/part-of: csi-exoblock
-helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" }}
-{{- with .root.Values.commonLabels }}
-{{ toYaml . }}
-{{- end }}
+{{- $labels := include "exoblock.selector" . | fromYaml -}}
+{{- $_ := set $labels "app.kubernetes.io/instance" .root.Release.Name -}}
+{{- $_ := set $labels "app.kubernetes.io/version" .root.Chart.AppVersion -}}
+{{- $_ := set $labels "app.kubernetes.io/managed-by" .root.Release.Service -}}
+{{- $_ := set $labels "app.kubernetes.io/part-of" "csi-exoblock" -}}
+{{- $_ := set $labels "helm.sh/chart" (printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_") -}}
+{{- toYaml (merge $labels (.more | default dict) (.root.Values.commonLabels | default dict)) -}}
+{{- end -}}
+
+{{/* Labels of pods. Takes a dict: root, component, more (labels of the pods' own, or none). */}}
+{{- define "exoblock.podLabels" -}}
+{{- toYaml (merge (include "exoblock.selector" . | fromYaml) (.more | default dict) (.root.Values.commonLabels | default dict)) -}}
 {{- end -}}
 
 {{/* What selectors select: these two never change (F5). */}}
 {{- define "exoblock.selector" -}}
-app.kubernetes.io/name: {{ include "exoblock.name" .root }}
+app.kubernetes.io/name: {{ include "exoblock.name" .root | quote }}
 app.kubernetes.io/component: {{ .component }}
 {{- end -}}
 
@@ -76,6 +79,22 @@ Helm knows groups and versions only.
 {{- end -}}
 {{- end -}}
 
+{{/* The classes of the values, and those of the vendor's whose names they do not have. Takes a dict: own, vendors (lists). */}}
+{{- define "exoblock.classes" -}}
+{{- $classes := .own -}}
+{{- $names := list -}}
+{{- range .own }}{{ $names = append $names .name }}{{ end -}}
+{{- range .vendors }}{{ if not (has .name $names) }}{{ $classes = append $classes . }}{{ end }}{{ end -}}
+{{- toYaml $classes -}}
+{{- end -}}
+
+{{/* How a new version replaces the old one. The API server forbids `rollingUpdate` beside another type. */}}
+{{- define "exoblock.strategy" -}}
+{{- $strategy := . | default dict -}}
+{{- if ne ($strategy.type | default "RollingUpdate") "RollingUpdate" }}{{ $strategy = omit $strategy "rollingUpdate" }}{{ end -}}
+{{- toYaml $strategy -}}
+{{- end -}}
+
 {{/* Where kubelet probes the driver. Takes a dict: root, path. */}}
 {{- define "exoblock.probe" -}}
 httpGet:
@@ -97,6 +116,27 @@ httpGet:
 - --metrics-cert-file=/etc/csi-exoblock/tls/tls.crt
 - --metrics-key-file=/etc/csi-exoblock/tls/tls.key
 {{- end }}
+{{- end -}}
+
+{{/* "true" where the controller may get a flag otherwise than by its value. Takes a dict: root, flag (without dashes). */}}
+{{- define "exoblock.mayHaveFlag" -}}
+{{- $variable := printf "CSI_EXOBLOCK_%s" (.flag | upper | replace "-" "_") -}}
+{{- $controller := .root.Values.controller -}}
+{{- if or (contains (printf "--%s" .flag) (toJson $controller.additionalArgs)) (contains $variable (toJson $controller.env)) $controller.envFrom }}true{{ end -}}
+{{- end -}}
+
+{{/* The URL of the API, or an error where the driver would refuse it (F18). */}}
+{{- define "exoblock.endpoint" -}}
+{{- with .Values.controller.apiEndpoint -}}
+{{- $private := regexMatch "^https://|^http://(localhost|127[.][0-9.]+|\\[::1\\])([:/]|$)" . -}}
+{{- if not (or $private (include "exoblock.mayHaveFlag" (dict "root" $ "flag" "allow-plain-http"))) -}}
+{{ fail "controller.apiEndpoint is http://, which others could read and change: use https://, or add --allow-plain-http=true to controller.additionalArgs" }}
+{{- end -}}
+{{- if not (or (contains "{zone}" .) $.Values.controller.defaultZone (include "exoblock.mayHaveFlag" (dict "root" $ "flag" "default-zone"))) -}}
+{{ fail "controller.apiEndpoint without {zone} serves one zone: set controller.defaultZone to it" }}
+{{- end -}}
+{{ . }}
+{{- end -}}
 {{- end -}}
 
 {{/* Environment variables of the controller; empty where there are none. */}}
@@ -122,4 +162,19 @@ httpGet:
 {{- with .Values.controller.env }}
 {{- toYaml . | nindent 0 }}
 {{- end }}
+{{- end -}}
+
+{{/*
+A file of alerts or a dashboard, with this installation's names where the file has patterns that fit the default names.
+Takes a dict: root, file, quote (how the file writes a quotation mark).
+*/}}
+{{- define "exoblock.monitoring" -}}
+{{- $node := printf "%s-node" (include "exoblock.name" .root) -}}
+{{- $sets := list $node -}}
+{{- range $suffix, $_ := .root.Values.node.additionalDaemonSets }}{{ $sets = append $sets (printf "%s-%s" $node $suffix) }}{{ end -}}
+{{- $plugins := printf `namespace="%s", daemonset=~"%s"` .root.Release.Namespace (join "|" $sets) -}}
+{{- $driver := printf `="%s"` .root.Values.driverName -}}
+{{- .root.Files.Get .file
+  | replace (replace `"` .quote `daemonset=~".*exoblock.*"`) (replace `"` .quote $plugins)
+  | replace (replace `"` .quote `=~"(exoblock.)?csi.exoscale.com"`) (replace `"` .quote $driver) -}}
 {{- end -}}
