@@ -50,6 +50,22 @@ def temporary(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
 
 
 @pytest.fixture
+def plain(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Find kubectl itself first, not the one that asks the cluster which kubectl to be.
+
+    Google's does so within a limit, and logs in once more if the cluster was slow.
+    """
+    found = shutil.which("kubectl")
+    if found is None:
+        pytest.skip("kubectl is not installed")
+    program = pathlib.Path(found).resolve()
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    (programs / "kubectl").symlink_to(max(program.parent.glob("kubectl.1.*"), default=program))
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+
+
+@pytest.fixture
 def through(
     kubectl: pathlib.Path, temporary: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Kubectl]:
@@ -149,11 +165,10 @@ def running_with(word: str) -> list[int]:
     return found
 
 
+@pytest.mark.usefixtures("plain")
 def test_a_real_kubectl_logs_in_as_its_kubeconfig_says(
     cluster: ApiServer, tmp_path: pathlib.Path, temporary: pathlib.Path
 ) -> None:  # N11
-    if shutil.which("kubectl") is None:
-        pytest.skip("kubectl is not installed")
     login = program(tmp_path / "login", f"echo >>{tmp_path}/logins\necho '{credential()}'\n")
     source = Kubectl(
         kubeconfig=kubeconfig(tmp_path, cluster, login), context="other", timing=Timing()
@@ -169,11 +184,10 @@ def test_a_real_kubectl_logs_in_as_its_kubeconfig_says(
     assert len((tmp_path / "logins").read_text()) == 1
 
 
+@pytest.mark.usefixtures("plain")
 def test_login_that_asks_something_is_seen_and_answered(
     cluster: ApiServer, tmp_path: pathlib.Path, temporary: pathlib.Path
 ) -> None:  # N11: without a limit that is shorter than people
-    if shutil.which("kubectl") is None:
-        pytest.skip("kubectl is not installed")
     login = program(
         tmp_path / "login",
         "printf 'Enter the code: ' >&2\nread -r code </dev/stdin\n"
@@ -204,11 +218,10 @@ def test_login_that_asks_something_is_seen_and_answered(
     assert process.returncode == 0
 
 
+@pytest.mark.usefixtures("plain")
 def test_login_that_fails_says_why_and_is_asked_for_once(
-    cluster: ApiServer, tmp_path: pathlib.Path, temporary: pathlib.Path
+    cluster: ApiServer, tmp_path: pathlib.Path
 ) -> None:  # N11
-    if shutil.which("kubectl") is None:
-        pytest.skip("kubectl is not installed")
     logins = tmp_path / "logins"
     refusal = "echo 'the refresh token has expired' >&2\nexit 1\n"
     login = program(tmp_path / "login", f"echo >>{logins}\n{refusal}")
@@ -226,6 +239,7 @@ def test_login_that_fails_says_why_and_is_asked_for_once(
     assert asked[0] == asked[1]  # it is asked for with the first request alone
 
 
+@pytest.mark.usefixtures("plain")
 @pytest.mark.parametrize("command", ["doctor", "status", "orphans", "import --from-driver=a.b.ch"])
 @pytest.mark.parametrize(
     ("then", "fails"),
@@ -240,8 +254,6 @@ def test_login_is_asked_for_once_whatever_comes_of_it(
     then: str,
     fails: bool,
 ) -> None:  # N11, N20, C4, F9
-    if shutil.which("kubectl") is None:
-        pytest.skip("kubectl is not installed")
     logins = tmp_path / "logins"
     script = f"echo >>{logins}\nanswer() {{ echo '{credential('$1')}'; }}\n{then}\n"
     login = program(tmp_path / "login", script.replace("$1", "'$1'"))
@@ -266,11 +278,10 @@ def test_login_is_asked_for_once_whatever_comes_of_it(
         assert ended.output.count("WRONG") == 1
 
 
+@pytest.mark.usefixtures("plain")
 def test_what_needs_only_the_cloud_asks_for_no_login(
     cluster: ApiServer, cloud: SimulatorProcess, tmp_path: pathlib.Path
 ) -> None:  # N11, F9: somebody is at the terminal, who could be asked
-    if shutil.which("kubectl") is None:
-        pytest.skip("kubectl is not installed")
     logins = tmp_path / "logins"
     login = program(tmp_path / "login", f"echo >>{logins}\nexit 1\n")
     handle = make_volume(cloud, "data")["handle"]
@@ -297,7 +308,7 @@ def test_what_needs_only_the_cloud_asks_for_no_login(
 
 
 def logins_of(logins: pathlib.Path, *arguments: str) -> int:
-    """Return how often kubectl itself logs in for one request; some do so at each start."""
+    """Return how often kubectl itself logs in for one request: once more after a 401."""
     logins.write_text("")
     subprocess.run(("kubectl", *arguments), capture_output=True, check=False)
     count = len(logins.read_text())
