@@ -9,6 +9,7 @@ python -m tests.mutants NAME ...             these
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import random
 import subprocess
 import sys
@@ -40,7 +41,7 @@ def main(arguments: Sequence[str]) -> int:
         print(f"{given.sample} of {len(chosen)} breaks, seed {given.seed}")
         chosen = random.Random(given.seed).sample(chosen, min(given.sample, len(chosen)))
     began = time.monotonic()
-    verdicts = Counter(_told(outcome) for outcome in _outcomes(chosen, given.jobs))
+    verdicts = Counter(each.verdict for each in _outcomes(chosen, given.jobs))
     killed = verdicts[Verdict.KILLED]
     print(f"{killed} of {len(chosen)} breaks noticed in {time.monotonic() - began:.0f} s")
     print(f"{killed} passed, {len(chosen) - killed} failed")
@@ -78,11 +79,16 @@ def _changed_rooms() -> Iterator[str]:
 
 
 def _outcomes(breaks: Sequence[Break], jobs: int) -> Iterator[Outcome]:
-    """Yield what became of each break, several being tried at once, each in a copy of its own."""
+    """Yield and print what became of each break.
+
+    Several are tried at once, each in a copy of the repository of its own. A test that fails
+    without the break, too, has not noticed it: what failed runs once more at the end.
+    """
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
+        workshops = [Workshop(Path(folder) / str(number)) for number in range(jobs)]
         free: SimpleQueue[Workshop] = SimpleQueue()
-        for number in range(jobs):
-            free.put(Workshop(Path(folder) / str(number)))
+        for each in workshops:
+            free.put(each)
 
         def try_out(broken: Break) -> Outcome:
             workshop = free.get()
@@ -92,12 +98,20 @@ def _outcomes(breaks: Sequence[Break], jobs: int) -> Iterator[Outcome]:
                 free.put(workshop)
 
         with ThreadPoolExecutor(jobs) as pool:
-            for done in as_completed([pool.submit(try_out, each) for each in breaks]):
-                yield done.result()
+            tried = as_completed([pool.submit(try_out, each) for each in breaks])
+            outcomes = [_told(done.result()) for done in tried]
+        noticed_by = {each.noticed_by for each in outcomes if each.noticed_by}
+        failing = workshops[0].failing(noticed_by, jobs=jobs)
+        for outcome in outcomes:
+            if outcome.noticed_by in failing:
+                output = f"fails without the break too:\n{failing[outcome.noticed_by]}"
+                yield _told(dataclasses.replace(outcome, verdict=Verdict.UNUSABLE, output=output))
+            else:
+                yield outcome
 
 
-def _told(outcome: Outcome) -> Verdict:
-    """Print what became of a break, and return it."""
+def _told(outcome: Outcome) -> Outcome:
+    """Print what became of a break, and return that."""
     broken = outcome.broken
     print(
         f"{outcome.verdict:<9} {outcome.seconds:5.0f} s  {broken.room:<11} {broken.name}"
@@ -106,7 +120,7 @@ def _told(outcome: Outcome) -> Verdict:
     )
     if outcome.verdict is Verdict.UNUSABLE:
         print("\n".join(outcome.output.splitlines()[-_LAST_LINES:]), flush=True)
-    return outcome.verdict
+    return outcome
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -18,10 +19,15 @@ from tests.mutants.breaks import REPOSITORY, Break
 # A test that hangs has noticed the break; the run of all of a break's tests takes far less.
 _TEST_SECONDS = 60
 _LIMIT_SECONDS = 300.0
+_ALL_LIMIT_SECONDS = 3600.0
 
 _NOT_COPIED = shutil.ignore_patterns(".*", "__pycache__", "dist", "build")
 
 _SUMMARY = "short test summary info"
+# The name of a test, with its parameters, and what it said.
+_FAILED_TEST = re.compile(
+    r"^(?:FAILED|ERROR) ([^\[\n]+?(?:\[.*?\](?= - |$))?)(?: - .*)?$", re.MULTILINE
+)
 _PASSED, _FAILED = 0, 1  # pytest's exit codes; every other one is a fault of the catalogue
 
 
@@ -40,12 +46,14 @@ class Outcome:
     Attributes:
         seconds: How long its tests took.
         output: What pytest said.
+        noticed_by: The test that failed first; empty if none did.
     """
 
     broken: Break
     verdict: Verdict
     seconds: float
     output: str
+    noticed_by: str = ""
 
 
 class Workshop:
@@ -57,7 +65,6 @@ class Workshop:
 
     def __init__(self, folder: pathlib.Path) -> None:
         self._folder = folder / REPOSITORY.name
-        self._sound: set[str] = set()  # tests that passed where nothing was broken
         self._times = itertools.count(int(time.time()) + 1)  # of modules: none has them yet
         shutil.copytree(REPOSITORY, self._folder, ignore=_NOT_COPIED)
         imported = self._run("-c", "import csi_exoblock; print(csi_exoblock.__file__)").stdout
@@ -71,7 +78,7 @@ class Workshop:
         self.write(module, broken.applied_to(source))
         began = time.monotonic()
         try:
-            ran = self._pytest(*broken.tests)
+            ran = self._pytest("-x", *broken.tests)
             verdict = {_PASSED: Verdict.SURVIVED, _FAILED: Verdict.KILLED}.get(
                 ran.returncode, Verdict.UNUSABLE
             )
@@ -80,10 +87,32 @@ class Workshop:
             verdict, output = Verdict.UNUSABLE, "the tests did not end"
         finally:
             self.write(module, source)
-        if verdict is Verdict.KILLED and not self._passes_unbroken(output):
-            verdict, output = Verdict.UNUSABLE, f"fails without the break too:\n{output}"
-        seconds = time.monotonic() - began
-        return Outcome(broken=broken, verdict=verdict, seconds=seconds, output=output)
+        noticed_by = next(failed_tests(output), "") if verdict is Verdict.KILLED else ""
+        if verdict is Verdict.KILLED and not noticed_by:
+            verdict = Verdict.UNUSABLE  # it failed before a test could
+        return Outcome(
+            broken=broken,
+            verdict=verdict,
+            seconds=time.monotonic() - began,
+            output=output,
+            noticed_by=noticed_by,
+        )
+
+    def failing(self, tests: Collection[str], *, jobs: int) -> dict[str, str]:
+        """Return those of the tests that fail where nothing is broken, with what pytest said."""
+        if not tests:
+            return {}
+        try:
+            ran = self._pytest(
+                f"--numprocesses={jobs}", "--dist=loadfile", *sorted(tests),
+                limit=_ALL_LIMIT_SECONDS,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired:
+            return dict.fromkeys(tests, "the tests did not end")
+        output = ran.stdout + ran.stderr
+        if ran.returncode not in (_PASSED, _FAILED):
+            return dict.fromkeys(tests, output)
+        return dict.fromkeys(failed_tests(output), output)
 
     def write(self, module: pathlib.Path, source: str) -> None:
         """Write a module with a time of its own.
@@ -95,31 +124,27 @@ class Workshop:
         written = next(self._times)
         os.utime(module, (written, written))
 
-    def _passes_unbroken(self, output: str) -> bool:
-        """Return whether the test that failed passes where nothing is broken, as it must."""
-        _, _, summary = output.rpartition(_SUMMARY)  # above it lines of a log may look the same
-        failed = re.search(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", summary, re.MULTILINE)
-        if failed is None:
-            return False
-        if failed[1] not in self._sound:
-            try:
-                if self._pytest(failed[1]).returncode != _PASSED:
-                    return False
-            except subprocess.TimeoutExpired:
-                return False
-            self._sound.add(failed[1])
-        return True
+    def _pytest(
+        self, *arguments: str, limit: float = _LIMIT_SECONDS
+    ) -> subprocess.CompletedProcess[str]:
+        options = ("-q", "-p", "no:cacheprovider", f"--timeout={_TEST_SECONDS}")
+        return self._run("-m", "pytest", *options, *arguments, limit=limit)
 
-    def _pytest(self, *tests: str) -> subprocess.CompletedProcess[str]:
-        options = ("-x", "-q", "-p", "no:cacheprovider", f"--timeout={_TEST_SECONDS}")
-        return self._run("-m", "pytest", *options, *tests)
-
-    def _run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def _run(
+        self, *arguments: str, limit: float = _LIMIT_SECONDS
+    ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, *arguments],
             cwd=self._folder,
             capture_output=True,
             text=True,
-            timeout=_LIMIT_SECONDS,
+            timeout=limit,
             check=False,
         )
+
+
+def failed_tests(output: str) -> Iterator[str]:
+    """Yield the names of the tests of which pytest's summary says that they failed."""
+    _, _, summary = output.rpartition(_SUMMARY)  # above it lines of a log may look the same
+    for found in _FAILED_TEST.finditer(summary):
+        yield found[1]
