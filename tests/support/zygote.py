@@ -25,7 +25,12 @@ from typing import Any
 import csi_exoblock.app.controller
 import csi_exoblock.app.node
 import csi_exoblock.app.process
-import csi_exoblock.simulator.command  # noqa: F401
+import csi_exoblock.simulator.command
+import csi_exoblock.tools.bundle
+import csi_exoblock.tools.doctor
+import csi_exoblock.tools.examinations
+import csi_exoblock.tools.moving
+import csi_exoblock.tools.status  # noqa: F401
 from csi_exoblock import __main__ as command_line
 
 STREAMS = 3

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import os
 import pathlib
-import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import IO, Any
 from uuid import UUID
 
 import pytest
@@ -21,6 +21,7 @@ from csi_exoblock.credentials import Credentials
 from csi_exoblock.model import ZoneName
 from csi_exoblock.timing import Timing
 from tests.apiserver.server import ApiServer
+from tests.support.forks import forks
 from tests.support.simulator_process import SimulatorProcess
 from tests.tools.installed import install
 from tests.tools.objects import DRIVER, csi_node, node, storage_class
@@ -120,15 +121,24 @@ def run(cloud: SimulatorProcess, cluster: ApiServer) -> Run:
 
 def run_tool(*arguments: str, environment: Mapping[str, str]) -> Ended:
     """Run a command with nothing but this in its environment, and PATH."""
-    ended = subprocess.run(
-        (sys.executable, "-m", "csi_exoblock", *arguments),
-        env={"PATH": os.environ["PATH"], **environment},
-        capture_output=True,
-        text=True,
-        timeout=LIMIT_SECONDS,
-        check=False,
-    )
-    return Ended(code=ended.returncode, output=ended.stdout, errors=ended.stderr)
+    with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
+        command = forks().start(
+            arguments,
+            environment={"PATH": os.environ["PATH"], **environment},
+            stdout=output.fileno(),
+            stderr=errors.fileno(),
+        )
+        try:
+            code = command.wait(LIMIT_SECONDS)
+        finally:
+            command.kill()
+        said = (_said(each) for each in (output, errors))
+        return Ended(code=code, output=next(said), errors=next(said))
+
+
+def _said(file: IO[bytes]) -> str:
+    file.seek(0)
+    return file.read().decode()
 
 
 def make_volume(
