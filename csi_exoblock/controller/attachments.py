@@ -189,7 +189,8 @@ class Attachments:
         limit = read_quotas(client, deadline).get(ATTACHMENTS)
         if limit is None or limit.limit is None:
             return
-        attached = len(client.list_volumes_of(node_id.uuid, deadline))
+        listed = client.list_volumes_of(node_id.uuid, deadline)
+        attached = sum(each.attached_to == node_id for each in listed)
         if attached >= limit.limit:
             raise LimitReached(
                 f"{what}: it has {attached} volumes and may have {limit.limit}; "

@@ -256,6 +256,20 @@ def test_a_full_instance_is_told_with_limit_and_use(
     assert instance_of(cloud, volume) is None
 
 
+def test_volumes_of_other_instances_do_not_fill_an_instance(
+    controller: Controller, cloud: SimulatorProcess, volume: str, name: str, node: str
+) -> None:  # S4, C2: the scheduler would look for another node
+    other = f"{cloud.zones[0]}/{cloud.add_instance(cloud.zones[0])}"
+    attached = controller.CreateVolume(create_volume(f"{name}-attached")).volume.volume_id
+    controller.ControllerPublishVolume(publish(attached, other))
+    cloud.set_mode("list-of-instance", "no")
+    cloud.set_quota("block-storage-volume-attachments", 1)
+    cloud.add_fault(fault="refuse", operation=ATTACH, status=409)
+
+    with refused(grpc.StatusCode.ABORTED):
+        controller.ControllerPublishVolume(publish(volume, node))
+
+
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_an_attach_whose_answer_is_lost_converges(
     controller: Controller, cloud: SimulatorProcess, volume: str, node: str, when: str

@@ -263,7 +263,16 @@ def delete_halfway(cloud: SimulatorProcess, zone: ZoneClient) -> str:
     return answers.pop() if len(answers) == 1 else "mixed"
 
 
+def list_of_instance(cloud: SimulatorProcess, zone: ZoneClient) -> str:
+    zone.create_volume()
+    attached = attached_volume(cloud, zone)
+    instance = zone.volume(attached)["instance"]["id"]
+    listed = zone.get("block-storage", {"instance-id": instance})["block-storage-volumes"]
+    return "yes" if [each["id"] for each in listed] == [attached] else "no"
+
+
 PROBES: dict[Question, Probe] = {
+    Question.LIST_OF_INSTANCE: list_of_instance,
     Question.NAMES_UNIQUE: names_unique,
     Question.LIST_LAG: list_lag,
     Question.GET_LAG: get_lag,

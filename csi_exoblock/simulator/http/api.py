@@ -105,6 +105,8 @@ class Api:
 
     async def _list_volumes(self, request: ApiRequest) -> bytes:
         zone, instance = request.zone, request.instance
+        if self._cloud.modes.has(Question.LIST_OF_INSTANCE, "no"):
+            instance = None
         volumes = zone.attached_to(instance) if instance else zone.volumes.values()
         return self._encoder.listed("block-storage-volumes", self._visibility.listed(volumes))
 

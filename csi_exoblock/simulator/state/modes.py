@@ -17,6 +17,9 @@ class Question(Enum):
     NAMES_UNIQUE = ("names-unique", "Is a second volume of the same name refused?", "no", "yes")
     LIST_LAG = ("list-lag", "Does a list show a thing only 4 s after its create?", "no", "yes")
     GET_LAG = ("get-lag", "Does a get know a thing only 4 s after its create?", "no", "yes")
+    LIST_OF_INSTANCE = (
+        "list-of-instance", "Holds a list with an instance's id only its volumes?", "yes", "no",
+    )  # fmt: skip
     UNFINISHED = (
         "unfinished", "Is a thing shown while its create is under way?", "shown", "hidden",
     )  # fmt: skip

@@ -555,6 +555,14 @@ BREAKS = (
         tests=(_ATTACH + "::test_a_volume_that_stays_on_the_way_is_said_to",),
     ),
     Break(
+        name="volumes-of-other-instances-fill-an-instance",
+        file="controller/attachments.py",
+        before="sum(each.attached_to == node_id for each in listed)",
+        after="len(listed)",
+        rules="S4, C2",
+        tests=(_ATTACH + "::test_volumes_of_other_instances_do_not_fill_an_instance",),
+    ),
+    Break(
         name="busy-volume-is-attached",
         file="controller/attachments.py",
         before="        if volume.state in VOLUME_BUSY:",
