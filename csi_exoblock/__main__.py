@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from csi_exoblock import __version__, logs
+from csi_exoblock import __version__, logs, versions
 from csi_exoblock.config import ApiSettings
 from csi_exoblock.errors import DriverError
 from csi_exoblock.escaping import printable
@@ -315,9 +315,7 @@ def import_(**given: Any) -> None:
 @command.command()
 def version() -> None:
     """Print the version, the git commit and the CSI version."""
-    from csi_exoblock.app import process
-
-    click.echo(process.version())
+    click.echo(versions.in_one_line())
 
 
 def _reach(given: settings.Given, *, reads_once: bool = False) -> Reach:

@@ -21,7 +21,7 @@ from csi_exoblock.config import (
     NodeSettings,
     ServerSettings,
 )
-from csi_exoblock.csi.identity import CSI_VERSION, Identity
+from csi_exoblock.csi.identity import Identity
 from csi_exoblock.csi.interceptor import Interceptor
 from csi_exoblock.csi.liveness import SelfProbe
 from csi_exoblock.csi.server import Server
@@ -35,11 +35,6 @@ if TYPE_CHECKING:
     from csi_exoblock.csi.node import Node
 
 log = logging.getLogger(__name__)
-
-
-def version() -> str:
-    """Return the versions of driver and CSI, and the commit, in one line."""
-    return f"csi-exoblock {__version__}, commit {COMMIT}, CSI {CSI_VERSION}"
 
 
 def run(

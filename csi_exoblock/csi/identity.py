@@ -10,8 +10,7 @@ from google.protobuf.wrappers_pb2 import BoolValue
 from csi_exoblock import __version__
 from csi_exoblock._build import COMMIT
 from csi_exoblock.pb import csi_pb2, csi_pb2_grpc
-
-CSI_VERSION = "1.13.0"
+from csi_exoblock.versions import CSI_VERSION
 
 _Service = csi_pb2.PluginCapability.Service
 

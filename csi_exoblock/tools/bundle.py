@@ -14,7 +14,7 @@ from pathlib import Path
 
 import click
 
-from csi_exoblock.app import process
+from csi_exoblock import versions
 from csi_exoblock.config import ApiSettings, KubernetesSettings
 from csi_exoblock.credentials import read_credentials
 from csi_exoblock.tools import doctor
@@ -66,14 +66,14 @@ def write(
     archive.add("doctor.txt", doctor.as_text(findings, verbose=True))
     archive.add_json("doctor.json", doctor.as_values(findings))
     own = {
-        "command": process.version(),
+        "command": versions.in_one_line(),
         "python": platform.python_version(),
         "system": platform.platform(),
     }
     archive.add_json("versions.json", own)
     collect(archive)
     when = datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="seconds")
-    content = archive.closed(_HEADING.format(version=process.version(), when=when))
+    content = archive.closed(_HEADING.format(version=versions.in_one_line(), when=when))
     if path == STANDARD_OUTPUT:
         sys.stdout.buffer.write(content)
     else:

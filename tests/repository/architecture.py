@@ -36,6 +36,7 @@ BASE = frozenset(
         "states",
         "threads",
         "timing",
+        "versions",
     }
 )
 MAY_IMPORT: Mapping[str, frozenset[str]] = {
