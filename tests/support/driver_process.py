@@ -19,7 +19,7 @@ from typing import Self
 import grpc
 
 from tests.support.children import die_with_parent
-from tests.support.forks import Fork, forks
+from tests.support.forks import Fork, forks, is_for_python
 from tests.support.readiness import ready_or_ended
 
 STOP_SECONDS = 30.0
@@ -73,7 +73,7 @@ class DriverProcess:
         environment = {"PATH": os.environ["PATH"], **(environment or {})}
         process: subprocess.Popen[bytes] | Fork
         with log.open("ab") as output:
-            if afresh or wrapper or not network or any(map(_is_for_python, environment)):
+            if afresh or wrapper or not network or any(map(is_for_python, environment)):
                 process = subprocess.Popen(
                     [*wrapper, sys.executable, "-m", "csi_exoblock", *arguments],
                     env=environment,
@@ -143,11 +143,6 @@ class DriverProcess:
         finally:
             self._process.kill()
             self._process.wait()
-
-
-def _is_for_python(variable: str) -> bool:
-    """Return whether Python itself reads an environment variable, when it starts."""
-    return variable.startswith("PYTHON")
 
 
 def _be_cut_off() -> None:

@@ -132,6 +132,11 @@ class Forks:
         self._zygote.wait()
 
 
+def is_for_python(variable: str) -> bool:
+    """Return whether Python itself reads an environment variable, when it starts."""
+    return variable.startswith("PYTHON")
+
+
 @functools.cache
 def forks() -> Forks:
     """Return those of this process, which end with it."""

@@ -48,6 +48,7 @@ class PlayedHandler(BaseHTTPRequestHandler, Generic[Owner]):
     """Handles the requests of one connection; its methods `do_…` are the subclass's."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # the body would wait for 40 ms behind its head
     server: _HttpServer[Owner]
 
     @property

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO, Any
 from uuid import UUID
@@ -21,7 +22,7 @@ from csi_exoblock.credentials import Credentials
 from csi_exoblock.model import ZoneName
 from csi_exoblock.timing import Timing
 from tests.apiserver.server import ApiServer
-from tests.support.forks import forks
+from tests.support.forks import forks, is_for_python
 from tests.support.simulator_process import SimulatorProcess
 from tests.tools.installed import install
 from tests.tools.objects import DRIVER, csi_node, node, storage_class
@@ -120,7 +121,13 @@ def run(cloud: SimulatorProcess, cluster: ApiServer) -> Run:
 
 
 def run_tool(*arguments: str, environment: Mapping[str, str]) -> Ended:
-    """Run a command with nothing but this in its environment, and PATH."""
+    """Run a command with nothing but this in its environment, and PATH.
+
+    It is a fork of a process that has imported everything, unless Python itself is to be told
+    something.
+    """
+    if any(map(is_for_python, environment)):
+        return _run_afresh(arguments, environment)
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
         command = forks().start(
             arguments,
@@ -134,6 +141,18 @@ def run_tool(*arguments: str, environment: Mapping[str, str]) -> Ended:
             command.kill()
         said = (_said(each) for each in (output, errors))
         return Ended(code=code, output=next(said), errors=next(said))
+
+
+def _run_afresh(arguments: Sequence[str], environment: Mapping[str, str]) -> Ended:
+    ended = subprocess.run(
+        (sys.executable, "-m", "csi_exoblock", *arguments),
+        env={"PATH": os.environ["PATH"], **environment},
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_SECONDS,
+        check=False,
+    )
+    return Ended(code=ended.returncode, output=ended.stdout, errors=ended.stderr)
 
 
 def _said(file: IO[bytes]) -> str:
@@ -216,18 +235,21 @@ def kubectl(tmp_path: pathlib.Path, cluster: ApiServer) -> pathlib.Path:
         "import http.client, http.server, socketserver, ssl, sys\n"
         f"context = ssl.create_default_context(cafile={str(cluster.account / 'ca.crt')!r})\n"
         "assert sys.argv[-2] == 'proxy', sys.argv\n"
+        "connection, idle = http.client.HTTPSConnection, []\n"
         "class Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):\n"
         "    daemon_threads = True\n"
         "class Handler(http.server.BaseHTTPRequestHandler):\n"
         "    def pass_on(self):\n"
         "        body = self.rfile.read(int(self.headers.get('Content-Length') or 0))\n"
-        f"        server = http.client.HTTPSConnection({cluster.host!r}, {cluster.port},\n"
-        "                                             context=context)\n"
+        f"        server = idle.pop() if idle else connection({cluster.host!r}, {cluster.port},\n"
+        "                                                    context=context)\n"
         "        server.request(self.command, self.path, body, {'Authorization': 'Bearer first'})\n"
         "        answer = server.getresponse()\n"
+        "        content = answer.read()\n"
+        "        idle.append(server)\n"
         "        self.send_response(answer.status)\n"
         "        self.end_headers()\n"
-        "        self.wfile.write(answer.read())\n"
+        "        self.wfile.write(content)\n"
         "    do_GET = do_POST = pass_on\n"
         "    def log_message(self, *_): pass\n"
         "path = sys.argv[-1].removeprefix('--unix-socket=')\n"

@@ -258,15 +258,15 @@ def test_what_a_kubeconfig_may_not_read_is_a_line(
 def test_of_a_long_log_the_last_lines_are_kept(
     evidence: ApiServer, at_desk: AtDesk, place: pathlib.Path
 ) -> None:  # F12
-    line = f"the key was {OLD_KEY} {'.' * 1000}\n"
-    evidence.texts[log_of(CONTROLLER)] = line * 4000 + "the end\n"
+    line = f"a line {'.' * 1000}\n"
+    evidence.texts[log_of(CONTROLLER)] = line * 4000 + f"the key was {OLD_KEY}\n"
 
     at_desk(f"--bundle={place}")
 
     log = unpacked(place.read_bytes())[f"logs/{CONTROLLER}/csi-exoblock.log"]
     assert len(log) <= 2 * 1024 * 1024
-    assert log.endswith("the end\n")
-    assert log.startswith("the key was [redacted]")
+    assert log.endswith("the key was [redacted]\n")
+    assert log.startswith("a line")
 
 
 def test_log_before_a_restart_is_collected_too(
