@@ -255,7 +255,12 @@ def doctor(**given: Any) -> int:
     if given["output"] == "json":
         text = doctor.as_json(findings)
     else:
-        text = doctor.as_text(findings, verbose=given["verbose"], draw=draw_for(stream))
+        text = doctor.as_text(
+            findings,
+            verbose=given["verbose"],
+            unseen=examination.unseen,
+            draw=draw_for(stream),
+        )
     click.echo(text, file=stream)
     if archive:
         secrets = bundle.secrets_of(

@@ -211,8 +211,12 @@ class OrphanSearch:
 def _use_of(volume: Volume) -> str:
     if volume.attached_to:
         return f"attached to instance {volume.attached_to.uuid}"
+    if volume.state is VolumeState.CREATING:
+        return "still being made"
     return "" if volume.state in _IDLE_VOLUME else f"in state {volume.state}"
 
 
 def _work_on(snapshot: Snapshot) -> str:
+    if snapshot.state is SnapshotState.CREATING:
+        return "still being made"
     return "" if snapshot.state in _IDLE_SNAPSHOT else f"in state {snapshot.state}"

@@ -78,6 +78,11 @@ class Cloud:
         """Return the cloud's time in seconds of Unix time."""
         return self._transport.now()
 
+    @property
+    def has_time(self) -> bool:
+        """Whether the cloud has told its time; `now` is this host's until then."""
+        return self._transport.has_time
+
     def _client_of(self, name: ZoneName) -> ZoneClient:
         return ZoneClient(
             zone=name,

@@ -24,6 +24,11 @@ class CloudClock:
         with suppress(ValueError, OverflowError):
             self._seen = (parsedate_to_datetime(date).timestamp(), time.monotonic())
 
+    @property
+    def is_set(self) -> bool:
+        """Whether the API has told the time."""
+        return self._seen is not None
+
     def now(self) -> float:
         """Return the time in seconds of Unix time."""
         if self._seen is None:

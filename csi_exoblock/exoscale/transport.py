@@ -160,6 +160,11 @@ class Transport:
         """Return the cloud's time in seconds of Unix time."""
         return self._clock.now()
 
+    @property
+    def has_time(self) -> bool:
+        """Whether the cloud has told its time."""
+        return self._clock.is_set
+
     def close(self) -> None:
         """Close the connections that no request is using."""
         self._session.close()

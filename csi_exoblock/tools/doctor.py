@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 
-from csi_exoblock.errors import DriverError, KubernetesDenied
+from csi_exoblock.errors import ApiDenied, DriverError, KubernetesDenied
 from csi_exoblock.escaping import printable
 from csi_exoblock.kubernetes.access import Right
 from csi_exoblock.tools.tables import Draw, Row, plain
@@ -47,12 +47,14 @@ class Check:
     Attributes:
         findings: Yields them; raises DriverError or OSError if the question can't be answered.
         remedy: What to do in that case.
+        if_denied: What to do if it is the API that refuses the key; else as always.
         needs: The rights in Kubernetes without which the question can't be asked.
     """
 
     name: str
     findings: Callable[[], Iterable[Finding]]
     remedy: str = "make it answer, then run this command again"
+    if_denied: str = ""
     needs: tuple[Right, ...] = ()
 
 
@@ -70,18 +72,21 @@ def is_well(findings: Sequence[Finding]) -> bool:
     return all(each.verdict is not Verdict.WRONG for each in findings)
 
 
-def as_text(findings: Sequence[Finding], *, verbose: bool, draw: Draw = plain) -> str:
+def as_text(
+    findings: Sequence[Finding], *, verbose: bool, unseen: str = "", draw: Draw = plain
+) -> str:
     """Return each finding, and a last line with the numbers.
 
     Args:
         verbose: Whether to show passed checks too.
+        unseen: What to say in the last line of what no check sees.
         draw: How to draw the findings; `plain` stands for a line for each.
     """
     counts = {verdict: sum(each.verdict is verdict for each in findings) for verdict in Verdict}
     shown = (each for each in findings if verbose or each.verdict is not Verdict.WELL)
     total = (
         f"{counts[Verdict.WRONG]} wrong, {counts[Verdict.NOT_CHECKED]} not checked, "
-        f"{counts[Verdict.WELL]} well"
+        f"{counts[Verdict.WELL]} well{unseen and f'; {unseen}'}"
     )
     if draw is plain:
         return "\n".join([*map(_line, shown), total])
@@ -129,7 +134,8 @@ def _findings_of(check: Check, failed: dict[str, str]) -> Iterator[Finding]:
     except (DriverError, OSError) as error:  # of the host's files anything can be unreadable
         first = failed.setdefault(str(error), check.name)
         if first == check.name:
-            yield wrong(check.name, str(error), check.remedy)
+            is_denied = check.if_denied and isinstance(error, ApiDenied)
+            yield wrong(check.name, str(error), check.if_denied if is_denied else check.remedy)
         else:
             yield not_checked(check.name, f"it fails as {first} does")
 

@@ -43,7 +43,7 @@ class ClusterChecks:
             Check("CSIDriver", self._driver, needs=(_read("get", "csidrivers"),)),
             Check("classes", self._classes, needs=(_read("list", "storageclasses"),)),
             Check("snapshots", self._snapshots),
-            *NodeChecks(self._reach).all(),
+            *NodeChecks(self._reach, installation).all(),
             Check("volumes", self._volumes, needs=facts.needs(self._reach)),
             *SidecarChecks(self._reach, installation).all(),
             *PodChecks(self._reach, installation).all(),

@@ -49,7 +49,7 @@ class DiskChecks:
             yield wrong(
                 "disks",
                 f"disk {name} does not report its serial; it might hang",
-                "detach its volume, or restart this node",
+                "drain this node and stop its instance, see ExoblockLockTooOld in docs/runbooks.md",
             )
         for (serial, first), (other, second) in pairwise(volumes):  # they are sorted by serial
             if serial == other:

@@ -93,7 +93,9 @@ class HostChecks:
             yield wrong(
                 "identity",
                 f"no source knows instance and zone: {'; '.join(failures)}",
-                "see that the cloud controller runs, or set --instance-id and --zone",
+                "see that the cloud controller runs, or set --instance-id and --zone"
+                if self._host.node.is_known
+                else f"{NO_NODE}: run this in the plugin's pod, see docs/doctor.md",
             )
         elif len({*known.values()}) > 1:
             said = ", ".join(f"{name} says {node_id}" for name, node_id in known.items())

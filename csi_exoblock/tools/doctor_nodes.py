@@ -13,6 +13,7 @@ from csi_exoblock.kubernetes.access import Right
 from csi_exoblock.kubernetes.nodes import Node
 from csi_exoblock.model import Instance, ZoneName
 from csi_exoblock.tools.doctor import Check, Finding, not_checked, well, wrong
+from csi_exoblock.tools.installation import Installation
 from csi_exoblock.tools.reach import Reach
 
 _TOO_SMALL = ("micro", "tiny")  # Source: the vendor's documentation of block storage
@@ -30,8 +31,9 @@ class NodeChecks:
     It reads a zone's quotas and an instance type only once, because many nodes share them.
     """
 
-    def __init__(self, reach: Reach) -> None:
+    def __init__(self, reach: Reach, installation: Installation) -> None:
         self._reach = reach
+        self._installation = installation
         self._attach_limits: dict[ZoneName, int | None] = {}
         self._sizes: dict[UUID, str] = {}
 
@@ -79,9 +81,28 @@ class NodeChecks:
         if self._reach.driver_name not in limits:
             yield wrong(
                 "nodes",
-                f"kubelet of {node.name} does not know the driver",
+                f"kubelet of {node.name} does not know the driver{self._plugin_on(node)}",
                 "see ExoblockNodePluginNotRegistered in docs/runbooks.md",
             )
+
+    def _plugin_on(self, node: Node) -> str:
+        """Return what is known of the plugin's pod on a node, in words."""
+        if self._reach.is_in_pod:
+            return ""  # a service account need not be allowed to list pods
+        try:
+            plugins = [each for each in self._installation.workloads if each.replicas is None]
+            pods = [
+                pod
+                for each in plugins
+                for pod in self._installation.pods_of(each)
+                if pod.node_name == node.name
+            ]
+        except DriverError:
+            return ""
+        if not pods:
+            return "; no pod of the plugin is there" if plugins else ""
+        state = "is ready" if pods[0].is_ready else "is not ready"
+        return f"; the plugin's pod {pods[0].name} {state}"
 
     def _has_cloud(self) -> bool:
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from csi_exoblock.kubernetes.access import Right
 from csi_exoblock.kubernetes.workloads import ContainerStatus, Lease, Pod, Workload
@@ -123,26 +123,43 @@ class PodChecks:
             for namespace in self._installation.namespaces
             for lease in inventory.list_leases(namespace, deadline)
         }
+        silent: dict[str, list[tuple[str, Lease]]] = {}
         for _, sidecar in self._installation.sidecars():
             elects = sidecar.flags.get("leader-election") == "true"
-            if elects and sidecar.sidecar in _LEASE_PREFIXES:
-                name = lease_name(sidecar.sidecar, self._reach.driver_name)
-                yield self._of_lease(sidecar.sidecar, name, leases.get(name))
+            if not elects or sidecar.sidecar not in _LEASE_PREFIXES:
+                continue
+            name = lease_name(sidecar.sidecar, self._reach.driver_name)
+            lease = leases.get(name)
+            if lease is None or not lease.holder:
+                yield wrong(
+                    "leaders",
+                    f"no replica of {sidecar.sidecar} leads: lease {name}",
+                    f"see the log of {sidecar.sidecar} in the controller's pods",
+                )
+            elif self._is_silent(lease):
+                silent.setdefault(lease.holder, []).append((sidecar.sidecar, lease))
+            else:
+                yield well("leaders", f"{lease.holder} leads {sidecar.sidecar}")
+        for holder, led in silent.items():
+            yield self._of_silent(holder, led)
 
-    def _of_lease(self, sidecar: str, name: str, lease: Lease | None) -> Finding:
-        remedy = f"see the log of {sidecar} in the controller's pods"
-        if lease is None or not lease.holder:
-            return wrong("leaders", f"no replica of {sidecar} leads: lease {name}", remedy)
+    def _is_silent(self, lease: Lease) -> bool:
         renewed = lease.renewed_at.timestamp() if lease.renewed_at else 0.0
         # The leader wrote the time of its own node's clock.
-        if self._now - renewed > 2 * lease.duration_seconds + self._reach.timing.clock_error:
-            return wrong(
-                "leaders",
-                f"the leader of {sidecar}, {lease.holder}, has not renewed lease {name} for "
-                f"{age(lease.renewed_at, self._now) or 'ever'}",
-                remedy,
-            )
-        return well("leaders", f"{lease.holder} leads {sidecar}")
+        return self._now - renewed > 2 * lease.duration_seconds + self._reach.timing.clock_error
+
+    def _of_silent(self, holder: str, led: Sequence[tuple[str, Lease]]) -> Finding:
+        """Return the finding of a pod that leads but does nothing: one, however much it leads."""
+        sidecars = ", ".join(sidecar for sidecar, _ in led)
+        names = ", ".join(lease.name for _, lease in led)
+        latest = max(filter(None, (lease.renewed_at for _, lease in led)), default=None)
+        return wrong(
+            "leaders",
+            f"{holder} leads {sidecars}, and has not renewed {names} for "
+            f"{age(latest, self._now) or 'ever'}",
+            f"see the log of {led[0][0]} in the controller's pods; another takes over if {holder} "
+            "is deleted",
+        )
 
 
 def _of_workload(workload: Workload, pods: int) -> Iterator[Finding]:

@@ -19,16 +19,23 @@ from csi_exoblock.tools.reach import Reach
 
 @dataclass(frozen=True, slots=True)
 class Examination:
-    """The checks of a place, and the function that collects evidence there."""
+    """The checks of a place.
+
+    Attributes:
+        collect: Collects evidence there.
+        unseen: What the checks do not see, in words.
+    """
 
     checks: tuple[Check, ...]
     collect: Callable[[Archive], None]
+    unseen: str = ""
 
 
 def of_cluster(reach: Reach) -> Examination:
     """Return the examination of cloud and cluster."""
     checks = (*CloudChecks(reach).all(), *ClusterChecks(reach).all())
-    return Examination(checks, partial(bundle_cluster.collect, reach))
+    unseen = "of each host see `doctor --node` in its plugin's pod"
+    return Examination(checks, partial(bundle_cluster.collect, reach), unseen)
 
 
 def of_node(host: InspectedHost) -> Examination:

@@ -35,6 +35,11 @@ from tests.tools.objects import (
     volume_snapshot,
 )
 
+UNREGISTERED = (
+    "nodes",
+    "kubelet of n1 does not know the driver; the plugin's pod csi-exoblock-node-1 is ready",
+)
+
 
 def test_healthy_installation_is_one_line(healthy: ApiServer, at_desk: AtDesk) -> None:  # N11
     ended = at_desk()
@@ -76,11 +81,20 @@ def test_revoked_key_is_found(
     assert ("zones" in dict(found)) or ("API" in dict(found))
 
 
+def test_a_refused_key_is_the_keys_fault(at_desk: AtDesk, healthy: ApiServer) -> None:  # N11, F11
+    ended = at_desk("--output=json", EXOSCALE_API_KEY="EXOnobody")
+
+    (remedy,) = (each["remedy"] for each in ended.json["findings"] if each["check"] == "zones")
+    assert remedy.startswith("put a valid key into the Secret")
+    assert "proxy" not in remedy
+
+
 @pytest.mark.parametrize(
-    ("variable", "value", "says"),
+    ("variable", "value", "says", "time"),
     [
-        ("EXOSCALE_API_ENDPOINT", "http://127.0.0.1:1/v2", "Connection refused"),
-        ("EXOSCALE_API_KEY", "EXOnobody", "Invalid request signature"),
+        # There is no time to compare this host's with.
+        ("EXOSCALE_API_ENDPOINT", "http://127.0.0.1:1/v2", "Connection refused", ["clock"]),
+        ("EXOSCALE_API_KEY", "EXOnobody", "Invalid request signature", []),
     ],
     ids=["API down", "wrong key"],
 )
@@ -91,6 +105,7 @@ def test_api_that_fails_is_told_once_and_asked_once(
     variable: str,
     value: str,
     says: str,
+    time: list[str],
 ) -> None:  # N11
     healthy.lists[CSI_NODES] = []
 
@@ -101,9 +116,9 @@ def test_api_that_fails_is_told_once_and_asked_once(
     (first, *others) = ended.faults()
     assert first[0] == "zones"
     assert says in first[1]
-    assert others == [("nodes", "kubelet of n1 does not know the driver")]
+    assert others == [UNREGISTERED]
     assert [check for check, _ in ended.skipped()] == [
-        "API", "role", "quotas", "classes", "nodes", "volumes",
+        "API", *time, "role", "quotas", "classes", "nodes", "volumes",
     ]  # fmt: skip
 
 
@@ -217,7 +232,7 @@ def test_node_that_kubelet_did_not_register_is_found(
 
     found = at_desk("--output=json").faults()
 
-    assert found == [("nodes", "kubelet of n1 does not know the driver")]
+    assert found == [UNREGISTERED]
 
 
 def test_node_that_promises_too_many_volumes_is_found(

@@ -154,6 +154,13 @@ def test_node_without_any_identity_is_found(on_node: OnNode, server: ApiServer) 
     assert says.startswith("no source knows instance and zone: kubernetes: the Node has providerID")
 
 
+def test_what_runs_outside_of_a_pod_says_where_to_run(cluster: ApiServer) -> None:  # N11
+    ended = run_tool("doctor", "--node", "--output=json", environment={})
+
+    (remedy,) = (each["remedy"] for each in ended.json["findings"] if each["check"] == "identity")
+    assert remedy.endswith("run this in the plugin's pod, see docs/doctor.md")
+
+
 def test_sources_that_disagree_are_found(on_node: OnNode) -> None:  # N11, S10
     ((check, says),) = on_node(f"--instance-id={OTHER}", f"--zone={ZONE}").faults()
 

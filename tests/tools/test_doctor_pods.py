@@ -336,7 +336,7 @@ def test_container_that_does_not_use_the_socket_may_be_older(
         (lambda lease: lease.update(holderIdentity=""), "no replica of csi-attacher leads"),
         (
             lambda lease: lease.update(renewTime=ago(minutes=10)),
-            f"the leader of csi-attacher, {POD}, has not renewed",
+            f"{POD} leads csi-attacher, and has not renewed external-attacher-leader-",
         ),
     ],
     ids=["none", "silent"],
@@ -349,6 +349,19 @@ def test_sidecar_without_a_leader_is_found(
     spoil(lease["spec"])
 
     assert found(at_desk, "leaders").startswith(says)
+
+
+def test_pod_that_leads_all_and_does_nothing_is_one_fault(
+    healthy: ApiServer, at_desk: AtDesk
+) -> None:  # N11: a cause is told once
+    for each in healthy.lists[LEASES]:
+        each["spec"]["renewTime"] = ago(minutes=10)
+
+    says = found(at_desk, "leaders")
+
+    assert says.startswith(f"{POD} leads csi-")
+    assert says.count("csi-") >= 4
+    assert says.endswith(" for 10m")
 
 
 def test_leader_on_a_node_whose_clock_is_behind_leads(
