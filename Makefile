@@ -32,6 +32,7 @@ check: lint ## lint and the fast tests, in seconds
 	$(PYTEST) -m fast --quiet
 
 test: setup ## what a change can break, in five minutes; as root also on loop devices
+	$(BIN)/python -m tests.chart.helm
 	$(PYTEST) -m "not kill_points and not schedules and not thorough"
 
 test-thorough: setup ## csi-sanity, killed mkfs, memory, every rendering, both answers of the API: minutes

@@ -71,3 +71,8 @@ def notes(*options: str) -> str:
 def render(*options: str, kinds: Sequence[str] = ()) -> list[Manifest]:
     """Return the chart's manifests."""
     return [each for each in yaml.safe_load_all(render_text(*options, kinds=kinds)) if each]
+
+
+if __name__ == "__main__":  # as `make test` does first: the first time takes longer than a test may
+    helm()
+    kubeconform()

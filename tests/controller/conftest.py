@@ -78,10 +78,12 @@ def controller(driver: DriverProcess) -> Controller:
 @pytest.fixture
 def cloud(shared_cloud: SimulatorProcess, driver: DriverProcess) -> Iterator[SimulatorProcess]:
     """The cloud, with no fault in force and no call recorded yet."""
-    modes = shared_cloud.modes()
+    modes, quotas = shared_cloud.modes(), shared_cloud.quotas()
     shared_cloud.clear_calls()
     yield shared_cloud
     shared_cloud.clear_faults()
+    for resource, limit in quotas.items() - shared_cloud.quotas().items():
+        shared_cloud.set_quota(resource, limit)
     shared_cloud.set_latency("all", OPERATION_LATENCY_SECONDS)
     for question, answer in modes.items():
         shared_cloud.set_mode(question, answer)

@@ -192,7 +192,7 @@ def test_a_bad_value_in_the_environment_counts_as_well() -> None:
 
 
 def test_ctrl_c_before_anything_runs_is_no_trace() -> None:
-    done = run("version", before=pressing_ctrl_c_at_import_of("csi_exoblock.app"))
+    done = run("iam-role", before=pressing_ctrl_c_at_import_of("csi_exoblock.tools.iam_role"))
 
     assert done.returncode == -signal.SIGINT
     assert done.stderr == ""

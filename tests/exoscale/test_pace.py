@@ -218,7 +218,7 @@ def test_polls_do_not_starve_a_list(server: ScriptedServer, send: Send) -> None:
     for each in (*polls, listed):
         each.result()
     arrived = [each.path for each in server.received][CROWD:]
-    assert arrived.index("/list") < CROWD  # sent second; threads may race
+    assert arrived.index("/list") < len(polls) / 2  # sent second; threads may race
 
 
 def test_call_that_is_cancelled_leaves_the_line_at_once(
