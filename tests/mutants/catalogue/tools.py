@@ -165,11 +165,19 @@ BREAKS = (
     Break(
         name="silent-leaders-lead",
         file="tools/doctor_pods.py",
-        before="        if self._now - renewed > 2 * lease.duration_seconds + "
-        "self._reach.timing.clock_error:",
-        after="        if renewed > self._now:",
+        before="return self._now - renewed > 2 * lease.duration_seconds + "
+        "self._reach.timing.clock_error",
+        after="return renewed > self._now",
         rules="N11, F16",
         tests=(f"{_DOCTOR_PODS}::test_sidecar_without_a_leader_is_found",),
+    ),
+    Break(
+        name="clock-is-well-though-nobody-told-the-time",
+        file="tools/doctor_cloud.py",
+        before="if not self._cloud.has_time:",
+        after="if False:",
+        rules="N11",
+        tests=("tests/tools/test_doctor.py::test_api_that_fails_is_told_once_and_asked_once",),
     ),
     Break(
         name="missing-rights-of-accounts-pass",
