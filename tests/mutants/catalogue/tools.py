@@ -521,8 +521,8 @@ BREAKS = (
     Break(
         name="clocks-of-nodes-must-be-exact",
         file="tools/doctor_pods.py",
-        before="lease.duration_seconds + self._reach.timing.clock_error:",
-        after="lease.duration_seconds:",
+        before="lease.duration_seconds + self._reach.timing.clock_error",
+        after="lease.duration_seconds",
         rules="N11",
         tests=(f"{_DOCTOR_PODS}::test_leader_on_a_node_whose_clock_is_behind_leads",),
     ),
