@@ -19,6 +19,11 @@ def known_to(kubernetes: Kubernetes, *, driver_name: str) -> Callable[[Deadline]
             volumes={each.handle: each.name for each in volumes if each.driver_name == driver_name},
             others=frozenset(each.handle for each in volumes if each.driver_name != driver_name),
             snapshots=frozenset(each.handle for each in contents if each.handle),
+            awaited=frozenset(
+                each.asked_as
+                for each in contents
+                if each.driver_name == driver_name and not each.handle
+            ),
         )
 
     return read

@@ -69,11 +69,13 @@ class Known:
         volumes: Names of this driver's PersistentVolumes by their handles.
         others: Handles of all other PersistentVolumes: a volume can be another driver's by now.
         snapshots: Handles of all VolumeSnapshotContents.
+        awaited: Names of the snapshots that this driver is asked for, and has not answered yet.
     """
 
     volumes: Mapping[str, str]
     others: frozenset[str]
     snapshots: frozenset[str]
+    awaited: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,6 +159,8 @@ class OrphanSearch:
             if not self._labels.are_ours(snapshot.labels) or snapshot.state in SNAPSHOT_GOING:
                 continue
             if str(snapshot.id) in known.snapshots:
+                continue
+            if self._labels.names_of(snapshot) & known.awaited:
                 continue
             clone = self._labels.clone_of(snapshot.labels)
             yield Orphan(

@@ -152,6 +152,8 @@ class SnapshotContent:
         handle: The driver's id for the snapshot; empty until it is taken.
         source: Handle of the volume that it is taken of; empty if the snapshot was imported.
         snapshot: Namespace and name of its VolumeSnapshot.
+        asked_as: The name under which csi-snapshotter asks a driver for it, as long as its flags
+            are the default ones (external-snapshotter 8, `--snapshot-name-prefix`).
         error: The error of the last attempt, empty after a success.
     """
 
@@ -160,6 +162,7 @@ class SnapshotContent:
     handle: str
     source: str
     snapshot: tuple[str, str]
+    asked_as: str
     is_ready: bool
     error: str
     created_at: datetime | None
@@ -174,6 +177,7 @@ class SnapshotContent:
             or text(found, "spec", "source", "snapshotHandle"),
             source=text(found, "spec", "source", "volumeHandle"),
             snapshot=_reference(found, "spec", "volumeSnapshotRef"),
+            asked_as=f"snapshot-{text(found, 'spec', 'volumeSnapshotRef', 'uid')}",
             is_ready=at(found, "status", "readyToUse") is True,
             error=text(found, "status", "error", "message"),
             created_at=moment(found, "metadata", "creationTimestamp"),

@@ -11,13 +11,14 @@ from tests.apiserver.server import ApiServer
 from tests.support.simulator_process import SimulatorProcess
 from tests.tools.conftest import (
     CONTENTS,
+    UID,
     VOLUMES,
     Run,
     label_snapshot,
     make_volume,
     run_tool,
 )
-from tests.tools.objects import persistent_volume
+from tests.tools.objects import persistent_volume, snapshot_content
 
 NOW = "--min-age=0s"
 
@@ -100,6 +101,22 @@ def test_snapshots_without_content_and_those_of_clones_are_shown(
         ("snapshot", f"{zone}/{ids[1]}"),
         ("temporary", f"{zone}/{ids[2]}"),
     ]
+
+
+def test_snapshot_that_is_still_asked_for_is_none(
+    run: Run, cloud: SimulatorProcess, cluster: ApiServer
+) -> None:  # C6: its content gets the handle with the answer, which can take hours
+    volume, zone = make_volume(cloud, "source"), cloud.zones[0]
+    cluster.lists[VOLUMES] = [persistent_volume("pv", volume["handle"])]
+    asked, other = f"snapshot-{UID}", f"snapshot-{UID.replace('0', '1')}"
+    ids = [cloud.add_snapshot(zone, volume["id"], name) for name in (asked, other)]
+    for id, name in zip(ids, (asked, other), strict=True):
+        label_snapshot(cloud, zone, id, name=name)
+    content = snapshot_content("snapcontent", volume["handle"], error="not ready")
+    content["spec"]["volumeSnapshotRef"]["uid"] = UID
+    cluster.lists[CONTENTS] = [content]
+
+    assert found(run) == [("snapshot", f"{zone}/{ids[1]}")]
 
 
 def test_persistent_volume_without_volume_is_shown(
