@@ -88,6 +88,11 @@ def test_no_upgrade_keeps_the_defaults_of_the_older_chart(page: Path) -> None:
     assert [each for each in upgrades if "--reuse-values" in each] == []
 
 
+@pytest.mark.parametrize("page", _PAGES, ids=lambda page: page.name)
+def test_no_command_is_indented(page: Path) -> None:  # the site would not show it as one
+    assert re.findall(r"^ +```.*", page.read_text(), re.MULTILINE) == []
+
+
 @pytest.mark.parametrize(
     "page", [*_PAGES, *_ROOT.glob("deploy/**/*.md")], ids=lambda page: page.name
 )
