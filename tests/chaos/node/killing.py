@@ -146,7 +146,9 @@ class Play:
         shown = {
             str(path.name): [
                 (
-                    *(each.root, each.filesystem, each.writable, each.loop == volume.disk.number),
+                    # Which loop device it is differs from play to play.
+                    each.root.removesuffix(f"{volume.disk.number}"),
+                    *(each.filesystem, each.writable, each.loop == volume.disk.number),
                     sorted(each.options.intersection(FLAGS)),
                 )
                 for each in table.at(mounts, path)
