@@ -355,7 +355,7 @@ def test_pod_that_leads_all_and_does_nothing_is_one_fault(
     healthy: ApiServer, at_desk: AtDesk
 ) -> None:  # N11: a cause is told once
     for each in healthy.lists[LEASES]:
-        each["spec"]["renewTime"] = ago(minutes=10)
+        each["spec"]["renewTime"] = ago(minutes=10, seconds=30)  # the API's clock has whole seconds
 
     says = found(at_desk, "leaders")
 
