@@ -8,7 +8,7 @@ from csi_exoblock.concurrency import Deadline
 from csi_exoblock.errors import KubernetesUnavailable, NotFound
 from csi_exoblock.kubernetes.fields import is_being_deleted, text
 from csi_exoblock.kubernetes.nodes import CsiNode, Node
-from csi_exoblock.kubernetes.pages import list_all
+from csi_exoblock.kubernetes.pages import list_all, list_if_known
 from csi_exoblock.kubernetes.source import Source
 from csi_exoblock.kubernetes.storage import PersistentVolume, SnapshotContent, VolumeAttachment
 
@@ -100,10 +100,7 @@ class Kubernetes:
 
         A cluster without the CRDs of snapshots has none.
         """
-        try:
-            found = list_all(self._source, _CONTENTS, deadline)
-        except NotFound:
-            return []
+        found = list_if_known(self._source, _CONTENTS, deadline)
         return [SnapshotContent.parse(each) for each in found]
 
 

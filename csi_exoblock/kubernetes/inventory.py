@@ -6,9 +6,8 @@ from urllib.parse import quote
 
 from csi_exoblock.concurrency import Deadline
 from csi_exoblock.errors import NotFound
-from csi_exoblock.kubernetes.fields import Json
 from csi_exoblock.kubernetes.nodes import CsiNode, Node
-from csi_exoblock.kubernetes.pages import list_all
+from csi_exoblock.kubernetes.pages import list_all, list_if_known
 from csi_exoblock.kubernetes.source import Source
 from csi_exoblock.kubernetes.storage import (
     Claim,
@@ -59,14 +58,13 @@ class Inventory:
 
     def list_snapshot_classes(self, deadline: Deadline) -> list[SnapshotClass]:
         """Return every VolumeSnapshotClass; a cluster without the CRDs of snapshots has none."""
-        found = self._of_snapshots("volumesnapshotclasses", deadline)
+        found = list_if_known(self._source, f"{_SNAPSHOTS}/volumesnapshotclasses", deadline)
         return [SnapshotClass.parse(each) for each in found]
 
     def list_snapshots(self, deadline: Deadline) -> list[VolumeSnapshot]:
         """Return every VolumeSnapshot; a cluster without the CRDs of snapshots has none."""
-        return [
-            VolumeSnapshot.parse(each) for each in self._of_snapshots("volumesnapshots", deadline)
-        ]
+        found = list_if_known(self._source, f"{_SNAPSHOTS}/volumesnapshots", deadline)
+        return [VolumeSnapshot.parse(each) for each in found]
 
     def list_workloads(self, label: str, deadline: Deadline) -> list[Workload]:
         """Return every Deployment and DaemonSet with a label, such as `name=value`."""
@@ -95,9 +93,3 @@ class Inventory:
             NotFound: There is none.
         """
         return CsiDriver.parse(self._source.get(f"{_STORAGE}/csidrivers/{name}", deadline))
-
-    def _of_snapshots(self, kind: str, deadline: Deadline) -> list[Json]:
-        try:
-            return list_all(self._source, f"{_SNAPSHOTS}/{kind}", deadline)
-        except NotFound:
-            return []

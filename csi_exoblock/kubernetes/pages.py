@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from csi_exoblock.concurrency import Deadline
-from csi_exoblock.errors import KubernetesExpired
+from csi_exoblock.errors import KubernetesExpired, NotFound
 from csi_exoblock.kubernetes.fields import Json, objects, text
 from csi_exoblock.kubernetes.source import Source
 
@@ -30,6 +30,17 @@ def list_all(
         except KubernetesExpired:
             continue
     return list(_pages(source, path, deadline, query or {}))
+
+
+def list_if_known(source: Source, path: str, deadline: Deadline) -> list[Json]:
+    """Return every object of a list, none if the cluster has no CRD for them.
+
+    Raises: As `list_all`, but no NotFound.
+    """
+    try:
+        return list_all(source, path, deadline)
+    except NotFound:
+        return []
 
 
 def _pages(
