@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from uuid import UUID
 
 from csi_exoblock.controller.quotas import ATTACHMENTS, read_quotas
@@ -11,6 +12,7 @@ from csi_exoblock.exoscale.client import ZoneClient
 from csi_exoblock.host.node_object import NodeObject
 from csi_exoblock.kubernetes.access import Right
 from csi_exoblock.kubernetes.nodes import Node
+from csi_exoblock.kubernetes.workloads import Pod
 from csi_exoblock.model import Instance, ZoneName
 from csi_exoblock.tools.doctor import Check, Finding, not_checked, well, wrong
 from csi_exoblock.tools.installation import Installation
@@ -89,20 +91,20 @@ class NodeChecks:
         """Return what is known of the plugin's pod on a node, in words."""
         if self._reach.is_in_pod:
             return ""  # a service account need not be allowed to list pods
-        try:
-            plugins = [each for each in self._installation.workloads if each.replicas is None]
-            pods = [
-                pod
-                for each in plugins
-                for pod in self._installation.pods_of(each)
-                if pod.node_name == node.name
-            ]
-        except DriverError:
+        plugins = self._plugins
+        if plugins is None:
             return ""
-        if not pods:
-            return "; no pod of the plugin is there" if plugins else ""
-        state = "is ready" if pods[0].is_ready else "is not ready"
-        return f"; the plugin's pod {pods[0].name} {state}"
+        if (pod := plugins.get(node.name)) is None:
+            return "; no pod of the plugin is there"
+        return f"; the plugin's pod {pod.name} {'is ready' if pod.is_ready else 'is not ready'}"
+
+    @cached_property
+    def _plugins(self) -> Mapping[str, Pod] | None:
+        """Return the plugin's pods by their nodes; `None` without a plugin, or if unreadable."""
+        try:
+            return self._installation.plugins()
+        except DriverError:
+            return None
 
     def _has_cloud(self) -> bool:
         try:

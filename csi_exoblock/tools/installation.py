@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 
 from csi_exoblock.config import DEFAULT_DRIVER_NAME
@@ -62,6 +62,12 @@ class Installation:
     def pods_of(self, workload: Workload) -> tuple[Pod, ...]:
         """Return the pods of a workload, without those that have ended or are being deleted."""
         return tuple(pod for each, pod in self.placed if each == workload and not pod.is_over)
+
+    def plugins(self) -> Mapping[str, Pod] | None:
+        """Return the pods of the node plugin by their nodes, `None` if it is not installed."""
+        found = [each for each in self.workloads if each.replicas is None]
+        pods = (pod for each in found for pod in self.pods_of(each))
+        return {pod.node_name: pod for pod in pods} if found else None
 
     @property
     def has_ready_controller(self) -> bool:
