@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -170,7 +170,7 @@ class OrphanSearch:
                 size_gib=snapshot.volume_size_gib,
                 created_at=snapshot.created_at,
                 made_for=self._labels.made_for(snapshot.labels),
-                obstacle=self._obstacle(snapshot, _work_on(snapshot)),
+                obstacle=self._obstacle(snapshot, _work(snapshot.state, idle=_IDLE_SNAPSHOT)),
             )
 
     def _obstacle(self, thing: Volume | Snapshot, use: str) -> str:
@@ -215,12 +215,12 @@ class OrphanSearch:
 def _use_of(volume: Volume) -> str:
     if volume.attached_to:
         return f"attached to instance {volume.attached_to.uuid}"
-    if volume.state is VolumeState.CREATING:
-        return "still being made"
-    return "" if volume.state in _IDLE_VOLUME else f"in state {volume.state}"
+    return _work(volume.state, idle=_IDLE_VOLUME)
 
 
-def _work_on(snapshot: Snapshot) -> str:
-    if snapshot.state is SnapshotState.CREATING:
+def _work(
+    state: VolumeState | SnapshotState, *, idle: Collection[VolumeState | SnapshotState]
+) -> str:
+    if state in (VolumeState.CREATING, SnapshotState.CREATING):
         return "still being made"
-    return "" if snapshot.state in _IDLE_SNAPSHOT else f"in state {snapshot.state}"
+    return "" if state in idle else f"in state {state}"

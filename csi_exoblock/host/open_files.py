@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from csi_exoblock.host.block_devices import DeviceNumber
-
-_LIBC = ctypes.CDLL(None)
+from csi_exoblock.host.libc import LIBC
 
 # Source: Linux, include/uapi/linux/stat.h and fcntl.h.
 _AT_FDCWD = -100
@@ -83,7 +82,7 @@ def device_numbers(path: str) -> Numbers:
         OSError: Nothing is there.
     """
     answer = ctypes.create_string_buffer(_STATX_BYTES)
-    if _LIBC.statx(_AT_FDCWD, os.fsencode(path), _WITHOUT_ASKING, _STATX_TYPE, answer):
+    if LIBC.statx(_AT_FDCWD, os.fsencode(path), _WITHOUT_ASKING, _STATX_TYPE, answer):
         raise OSError(f"{path} can't be read")
     (mode,) = _MODE.unpack_from(answer)
     *node, major, minor = _NUMBERS.unpack_from(answer)
@@ -201,7 +200,7 @@ def _share_descriptors(thread: str, other: str) -> bool:
     """Return whether two threads share one table; assume so if the kernel won't say."""
     if _KCMP is None:
         return True
-    return int(_LIBC.syscall(_KCMP, int(thread), int(other), _KCMP_FILES, 0, 0)) <= 0
+    return int(LIBC.syscall(_KCMP, int(thread), int(other), _KCMP_FILES, 0, 0)) <= 0
 
 
 def _list(folder: str) -> list[str]:

@@ -134,8 +134,8 @@ def _findings_of(check: Check, failed: dict[str, str]) -> Iterator[Finding]:
     except (DriverError, OSError) as error:  # of the host's files anything can be unreadable
         first = failed.setdefault(str(error), check.name)
         if first == check.name:
-            is_denied = check.if_denied and isinstance(error, ApiDenied)
-            yield wrong(check.name, str(error), check.if_denied if is_denied else check.remedy)
+            remedy = check.if_denied if isinstance(error, ApiDenied) else ""
+            yield wrong(check.name, str(error), remedy or check.remedy)
         else:
             yield not_checked(check.name, f"it fails as {first} does")
 

@@ -139,8 +139,7 @@ def run_tool(*arguments: str, environment: Mapping[str, str]) -> Ended:
             code = command.wait(LIMIT_SECONDS)
         finally:
             command.kill()
-        said = (_said(each) for each in (output, errors))
-        return Ended(code=code, output=next(said), errors=next(said))
+        return Ended(code=code, output=_said(output), errors=_said(errors))
 
 
 def _run_afresh(arguments: Sequence[str], environment: Mapping[str, str]) -> Ended:
