@@ -7,9 +7,11 @@ from contextlib import contextmanager
 
 from tests.kubernetes.cluster.api import STORAGE_CLASS
 from tests.kubernetes.cluster.namespace import Namespace
-from tests.kubernetes.cluster.places import DRIVER_NAME
+from tests.kubernetes.cluster.places import DRIVER_NAME, ZONE
 
 FSTYPE = "csi.storage.k8s.io/fstype"
+
+_AT_ONCE = "Immediate"
 
 
 @contextmanager
@@ -25,9 +27,12 @@ def storage_class(
     """Make a class for one flow, and yield its name.
 
     Args:
-        zone: Offer volumes in this zone only.
+        zone: Offer volumes in this zone only. A class that binds at once has the real node's:
+            the provisioner would take that of any node, and other flows' nodes come and go.
         name: What tells it from others of the namespace; its parameters' values unless given.
     """
+    if binding == _AT_ONCE:
+        zone = zone or ZONE
     name = f"{namespace.name}-{name or '-'.join(parameters.values()) or 'class'}".lower()
     manifest: dict[str, object] = {
         "metadata": {"name": name},
