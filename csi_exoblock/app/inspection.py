@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from uuid import UUID
 
 from prometheus_client import CollectorRegistry
 
@@ -22,8 +21,6 @@ from csi_exoblock.host.mounts import Mounts
 from csi_exoblock.metrics import Metrics
 from csi_exoblock.node.occupancy import Occupancy
 from csi_exoblock.timing import Timing
-
-_NOBODY = UUID(int=0)  # the id of no volume
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,13 +43,14 @@ class InspectedHost:
     holders: Holders
     occupancy: Occupancy
 
-    def disks(self) -> tuple[tuple[str, ...], tuple[tuple[str, BlockDevice], ...]]:
-        """Return the disks that don't report their serial, and those of volumes with theirs.
+    def disks(self) -> tuple[Mapping[str, str], tuple[tuple[str, BlockDevice], ...]]:
+        """Return the disks that don't report their serial, and those of volumes.
 
-        A process that has just started knows no serial yet, so this asks every disk and waits.
+        The former come as names with the serial of their link, if they have one; the latter with
+        their serial. A process that has just started knows no serial yet, so this asks every disk
+        and waits.
         """
-        _, silent = self.devices.search(_NOBODY)
-        return silent, self.devices.volumes()
+        return self.devices.silent(), self.devices.volumes()
 
 
 def inspected_host(

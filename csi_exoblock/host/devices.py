@@ -129,6 +129,19 @@ class Devices:
             silent -= set(self._links().values()) - {linked}
         return None, tuple(sorted(silent))
 
+    def silent(self) -> Mapping[str, str]:
+        """Return the disks that don't report their serial, each with that of its link or nothing.
+
+        Every disk is asked, and waited for. A disk that answers without a serial is silent if a
+        link calls it a volume, as it must have reported one earlier.
+        """
+        linked = {name: serial for serial, name in self._links().items()}
+        return {
+            name: linked.get(name, "")
+            for name, serial in sorted(self._serials.of_all().items())
+            if serial is None or (serial == "" and name in linked)
+        }
+
     def named(self, name: str) -> BlockDevice:
         """Return the device that has this name now.
 

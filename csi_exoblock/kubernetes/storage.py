@@ -6,10 +6,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from csi_exoblock.kubernetes.fields import Json, at, moment, size_bytes, text, text_map, texts
+from csi_exoblock.kubernetes.fields import (
+    Json,
+    at,
+    moment,
+    objects,
+    size_bytes,
+    text,
+    text_map,
+    texts,
+)
 
 _DEFAULT_SNAPSHOT_CLASS = "snapshot.storage.kubernetes.io/is-default-class"
 _SELECTED_NODE = "volume.kubernetes.io/selected-node"
+_TERMS = ("spec", "nodeAffinity", "required", "nodeSelectorTerms")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +70,7 @@ class PersistentVolume:
         claim_uid: The UID of the claim to which it is, or was, bound.
         capacity: As Kubernetes writes it, such as `10Gi`.
         is_deleted_with_claim: Whether its volume is deleted when its claim is.
+        is_placed: Whether it tells the scheduler which nodes can have its volume.
         deleted_at: When its deletion was requested, `None` if it was not.
     """
 
@@ -80,6 +91,7 @@ class PersistentVolume:
     access_modes: tuple[str, ...]
     volume_mode: str
     is_deleted_with_claim: bool
+    is_placed: bool
     deleted_at: datetime | None
 
     @classmethod
@@ -104,6 +116,7 @@ class PersistentVolume:
             access_modes=texts(found, "spec", "accessModes"),
             volume_mode=text(found, "spec", "volumeMode") or "Filesystem",
             is_deleted_with_claim=text(found, "spec", "persistentVolumeReclaimPolicy") != "Retain",
+            is_placed=bool(objects(found, *_TERMS)),
             deleted_at=moment(found, "metadata", "deletionTimestamp"),
         )
 

@@ -45,10 +45,11 @@ class DiskChecks:
 
     def _disks(self) -> Iterator[Finding]:
         silent, volumes = self._found
-        for name in silent:
+        for name, linked in silent.items():
+            volume = f" of volume {linked}…" if linked else ""
             yield wrong(
                 "disks",
-                f"disk {name} does not report its serial; it might hang",
+                f"disk {name}{volume} does not report its serial; it might hang",
                 "drain this node and stop its instance, see ExoblockLockTooOld in docs/runbooks.md",
             )
         for (serial, first), (other, second) in pairwise(volumes):  # they are sorted by serial
@@ -157,8 +158,11 @@ class DiskChecks:
         return self._found[1]
 
     @cached_property
-    def _found(self) -> tuple[tuple[str, ...], tuple[tuple[str, BlockDevice], ...]]:
-        """The disks that do not report their serial, and those of volumes with theirs."""
+    def _found(self) -> tuple[Mapping[str, str], tuple[tuple[str, BlockDevice], ...]]:
+        """The disks that do not report their serial, and those of volumes, each with a serial.
+
+        For the former it is that of the link, if there is one.
+        """
         silent, volumes = self._host.disks()
         return silent, tuple(sorted(volumes, key=lambda each: (each[0], each[1].name)))
 

@@ -185,6 +185,9 @@ def _notes(
     if volume.deleted_at is not None:
         seconds = _since(volume.deleted_at, facts.now)
         yield Note(text="being deleted; see the PersistentVolume's events", seconds=seconds)
+    if not volume.is_placed:
+        what = "it has no nodeAffinity, so its pod can be put into another zone"
+        yield Note(text=f"{what}; see docs/static-volumes.md")
     if volume.phase == "Failed":
         yield Note(text="its deletion failed; see the PersistentVolume's events", is_wrong=True)
 

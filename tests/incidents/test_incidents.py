@@ -8,11 +8,13 @@ import pathlib
 import re
 import threading
 from collections.abc import Callable, Iterator
+from uuid import uuid4
 
 import pytest
 
 from csi_exoblock.app.inspection import inspected_host
 from csi_exoblock.config import NodeSettings
+from csi_exoblock.host.devices import serial_of
 from csi_exoblock.pb import csi_pb2, csi_pb2_grpc
 from csi_exoblock.timing import Timing
 from csi_exoblock.tools import doctor
@@ -378,8 +380,11 @@ def printed(scene: Scene, incident: Incident, said: str) -> str:
         return scene.run(incident.command)
     played = FakeDisks(scene.folder / "played")  # a disk that never answers would hang the tests
     played.add("vdb", None)
+    links = scene.folder / "links"  # udev made one when the disk still answered
+    links.mkdir()
+    (links / f"virtio-{serial_of(uuid4())}").symlink_to("../../vdb")
     host = inspected_host(
-        NodeSettings(device_dir=scene.folder / "by-id", kubelet_path=scene.folder),
+        NodeSettings(device_dir=links, kubelet_path=scene.folder),
         None,
         driver_name=DRIVER,
         timing=Timing().scaled(0.05),

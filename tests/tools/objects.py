@@ -34,6 +34,8 @@ def persistent_volume(
     name: str, handle: str, driver: str = DRIVER, *, claim: str = "", **spec: Any
 ) -> Object:
     """Return a PersistentVolume, bound to a claim of the namespace `shop` if one is named."""
+    in_zone = {"key": f"topology.{driver}/zone", "operator": "In", "values": [handle.split("/")[0]]}
+    places = {"required": {"nodeSelectorTerms": [{"matchExpressions": [in_zone]}]}}
     bound = {"namespace": "shop", "name": claim, "uid": f"uid-of-{claim}"}
     return {
         "metadata": {"name": name, "uid": f"uid-of-{name}"},
@@ -42,6 +44,7 @@ def persistent_volume(
             "accessModes": ["ReadWriteOnce"],
             "storageClassName": "exoblock",
             "persistentVolumeReclaimPolicy": "Delete",
+            "nodeAffinity": places,
             **({"claimRef": bound} if claim else {}),
             **spec,
             "csi": {

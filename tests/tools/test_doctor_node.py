@@ -296,6 +296,19 @@ def test_silent_disk_is_found(host: InspectedHost, disks: FakeDisks) -> None:  #
     ]
 
 
+@pytest.mark.parametrize("serial", [None, ""])
+def test_silent_disk_is_called_by_the_volume_of_its_link(
+    host: InspectedHost, disks: FakeDisks, links: pathlib.Path, serial: str | None
+) -> None:  # N11, S26: udev made the link when the disk still answered
+    disks.add("vda", "")  # a boot disk without a serial
+    disks.add("vdb", serial)
+    (links / f"virtio-{SERIAL}").symlink_to("../../vdb")
+
+    assert faults(DiskChecks(host), "disks") == [
+        f"disk vdb of volume {SERIAL}… does not report its serial; it might hang"
+    ]
+
+
 def test_two_disks_of_one_volume_are_found(
     host: InspectedHost, disks: FakeDisks
 ) -> None:  # N11, D2

@@ -101,6 +101,21 @@ def test_claim_whose_persistent_volume_is_gone_is_wrong(
     assert note["text"].startswith("its PersistentVolume pv is gone")
 
 
+def test_volume_that_names_no_zone_is_told(
+    run: Run, cluster: ApiServer, volume: dict[str, Any], there: str
+) -> None:  # N20, S12: somebody made it, and forgot where its pods can run
+    made = persistent_volume("pv", volume["handle"], claim="data", nodeAffinity=None)
+    cluster.lists[VOLUMES] = [made]
+
+    assert notes(run) == [
+        (
+            False,
+            "it has no nodeAffinity, so its pod can be put into another zone; "
+            "see docs/static-volumes.md",
+        )
+    ]
+
+
 def test_growth_waits_for_the_pod(
     run: Run, cloud: SimulatorProcess, cluster: ApiServer, volume: dict[str, Any], there: str
 ) -> None:  # N20, N1

@@ -648,4 +648,22 @@ BREAKS = (
         rules="N11",
         tests=(f"{_KUBECTL}::test_login_that_fails_says_why_and_is_asked_for_once",),
     ),
+    Break(
+        name="disk-that-udev-knows-does-not-hang",
+        file="app/inspection.py",
+        before="return self.devices.silent(), self.devices.volumes()",
+        after="return {\n"
+        "            name: linked for name, linked in self.devices.silent().items() if not linked\n"
+        "        }, self.devices.volumes()",
+        rules="N11, S26",
+        tests=(f"{_DOCTOR_NODE}::test_silent_disk_is_called_by_the_volume_of_its_link",),
+    ),
+    Break(
+        name="volume-without-a-place-is-not-told",
+        file="tools/status.py",
+        before="    if not volume.is_placed:",
+        after="    if False:",
+        rules="N20, S12",
+        tests=(f"{_STATUS}::test_volume_that_names_no_zone_is_told",),
+    ),
 )
