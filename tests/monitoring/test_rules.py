@@ -24,6 +24,7 @@ _FOREIGN = {
     "kube_daemonset_status_desired_number_scheduled": {"namespace", "daemonset"},
     "kube_daemonset_status_number_unavailable": {"namespace", "daemonset"},
     "kube_daemonset_status_updated_number_scheduled": {"namespace", "daemonset"},
+    "kube_pod_info": {"namespace", "node", "created_by_kind", "created_by_name"},
     "kube_node_status_condition": {"node", "condition", "status"},
     "kube_volumeattachment_info": {"volumeattachment", "attacher", "node"},
     "kubelet_volume_stats_available_bytes": {"namespace", "persistentvolumeclaim"},
