@@ -6,12 +6,14 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from csi_exoblock import __version__, logs, versions
-from csi_exoblock.config import ApiSettings
+from csi_exoblock.config import ApiSettings, ControllerSettings
 from csi_exoblock.errors import DriverError
 from csi_exoblock.escaping import printable
 from csi_exoblock.flags import options, settings, tool_options
@@ -329,7 +331,8 @@ def _reach(given: settings.Given, *, reads_once: bool = False) -> Reach:
     reach = Reach(
         Wanted(
             api=_api_settings(given),
-            ownership=settings.ownership_settings(given),
+            driver_name=given["driver_name"],
+            ownership=partial(_ownership, given),
             cluster=settings.kubernetes_settings(given, environment=os.environ),
             kubeconfig=given["kubeconfig"],
             context=given["context"],
@@ -339,6 +342,19 @@ def _reach(given: settings.Given, *, reads_once: bool = False) -> Reach:
     )
     click.get_current_context().call_on_close(reach.close)
     return reach
+
+
+def _ownership(given: settings.Given, installed: Mapping[str, str]) -> ControllerSettings:
+    """Return what tells this cluster's volumes, by the installed driver's flags unless given."""
+    source = click.get_current_context().get_parameter_source
+    return settings.ownership_settings(
+        given,
+        {
+            name: value
+            for name, value in installed.items()
+            if source(name.replace("-", "_")) is ParameterSource.DEFAULT
+        },
+    )
 
 
 def _api_settings(given: settings.Given) -> ApiSettings:

@@ -31,7 +31,9 @@ _EVENTS_OF_STORAGE = frozenset(
 )
 # Kubernetes' own words. In those of the others another driver can have written its mount options.
 _EVENTS_OF_KUBERNETES = frozenset({"FailedScheduling", "FailedBinding"})
-_OPEN_VARIABLES = ("CSI_EXOBLOCK_", "HTTPS_PROXY", "NO_PROXY", "KUBE_NODE_NAME", "EXOSCALE_API_EN")
+_OPEN_LABELS = ("app.kubernetes.io/", "helm.sh/")
+_PROXY = "HTTPS_PROXY"
+_OPEN_VARIABLES = ("CSI_EXOBLOCK_", "NO_PROXY", "KUBE_NODE_NAME", "EXOSCALE_API_EN")
 
 
 def collect(reach: Reach, archive: Archive) -> None:
@@ -223,7 +225,7 @@ def _page_of_metrics(driver: Container) -> tuple[str, str, str] | None:
 
 
 def _cleaned(found: object) -> object:
-    """Return an object without annotations, without who changed it, and without most variables."""
+    """Return an object without annotations, users' labels, who changed it, and most variables."""
     if isinstance(found, list | tuple):
         return [_cleaned(each) for each in found]
     if not isinstance(found, dict):
@@ -233,13 +235,19 @@ def _cleaned(found: object) -> object:
         for key, each in found.items()
         if key not in ("annotations", "managedFields")
     }
+    if isinstance(kept.get("labels"), dict):
+        labels = text_map(found, "labels")
+        kept["labels"] = {key: each for key, each in labels.items() if key.startswith(_OPEN_LABELS)}
     if isinstance(kept.get("env"), list):
         kept["env"] = [_variable(each) for each in objects(found, "env")]
     return kept
 
 
 def _variable(found: Json) -> Json:
-    is_open = text(found, "name").startswith(_OPEN_VARIABLES)
+    name, value = text(found, "name"), text(found, "value")
+    if name == _PROXY:  # anything can stand before the last @, so no pattern finds all passwords
+        return {**found, "value": value.rpartition("@")[2]}
+    is_open = name.startswith(_OPEN_VARIABLES)
     return found if is_open or "value" not in found else {**found, "value": "[removed]"}
 
 

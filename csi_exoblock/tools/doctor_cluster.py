@@ -81,7 +81,11 @@ class ClusterChecks:
         try:
             found = self._cluster().get_csi_driver(name, self._reach.deadline())
         except NotFound:
-            yield wrong("CSIDriver", f"there is none named {name}", "install the chart")
+            yield wrong(
+                "CSIDriver",
+                f"there is none named {name}",
+                "install the chart; if it is installed with another driverName, give --driver-name",
+            )
             return
         if not found.attach_required:
             yield wrong(
@@ -93,7 +97,8 @@ class ClusterChecks:
             yield wrong(
                 "CSIDriver",
                 f"fsGroupPolicy is {found.group_policy or 'not set'}",
-                "delete the CSIDriver and install the chart again, which sets File",
+                "kubelet may not change the owner of files: unless you chose it, set the chart's "
+                "value csiDriver.fsGroupPolicy to File, then helm upgrade",
             )
         yield well("CSIDriver", f"{name} is there")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from uuid import UUID
 
@@ -13,7 +13,7 @@ from csi_exoblock.host.node_object import NodeObject
 from csi_exoblock.kubernetes.access import Right
 from csi_exoblock.kubernetes.nodes import Node
 from csi_exoblock.kubernetes.workloads import Pod
-from csi_exoblock.model import Instance, ZoneName
+from csi_exoblock.model import Instance, NodeId, ZoneName
 from csi_exoblock.tools.doctor import Check, Finding, not_checked, well, wrong
 from csi_exoblock.tools.installation import Installation
 from csi_exoblock.tools.reach import Reach
@@ -38,6 +38,8 @@ class NodeChecks:
         self._installation = installation
         self._attach_limits: dict[ZoneName, int | None] = {}
         self._sizes: dict[UUID, str] = {}
+        self._gone: list[tuple[Node, NodeId]] = []
+        self._has_instances = False
 
     def all(self) -> list[Check]:
         """Return the check."""
@@ -72,9 +74,18 @@ class NodeChecks:
                     f"{node.name} has no providerID, and its kubelet does not know the driver",
                     "check that the cloud controller runs, or set --metadata-sources",
                 )
+        left_out = self._left_out(nodes)
         for node in nodes:
-            yield from self._of_registration(node, registered.get(node.name, {}))
-            yield from self._of_instance(node, registered.get(node.name, {}), has_cloud)
+            limits = registered.get(node.name, {})
+            if node not in left_out:
+                yield from self._of_registration(node, limits)
+            yield from self._of_instance(
+                node, limits, has_cloud, takes_volumes=node not in left_out
+            )
+        yield from self._of_gone()
+        if left_out:
+            names = ", ".join(each.name for each in left_out)
+            yield not_checked("nodes", f"the DaemonSets leave out {len(left_out)}: {names}")
         if not has_cloud:
             yield not_checked("nodes", "their sizes and attach limits: the API fails, see zones")
         yield well("nodes", f"{len(nodes)} are instances of this cloud")
@@ -86,6 +97,12 @@ class NodeChecks:
                 f"kubelet of {node.name} does not know the driver{self._plugin_on(node)}",
                 "see ExoblockNodePluginNotRegistered in docs/runbooks.md",
             )
+
+    def _left_out(self, nodes: Sequence[Node]) -> list[Node]:
+        """Return the nodes that are to have no plugin: those too small, or not selected."""
+        if self._reach.is_in_pod or self._plugins is None or self._installation.lacks_plugins:
+            return []
+        return [each for each in nodes if each.name not in self._plugins]
 
     def _plugin_on(self, node: Node) -> str:
         """Return what is known of the plugin's pod on a node, in words."""
@@ -113,7 +130,12 @@ class NodeChecks:
             return False
 
     def _of_instance(
-        self, node: Node, limits: Mapping[str, int | None], has_cloud: bool
+        self,
+        node: Node,
+        limits: Mapping[str, int | None],
+        has_cloud: bool,
+        *,
+        takes_volumes: bool,
     ) -> Iterator[Finding]:
         try:
             node_id = NodeObject(lambda: (node.provider_id, node.labels)).read()
@@ -128,25 +150,43 @@ class NodeChecks:
         try:
             instance = zone.get_instance(node_id.uuid, self._reach.deadline())
         except NotFound:
-            yield wrong(
-                "nodes",
-                f"{node.name} has no instance any more: zone {node_id.zone} has no {node_id.uuid}",
-                f"see docs/node-loss.md, then kubectl delete node {node.name}",
-            )
+            self._gone.append((node, node_id))
             return
         except DriverError as error:
             yield not_checked("nodes", f"the instance of {node.name} could not be read: {error}")
             return
+        self._has_instances = True
         try:
             size = self._size(zone, instance)
         except DriverError as error:
             yield not_checked("nodes", f"the size of {node.name} could not be read: {error}")
             return
-        if size in _TOO_SMALL:
+        if takes_volumes and size in _TOO_SMALL:
             yield wrong(
                 "nodes",
                 f"{node.name} has size {size}, which takes no volumes",
                 "use instances of size small or larger",
+            )
+
+    def _of_gone(self) -> Iterator[Finding]:
+        """Yield what is wrong with the nodes whose instances the API does not know.
+
+        If these are all, the key is rather that of another organisation, and no node must go.
+        """
+        if len(self._gone) > 1 and not self._has_instances:
+            yield wrong(
+                "nodes",
+                f"the API knows none of the {len(self._gone)} instances of this cluster; the key "
+                "is probably that of another organisation",
+                "use a key of the organisation that the cluster is in",
+            )
+            return
+        for node, node_id in self._gone:
+            yield wrong(
+                "nodes",
+                f"{node.name} has no instance any more: zone {node_id.zone} has no {node_id.uuid}",
+                "unless the key is that of another organisation: see docs/node-loss.md, then "
+                f"kubectl delete node {node.name}",
             )
 
     def _of_limit(self, node: Node, zone: ZoneName, limit: int | None) -> Iterator[Finding]:

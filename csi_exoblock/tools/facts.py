@@ -17,6 +17,7 @@ from csi_exoblock.kubernetes.storage import (
     VolumeAttachment,
 )
 from csi_exoblock.model import Volume, VolumeId, ZoneName
+from csi_exoblock.tools.installation import Installation
 from csi_exoblock.tools.reach import Reach
 
 T = TypeVar("T")
@@ -74,7 +75,7 @@ def gather(reach: Reach) -> Facts:
     """
     deadline = reach.deadline()
     driver, kubernetes, inventory = reach.driver_name, reach.kubernetes(), reach.inventory()
-    labels = reach.labels(deadline)
+    labels = Installation(reach).labels(deadline)
     cloud = _Volumes(reach, deadline)
     volumes = tuple(
         each for each in kubernetes.list_persistent_volumes(deadline) if each.driver_name == driver

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 
+from csi_exoblock.concurrency import Deadline
 from csi_exoblock.config import DEFAULT_DRIVER_NAME
+from csi_exoblock.controller.labels import Labels
+from csi_exoblock.errors import KubernetesDenied
 from csi_exoblock.kubernetes.access import Right
 from csi_exoblock.kubernetes.workloads import Container, Pod, Workload
 from csi_exoblock.tools.reach import Reach
@@ -68,6 +71,38 @@ class Installation:
         found = [each for each in self.workloads if each.replicas is None]
         pods = (pod for each in found for pod in self.pods_of(each))
         return {pod.node_name: pod for pod in pods} if found else None
+
+    def labels(self, deadline: Deadline) -> Labels:
+        """Return the labels by which this installation's volumes are known.
+
+        At the desk the flags that the command lacks are read from the controller's Deployment: with
+        another cluster id or prefix its volumes would look like those of others. In a pod of the
+        driver the command has them already.
+
+        Raises:
+            KubernetesError: The cluster can't be read, or no flag gives its id and it denies it.
+        """
+        return self._reach.labels(deadline, installed=self._controller_flags())
+
+    def _controller_flags(self) -> Mapping[str, str]:
+        """Return the flags of the installed controller; none in a pod, or if they are denied."""
+        if self._reach.is_in_pod:
+            return {}
+        try:
+            controllers = [each for each in self.workloads if each.replicas is not None]
+        except KubernetesDenied:
+            return {}
+        containers = (each for workload in controllers for each in workload.containers)
+        return next((each.flags for each in containers if each.name == DRIVER), {})
+
+    @property
+    def lacks_plugins(self) -> bool:
+        """Whether a DaemonSet has fewer pods than nodes."""
+        return any(
+            len(self.pods_of(each)) < each.wanted
+            for each in self.workloads
+            if each.replicas is None
+        )
 
     @property
     def has_ready_controller(self) -> bool:

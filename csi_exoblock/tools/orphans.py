@@ -10,6 +10,7 @@ from dataclasses import asdict
 from csi_exoblock.app.known import known_to
 from csi_exoblock.controller.orphans import Orphan, OrphanKind, Orphans, OrphanSearch
 from csi_exoblock.escaping import printable
+from csi_exoblock.tools.installation import Installation
 from csi_exoblock.tools.reach import Reach
 from csi_exoblock.tools.tables import Draw, Row, age, plain
 
@@ -37,7 +38,7 @@ def find(reach: Reach) -> tuple[Orphans, float]:
     deadline = reach.deadline(reach.timing.orphans_timeout)
     search = OrphanSearch(
         cloud=reach.cloud,
-        labels=reach.labels(deadline),
+        labels=Installation(reach).labels(deadline),
         known=known_to(reach.kubernetes(), driver_name=reach.driver_name),
     )
     orphans, now = search.search(deadline), reach.cloud.now()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,13 +33,16 @@ class Wanted:
     """The settings that a command's flags give.
 
     Attributes:
+        ownership: Returns what tells this cluster's volumes from others', from the flags of the
+            driver that is installed, where a command has none of its own.
         cluster: The cluster in whose pod this runs, `None` outside of one.
         kubeconfig: The file for kubectl, `None` for its own choice.
         context: The context in the kubeconfig; empty for the current one.
     """
 
     api: ApiSettings
-    ownership: ControllerSettings
+    driver_name: str
+    ownership: Callable[[Mapping[str, str]], ControllerSettings]
     cluster: KubernetesSettings | None
     kubeconfig: Path | None
     context: str
@@ -55,7 +58,7 @@ class Reach:
 
     def __init__(self, wanted: Wanted, *, reads_once: bool = False) -> None:
         self.timing = wanted.timing
-        self.driver_name = wanted.ownership.driver_name
+        self.driver_name = wanted.driver_name
         self.cloud: Cloud = unwatched_cloud(wanted.api, timing=wanted.timing)
         self._kubectl = _kubectl(wanted)
         source: Source | None = self._kubectl
@@ -92,16 +95,20 @@ class Reach:
         """Whether there is a way to Kubernetes."""
         return self._source is not None
 
-    def labels(self, deadline: Deadline) -> Labels:
+    def labels(self, deadline: Deadline, *, installed: Mapping[str, str]) -> Labels:
         """Return the labels by which this cluster's volumes are known.
+
+        Args:
+            installed: The flags of the driver that is installed.
 
         Raises:
             KubernetesError: No flag gives the cluster's id, and it can't be read.
         """
-        cluster_id = self._ownership.cluster_id
+        ownership = self._ownership(installed)
+        cluster_id = ownership.cluster_id
         if cluster_id is None:
             cluster_id = self.kubernetes().get_cluster_uid(deadline)
-        return Labels(self._ownership, cluster=lambda: cluster_id or None)
+        return Labels(ownership, cluster=lambda: cluster_id or None)
 
     def namespace(self) -> str:
         """Return the namespace of kubectl's context; `default` in a pod, or without kubectl.
@@ -121,7 +128,7 @@ class Reach:
     @property
     def label_needs(self) -> tuple[Right, ...]:
         """The rights in Kubernetes that `labels` needs."""
-        return () if self._ownership.cluster_id is not None else (CLUSTER_ID,)
+        return () if self._ownership({}).cluster_id is not None else (CLUSTER_ID,)
 
     def missing_right(self, needed: Iterable[Right]) -> Right | None:
         """Return the first right that this pod's service account lacks, `None` if it has all.

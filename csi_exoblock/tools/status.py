@@ -148,6 +148,8 @@ def _loss(claim: Claim) -> Note:
 
 def _of_volume(volume: PersistentVolume, facts: Facts) -> Row:
     claim = facts.claims.get(volume.claim) if volume.claim else None
+    if claim and claim.volume_name != volume.name:
+        claim = None  # of a deleted claim, whose name another one has now
     seen = facts.cloud.get(volume.handle)
     instance = str(seen.attached_to.uuid) if seen and seen.attached_to else ""
     return Row(
@@ -185,6 +187,8 @@ def _notes(
     if volume.deleted_at is not None:
         seconds = _since(volume.deleted_at, facts.now)
         yield Note(text="being deleted; see the PersistentVolume's events", seconds=seconds)
+    if volume.phase == "Released":
+        yield Note(text="nothing: its claim is gone, and Kubernetes keeps it")
     if not volume.is_placed:
         what = "it has no nodeAffinity, so its pod can be put into another zone"
         yield Note(text=f"{what}; see docs/static-volumes.md")

@@ -206,6 +206,24 @@ def test_names_do_not_depend_on_the_release() -> None:
         assert "another" not in str(selector)
 
 
+def test_notes_say_why_there_are_no_snapshots() -> None:
+    said = notes("--set=sidecars.snapshotter.enabled=false")
+
+    assert "No snapshots: the value sidecars.snapshotter.enabled is false." in said
+    assert "CRDs" not in said
+
+
+def test_nodes_may_ask_for_the_address_of_the_metadata_server() -> None:  # S10: by its name
+    (found,) = (
+        each
+        for each in render("--set=networkPolicy.enabled=true")
+        if (each["kind"], each["metadata"]["name"]) == ("NetworkPolicy", "csi-exoblock-node")
+    )
+
+    open_to_all = [each["ports"] for each in found["spec"]["egress"] if "to" not in each]
+    assert [{"protocol": each, "port": 53} for each in ("UDP", "TCP")] in open_to_all
+
+
 def test_notes_can_be_pasted_into_a_shell() -> None:
     checks, _, claim = notes().partition("A first claim, which is bound when a pod uses it:\n")
     commands = "".join(line for line in checks.splitlines(True) if line.startswith("  "))

@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import IO, Any
 from uuid import UUID
 
@@ -24,7 +25,7 @@ from csi_exoblock.timing import Timing
 from tests.apiserver.server import ApiServer
 from tests.support.forks import forks, is_for_python
 from tests.support.simulator_process import SimulatorProcess
-from tests.tools.installed import install
+from tests.tools.installed import DAEMON_SETS, DEPLOYMENTS, install
 from tests.tools.objects import DRIVER, csi_node, node, storage_class
 
 UID = "0b7a4a4e-6f0e-4f0c-9c39-3fb0dd1d8a51"
@@ -102,6 +103,8 @@ def cluster(tmp_path: pathlib.Path) -> Iterator[ApiServer]:
         running.lists[NODES] = []
         running.lists[CSI_NODES] = []
         running.lists[CLASSES] = [storage_class()]
+        running.lists[DEPLOYMENTS] = []
+        running.lists[DAEMON_SETS] = []
         yield running
 
 
@@ -209,11 +212,17 @@ def healthy(cloud: SimulatorProcess, cluster: ApiServer) -> ApiServer:
 
 
 @pytest.fixture
-def at_desk(cloud: SimulatorProcess, cluster: ApiServer, kubectl: pathlib.Path) -> AtDesk:
+def at_desk(from_desk: Run) -> AtDesk:
     """Run the doctor with a kubectl and no pod."""
+    return partial(from_desk, "doctor")
 
-    def start(*flags: str, **environment: str) -> Ended:
-        return run_tool("doctor", *flags, environment={
+
+@pytest.fixture
+def from_desk(cloud: SimulatorProcess, cluster: ApiServer, kubectl: pathlib.Path) -> Run:
+    """Run a command with a kubectl and no pod."""
+
+    def start(*arguments: str, **environment: str) -> Ended:
+        return run_tool(*arguments, environment={
             **cloud.environment,
             "EXOSCALE_API_ENDPOINT": cloud.api_endpoint,
             "PATH": f"{kubectl}:{os.environ['PATH']}",

@@ -168,6 +168,33 @@ def test_no_secret_is_in_the_archive(
     assert REDACTED in everything
 
 
+@pytest.mark.parametrize("proxy", ["http://admin:a/b'c\"d\\e@proxy:3128", "admin:a/b@c@proxy:3128"])
+def test_controllers_proxy_shows_no_password(
+    evidence: ApiServer, at_desk: AtDesk, place: pathlib.Path, proxy: str
+) -> None:  # F12: at the desk it is no known secret
+    (driver,) = (containers(each)[0] for each in evidence.lists[DEPLOYMENTS])
+    driver["env"] = [{"name": "HTTPS_PROXY", "value": proxy}]
+
+    at_desk(f"--bundle={place}")
+
+    (deployment,) = json.loads(unpacked(place.read_bytes())["kubernetes/deployments.json"])
+    assert containers(deployment)[0]["env"] == [{"name": "HTTPS_PROXY", "value": "proxy:3128"}]
+
+
+def test_labels_that_users_chose_are_left_out(
+    evidence: ApiServer, at_desk: AtDesk, place: pathlib.Path
+) -> None:  # F12: commonLabels, podLabels
+    for kind in (DEPLOYMENTS, PODS):
+        evidence.lists[kind][0]["metadata"]["labels"]["team"] = TENANT
+
+    at_desk(f"--bundle={place}")
+
+    found = unpacked(place.read_bytes())
+    assert [name for name, text in found.items() if TENANT in text] == []
+    (deployment,) = json.loads(found["kubernetes/deployments.json"])
+    assert deployment["metadata"]["labels"]["app.kubernetes.io/name"] == "csi-exoblock"
+
+
 def test_of_other_drivers_events_only_the_reason_is_kept(
     evidence: ApiServer, cloud: SimulatorProcess, at_desk: AtDesk, place: pathlib.Path
 ) -> None:  # F12

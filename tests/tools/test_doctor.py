@@ -24,7 +24,7 @@ from tests.tools.conftest import (
     AtDesk,
     Run,
 )
-from tests.tools.installed import DEPLOYMENTS, PODS, ago
+from tests.tools.installed import DAEMON_SETS, DEPLOYMENTS, PODS, ago
 from tests.tools.objects import (
     DRIVER,
     attachment,
@@ -246,6 +246,31 @@ def test_node_that_promises_too_many_volumes_is_found(
     assert says.startswith("n1 promises 500 volumes")
 
 
+def test_nodes_that_the_daemon_sets_leave_out_are_no_fault(
+    cloud: SimulatorProcess, healthy: ApiServer, at_desk: AtDesk
+) -> None:  # N11: the chart leaves out small instances, and those that nodeSelector does
+    tiny, other = (cloud.add_instance(cloud.zones[0], size=each) for each in ("tiny", "large"))
+    healthy.lists[NODES] += [node("n2", tiny, cloud.zones[0]), node("n3", other, cloud.zones[0])]
+
+    ended = at_desk("--output=json")
+
+    assert ended.faults() == []
+    assert ended.skipped() == [("nodes", "the DaemonSets leave out 2: n2, n3")]
+
+
+def test_node_whose_plugin_is_missing_is_found(
+    cloud: SimulatorProcess, healthy: ApiServer, at_desk: AtDesk
+) -> None:  # N11
+    other = cloud.add_instance(cloud.zones[0])
+    healthy.lists[NODES].append(node("n2", other, cloud.zones[0]))
+    healthy.lists[DAEMON_SETS][0]["status"]["desiredNumberScheduled"] = 2
+
+    found = at_desk("--output=json").faults()
+
+    says = "kubelet of n2 does not know the driver; no pod of the plugin is there"
+    assert ("nodes", says) in found
+
+
 def test_node_that_is_too_small_is_found(
     cloud: SimulatorProcess, healthy: ApiServer, at_desk: AtDesk
 ) -> None:  # N11
@@ -285,6 +310,21 @@ def test_node_of_another_cloud_is_left_alone(healthy: ApiServer, at_desk: AtDesk
     healthy.lists[NODES].append({"metadata": {"name": "n2"}, "spec": {"providerID": "other://2"}})
 
     assert at_desk("--output=json").faults() == []
+
+
+def test_key_of_another_organisation_is_no_reason_to_delete_all_nodes(
+    cloud: SimulatorProcess, healthy: ApiServer, at_desk: AtDesk
+) -> None:  # N11: it knows no instance of this cluster
+    unknown = (f"00000000-0000-0000-0000-00000000000{each}" for each in (1, 2))
+    healthy.lists[NODES] = [
+        node(f"n{ordinal}", each, cloud.zones[0]) for ordinal, each in enumerate(unknown, 1)
+    ]
+    healthy.lists[CSI_NODES] = [csi_node(each, 5) for each in ("n1", "n2")]
+
+    ended = at_desk()
+
+    assert "the API knows none of the 2 instances of this cluster" in ended.output
+    assert "kubectl delete node" not in ended.output
 
 
 def test_node_whose_instance_was_deleted_is_found(

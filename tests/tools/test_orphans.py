@@ -18,7 +18,8 @@ from tests.tools.conftest import (
     make_volume,
     run_tool,
 )
-from tests.tools.objects import persistent_volume, snapshot_content
+from tests.tools.installed import DEPLOYMENTS, containers
+from tests.tools.objects import DRIVER, persistent_volume, snapshot_content
 
 NOW = "--min-age=0s"
 
@@ -66,6 +67,35 @@ def test_inherited_clusters_volumes_are_shown(run: Run, cloud: SimulatorProcess)
     volume = make_volume(cloud, "older", cluster_id="before")
 
     assert found(run, "--inherited-cluster-ids=before") == [("volume", volume["handle"])]
+
+
+def test_at_the_desk_the_installed_controllers_flags_count(
+    cloud: SimulatorProcess, healthy: ApiServer, from_desk: Run
+) -> None:  # C4, N11: else its volumes look like those of another cluster
+    flags = ["--cluster-id=prod", "--inherited-cluster-ids=before", "--label-prefix=mine/"]
+    containers(healthy.lists[DEPLOYMENTS][0])[0]["args"] += flags
+    volumes = [make_volume(cloud, each) for each in ("left", "older", "foreign")]
+    for made, id in zip(volumes, ("prod", "before", "another"), strict=True):
+        labels = {"driver": DRIVER, "cluster-id": id, "name": id}
+        cloud.relabel_volume(
+            cloud.zones[0], made["id"], {f"mine/{key}": each for key, each in labels.items()}
+        )
+
+    assert found(from_desk) == [("volume", each["handle"]) for each in volumes[:2]]
+    assert found(from_desk, "--cluster-id=another") == [
+        ("volume", each["handle"]) for each in volumes[1:]
+    ]
+
+
+def test_at_the_desk_a_flag_with_which_no_driver_can_run_is_told(
+    healthy: ApiServer, from_desk: Run
+) -> None:  # F11
+    containers(healthy.lists[DEPLOYMENTS][0])[0]["args"].append("--label-prefix=$")
+
+    ended = from_desk("orphans")
+
+    assert ended.code == 2
+    assert ended.errors.startswith("csi-exoblock: the driver in the cluster has a wrong flag: '$'")
 
 
 def test_volume_that_is_another_drivers_by_now_is_none(

@@ -116,6 +116,15 @@ def test_volume_that_names_no_zone_is_told(
     ]
 
 
+def test_volume_of_a_deleted_claim_is_not_mated_with_a_new_claim_of_its_name(
+    run: Run, cluster: ApiServer, volume: dict[str, Any]
+) -> None:  # N20: reclaimPolicy Retain
+    cluster.lists[CLAIMS] = [claim("data", volume="another", asked="20Gi", has="20Gi")]
+    cluster.lists[VOLUMES][0]["status"]["phase"] = "Released"
+
+    assert notes(run) == [(False, "nothing: its claim is gone, and Kubernetes keeps it")]
+
+
 def test_growth_waits_for_the_pod(
     run: Run, cloud: SimulatorProcess, cluster: ApiServer, volume: dict[str, Any], there: str
 ) -> None:  # N20, N1
