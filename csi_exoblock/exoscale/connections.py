@@ -93,7 +93,11 @@ else:
 
 
 class _Timely(_Connection):
-    """A connection whose `timeout` limits all of the connecting, and then all of the answer."""
+    """A connection whose `timeout` limits all of the connecting, and then all of the answer.
+
+    Whatever keeps it from being made is a ConnectTimeoutError, but an error of TLS. So a request
+    that was certainly not sent can be told from one whose answer was lost (C1).
+    """
 
     response_class = _Response
     _resolver: Resolver
@@ -130,6 +134,8 @@ class _Timely(_Connection):
             super()._tunnel()
         except TimeoutError as error:
             raise ConnectTimeoutError(self, "the proxy made no tunnel in time") from error
+        except (OSError, http.client.HTTPException) as error:
+            raise NewConnectionError(self, f"the proxy made no tunnel: {error}") from error
         self.sock.settimeout(self._left.seconds())
 
 

@@ -55,10 +55,10 @@ _CAUSE_LENGTH = 200
 _MOST_BYTES = 1024**2  # of an answer about one resource; a volume with 20 snapshots takes 5,000
 
 # Failures after which the request certainly never reached the API. Not every SSLError is: one also
-# comes when TLS breaks during the wait for the answer.
+# comes when TLS breaks during the wait for the answer. Nor is every ProxyError: urllib3 makes one
+# of any error of a connection that forgot its tunnel when it broke.
 _NEVER_SENT = (
-    urllib3.exceptions.ConnectTimeoutError,  # its subclasses: refused, no route, no such name
-    urllib3.exceptions.ProxyError,
+    urllib3.exceptions.ConnectTimeoutError,  # its subclasses: refused, no route, name or tunnel
     ssl.SSLCertVerificationError,
 )
 

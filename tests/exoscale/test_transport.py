@@ -49,6 +49,7 @@ from tests.exoscale.scripted_server import (
 from tests.support.asking import LONG_SECONDS
 from tests.support.metrics import value
 from tests.support.simulator_process import API_SECRET
+from tests.tls.tunnels import AUTHORITY, ConnectProxy, TlsServer
 
 SHORT_SECONDS = 0.1
 CERTIFICATE = Path(__file__).with_name("untrusted.pem")
@@ -633,6 +634,62 @@ def test_name_servers_that_answer_again_are_asked_again(
     silent_resolver.set()
 
     assert transport.send(asked, read_id, Deadline(LONG_SECONDS)) == "it"
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
+@pytest.mark.parametrize("resets", [False, True], ids=["closed", "reset"])
+def test_write_that_went_through_a_tunnel_and_lost_its_answer_may_have_an_effect(
+    server: ScriptedServer, make_transport: MakeTransport, method: str, resets: bool
+) -> None:  # C1, D11, F2: the connection forgets its tunnel when it breaks
+    server.script += [Drop()]
+    with TlsServer(server.port) as api, ConnectProxy(api.port, resets=resets) as tunnels:
+        transport = make_transport(ca_file=AUTHORITY, proxy=_proxy_at(tunnels.port))
+        sent = request(server, method, url="https://api.cloud.test/v2")
+
+        with pytest.raises(ApiUnavailable, match="no answer") as caught:
+            transport.send(sent, read_id, Deadline(LONG_SECONDS))
+
+    assert len(server.received) == 1
+    assert caught.value.may_have_effect is True
+
+
+@pytest.mark.parametrize(
+    ("step", "words"),
+    [
+        (Answer(407), "Tunnel connection failed: 407"),
+        (Answer(502), "Tunnel connection failed: 502"),
+        (Drop(), "closed"),
+        (Gibberish(), "no HTTP at all"),
+    ],
+    ids=["407", "502", "dropped", "no HTTP"],
+)
+def test_write_for_which_the_proxy_makes_no_tunnel_had_no_effect(
+    server: ScriptedServer, make_transport: MakeTransport, step: Step, words: str
+) -> None:  # C1, F2
+    server.script += [step]
+    transport = make_transport(proxy=Proxy(server.url, ""))
+    kept = request(server, "POST", url="https://api.example/v2")
+
+    with pytest.raises(ApiUnavailable, match=f"no connection.*{words}") as caught:
+        transport.send(kept, read_id, Deadline(LONG_SECONDS))
+
+    assert caught.value.may_have_effect is False
+
+
+def test_write_that_does_not_find_its_proxy_had_no_effect(
+    server: ScriptedServer, make_transport: MakeTransport
+) -> None:  # C1, F2
+    transport = make_transport(proxy=_proxy_at(1))
+    kept = request(server, "POST", url="https://api.example/v2")
+
+    with pytest.raises(ApiUnavailable, match=r"no connection.*refused") as caught:
+        transport.send(kept, read_id, Deadline(LONG_SECONDS))
+
+    assert caught.value.may_have_effect is False
+
+
+def _proxy_at(port: int) -> Proxy:
+    return Proxy(f"http://127.0.0.1:{port}", "")
 
 
 def test_proxy_that_drips_its_answer_is_given_up(

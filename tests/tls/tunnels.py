@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import ssl
+import struct
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -75,14 +76,16 @@ class ConnectProxy(_Listener):
 
     Args:
         to_port: Where all of them are, on 127.0.0.1.
+        resets: Whether it ends a client's connection by a reset, not in order.
 
     Attributes:
         asked: The host and port of each tunnel.
         authorizations: What each client said of itself.
     """
 
-    def __init__(self, to_port: int) -> None:
+    def __init__(self, to_port: int, *, resets: bool = False) -> None:
         self._to_port = to_port
+        self._resets = resets
         self.asked: list[str] = []
         self.authorizations: list[str] = []
         super().__init__(self._tunnel)
@@ -99,7 +102,12 @@ class ConnectProxy(_Listener):
         self.asked.append(target)
         self.authorizations.append(fields.get("proxy-authorization", ""))
         client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
-        _join(client, socket.create_connection(("127.0.0.1", self._to_port)))
+        host = socket.create_connection(("127.0.0.1", self._to_port))
+        if not self._resets:
+            _join(client, host)
+            return
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        _join(client, host, how=socket.SHUT_RD)  # which sends nothing, so closing it resets it
 
 
 def _head(client: socket.socket) -> list[str]:
@@ -109,19 +117,23 @@ def _head(client: socket.socket) -> list[str]:
     return head.decode().split("\r\n")
 
 
-def _join(one: socket.socket, other: socket.socket) -> None:
-    """Pass everything on in both directions until one side ends."""
+def _join(one: socket.socket, other: socket.socket, *, how: int = socket.SHUT_RDWR) -> None:
+    """Pass everything on in both directions until one side ends.
+
+    Args:
+        how: How both are then shut down.
+    """
     with other:
-        back = threading.Thread(target=_pump, args=(other, one), daemon=True)
+        back = threading.Thread(target=_pump, args=(other, one, how), daemon=True)
         back.start()
-        _pump(one, other)
+        _pump(one, other, how)
         back.join()
 
 
-def _pump(source: socket.socket, sink: socket.socket) -> None:
+def _pump(source: socket.socket, sink: socket.socket, how: int) -> None:
     with contextlib.suppress(OSError):
         while chunk := source.recv(_CHUNK_BYTES):
             sink.sendall(chunk)
     for each in (source, sink):
         with contextlib.suppress(OSError):
-            each.shutdown(socket.SHUT_RDWR)
+            each.shutdown(how)
