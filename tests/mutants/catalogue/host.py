@@ -336,13 +336,46 @@ BREAKS = (
     Break(
         name="lost-writes-are-not-reported",
         file="host/writeback.py",
-        before="        if self._note(volume, reason):",
-        after="        if self._note(volume, reason) is None:",
+        before="        if is_first:",
+        after="        if is_first is None:",
         rules="D14",
         tests=(
             "tests/node/test_written_back.py"
             "::test_a_raw_volume_that_can_t_be_written_back_is_kept_once",
         ),
+    ),
+    Break(
+        name="a-write-that-fails-late-is-told-to-nobody",
+        file="host/writeback.py",
+        before="                    self._untold[volume] = error\n",
+        after="                    pass\n",
+        rules="D14, D6",
+        tests=(
+            "tests/host/test_writeback.py"
+            "::test_a_write_that_fails_after_its_call_has_gone_is_told_to_the_next",
+        ),
+    ),
+    Break(
+        name="a-write-under-way-counts-as-failed",
+        file="host/writeback.py",
+        before="                failure = error\n        if failure is not None:",
+        after=(
+            "                failure = error\n            except HostError as error:\n"
+            "                failure = OSError(0, str(error))\n        if failure is not None:"
+        ),
+        rules="D14",
+        tests=(
+            "tests/host/test_writeback.py"
+            "::test_a_write_that_takes_long_is_no_failure_however_often_it_is_asked_about",
+        ),
+    ),
+    Break(
+        name="too-many-open-files-lose-the-data",
+        file="host/writeback.py",
+        before="        if error.errno in lost:",
+        after="        if lost:",
+        rules="D14, D6",
+        tests=("tests/host/test_writeback.py::test_what_can_t_be_opened_just_now_is_not_lost",),
     ),
     Break(
         name="umount-that-outlives-the-driver-is-not-awaited",
