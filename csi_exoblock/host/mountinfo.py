@@ -54,6 +54,18 @@ def unescaped(text: str) -> str:
     return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), text)
 
 
+def has_been_removed(root: str) -> bool:
+    """Return whether what a mount shows is no longer in its folder.
+
+    A disk that leaves takes its device node along, and the next one with its number gets a new one.
+    Source: Linux, fs/d_path.c: dentry_path.
+
+    Args:
+        root: As a line of mountinfo has it.
+    """
+    return root.endswith("//deleted")
+
+
 def whole(table: Path) -> list[str]:
     """Return the lines of this process's mountinfo, none of them left out.
 

@@ -13,6 +13,7 @@ from csi_exoblock.host.devices import Devices
 from csi_exoblock.host.formatting import Formatter
 from csi_exoblock.host.history import History
 from csi_exoblock.host.jobs import Jobs
+from csi_exoblock.host.mountinfo import has_been_removed
 from csi_exoblock.host.mountpoints import make_file, make_folder, remove
 from csi_exoblock.host.mounts import Mount, Mounts, real_path
 from csi_exoblock.host.protections import Protections
@@ -179,6 +180,8 @@ class Publishing:
         others = [
             each for each in self._mounts.of(device.number) if each.target != real_path(target)
         ]
+        if mount is None:
+            _refuse_stale_targets(volume_id, device, others)
         protected = self._protections.is_set(device, deadline)
         if others and protected != read_only:
             raise WrongState(
@@ -297,6 +300,19 @@ class Publishing:
         except WrongState as error:  # must not be final, as a mount is left (D5)
             raise HostError(str(error)) from error
         raise HostError(f"volume {volume_id}: {target} {wrong}; retry")
+
+
+def _refuse_stale_targets(volume_id: VolumeId, device: BlockDevice, others: list[Mount]) -> None:
+    """Raise WrongState if the pod of a disk that has left could reach this one (D2).
+
+    Its target shows whichever disk has the number of the one that left.
+    """
+    if stale := [str(each.target) for each in others if has_been_removed(each.root)]:
+        raise WrongState(
+            f"volume {volume_id}: its device {device.path} has the number of a disk that has left "
+            f"and is still published at {', '.join(stale)}, where a pod would reach this one; "
+            "delete that pod first"
+        )
 
 
 def _named(flags: frozenset[str]) -> str:

@@ -101,6 +101,12 @@ class Disk:
         self.link = self.link.with_name(link_name(str(self._uuid)))
         self.attach()
 
+    def get_new_node(self) -> None:
+        """Have a new device node, as the kernel makes one for the next disk with its number."""
+        node = self.path.with_name(f".{self.path.name}")
+        os.mknod(node, self.path.stat().st_mode, self.path.stat().st_rdev)
+        node.rename(self.path)
+
     def cut(self) -> None:
         """Take its content away, so that reads fail."""
         os.truncate(self.file, 0)

@@ -24,6 +24,7 @@ from tests.node.conftest import (
     mount_capability,
 )
 from tests.node.disks import GIB, Disk, kept_in_another_namespace, mounts_of, run, uuid_of
+from tests.node.requests import unpublish
 from tests.support.grpc_errors import outcome, refused
 from tests.support.waiting import wait_until
 
@@ -499,6 +500,26 @@ def test_a_device_whose_file_system_is_mounted_is_not_handed_out_raw(
 
     assert mounts_of(volume.disk.path) == [str(volume.staging)]
     assert not volume.target().exists()
+
+
+def test_a_raw_volume_isn_t_handed_out_while_another_pod_would_reach_it(volume: Volume) -> None:
+    """D2: a disk that left without its unpublish leaves its target, which reaches the next disk."""
+    raw, left = block_capability(), volume.disk.volume_id
+    volume.stage_as(raw)
+    stale = volume.publish(capability=raw)
+    volume.disk.become_another()
+    volume.disk.get_new_node()
+    volume.stage_as(raw)
+
+    with refused(
+        grpc.StatusCode.FAILED_PRECONDITION, volume.disk.volume_id, str(stale), "has left"
+    ):
+        volume.publish("other", capability=raw)
+
+    assert not volume.target("other").exists()
+    volume.node.NodeUnpublishVolume(unpublish(left, stale))
+    assert volume.publish("other", capability=raw).is_block_device()
+    assert volume.publish("third", capability=raw).is_block_device()
 
 
 def test_a_device_that_a_pod_has_raw_is_not_mounted(volume: Volume) -> None:  # F15

@@ -340,6 +340,14 @@ BREAKS = (
         tests=(f"{_LIFE}::test_repeated_calls_add_no_mount_of_a_raw_device",),
     ),
     Break(
+        name="pod-of-a-disk-that-left-reaches-the-next",
+        file="host/mountinfo.py",
+        before='root.endswith("//deleted")',
+        after='root.endswith("//removed")',
+        rules="D2",
+        tests=(f"{_LIFE}::test_a_raw_volume_isn_t_handed_out_while_another_pod_would_reach_it",),
+    ),
+    Break(
         name="repeated-stage-mounts-again",
         file="node/staging.py",
         before="        if broken is None:\n            return True",
