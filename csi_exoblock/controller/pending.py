@@ -26,7 +26,7 @@ class LostWrite:
     """A write that was sent and whose answer never came.
 
     Attributes:
-        at: When it was sent or lost (monotonic seconds).
+        at: When it was lost (monotonic seconds); while it is being sent, when that began.
         shown_by: Returns whether the volume, as read since, shows the effect; `None` for a
             creation, which only a list can show.
         has_ended: Whether the API says that it has ended; otherwise it can still take effect.
@@ -133,7 +133,10 @@ class Entry:
         try:
             yield
         except DriverError as error:
-            if not (isinstance(error, ApiUnavailable) and error.may_have_effect):
+            if isinstance(error, ApiUnavailable) and error.may_have_effect:
+                # It may have waited long for its turn, so its age counts from here.
+                self.mark_lost(shown_by=shown_by)
+            else:
                 self.resolve()
             raise
         self.resolve()

@@ -283,6 +283,21 @@ def test_an_attach_whose_answer_is_lost_converges(
     assert instance_of(cloud, volume) == node.split("/")[1]
 
 
+def test_an_attach_that_waited_for_its_turn_is_as_young_as_its_loss(
+    start_controller: StartController, cloud: SimulatorProcess, volume: str, node: str
+) -> None:  # C1, S5, D3: as old as its call it would be given up before the cloud begins with it
+    impatient = Controller(start_controller("--time-scale", "0.2", "--api-timeout", "5s").channel)
+    cloud.add_fault(fault="refuse", operation=ATTACH, status=429, retry_after=1.5, count=1)
+    cloud.add_fault(fault="delay", operation=ATTACH, when="before", seconds=1.3, count=1)
+    with refused(grpc.StatusCode.UNAVAILABLE, "no answer"):
+        impatient.ControllerPublishVolume(publish(volume, node))
+
+    impatient.ControllerPublishVolume(publish(volume, node))
+
+    assert instance_of(cloud, volume) == node.split("/")[1]
+    assert cloud.operations_called().count(ATTACH) == 2  # the first was refused unread
+
+
 def test_a_slow_attach_is_joined_not_restarted(
     controller: Controller, cloud: SimulatorProcess, volume: str, node: str
 ) -> None:  # S3

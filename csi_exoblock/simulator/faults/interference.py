@@ -36,6 +36,7 @@ async def _interfere(
         return None
     match rule.fault:
         case Fault.DELAY:
+            await request.read()  # now, as a client that gives up takes its body along
             await asyncio.sleep(rule.seconds * time_scale)
         case Fault.REFUSE:
             return _refusal(rule)

@@ -46,6 +46,14 @@ BREAKS = (
         tests=("tests/controller/test_other_versions.py",),
     ),
     Break(
+        name="lost-write-is-as-old-as-its-call",
+        file="controller/pending.py",
+        before="                self.mark_lost(shown_by=shown_by)",
+        after="                assert self.lost",
+        rules="C1, S5, D3",
+        tests=(_ATTACH + "::test_an_attach_that_waited_for_its_turn_is_as_young_as_its_loss",),
+    ),
+    Break(
         name="late-detach-takes-the-disk-from-anybody",
         file="controller/detachments.py",
         before="if names(volume, node_id) or _stays_detaching_from_none(volume):",
@@ -175,7 +183,7 @@ BREAKS = (
     Break(
         name="lost-write-is-forgotten",
         file="controller/pending.py",
-        before="if not (isinstance(error, ApiUnavailable) and error.may_have_effect):",
+        before="if isinstance(error, ApiUnavailable) and error.may_have_effect:",
         after="if isinstance(error, DriverError):",
         rules="C1",
         tests=(_CREATE + "::test_a_lost_post_is_looked_for_twice_before_it_is_sent_again",),

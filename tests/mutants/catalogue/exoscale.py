@@ -35,7 +35,7 @@ BREAKS = (
         file="exoscale/transport.py",
         before="    ssl.SSLCertVerificationError,\n)",
         after="    ssl.SSLCertVerificationError,\n    urllib3.exceptions.ProxyError,\n)",
-        rules="C1 D11 F2",
+        rules="C1, D11, F2",
         tests=(
             _TRANSPORT
             + "::test_write_that_went_through_a_tunnel_and_lost_its_answer_may_have_an_effect",
@@ -46,7 +46,7 @@ BREAKS = (
         file="exoscale/connections.py",
         before="except (OSError, http.client.HTTPException) as error:",
         after="except NotImplementedError as error:",
-        rules="C1 F2",
+        rules="C1, F2",
         tests=(_TRANSPORT + "::test_write_for_which_the_proxy_makes_no_tunnel_had_no_effect",),
     ),
     Break(
