@@ -250,7 +250,7 @@ class Modification:
         what = f"volume {volume_id} was not changed"
         if seen.state in VOLUME_BUSY:
             raise OperationPending(f"{what} while it is {seen.state}; {error}") from error
-        if seen.attached_to:
+        if seen.attached_to and isinstance(error, ApiRejected):
             raise WrongState(
                 f"{what} while instance {seen.attached_to.uuid} has it; {error}"
             ) from error

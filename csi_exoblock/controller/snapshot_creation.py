@@ -159,14 +159,14 @@ class SnapshotCreation:
             )
         if limit := exceeded(read_quotas(client, deadline), {SNAPSHOTS: 1}):
             return WrongState(f"{_what(spec)}: {limit}; delete snapshots or have the quota raised")
-        if volume.attached_to and volume.state is VolumeState.ATTACHED:
-            return WrongState(
-                f"{_what(spec)}: it is attached to instance {volume.attached_to}, and the cloud "
-                f"takes no snapshot of it meanwhile; try again when no pod uses it: {refusal}"
-            )
         final, names = lasting(refusal), self._labels.names_for(spec)
         if final is not refusal and any(names & self._labels.names_of(each) for each in snapshots):
             return OperationPending(f"{refusal}; a snapshot of that name has appeared; retry")
+        if volume.attached_to and isinstance(refusal, ApiRejected):
+            return WrongState(
+                f"{refusal}; perhaps because instance {volume.attached_to.uuid} has it: then try "
+                "again when no pod uses it"
+            )
         return final
 
 

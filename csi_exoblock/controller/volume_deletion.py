@@ -37,7 +37,7 @@ from csi_exoblock.timing import ControllerTiming
 
 log = logging.getLogger(__name__)
 
-_PERHAPS_FOR_SNAPSHOTS = (ApiRejected, ApiDenied, OperationPending)
+_PERHAPS_FOR_SNAPSHOTS = (ApiRejected, OperationPending)
 _IN_USE = (VolumeState.ATTACHED, *VOLUME_MOVING)
 
 

@@ -122,6 +122,11 @@ def _take(stage: Stage) -> Call:
     return lambda: stage.controller.CreateSnapshot(request)
 
 
+def _take_in_use(stage: Stage) -> Call:
+    request = csi.create_snapshot(stage.name(), stage.attached()[0])
+    return lambda: stage.controller.CreateSnapshot(request)
+
+
 def _delete_snapshot(stage: Stage) -> Call:
     request = csi.delete_snapshot(stage.snapshot())
     return lambda: stage.controller.DeleteSnapshot(request)
@@ -135,6 +140,7 @@ COLUMNS: Mapping[str, Column] = {
     "ControllerExpandVolume": Column("resize-block-storage-volume", _expand),
     "ControllerModifyVolume": Column("update-block-storage-volume", _modify),
     "CreateSnapshot": Column("create-block-storage-snapshot", _take),
+    "CreateSnapshot of a volume in use": Column("create-block-storage-snapshot", _take_in_use),
     "DeleteSnapshot": Column("delete-block-storage-snapshot", _delete_snapshot),
 }
 

@@ -181,6 +181,16 @@ def test_a_volume_with_snapshots_goes_now_or_once_they_are_gone(
     assert volume not in ids(cloud)
 
 
+def test_a_refused_key_keeps_a_volume_though_it_has_snapshots(
+    controller: Controller, cloud: SimulatorProcess, volume: str, name: str
+) -> None:  # S4, F11: to delete the snapshots would not help
+    controller.CreateSnapshot(create_snapshot(name, volume))
+    cloud.add_fault(fault="refuse", operation=DELETE, status=403)
+
+    with refused(grpc.StatusCode.PERMISSION_DENIED, volume, "403", "check the API key"):
+        controller.DeleteVolume(delete_volume(volume))
+
+
 def test_the_snapshots_that_keep_a_volume_are_all_named(
     controller: Controller, cloud: SimulatorProcess, name: str, volume: str
 ) -> None:  # S19, F11: as many as a volume may have

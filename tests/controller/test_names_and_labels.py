@@ -482,6 +482,25 @@ def test_a_conflict_that_nothing_explains_lets_the_user_choose_another_class(
         controller.ControllerModifyVolume(modify(volume, labels="a=1"))
 
 
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [(403, grpc.StatusCode.PERMISSION_DENIED), (409, grpc.StatusCode.FAILED_PRECONDITION)],
+)
+def test_a_refused_key_is_not_taken_for_a_volume_in_use(
+    controller: Controller,
+    cloud: SimulatorProcess,
+    volume: str,
+    node: str,
+    status: int,
+    code: grpc.StatusCode,
+) -> None:  # S4, F11
+    controller.ControllerPublishVolume(publish(volume, node))
+    cloud.add_fault(fault="refuse", operation=UPDATE, status=status)
+
+    with refused(code, volume, str(status)):
+        controller.ControllerModifyVolume(modify(volume, labels="a=1"))
+
+
 def test_a_change_that_is_refused_but_shows_is_made(
     controller: Controller, cloud: SimulatorProcess, volume: str
 ) -> None:  # requirements, section 7: a refusal is explained by reading
