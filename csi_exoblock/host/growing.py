@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import logging
+import re
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from csi_exoblock import logs
 from csi_exoblock.concurrency import Deadline
-from csi_exoblock.errors import DriverError
+from csi_exoblock.errors import CommandFailed, DriverError
 from csi_exoblock.host.block_devices import BlockDevice
 from csi_exoblock.host.checking import EXT, Checker
-from csi_exoblock.host.commands import Commands, Completed
+from csi_exoblock.host.commands import Commands
 from csi_exoblock.host.devices import Devices
 from csi_exoblock.host.disk_calls import DiskCalls
 from csi_exoblock.host.exclusive import holding_volume
@@ -25,7 +27,13 @@ log = logging.getLogger(__name__)
 # Larger than any block of the driver's file systems, so less room than this can't be used.
 _ROOM_BYTES = 64 * 1024
 
-_REFUSED = 1
+# The exit code of resize2fs for every failure, and the words with which it says that the kernel
+# doesn't grow the file system while it is mounted. Source: e2fsprogs, resize/online.c.
+_FAILED = 1
+_REFUSAL = re.compile(
+    r"Permission denied to resize|Operation not permitted|Operation not supported"
+    r"|does not support (online resiz|resizing)"
+)
 
 
 class Grower:
@@ -58,10 +66,14 @@ class Grower:
         filesystem: Filesystem,
         path: Path,
         deadline: Deadline,
-    ) -> bool:
-        """Grow a mounted file system unless it fills its device; return whether it fills it now.
+    ) -> str | None:
+        """Grow a mounted file system unless it fills its device; return why the kernel refuses.
 
-        Only ext can refuse: its kernel code demands CAP_SYS_RESOURCE, which containers can lack.
+        Only ext can refuse: its kernel code demands CAP_SYS_RESOURCE, which containers can lack,
+        and knows formats that grow only while they aren't mounted.
+
+        Returns:
+            The words of the refusal, `None` if the file system fills its device now.
 
         Raises:
             HostError: The disk was replaced, or growing failed or was killed.
@@ -72,23 +84,22 @@ class Grower:
         )
         if device.size_bytes - filled_bytes < _ROOM_BYTES:
             self._failures.pop(volume_id, None)
-            return True
+            return None
 
-        def work() -> Completed:
+        def work() -> str | None:
             proven = holding_volume(self._devices, volume_id, device)
             with self._remembering(volume_id), proven as held:
-                return self._commands.run_to_its_end(
-                    *_command(filesystem, device, path),
-                    allowed=(0, _REFUSED) if filesystem in EXT else (0,),
-                    inherited=(held,),
-                )
+                return self._grow(filesystem, device, path, held)
 
-        ended = self._jobs.run(f"volume {volume_id}", f"growing {filesystem}", work, deadline)
-        log.info(
-            "mounted file system grown",
-            extra={"device": device.name, "refused": ended.exit_code == _REFUSED},
-        )
-        return ended.exit_code == 0
+        refusal = self._jobs.run(f"volume {volume_id}", f"growing {filesystem}", work, deadline)
+        if refusal is None:
+            log.info("mounted file system grown", extra={"device": device.name})
+        else:
+            log.info(
+                "kernel refuses to grow a mounted file system",
+                extra={"device": device.name, "error": refusal},
+            )
+        return refusal
 
     def grow_unmounted(self, volume_id: VolumeId, device: BlockDevice, deadline: Deadline) -> None:
         """Check an ext file system fully and grow it while it isn't mounted.
@@ -115,6 +126,23 @@ class Grower:
                 self._failures[volume_id] = "e2fsck can't check it, so it isn't grown"
 
         self._jobs.run(f"volume {volume_id}", "growing ext", work, deadline, kind=Kind.CHECK)
+
+    def _grow(
+        self, filesystem: Filesystem, device: BlockDevice, path: Path, held: int
+    ) -> str | None:
+        """Return why the kernel refuses, `None` if the file system has grown.
+
+        Raises:
+            CommandFailed: It failed for another reason, such as another resize2fs at work.
+        """
+        argv = _command(filesystem, device, path)
+        allowed = (0, _FAILED) if filesystem in EXT else (0,)
+        ended = self._commands.run_to_its_end(*argv, allowed=allowed, inherited=(held,))
+        if ended.exit_code == 0:
+            return None
+        if _REFUSAL.search(ended.complaint):
+            return ended.complaint
+        raise CommandFailed(f"{shlex.join(argv)} failed: {ended.complaint}")
 
     @contextmanager
     def _remembering(self, volume_id: VolumeId) -> Iterator[None]:

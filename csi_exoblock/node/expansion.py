@@ -68,13 +68,14 @@ class Expansion:
                     f"volume {volume_id}: it is mounted read-only; it grows when it is staged for "
                     "writing"
                 )
-            filled = self._mounter.grow(
+            refusal = self._mounter.grow(
                 volume_id, disk, Filesystem(mount.filesystem), writable.target, deadline
             )
-            if not filled:
+            if refusal is not None:
                 raise WrongState(
                     f"volume {volume_id}: this node can't grow {mount.filesystem} while it is "
-                    "mounted; it grows by itself at the next stage, when its pod is replaced"
+                    f"mounted ({refusal}); it grows by itself at the next stage, when its pod is "
+                    "replaced"
                 )
             return disk.size_bytes
 

@@ -105,7 +105,7 @@ class VolumeMounter:
             HostError: A command failed. The mount can be gone then; a retry mounts it again.
             WrongState: The file system is damaged; it is no longer mounted.
         """
-        if self.grow(volume_id, device, access.filesystem, path, deadline):
+        if self.grow(volume_id, device, access.filesystem, path, deadline) is None:
             return
         if any(mount.target != real_path(path) for mount in self._mounts.of(device.number)):
             return
@@ -121,8 +121,8 @@ class VolumeMounter:
         filesystem: Filesystem,
         path: Path,
         deadline: Deadline,
-    ) -> bool:
-        """Grow a mounted file system to fill its device; return whether the kernel allowed it.
+    ) -> str | None:
+        """Grow a mounted file system to fill its device; return why the kernel refuses, if it does.
 
         Raises:
             HostError: Growing failed. The mount stays: only a retry can find out how far it came.

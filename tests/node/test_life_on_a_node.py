@@ -134,7 +134,11 @@ def test_a_mounted_ext4_that_may_not_grow_says_when_it_will(volume: Volume, tool
     volume.disk.grow(2)
     tools.replace("resize2fs", ONLY_UNMOUNTED)
 
-    with refused(grpc.StatusCode.FAILED_PRECONDITION, "grows by itself at the next stage"):
+    with refused(
+        grpc.StatusCode.FAILED_PRECONDITION,
+        "(resize2fs: Permission denied to resize filesystem)",
+        "grows by itself at the next stage",
+    ):
         volume.expand(volume.staging)
     volume.unstage()
     volume.stage()
@@ -373,6 +377,32 @@ def test_nothing_is_mounted_after_a_failed_stage(
     tools.watch("mkfs.ext4")
     assert mounts_of(volume.disk.path) == []
     volume.stage()
+
+
+@pytest.mark.parametrize(
+    "complaint",
+    [
+        "resize2fs: out of order",
+        "resize2fs: Device or resource busy While checking for on-line resizing support",
+    ],
+)
+def test_an_ext4_that_failed_to_grow_is_not_said_to_be_refused(
+    volume: Volume, tools: Tools, complaint: str
+) -> None:  # F11: the kernel has said nothing of that, and the next stage may change nothing
+    volume.stage()
+    volume.disk.grow(2)
+    tools.replace("resize2fs", f"echo {complaint} >&2; exit 1")
+
+    with refused(grpc.StatusCode.UNAVAILABLE, "resize2fs /dev/loop", complaint):
+        volume.expand(volume.staging)
+
+    health = volume.node.NodeGetVolumeHealth(
+        csi_pb2.NodeGetVolumeHealthRequest(volume_id=volume.disk.volume_id)
+    )
+    (status,) = health.volume_health.health_statuses
+    assert status.reason == "GrowthFailed"
+    assert complaint in status.message
+    (tools.folder / "resize2fs").unlink()
 
 
 def test_a_failed_growth_is_worth_a_retry(volume: Volume, tools: Tools) -> None:  # D5

@@ -378,6 +378,17 @@ BREAKS = (
         tests=("tests/host/test_writeback.py::test_what_can_t_be_opened_just_now_is_not_lost",),
     ),
     Break(
+        name="whatever-resize2fs-complains-of-is-a-refusal",
+        file="host/growing.py",
+        before="        if _REFUSAL.search(ended.complaint):",
+        after="        if ended.complaint:",
+        rules="S8, F11",
+        tests=(
+            "tests/node/test_life_on_a_node.py"
+            "::test_an_ext4_that_failed_to_grow_is_not_said_to_be_refused",
+        ),
+    ),
+    Break(
         name="umount-that-outlives-the-driver-is-not-awaited",
         file="host/mounts.py",
         before="allowed=(0, _MOUNT_FAILED), inherited=(lock,)",
