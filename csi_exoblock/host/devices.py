@@ -55,18 +55,23 @@ class Devices:
         """Wait for the volume's device and return it.
 
         Raises:
-            HostError: It did not show up in time, not even after a scan of the PCI bus; or a disk
-                that might be the volume's doesn't answer.
+            HostError: It did not show up in time, not even after a scan of the PCI bus, and perhaps
+                is a disk that doesn't answer. If its link names such a disk, nothing is waited for.
             WrongState: Two disks claim to be this volume.
             DeadlineExceeded: The caller's time ended first.
         """
         patience = deadline.within(self._timing.device_wait)
-        while (device := self.find_now(volume_uuid)) is None and patience.remaining():
+        device, suspects = self.search(volume_uuid)
+        while device is None and patience.remaining():
+            if self._linked(serial_of(volume_uuid)) in suspects:  # it is here, and hangs (S26)
+                _refuse(volume_uuid, suspects)
             deadline.wait(min(self._timing.device_poll, patience.remaining()))
+            device, suspects = self.search(volume_uuid)
         if device is None:
             self._blocks.scan_pci()
             deadline.wait(self._timing.device_poll)
-            device = self.find_now(volume_uuid)
+            device, suspects = self.search(volume_uuid)
+        _refuse(volume_uuid, suspects)
         device = device or self._absent(volume_uuid)
         if not self._serials.has_one(device.name):
             log.info("device has no serial, its link decided", extra={"device": device.name})
@@ -89,11 +94,7 @@ class Devices:
             WrongState: Two disks claim to be this volume.
         """
         device, suspects = self.search(volume_uuid)
-        if suspects:
-            raise HostError(
-                f"volume {volume_uuid}: the disk {', '.join(suspects)}, which might be its own, "
-                "doesn't answer; Kubernetes will retry"
-            )
+        _refuse(volume_uuid, suspects)
         return device
 
     def search(self, volume_uuid: UUID) -> tuple[BlockDevice | None, tuple[str, ...]]:
@@ -260,4 +261,13 @@ class Devices:
         raise HostError(
             f"volume {volume_uuid}: its disk is not there, although the volume is attached; "
             f"serials present: {present[:300]}; the node keeps looking"
+        )
+
+
+def _refuse(volume_uuid: UUID, suspects: tuple[str, ...]) -> None:
+    """Raise HostError if there are disks that might be the volume's and don't answer."""
+    if suspects:
+        raise HostError(
+            f"volume {volume_uuid}: the disk {', '.join(suspects)}, which might be its own, "
+            "doesn't answer; Kubernetes will retry"
         )

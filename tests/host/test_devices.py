@@ -234,6 +234,46 @@ def test_the_bus_is_scanned_before_giving_up(host: Host, tmp_path: pathlib.Path)
     assert rescan.read_text() == "1"
 
 
+def test_a_disk_that_comes_late_is_waited_for_beside_a_stranger_that_hangs(
+    tmp_path: pathlib.Path,
+) -> None:  # S6, S26: udev could not name the stranger, for it never answered
+    host = Host(tmp_path, wait_seconds=LONG_SECONDS)
+    host.add("vdc", serial=None, number="254:16")
+    coming = threading.Timer(0.3, lambda: host.add("vdb", serial=serial_of(MINE)))
+
+    with host.hanging("vdc"):
+        coming.start()
+        found = host.devices.find(MINE, Deadline(LONG_SECONDS)).name
+        coming.join()
+
+    assert found == "vdb"
+
+
+def test_the_bus_is_scanned_beside_a_stranger_that_hangs(
+    host: Host, tmp_path: pathlib.Path
+) -> None:  # S6, D4: the volume may be absent, or be the stranger
+    rescan = tmp_path / "sys" / "bus" / "pci" / "rescan"
+    rescan.parent.mkdir(parents=True)
+    rescan.write_text("")
+    host.add("vdc", serial=None, number="254:16")
+
+    with host.hanging("vdc"), pytest.raises(HostError, match=r"vdc.*might be its own"):
+        host.found()
+
+    assert rescan.read_text() == "1"
+
+
+def test_a_disk_that_hangs_and_is_the_volumes_own_is_not_waited_for(
+    tmp_path: pathlib.Path,
+) -> None:  # S26: its link says so; the answer comes at once, far from the wait's end
+    host = Host(tmp_path, wait_seconds=LONG_SECONDS)
+    host.add("vdb", serial=None)
+    host.link(MINE, "vdb")
+
+    with host.hanging("vdb"), pytest.raises(HostError, match=r"vdb.*doesn't answer"):
+        host.found()  # whose caller waits a third of that
+
+
 def test_a_disk_that_hangs_holds_up_nobody_but_who_asks_for_it(host: Host) -> None:  # S26
     host.add("vdb", serial=serial_of(MINE))
     host.add("vdc", serial=None, number="254:16")

@@ -487,10 +487,28 @@ BREAKS = (
     Break(
         name="disk-that-comes-late-is-missing",
         file="host/devices.py",
-        before="(device := self.find_now(volume_uuid)) is None and patience.remaining():",
-        after="(device := self.find_now(volume_uuid)) is None and not patience:",
+        before="        while device is None and patience.remaining():",
+        after="        while device is None and not patience:",
         rules="S6",
         tests=(f"{_DEVICES}::test_a_disk_that_comes_late_is_waited_for",),
+    ),
+    Break(
+        name="stranger-that-hangs-ends-the-wait",
+        file="host/devices.py",
+        before="            if self._linked(serial_of(volume_uuid)) in suspects:",
+        after="            if suspects:",
+        rules="S6, S26",
+        tests=(
+            f"{_DEVICES}::test_a_disk_that_comes_late_is_waited_for_beside_a_stranger_that_hangs",
+        ),
+    ),
+    Break(
+        name="own-disk-that-hangs-is-waited-for",
+        file="host/devices.py",
+        before="            if self._linked(serial_of(volume_uuid)) in suspects:",
+        after="            if suspects is None:",
+        rules="S26",
+        tests=(f"{_DEVICES}::test_a_disk_that_hangs_and_is_the_volumes_own_is_not_waited_for",),
     ),
     Break(
         name="bus-is-not-scanned",
