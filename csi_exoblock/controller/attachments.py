@@ -165,7 +165,8 @@ class Attachments:
         """Raise the reason of a failed attach, unless the volume is attached all the same.
 
         Raises:
-            OperationPending: The volume is being attached or detached just now.
+            OperationPending: The cloud is doing something else with the volume just now, or the
+                instance is full, but a volume is leaving it.
             WrongState: It is attached to another instance by now, or the instance is too small.
             LimitReached: The instance has as many volumes as it may have.
             DriverError: The refusal itself, where nothing else explains it.
@@ -174,7 +175,7 @@ class Attachments:
         seen = self._cloud.zone(volume.id.zone).get_volume(volume.id.uuid, deadline)
         if _is_attached(seen, node_id):
             return
-        if seen.state in VOLUME_MOVING:
+        if seen.state in VOLUME_BUSY:
             raise OperationPending(f"volume {seen.id} is {seen.state}; retry") from refusal
         if seen.attached_to not in (None, node_id, volume.attached_to):
             raise _attached_elsewhere(seen) from refusal
@@ -184,18 +185,25 @@ class Attachments:
         raise refusal
 
     def _require_slot(self, node_id: NodeId, what: str, deadline: Deadline) -> None:
-        """Raise LimitReached if both limit and use were read, and the limit is reached (C2)."""
+        """Raise if both limit and use were read, and the limit is reached (C2).
+
+        Raises:
+            OperationPending: Not any more, once the volumes that are leaving have left.
+            LimitReached: It is, whatever is under way: kubelet gives the pod up for it.
+        """
         client = self._cloud.zone(node_id.zone)
         limit = read_quotas(client, deadline).get(ATTACHMENTS)
         if limit is None or limit.limit is None:
             return
         listed = client.list_volumes_of(node_id.uuid, deadline)
-        attached = sum(each.attached_to == node_id for each in listed)
-        if attached >= limit.limit:
-            raise LimitReached(
-                f"{what}: it has {attached} volumes and may have {limit.limit}; "
-                "detach one or have the limit raised"
-            )
+        attached = [each for each in listed if each.attached_to == node_id]
+        if len(attached) < limit.limit:
+            return
+        what = f"{what}: it has {len(attached)} volumes and may have {limit.limit}"
+        leaving = [each for each in attached if each.state is VolumeState.DETACHING]
+        if len(attached) - len(leaving) < limit.limit:
+            raise OperationPending(f"{what}; volume {leaving[0].id} is detaching; retry")
+        raise LimitReached(f"{what}; detach one or have the limit raised")
 
     def _require_size(self, node_id: NodeId, what: str, deadline: Deadline) -> None:
         """Raise WrongState if the instance's type is known to be too small for any volume."""

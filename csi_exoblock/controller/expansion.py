@@ -93,8 +93,14 @@ class Expansion:
     def resize_as_noted(self, volume: Volume, entry: Entry, deadline: Deadline) -> None:
         """Resize a detached volume as an earlier expand asked, before it is attached.
 
-        A failure is logged and does not hold the attach: the resizer repeats its request.
+        A failure is logged and does not hold the attach: the resizer repeats its request. The note
+        on another cluster's volume is left to that cluster (D12).
         """
+        if self._labels.pending_size(volume.labels) is None:
+            return
+        if self._labels.other_cluster_of(volume):
+            log.warning("pending growth left: the volume is another cluster's")
+            return
         if size_gib := self._notes.size_due(volume):
             self._try_to_resize(volume, size_gib, entry, deadline)
         elif self._notes.is_from_the_future(volume):

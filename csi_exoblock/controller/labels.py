@@ -156,14 +156,18 @@ class Labels:
         knew a cluster's id. Another cluster's may not: the right to write PersistentVolumes here
         must not reach data there.
         """
-        key = self._prefix + "cluster-id"
-        cluster = thing.labels.get(key)
-        if cluster and cluster not in self._clusters():
+        if cluster := self.other_cluster_of(thing):
             raise WrongState(
                 f"{thing.id.noun()} {thing.id} belongs to cluster {cluster[:100]}, so nothing is "
                 f"changed or deleted from here; where it is this cluster's now, remove its label "
-                f"{key}, or start the controller with --inherited-cluster-ids={cluster[:100]}"
+                f"{self._prefix}cluster-id, or start the controller with "
+                f"--inherited-cluster-ids={cluster[:100]}"
             )
+
+    def other_cluster_of(self, thing: Volume | Snapshot) -> str | None:
+        """Return the cluster whose the volume or snapshot is, `None` if it is not another's."""
+        cluster = thing.labels.get(self._prefix + "cluster-id")
+        return cluster if cluster and cluster not in self._clusters() else None
 
     def are_absent(self, labels: Mapping[str, str]) -> bool:
         """Return whether no label is the driver's; an empty value counts as absent."""

@@ -256,6 +256,29 @@ def test_a_full_instance_is_told_with_limit_and_use(
     assert instance_of(cloud, volume) is None
 
 
+def test_a_volume_that_is_leaving_does_not_fill_an_instance(
+    controller: Controller, cloud: SimulatorProcess, name: str, node: str
+) -> None:  # S4, C2: kubelet rejects a pod whose node is said to be full
+    cloud.set_quota("block-storage-volume-attachments", 2)
+    made = [controller.CreateVolume(create_volume(f"{name}-{each}")) for each in range(3)]
+    staying, leaving, coming = (each.volume.volume_id for each in made)
+    for each in (staying, leaving):
+        controller.ControllerPublishVolume(publish(each, node))
+    cloud.set_latency("detach", 3600.0)
+    detach = controller.ControllerUnpublishVolume.future(unpublish(leaving, node))
+    wait_until_called(cloud, DETACH)
+
+    with refused(grpc.StatusCode.ABORTED, leaving, "detaching", "2 volumes", "may have 2"):
+        controller.ControllerPublishVolume(publish(coming, node))
+    (pending,) = (each for each in cloud.operations() if each["state"] == "pending")
+    cloud.finish_operation(pending["zone"], pending["id"])
+    detach.result()
+
+    controller.ControllerPublishVolume(publish(coming, node))
+    with refused(grpc.StatusCode.RESOURCE_EXHAUSTED, "2 volumes"):
+        controller.ControllerPublishVolume(publish(leaving, node))
+
+
 def test_volumes_of_other_instances_do_not_fill_an_instance(
     controller: Controller, cloud: SimulatorProcess, volume: str, name: str, node: str
 ) -> None:  # S4, C2: the scheduler would look for another node

@@ -80,6 +80,19 @@ def test_a_volume_that_was_attached_to_this_node_is_attached(
     )
 
 
+def test_a_volume_of_which_a_snapshot_was_begun_is_attached_later(
+    controller: Controller, cloud: SimulatorProcess, meanwhile: Meanwhile, volume: str, node: str
+) -> None:  # S4, S18
+    zone, uuid = volume.split("/")
+
+    with refused(grpc.StatusCode.ABORTED, volume, "snapshotting"):
+        meanwhile(
+            ATTACH,
+            lambda: controller.ControllerPublishVolume(publish(volume, node)),
+            lambda: cloud.set_volume_state(zone, uuid, "snapshotting"),
+        )
+
+
 def test_a_volume_that_was_attached_is_not_deleted(
     controller: Controller,
     cloud: SimulatorProcess,

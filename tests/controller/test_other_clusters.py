@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -18,6 +19,7 @@ from tests.controller.requests import (
     delete_volume,
     expand,
     publish,
+    unpublish,
 )
 from tests.controller.waiting import as_a_sidecar_would
 from tests.support.grpc_errors import refused
@@ -151,6 +153,29 @@ def test_anothers_volume_is_attached_where_a_pv_says_so(
     mine.ControllerPublishVolume(publish(theirs.volume, node))
 
     assert truth(cloud, theirs.volume)["state"] == "attached"
+
+
+def test_anothers_note_of_a_growth_is_left_to_its_cluster(
+    mine: Controller,
+    other: Controller,
+    cloud: SimulatorProcess,
+    administrator: Administrator,
+    theirs: Theirs,
+    node: str,
+) -> None:  # D12: the right to attach is none to resize and relabel
+    note = f"3-{int(time.time())}"
+    administrator.label_volume(theirs.volume, {"exoblock/pending-size": note})
+    cloud.clear_calls()
+
+    mine.ControllerPublishVolume(publish(theirs.volume, node))
+
+    seen = truth(cloud, theirs.volume)
+    assert (seen["size"], seen["labels"]["exoblock/pending-size"]) == (1, note)
+    called = cloud.operations_called()
+    assert [each for each in called if each.startswith(("resize-", "update-"))] == []
+    mine.ControllerUnpublishVolume(unpublish(theirs.volume, node))
+    other.ControllerPublishVolume(publish(theirs.volume, node))
+    assert truth(cloud, theirs.volume)["size"] == 3
 
 
 @pytest.mark.parametrize("key", ["exoblock/protect", "Exoblock/Protect"])

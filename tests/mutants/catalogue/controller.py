@@ -23,6 +23,7 @@ _LIMITS = "tests/controller/test_size_limits.py"
 _FRESH = "tests/controller/test_zone_lists.py"
 _SNAPSHOTS = "tests/controller/test_snapshots.py"
 _ZONES = "tests/controller/test_zones.py"
+_MEANWHILE = "tests/controller/test_meanwhile.py"
 _METRICS = "tests/controller/test_metrics.py"
 
 BREAKS = (
@@ -44,6 +45,30 @@ BREAKS = (
         after='return self._prefix + "names"',
         rules="F5, N10",
         tests=("tests/controller/test_other_versions.py",),
+    ),
+    Break(
+        name="growth-of-anothers-volume-comes-true",
+        file="controller/expansion.py",
+        before="        if self._labels.other_cluster_of(volume):",
+        after="        if volume.id is None:",
+        rules="D12",
+        tests=(_OTHERS + "::test_anothers_note_of_a_growth_is_left_to_its_cluster",),
+    ),
+    Break(
+        name="instance-is-full-though-a-volume-leaves-it",
+        file="controller/attachments.py",
+        before="if len(attached) - len(leaving) < limit.limit:",
+        after="if len(attached) < limit.limit:",
+        rules="S4, C2",
+        tests=(_ATTACH + "::test_a_volume_that_is_leaving_does_not_fill_an_instance",),
+    ),
+    Break(
+        name="attach-refused-for-a-snapshot-is-not-said-to-be-busy",
+        file="controller/attachments.py",
+        before="        if seen.state in VOLUME_BUSY:",
+        after="        if seen.state in VOLUME_MOVING:",
+        rules="S4, S18",
+        tests=(_MEANWHILE + "::test_a_volume_of_which_a_snapshot_was_begun_is_attached_later",),
     ),
     Break(
         name="lost-write-is-as-old-as-its-call",
@@ -104,8 +129,8 @@ BREAKS = (
     Break(
         name="things-of-other-clusters-are-changed",
         file="controller/labels.py",
-        before="        if cluster and cluster not in self._clusters():",
-        after="        if cluster and not self._clusters():",
+        before="return cluster if cluster and cluster not in self._clusters() else None",
+        after="return cluster if cluster and not self._clusters() else None",
         rules="D12",
         tests=(_OTHERS + "::test_a_change_of_anothers_is_refused_with_the_way_out",),
     ),
@@ -565,8 +590,8 @@ BREAKS = (
     Break(
         name="volumes-of-other-instances-fill-an-instance",
         file="controller/attachments.py",
-        before="sum(each.attached_to == node_id for each in listed)",
-        after="len(listed)",
+        before="[each for each in listed if each.attached_to == node_id]",
+        after="listed",
         rules="S4, C2",
         tests=(_ATTACH + "::test_volumes_of_other_instances_do_not_fill_an_instance",),
     ),
