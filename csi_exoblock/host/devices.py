@@ -165,6 +165,19 @@ class Devices:
                 "its serial; it might be hung or about to leave; Kubernetes will retry"
             )
 
+    def nameless(self, number: DeviceNumber) -> BlockDevice | None:
+        """Return the disk that has this number, or whose part has it, if nothing tells its volume.
+
+        Its serial is empty, with which virtio shows an error too, and no link calls it a volume.
+        """
+        disk = self._blocks.disk_of(number)
+        try:
+            if disk is None or self._serials.of(disk) != "" or disk in self._links().values():
+                return None
+        except HostError:  # it doesn't answer
+            return None
+        return self._blocks.describe(disk)
+
     def volumes(self) -> tuple[tuple[str, BlockDevice], ...]:
         """Return the disks that look like volumes, each with its serial or that of its link.
 

@@ -64,9 +64,10 @@ class Release:
         self._territory.check_mounts(volume_id, path, deadline)
         logs.step("checking for other mounts")
         device, suspects = self._devices.search(volume_id.uuid)
+        layers = self._mounts.at(path)
         if device is None:
             self._devices.refuse_unreadable(volume_id.uuid)
-        layers = self._mounts.at(path)
+            device = self._nameless(volume_id, layers)
         numbers = self._numbers(volume_id, device, layers)
         superblocks = {each.superblock for each in layers if each.filesystem in _OURS}
         self._refuse_mounts(volume_id, numbers, superblocks, apart_from=real_path(path))
@@ -194,6 +195,19 @@ class Release:
 
     def _sync(self, volume_id: VolumeId, device: BlockDevice) -> None:
         self._write_back.sync_device(f"volume {volume_id}", device.path, device.number)
+
+    def _nameless(self, volume_id: VolumeId, layers: tuple[Mount, ...]) -> BlockDevice | None:
+        """Return the disk that is mounted as the volume's and no longer tells whose it is (D4).
+
+        Also if an earlier call has unmounted it, and could not prove that it is free.
+        """
+        before = self._unmounted.get(volume_id)
+        mounted = [each.device for each in layers if each.filesystem in _OURS]
+        for number in (*mounted, before.number if before else None):
+            found = self._devices.nameless(number) if number is not None else None
+            if found and (number in mounted or (before and _is_same(before, found))):
+                return found
+        return None
 
     def _numbers(
         self, volume_id: VolumeId, device: BlockDevice | None, layers: tuple[Mount, ...]

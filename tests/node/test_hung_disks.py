@@ -11,7 +11,7 @@ import pytest
 
 from csi_exoblock.pb import csi_pb2, csi_pb2_grpc
 from tests.node.conftest import MakeDisk, Volume, beside_hung_processes, block_capability
-from tests.node.disks import GIB, IN_A_CONTAINER, Disk, link_name
+from tests.node.disks import GIB, IN_A_CONTAINER, Disk, link_name, run
 from tests.node.requests import unpublish, unstage
 from tests.support.driver_process import DriverProcess
 from tests.support.endpoint import Endpoint
@@ -109,6 +109,8 @@ mount --bind $SEEN /sys/class/block
 exec "$@"
 """
 
+WITH_A_STRANGER_WITHOUT_SERIAL = WITH_A_SILENT_STRANGER.replace("mkfifo", "touch")
+
 
 @pytest.fixture
 def beside_a_stranger(
@@ -150,3 +152,32 @@ def test_a_disk_that_may_be_the_volumes_own_and_is_in_use_keeps_it(
         ),
     ):
         beside_hung_processes(lambda: node.NodeUnstageVolume(request, timeout=DEADLINE_SECONDS))
+
+
+def test_a_disk_that_has_lost_its_serial_is_proven_free_if_it_was_mounted(
+    make_disk: MakeDisk,
+    start_node: Callable[..., DriverProcess],
+    paths: pathlib.Path,
+    tmp_path: pathlib.Path,
+) -> None:
+    """D4: virtio shows an error as an empty serial, and a new driver remembers none."""
+    disk, staging = make_disk(), paths / "globalmount"
+    disk.link.unlink()
+    disk.format("ext4", "-q")
+    staging.mkdir()
+    (tmp_path / "seen").mkdir()
+    run("mount", str(disk.path), str(staging))
+    driver = start_node(
+        wrapper=(*IN_A_CONTAINER, "sh", "-ec", WITH_A_STRANGER_WITHOUT_SERIAL, "sh"),
+        SEEN=str(tmp_path / "seen"),
+        STRANGER=disk.path.name,
+    )
+    node = csi_pb2_grpc.NodeStub(driver.channel)
+    request = unstage(disk.volume_id, staging)
+
+    for _ in range(2):  # the driver unmounts it in a namespace of its own
+        with refused(grpc.StatusCode.FAILED_PRECONDITION, disk.path.name, "still in use by"):
+            node.NodeUnstageVolume(request, timeout=DEADLINE_SECONDS)
+    run("umount", str(staging))
+
+    node.NodeUnstageVolume(request, timeout=DEADLINE_SECONDS)

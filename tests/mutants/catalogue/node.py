@@ -348,6 +348,28 @@ BREAKS = (
         tests=(f"{_LIFE}::test_a_raw_volume_isn_t_handed_out_while_another_pod_would_reach_it",),
     ),
     Break(
+        name="disk-that-lost-its-serial-is-absent",
+        file="node/release.py",
+        before="            device = self._nameless(volume_id, layers)",
+        after="            device = None",
+        rules="D4",
+        tests=(
+            "tests/node/test_hung_disks.py"
+            "::test_a_disk_that_has_lost_its_serial_is_proven_free_if_it_was_mounted",
+        ),
+    ),
+    Break(
+        name="disk-that-lost-its-serial-is-forgotten-once-unmounted",
+        file="node/release.py",
+        before="(*mounted, before.number if before else None)",
+        after="mounted",
+        rules="D4",
+        tests=(
+            "tests/node/test_hung_disks.py"
+            "::test_a_disk_that_has_lost_its_serial_is_proven_free_if_it_was_mounted",
+        ),
+    ),
+    Break(
         name="repeated-stage-mounts-again",
         file="node/staging.py",
         before="        if broken is None:\n            return True",
