@@ -52,6 +52,7 @@ class Kind(Generic[T]):
             also be on its way out.
         is_broken: Whether the creation failed and left this, which nobody can have used.
         gone: The state of what is deleted but still shown.
+        deletion: The kind of the operation that deletes one.
     """
 
     id_type: type[VolumeId] | type[SnapshotId]
@@ -60,6 +61,7 @@ class Kind(Generic[T]):
     changing: Collection[str]
     is_broken: Callable[[T], bool]
     gone: str
+    deletion: str
 
 
 def volume_kind(cloud: Cloud) -> Kind[Volume]:
@@ -71,6 +73,7 @@ def volume_kind(cloud: Cloud) -> Kind[Volume]:
         changing=(VolumeState.CREATING, VolumeState.DELETING),
         is_broken=lambda each: each.state is VolumeState.ERROR and each.attached_to is None,
         gone=VolumeState.DELETED,
+        deletion="delete-block-storage-volume",
     )
 
 
@@ -88,6 +91,7 @@ def snapshot_kind(cloud: Cloud) -> Kind[Snapshot]:
         ),
         is_broken=lambda each: each.is_broken,
         gone=SnapshotState.DESTROYED,
+        deletion="delete-block-storage-snapshot",
     )
 
 
@@ -136,9 +140,13 @@ class Creations(Generic[T]):
             ApiUnavailable: How it ends is not known yet.
         """
         self._remember_reference(entry.operation, entry)
-        if ended := self._ledger.join(entry, deadline):
+        ended = self._ledger.join(entry, deadline)
+        if ended and ended.kind != self._kind.deletion:
             return self.conclude(ended, spec, what, explain, entry, deadline)
-        return self._created(spec, entry, deadline)
+        created = self._created(spec, entry, deadline)
+        if created is None and entry.failed:
+            raise self._failure(entry.failed, explain, entry)
+        return created
 
     def conclude(
         self,
@@ -152,14 +160,11 @@ class Creations(Generic[T]):
         """Return what an operation created that has ended; raise as `resume` does."""
         self._remember_reference(ended, entry)
         entry.has_failed = ended.state is OperationState.FAILURE
+        entry.failed = ended if entry.has_failed else None
         if created := self._created(spec, entry, deadline):
             return created
-        if ended.state is OperationState.FAILURE:
-            failure = explain(ended)
-            if entry.lost or ended.reference is None:  # a search by name tells what is left
-                entry.mark_lost(has_ended=True)
-                entry.failure = failure
-            raise failure
+        if entry.failed:
+            raise self._failure(entry.failed, explain, entry)
         if ended.state is OperationState.TIMEOUT:
             self._require_ended(ended, what, entry, deadline)
         entry.mark_lost(has_ended=True)
@@ -167,8 +172,20 @@ class Creations(Generic[T]):
             f"{what}: {ending(ended)}, and the API shows nothing that it made; a retry looks for it"
         )
 
+    def _failure(
+        self, failed: Operation, explain: Callable[[Operation], DriverError], entry: Entry
+    ) -> DriverError:
+        """Return the error for a creation that failed, of which nothing is left that it named."""
+        failure = explain(failed)
+        entry.failed = None
+        if entry.lost or failed.reference is None:  # a search by name tells what is left
+            entry.mark_lost(has_ended=True)
+            entry.failure = failure
+        return failure
+
     def _remember_reference(self, operation: Operation | None, entry: Entry) -> None:
-        if operation and operation.reference:
+        """Remember what a creation makes; a deletion names what is remembered already."""
+        if operation and operation.reference and operation.kind != self._kind.deletion:
             entry.remember_created(self._kind.id_type(operation.zone, operation.reference))
 
     def _require_ended(
@@ -205,6 +222,8 @@ class Creations(Generic[T]):
             lambda seen: self._usable(spec, seen, entry, deadline), read(), read
         )
         entry.created = None
+        if made:
+            entry.failed = None
         return made
 
     def _usable(

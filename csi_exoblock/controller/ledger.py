@@ -139,11 +139,14 @@ class Ledger:
     ) -> None:
         """Delete what a failed creation of this process left; nobody else knows of it (C1).
 
+        A later call joins the deletion, and sends another if it comes to nothing.
+
         Raises:
             ApiUnavailable: It is not gone yet.
         """
         log.warning("deleting what a failed creation left", extra={left.id.noun(): left.id})
         what = f"{left.id.noun()} {left.id}, which a failed creation left, could not be deleted yet"
+        entry.has_failed = True  # also where its operation said nothing of it
         try:
             ended = self.send(entry, delete, deadline)
         except (ApiRejected, ApiDenied) as error:

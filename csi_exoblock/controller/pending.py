@@ -62,7 +62,8 @@ class Entry:
         zone: Where a pending creation was sent.
         created: What a creation of this process made, until it is usable or proven gone.
         named_at: When the API named it (monotonic seconds).
-        has_failed: Whether the operation of that creation failed.
+        has_failed: Whether that creation failed, so that a later call deletes what stays half made.
+        failed: The operation of that creation, if it failed and no call has told why.
         failure: The error of a creation that failed and can have left something under its name.
         doubtful_until: A process that died before this one can have sent a creation until then
             (monotonic seconds).
@@ -78,6 +79,7 @@ class Entry:
     created: VolumeId | SnapshotId | None = None
     named_at: float = 0.0
     has_failed: bool = False
+    failed: Operation | None = None
     failure: DriverError | None = None
     doubtful_until: float = 0.0
     blind: bool = False
@@ -111,7 +113,7 @@ class Entry:
         """Remember the id that the API gave to what a creation makes."""
         if self.created != made:
             self.created = made
-            self.has_failed = False
+            self.has_failed, self.failed = False, None
             self.named_at = time.monotonic()
 
     def mark_lost(

@@ -57,8 +57,43 @@ def test_what_a_failed_create_leaves_for_good_is_named_with_the_remedy(
     with refused(grpc.StatusCode.UNAVAILABLE, left["id"]):
         hurried.CreateVolume(create_volume(name))
     cloud.set_mode("delete-halfway", "accepted")
-    as_a_sidecar_would(lambda: hurried.CreateVolume(create_volume(name)))
-    assert len(named(cloud.volumes(), name)) == 1
+    with refused(grpc.StatusCode.INTERNAL, "failed: fault"):  # what the first call could not say
+        hurried.CreateVolume(create_volume(name))
+    assert named(cloud.volumes(), name) == []
+    hurried.CreateVolume(create_volume(name))
+
+
+@pytest.mark.parametrize("leaves", ["halfway", "error"])
+def test_what_a_failed_create_left_is_deleted_once_more_if_its_deletion_fails(
+    hurried: Controller, cloud: SimulatorProcess, name: str, leaves: str
+) -> None:  # C1, S3: a later call joins the deletion, and takes it for no creation
+    cloud.set_mode("delete-halfway", "accepted")
+    cloud.add_fault(fault="fail", operation=CREATE, reason="fault", leaves="error", count=1)
+    cloud.add_fault(fault="time-out", operation=DELETE, calls=30, leaves=leaves, count=1)
+    with refused(grpc.StatusCode.DEADLINE_EXCEEDED):
+        hurried.CreateVolume(create_volume(name), timeout=0.3)
+
+    with refused(grpc.StatusCode.INTERNAL, "failed: fault"):  # of the creation
+        as_a_sidecar_would(lambda: hurried.CreateVolume(create_volume(name)))
+    assert cloud.operations_called().count(DELETE) == 2
+    assert named(cloud.volumes(), name) == []
+
+    hurried.CreateVolume(create_volume(name))
+
+
+def test_a_deletion_of_what_a_failed_create_left_is_joined(
+    hurried: Controller, cloud: SimulatorProcess, name: str
+) -> None:  # S3, C1
+    cloud.add_fault(fault="fail", operation=CREATE, reason="fault", leaves="error", count=1)
+    cloud.add_fault(fault="hang", operation=DELETE, calls=30, count=1)
+    with refused(grpc.StatusCode.DEADLINE_EXCEEDED):
+        hurried.CreateVolume(create_volume(name), timeout=0.3)
+
+    with refused(grpc.StatusCode.INTERNAL, "failed: fault"):
+        as_a_sidecar_would(lambda: hurried.CreateVolume(create_volume(name)))
+
+    assert cloud.operations_called().count(DELETE) == 1
+    assert named(cloud.volumes(), name) == []
 
 
 def test_what_another_process_left_half_made_is_named_and_not_deleted(

@@ -47,6 +47,25 @@ BREAKS = (
         tests=("tests/controller/test_other_versions.py",),
     ),
     Break(
+        name="deletion-of-what-failed-is-taken-for-its-creation",
+        file="controller/creations.py",
+        before="if ended and ended.kind != self._kind.deletion:",
+        after="if ended:",
+        rules="C1, S3",
+        tests=(
+            _HALFWAY
+            + "::test_what_a_failed_create_left_is_deleted_once_more_if_its_deletion_fails[error]",
+        ),
+    ),
+    Break(
+        name="reason-of-a-failed-creation-is-lost",
+        file="controller/creations.py",
+        before="if created is None and entry.failed:",
+        after="if created is None and entry.failure:",
+        rules="C1, F11",
+        tests=(_HALFWAY + "::test_a_deletion_of_what_a_failed_create_left_is_joined",),
+    ),
+    Break(
         name="growth-of-anothers-volume-comes-true",
         file="controller/expansion.py",
         before="        if self._labels.other_cluster_of(volume):",
