@@ -38,10 +38,14 @@ log = logging.getLogger(__name__)
 _UNUSABLE = (*VOLUME_GOING, VolumeState.ERROR)
 
 
-def only_one(found: Sequence[Volume], name: str) -> Volume | None:
+def only_one(found: Sequence[Volume], name: str, *, name_label: str) -> Volume | None:
     """Return the volume of that name, `None` if there is none.
 
     A volume that is being deleted counts only if there is no other.
+
+    Args:
+        name_label: The label that counts before the name in the cloud, so that only another value
+            of it puts a volume aside.
 
     Raises:
         Mismatch: There are several, because names are not unique in the cloud.
@@ -49,7 +53,10 @@ def only_one(found: Sequence[Volume], name: str) -> Volume | None:
     found = [each for each in found if each.state not in VOLUME_GOING] or found
     if len(found) > 1:
         ids = ", ".join(str(volume.id) for volume in found)
-        raise Mismatch(f"several volumes are named {name!r}: {ids}; delete or rename all but one")
+        raise Mismatch(
+            f"several volumes are named {name!r}: {ids}; delete all but one, or give the others "
+            f"another value of label {name_label}"
+        )
     return found[0] if found else None
 
 

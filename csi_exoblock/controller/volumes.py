@@ -156,4 +156,4 @@ class Volumes:
         found = self._lookup.find(searched, names, entry, deadline)
         others = [each for each in scope if each not in searched]
         found += self._lookup.find_elsewhere(others, names, deadline)
-        return only_one(found, spec.name)
+        return only_one(found, spec.name, name_label=self._labels.name_label)

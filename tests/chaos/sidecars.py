@@ -36,7 +36,7 @@ _MANY_ATTEMPTS = 30  # more than all faults of a plan can befall; on a busy mach
 # What messages ask users to delete.
 _BROKEN = re.compile(r"(volume|snapshot) (\S+/\S+) .*state (?:is )?error.*delete it")
 _UNLABELLED = re.compile(r"snapshots? (.*) ha(?:s|ve) the name .* temporary snapshot of .*delete")
-_TWINS = re.compile(r"several volumes are named \S+: \S+, (.*); delete or rename all but one")
+_TWINS = re.compile(r"several volumes are named \S+: \S+, (.*); delete all but one")
 
 # What a refused list comes to, where there is no other sign of what it would have shown.
 _REFUSED_READS = (grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.INVALID_ARGUMENT)

@@ -27,6 +27,13 @@ class Administrator:
         while self._send("GET", path)["labels"] != wanted:
             pass
 
+    def rename_volume(self, volume_id: str, name: str) -> None:
+        """Give a volume another name; return once it has it."""
+        path = self._path(volume_id)
+        self._send("PUT", path, {"name": name})
+        while str(self._send("GET", path)["name"]) != name:
+            pass
+
     def send_labels(self, volume_id: str, labels: Mapping[str, str]) -> None:
         """Send labels for a volume; whether they replace the others is the cloud's choice."""
         self._send("PUT", self._path(volume_id), {"labels": dict(labels)})

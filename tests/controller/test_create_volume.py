@@ -13,7 +13,7 @@ import pytest
 
 from csi_exoblock.pb import csi_pb2
 from tests.controller.administrator import Administrator
-from tests.controller.conftest import Controller, StartController
+from tests.controller.conftest import Controller, StartController, truth
 from tests.controller.requests import (
     GIB,
     TOPOLOGY_KEY,
@@ -189,6 +189,38 @@ def test_two_volumes_of_one_name_are_both_named(
 
     with refused(grpc.StatusCode.ALREADY_EXISTS, volume["id"]):
         controller.CreateVolume(create_volume(volume["name"]))
+
+
+@pytest.mark.parametrize("is_labelled", [True, False])
+def test_of_two_volumes_of_one_name_one_is_put_aside_by_its_label(
+    controller: Controller,
+    cloud: SimulatorProcess,
+    administrator: Administrator,
+    name: str,
+    is_labelled: bool,
+) -> None:  # D11, F11: the remedy that the message names; another name in the cloud would not do
+    zone = cloud.zones[0]
+    cloud.add_volumes(zone, 1, prefix=name)
+    (twin,) = (each for each in cloud.volumes() if each["name"].startswith(name))
+    request = create_volume(twin["name"])
+    made = controller.CreateVolume(request).volume.volume_id
+    cloud.add_volumes(zone, 1, prefix=name)
+    (twin,) = (each for each in volumes_named(cloud, twin["name"]) if each["id"] not in made)
+    handle = f"{zone}/{twin['id']}"
+    if is_labelled:
+        administrator.label_volume(handle, truth(cloud, made)["labels"])
+        administrator.rename_volume(handle, f"{name}-renamed")
+    with refused(
+        grpc.StatusCode.ALREADY_EXISTS,
+        made,
+        handle,
+        "delete all but one, or give the others another value of label exoblock/name",
+    ):
+        controller.CreateVolume(request)
+
+    administrator.label_volume(handle, {"exoblock/name": f"{name}-aside"})
+
+    assert controller.CreateVolume(request).volume.volume_id == made
 
 
 def test_a_volume_without_labels_is_adopted_and_labelled(
