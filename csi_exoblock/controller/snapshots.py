@@ -258,6 +258,6 @@ def _in_the_way(present: Sequence[Snapshot], spec: SnapshotSpec) -> str:
     else:
         what, remedy = f"snapshots {ids} have the name {spec.name!r}, but none is a", "them"
     return (
-        f"{what} temporary snapshot of {spec.volume_id}; rename or delete {remedy}, or give the "
+        f"{what} temporary snapshot of {spec.volume_id}; delete {remedy}, or give the "
         "clone another name"
     )
