@@ -190,7 +190,7 @@ def test_a_second_btrfs_of_one_id_is_refused_or_mounted_apart(
 
 
 def test_repeated_calls_add_no_mount(volume: Volume) -> None:  # S14
-    for _ in range(50):
+    for _ in range(5):
         volume.stage()
         volume.publish()
 
@@ -201,7 +201,7 @@ def test_repeated_calls_add_no_mount(volume: Volume) -> None:  # S14
 
 def test_repeated_calls_add_no_mount_of_a_raw_device(volume: Volume) -> None:  # S14
     raw = block_capability()
-    for _ in range(50):
+    for _ in range(5):
         volume.stage_as(raw)
         volume.publish(capability=raw)
 
