@@ -24,8 +24,8 @@ class Timeline:
     """The first time of each moment, by the name that pod and claim have in common.
 
     The moments of a start are `made` (its PersistentVolume), `scheduled`, `asked` (its
-    VolumeAttachment), `attached` and `running`; those of an end `stopped` (the pod is gone),
-    `detached` and `deleted` (the PersistentVolume is gone).
+    VolumeAttachment), `attached` and `running`; those of an end `ending` (the pod is being
+    deleted), `stopped` (it is gone), `detached` and `deleted` (the PersistentVolume is gone).
     """
 
     def __init__(self, namespace: str) -> None:
@@ -54,6 +54,11 @@ class Timeline:
         with self._lock:
             return {name: seen[moment] for name, seen in self._seen.items() if moment in seen}
 
+    def begin_again(self) -> None:
+        """Forget all moments so far. Of what is being deleted only its end comes then."""
+        with self._lock:
+            self._seen.clear()
+
     def _note(self, name: str, moment: str) -> None:
         with self._lock:
             self._seen[name].setdefault(moment, time.monotonic())
@@ -62,6 +67,10 @@ class Timeline:
         name = pod.text("metadata", "name")
         if change == _GONE:
             self._note(name, "stopped")
+            return
+        if pod.text("metadata", "deletionTimestamp"):
+            self._note(name, "ending")
+            return
         if pod.text("spec", "nodeName"):
             self._note(name, "scheduled")
         if pod.text("status", "phase") == "Running":
@@ -78,10 +87,13 @@ class Timeline:
         name = self._names.get(attachment.text("spec", "source", "persistentVolumeName"))
         if name is None:  # of another namespace
             return
-        self._note(name, "asked")
         if change == _GONE:
             self._note(name, "detached")
-        elif attachment.flag("status", "attached"):
+            return
+        if attachment.text("metadata", "deletionTimestamp"):
+            return
+        self._note(name, "asked")
+        if attachment.flag("status", "attached"):
             self._note(name, "attached")
 
 

@@ -13,10 +13,12 @@ from typing import Final
 
 from tests.bench.figures import table
 from tests.install.installation import HelmInstallation
+from tests.install.second_node import SecondNode
 from tests.install.timeline import Timeline
 from tests.kubernetes.cluster.claims import Claim
 from tests.kubernetes.cluster.cloud import LATENCY_SECONDS
 from tests.kubernetes.cluster.namespace import Namespace
+from tests.kubernetes.cluster.places import NODE_NAME
 from tests.kubernetes.cluster.pods import Pod
 from tests.kubernetes.flows import namespace_for
 
@@ -39,6 +41,13 @@ _ENDS: Final[Mapping[str, tuple[str, str]]] = {
     "attacher: the volume is detached": ("stopped", "detached"),
     "provisioner: the volume is deleted": ("detached", "deleted"),
 }
+_MOVES: Final[Mapping[str, tuple[str, str]]] = {
+    "kubelet: container ends, unmounts": ("", "stopped"),
+    "kubelet: unstages; attacher: the volume is detached": ("stopped", "detached"),
+    "attacher: the volume is attached to the other node": ("detached", "attached"),
+    "the other kubelet: mounts, container runs": ("attached", "running"),
+}
+_MOVED = 5
 _RPCS = (
     "CreateVolume", "ControllerPublishVolume", "NodeStageVolume", "NodePublishVolume",
     "NodeUnpublishVolume", "NodeUnstageVolume", "ControllerUnpublishVolume", "DeleteVolume",
@@ -90,9 +99,11 @@ def measure(installation: HelmInstallation) -> Iterator[str]:
             for name in (*_STARTS, *_ENDS)
         ),
     )
-    yield "The driver's calls, from its log: seconds on average, and what of it is the cloud's:"
+    calls = list(_calls(installation))  # a second node replaces the driver's pods
+    yield from _moves(installation)
+    yield "The driver's calls of the rounds above, from its log: seconds on average, the cloud's:"
     yield ""
-    yield from table(("call", "seconds", "the cloud"), _calls(installation))
+    yield from table(("call", "seconds", "the cloud"), calls)
 
 
 def _row(number: int, ours: Sequence[Round], plain: Sequence[Round]) -> tuple[str, ...]:
@@ -127,6 +138,48 @@ def _round(installation: HelmInstallation, number: int, *, claims: bool) -> Roun
         gone = _all(at, timeline, "deleted" if claims else "stopped", number)
         phases |= _phases(timeline, _ENDS, ending) if claims else {}
         return Round(starts=running - begin, ends=gone - ending, phases=phases)
+
+
+def _moves(installation: HelmInstallation) -> Iterator[str]:
+    """Yield how long a pod takes that moves to another node, with its volume and without one."""
+    with SecondNode.running(installation) as second:
+        plain = [_move(installation, second, with_claim=False) for _ in range(_MOVED)]
+        ours = [_move(installation, second, with_claim=True) for _ in range(_MOVED)]
+    moved, without = (
+        statistics.median(sum(each.values()) for each in found) for found in (ours, plain)
+    )
+    yield (
+        f"A pod that is deleted and runs again on another node does so after {moved:.1f} s, with "
+        f"an emptyDir after {without:.1f} s; detach and attach take the cloud "
+        f"{2 * LATENCY_SECONDS:.1f} s. Seconds on average:"
+    )
+    yield ""
+    yield from table(
+        ("", "seconds"),
+        ((name, f"{statistics.fmean(each[name] for each in ours):.2f}") for name in _MOVES),
+    )
+
+
+def _move(
+    installation: HelmInstallation, second: SecondNode, *, with_claim: bool
+) -> Mapping[str, float]:
+    """Delete a pod and make it again on another node, as the controller of a StatefulSet does."""
+    with (
+        namespace_for(f"test_moves_{next(_ROUND)}", installation.cluster, installation.cloud) as at,
+        Timeline.watching(at.name) as timeline,
+    ):
+        claims = {"/data": Claim.create(at, "pod")} if with_claim else {}
+        empty = "" if with_claim else "/data"
+        Pod.create(at, "pod", mounts=claims, empty=empty, node=NODE_NAME)
+        _all(at, timeline, "running", 1)
+        begin = time.monotonic()
+        at.kubectl("delete", "pod", "pod", "--wait=false")
+        _all(at, timeline, "ending", 1)
+        timeline.begin_again()
+        _all(at, timeline, "stopped", 1)
+        Pod.create(at, "pod", mounts=claims, empty=empty, node=second.name)
+        running = _all(at, timeline, "running", 1)
+        return _phases(timeline, _MOVES, begin) if with_claim else {"all": running - begin}
 
 
 def _all(at: Namespace, timeline: Timeline, moment: str, number: int) -> float:
