@@ -106,7 +106,7 @@ class Devices:
         Raises:
             WrongState: Two disks claim to be this volume.
         """
-        serial = str(volume_uuid)[:_SERIAL_CHARACTERS]
+        serial = serial_of(volume_uuid)
         linked = self._linked(serial)
         serials = self._serials.of_all()
         names = [name for name, found in serials.items() if found == serial]
@@ -158,7 +158,7 @@ class Devices:
 
         The kernel shows an empty serial if the disk didn't answer; the disk can still be there.
         """
-        linked = self._linked(str(volume_uuid)[:_SERIAL_CHARACTERS])
+        linked = self._linked(serial_of(volume_uuid))
         if linked is not None and self._serials.of(linked) == "":
             raise HostError(
                 f"volume {volume_uuid}: the disk {linked}, which its link names, doesn't report "
@@ -241,7 +241,7 @@ class Devices:
         disk = self._blocks.disk_of(number)
         if disk is None:
             return False
-        own, wanted = self._serials.of(disk), str(volume_uuid)[:_SERIAL_CHARACTERS]
+        own, wanted = self._serials.of(disk), serial_of(volume_uuid)
         return own == wanted if own is not None else self._linked(wanted) == disk
 
     def belongs_to_another(self, number: DeviceNumber, volume_uuid: UUID) -> bool:
@@ -250,7 +250,7 @@ class Devices:
             serial = self._serials.of(self._blocks.name_of(number))
         except HostError:  # it reports nothing
             return False
-        return serial not in (None, "", str(volume_uuid)[:_SERIAL_CHARACTERS])
+        return serial not in (None, "", serial_of(volume_uuid))
 
     def _linked(self, serial: str) -> str | None:
         try:
