@@ -77,11 +77,10 @@ class NodeChecks:
         left_out = self._left_out(nodes)
         for node in nodes:
             limits = registered.get(node.name, {})
-            if node not in left_out:
+            takes_volumes = node not in left_out
+            if takes_volumes:
                 yield from self._of_registration(node, limits)
-            yield from self._of_instance(
-                node, limits, has_cloud, takes_volumes=node not in left_out
-            )
+            yield from self._of_instance(node, limits, has_cloud, takes_volumes=takes_volumes)
         yield from self._of_gone()
         if left_out:
             names = ", ".join(each.name for each in left_out)
@@ -100,24 +99,23 @@ class NodeChecks:
 
     def _left_out(self, nodes: Sequence[Node]) -> list[Node]:
         """Return the nodes that are to have no plugin: those too small, or not selected."""
-        if self._reach.is_in_pod or self._plugins is None or self._installation.lacks_plugins:
+        if self._plugins is None or self._installation.lacks_plugins:
             return []
         return [each for each in nodes if each.name not in self._plugins]
 
     def _plugin_on(self, node: Node) -> str:
         """Return what is known of the plugin's pod on a node, in words."""
-        if self._reach.is_in_pod:
-            return ""  # a service account need not be allowed to list pods
-        plugins = self._plugins
-        if plugins is None:
+        if self._plugins is None:
             return ""
-        if (pod := plugins.get(node.name)) is None:
+        if (pod := self._plugins.get(node.name)) is None:
             return "; no pod of the plugin is there"
         return f"; the plugin's pod {pod.name} {'is ready' if pod.is_ready else 'is not ready'}"
 
     @cached_property
     def _plugins(self) -> Mapping[str, Pod] | None:
         """Return the plugin's pods by their nodes; `None` without a plugin, or if unreadable."""
+        if self._reach.is_in_pod:  # a service account need not be allowed to list pods
+            return None
         try:
             return self._installation.plugins()
         except DriverError:

@@ -68,7 +68,7 @@ class Installation:
 
     def plugins(self) -> Mapping[str, Pod] | None:
         """Return the pods of the node plugin by their nodes, `None` if it is not installed."""
-        found = [each for each in self.workloads if each.replicas is None]
+        found = self._daemon_sets
         pods = (pod for each in found for pod in self.pods_of(each))
         return {pod.node_name: pod for pod in pods} if found else None
 
@@ -89,30 +89,20 @@ class Installation:
         if self._reach.is_in_pod:
             return {}
         try:
-            controllers = [each for each in self.workloads if each.replicas is not None]
+            containers = [each for found in self._deployments for each in found.containers]
         except KubernetesDenied:
             return {}
-        containers = (each for workload in controllers for each in workload.containers)
         return next((each.flags for each in containers if each.name == DRIVER), {})
 
     @property
     def lacks_plugins(self) -> bool:
         """Whether a DaemonSet has fewer pods than nodes."""
-        return any(
-            len(self.pods_of(each)) < each.wanted
-            for each in self.workloads
-            if each.replicas is None
-        )
+        return any(len(self.pods_of(each)) < each.wanted for each in self._daemon_sets)
 
     @property
     def has_ready_controller(self) -> bool:
         """Return whether a pod of the controller is ready."""
-        return any(
-            pod.is_ready
-            for each in self.workloads
-            if each.replicas is not None
-            for pod in self.pods_of(each)
-        )
+        return any(pod.is_ready for each in self._deployments for pod in self.pods_of(each))
 
     @property
     def namespaces(self) -> tuple[str, ...]:
@@ -122,7 +112,17 @@ class Installation:
     @property
     def has_controller(self) -> bool:
         """Return whether the controller runs here, and not only the node plugin."""
-        return any(each.replicas is not None for each in self.workloads)
+        return bool(self._deployments)
+
+    @property
+    def _deployments(self) -> list[Workload]:
+        """The controller's workloads."""
+        return [each for each in self.workloads if each.replicas is not None]
+
+    @property
+    def _daemon_sets(self) -> list[Workload]:
+        """The node plugin's workloads."""
+        return [each for each in self.workloads if each.replicas is None]
 
     def sidecars(self) -> Iterator[tuple[Workload, Container]]:
         """Return each sidecar with its workload."""
