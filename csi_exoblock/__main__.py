@@ -10,7 +10,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.core import ParameterSource
 
 from csi_exoblock import __version__, logs, versions
 from csi_exoblock.config import ApiSettings, ControllerSettings
@@ -24,7 +23,7 @@ from csi_exoblock.flags.durations import (
     PRE_STOP_TIMING,
     SERVER_TIMING,
 )
-from csi_exoblock.flags.inherited import of_container
+from csi_exoblock.flags.inherited import of_cluster, of_container
 
 if TYPE_CHECKING:
     from csi_exoblock.tools.examinations import Examination
@@ -346,15 +345,7 @@ def _reach(given: settings.Given, *, reads_once: bool = False) -> Reach:
 
 def _ownership(given: settings.Given, installed: Mapping[str, str]) -> ControllerSettings:
     """Return what tells this cluster's volumes, by the installed driver's flags unless given."""
-    source = click.get_current_context().get_parameter_source
-    return settings.ownership_settings(
-        given,
-        {
-            name: value
-            for name, value in installed.items()
-            if source(name.replace("-", "_")) is ParameterSource.DEFAULT
-        },
-    )
+    return settings.ownership_settings({**given, **of_cluster(installed, settings.OWNERSHIP)})
 
 
 def _api_settings(given: settings.Given) -> ApiSettings:

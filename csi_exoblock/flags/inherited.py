@@ -1,10 +1,16 @@
-"""The flags of the driver in whose container a command runs, for example by `kubectl exec`."""
+"""Flags of the driver that a command takes over: in its container, or from its Deployment."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from csi_exoblock.flags.options import key_of
 
 _SERVICES = ("controller", "node", "all")
 
@@ -18,6 +24,32 @@ def of_container(proc: Path = Path("/proc")) -> dict[str, str]:
     words = next((each for each in _candidates(proc) if _is_service(each)), [])
     flags = (each.removeprefix("--").partition("=") for each in words if each.startswith("--"))
     return {name.replace("-", "_"): value for name, equals, value in flags if equals}
+
+
+def of_cluster(installed: Mapping[str, str], keys: Collection[str]) -> dict[str, Any]:
+    """Return the values of the installed driver's flags where the running command has none.
+
+    Args:
+        installed: The flags with which the driver in the cluster runs.
+        keys: What is taken over, by the names of click's parameters.
+
+    Raises:
+        click.UsageError: One is wrong, so the driver in the cluster can't run.
+    """
+    context = click.get_current_context()
+    flags = {key_of(name): text for name, text in installed.items()}
+    try:
+        return {
+            key: param.type_cast_value(context, flags[key])
+            for param in context.command.params
+            if (key := param.name) in flags
+            and key in keys
+            and context.get_parameter_source(key) is ParameterSource.DEFAULT
+        }
+    except click.BadParameter as error:
+        raise click.UsageError(
+            f"the driver in the cluster has a wrong flag: {error.message}"
+        ) from error
 
 
 def _candidates(proc: Path) -> Iterator[list[str]]:

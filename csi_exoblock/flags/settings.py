@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,13 +39,8 @@ from csi_exoblock.flags.options import key_of
 from csi_exoblock.model import NodeId
 from csi_exoblock.timing import Timing
 
-# Flags that tell this cluster's volumes from others', and how each is read.
-_OF_OWNERSHIP: Mapping[str, Callable[[str], Any]] = {
-    "cluster-id": types.cluster_id,
-    "inherited-cluster-ids": types.cluster_ids,
-    "label-prefix": types.label_prefix,
-    "label-max-length": int,
-}
+OWNERSHIP = ("cluster_id", "inherited_cluster_ids", "label_prefix", "label_max_length")
+"""The flags that tell this cluster's volumes from others', by the names of click's parameters."""
 
 Given = Mapping[str, Any]
 """The flags' values, by the names of click's parameters."""
@@ -160,29 +155,10 @@ def controller_settings(given: Given) -> ControllerSettings:
     )
 
 
-def ownership_settings(given: Given, installed: Mapping[str, str]) -> ControllerSettings:
-    """Return what tells this cluster's volumes from others', for commands that only read.
-
-    Args:
-        installed: Flags of the driver in the cluster, which count more than `given`.
-
-    Raises:
-        click.UsageError: The driver in the cluster has a flag with which it can't run.
-    """
-    try:
-        read = {
-            name: _OF_OWNERSHIP[name](installed[name])
-            for name in _OF_OWNERSHIP.keys() & installed.keys()
-        }
-    except ValueError as error:
-        raise click.UsageError(f"the driver in the cluster has a wrong flag: {error}") from error
-    given = {**given, **{name.replace("-", "_"): value for name, value in read.items()}}
+def ownership_settings(given: Given) -> ControllerSettings:
+    """Return what tells this cluster's volumes from others', for commands that only read."""
     return ControllerSettings(
-        driver_name=given["driver_name"],
-        cluster_id=given["cluster_id"],
-        inherited_cluster_ids=given["inherited_cluster_ids"],
-        label_prefix=given["label_prefix"],
-        label_max_length=given["label_max_length"],
+        driver_name=given["driver_name"], **{key: given[key] for key in OWNERSHIP}
     )
 
 
