@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pathlib
 
 import pytest
@@ -271,19 +270,12 @@ def test_a_cluster_without_snapshots_is_one_too(run: Run, cluster: ApiServer) ->
 
 
 def test_from_a_desk_kubectl_is_asked(
-    cloud: SimulatorProcess, cluster: ApiServer, kubectl: pathlib.Path
+    cloud: SimulatorProcess, cluster: ApiServer, from_desk: Run
 ) -> None:  # N11
     volume = make_volume(cloud, "left")
     del cluster.lists[CONTENTS]
 
-    ended = run_tool(
-        "orphans", NOW, "--context=admin@shop",
-        environment={
-            **cloud.environment,
-            "EXOSCALE_API_ENDPOINT": cloud.api_endpoint,
-            "PATH": f"{kubectl}:{os.environ['PATH']}",
-        },
-    )  # fmt: skip
+    ended = from_desk("orphans", NOW, "--context=admin@shop")
 
     assert volume["handle"] in ended.output, ended.errors
 
