@@ -426,7 +426,7 @@ def _detach_in_use(host: Host) -> str:
     device = os.open(host.attach(volume), os.O_RDONLY | os.O_EXCL)
     operation = host.zone.begin("PUT", f"block-storage/{volume}:detach")
     answer, patience = "waits", threading.Event()
-    for _ in range(30):
+    for _ in range(60):
         if host.zone.get(f"operation/{operation['id']}")["state"] == "success":
             answer = "takes"
             break

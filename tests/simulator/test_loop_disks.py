@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
+import shutil
 import subprocess
 import uuid
 
@@ -35,6 +37,44 @@ def test_a_disk_is_not_protected_because_the_last_one_on_its_device_was(
     finally:
         for device in used:
             _blockdev("--setrw", device)
+
+
+def test_device_that_another_volume_got_at_once_was_not_in_use(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:  # D6
+    others, real = tmp_path / "other.img", shutil.which("losetup")
+    others.write_bytes(bytes(2**20))
+    (tmp_path / "bin").mkdir()
+    losetup = tmp_path / "bin" / "losetup"
+    losetup.write_text(
+        f'#!/bin/sh\n{real} "$@" || exit\n[ "$1" = --detach ] && {real} "$2" {others}\nexit 0\n'
+    )
+    losetup.chmod(0o755)
+    disks, volume = LoopDisks(tmp_path, tmp_path / "by-id", keep=False), uuid.uuid4()
+    disks.connect(volume, 1)
+    device = disks.devices()[volume]
+    with monkeypatch.context() as changed:
+        changed.setenv("PATH", f"{losetup.parent}:{os.environ['PATH']}")
+        disks.disconnect(volume)
+    try:
+        backing = pathlib.Path("/sys/block", pathlib.Path(device).name, "loop/backing_file")
+        assert backing.read_text().strip() == str(others)
+        assert disks.pulled() == ()
+    finally:
+        subprocess.run(["losetup", "--detach", device], check=True)
+
+
+def test_message_of_a_detach_in_use_names_the_users(
+    tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture
+) -> None:  # D6, F11
+    disks, volume = LoopDisks(tmp_path, tmp_path / "by-id", keep=False), uuid.uuid4()
+    disks.connect(volume, 1)
+    device = disks.devices()[volume]
+    with pathlib.Path(device).open("rb"):
+        disks.disconnect(volume)
+
+    me = f"{pathlib.Path('/proc/self/comm').read_text().strip()} ({os.getpid()})"
+    assert caplog.messages == [f"volume {volume} was detached while {device} was in use by {me}"]
 
 
 def _blockdev(option: str, device: str) -> str:

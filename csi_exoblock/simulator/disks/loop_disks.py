@@ -21,6 +21,7 @@ from typing import Final
 from uuid import UUID
 
 from csi_exoblock.simulator.disks.freezing import frozen
+from csi_exoblock.simulator.disks.users import users_of
 
 _BYTES_PER_GIB: Final = 1024**3
 _SERIAL_LENGTH: Final = 20
@@ -28,7 +29,7 @@ _OLD_DATA_AT: Final = 1024**2  # in bytes; no prober looks there
 _NOISE_BYTES: Final = 4 * 1024**2  # more than is read of a disk to see whether it is blank
 _COMMAND_SECONDS: Final = 600.0  # a copy of a full 10 GiB disk takes well under a minute
 # Programs that scan all disks open each for a moment only; a real user keeps it open longer.
-_GONE_READS: Final = 25
+_GONE_READS: Final = 50
 _GONE_PAUSE_SECONDS: Final = 0.02
 
 _SECTORS: Final = ("--sector-size", "4096")
@@ -114,8 +115,9 @@ class LoopDisks:
             return
         self._link(volume).unlink(missing_ok=True)
         _run("losetup", "--detach", device)
-        if not _is_gone(device):
-            log.warning("volume %s was detached while %s was in use", volume, device)
+        if not _is_gone(device, _image(self._volumes, volume)):
+            users = ", ".join(users_of(device)) or "nobody that /proc shows"
+            log.warning("volume %s was detached while %s was in use by %s", volume, device, users)
             self._pulled.append(volume)
 
     def resize(self, volume: UUID, size_gib: int) -> None:
@@ -195,12 +197,14 @@ def _list_loop_devices() -> Iterator[tuple[str, str]]:
             yield f"/dev/{path.parts[3]}", path.read_text().strip()
 
 
-def _is_gone(device: str) -> bool:
-    """Return whether a detached loop device is gone, or will be as soon as nothing uses it."""
-    file = Path("/sys/block", Path(device).name, "loop", "backing_file")
+def _is_gone(device: str, image: Path) -> bool:
+    """Return whether a detached loop device no longer has its file, as once nothing uses it.
+
+    It may have another one at once: the next search for a free device finds the same.
+    """
     pause = threading.Event()
     for _ in range(_GONE_READS):
-        if not file.exists():
+        if (device, str(image)) not in _list_loop_devices():
             return True
         pause.wait(_GONE_PAUSE_SECONDS)
     return False

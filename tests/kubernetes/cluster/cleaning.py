@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
 import signal
@@ -60,13 +59,17 @@ def mounts_below(folder: Path) -> list[Path]:
 
 
 def loop_devices_below(folder: Path) -> dict[str, str]:
-    """Return the loop devices whose disk lies in a folder, and their disks, deleted ones too."""
-    command = ["losetup", "--list", "--json", "--output", "NAME,BACK-FILE"]
-    listed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    devices = json.loads(listed)["loopdevices"] if listed else []
-    # One that has just gone has no disk any more.
-    disks = {device["name"]: device["back-file"] or "" for device in devices}
-    return {device: disk for device, disk in disks.items() if disk.startswith(f"{folder}/")}
+    """Return the loop devices whose disk lies in a folder, and their disks, deleted ones too.
+
+    `losetup --list` would open each, and the cloud would take it for a user of the disk.
+    """
+    found = {}
+    for file in Path("/sys/block").glob("loop*/loop/backing_file"):
+        with contextlib.suppress(OSError):  # it has gone meanwhile
+            disk = file.read_text().strip()
+            if disk.startswith(f"{folder}/"):
+                found[f"/dev/{file.parts[3]}"] = disk
+    return found
 
 
 def _kill_processes() -> None:
