@@ -65,7 +65,7 @@ class Figures:
 
     def measure_memory(self, installation: HelmInstallation, when: str) -> None:
         """Take the memory of every container."""
-        for each in installation.containers():
+        for each in installation.all_containers():
             name = f"{'node' if '-node-' in each.pod else 'controller'} {each.name}"
             row = self.memory_mib.setdefault(name, {})
             row[when] = max(row.get(when, 0.0), _rounded(each.working_set / MIB))

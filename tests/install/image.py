@@ -137,11 +137,16 @@ def _environment() -> dict[str, str]:
     folder = _folder()
     folder.mkdir(parents=True, exist_ok=True)
     settings = folder / "storage.conf"
-    settings.write_text(
+    text = (
         "[storage]\n"
         'driver = "vfs"\n'
         f'graphroot = "{folder / "graph"}"\n'
         f'runroot = "{folder / "run"}"\n'
     )
+    # Another test's buildah may read it now, so it is never half written.
+    if not settings.exists() or settings.read_text() != text:
+        unfinished = folder / f"storage.conf.{os.getpid()}"
+        unfinished.write_text(text)
+        unfinished.replace(settings)
     own = {"CONTAINERS_STORAGE_CONF": str(settings), "BUILDAH_ISOLATION": "chroot"}
     return os.environ | own

@@ -19,7 +19,7 @@ from tests.kubernetes.cluster.cluster import Cluster
 from tests.kubernetes.cluster.documents import Document
 from tests.kubernetes.cluster.installation import install_snapshot_definitions
 from tests.kubernetes.cluster.machine import FIRST, Machine
-from tests.kubernetes.cluster.namespace import Namespace
+from tests.kubernetes.cluster.namespace import PATIENCE_SECONDS, Namespace
 from tests.kubernetes.cluster.places import (
     DEVICES,
     KUBECONFIG,
@@ -35,6 +35,7 @@ from tests.support.waiting import wait_until
 ATTACH_LIMIT: Final = 30
 _IMAGES = STATE / "images"
 _PODS = 3  # two controllers, and the plugin of the one node
+_CONTAINERS = 11  # the plugin, and in each controller four sidecars too
 # Images that the examples name, in place of those of that name.
 _BUSYBOX = "docker.io/library/busybox:1.37"
 _KUBECTL = "registry.k8s.io/kubectl:v1.37.2"
@@ -83,6 +84,9 @@ class HelmInstallation:
         DEVICES.mkdir(exist_ok=True)
         self.cloud.start()
         self.cloud.set_quota("block-storage-volume-attachments", ATTACH_LIMIT)
+        # Flows side by side have volumes of 10 TiB, and none waits for the room of another: what
+        # is deleted still counts for minutes.
+        self.cloud.set_quota("block-storage", 1_000_000)
         self._snapshot_controller.start()
 
     def stop(self) -> None:
@@ -113,9 +117,9 @@ class HelmInstallation:
         def are_gone() -> bool:
             return not any(self.pods(component) for component in ("controller", "node"))
 
-        wait_until(are_gone, "the driver's pods are gone", seconds=120)
+        wait_until(are_gone, "the driver's pods are gone", seconds=PATIENCE_SECONDS)
 
-    def wait_ready(self, seconds: float = 90) -> None:
+    def wait_ready(self, seconds: float = PATIENCE_SECONDS) -> None:
         """Return when every pod of the driver is ready, and kubelet knows the driver."""
 
         def are_ready() -> bool:
@@ -128,6 +132,15 @@ class HelmInstallation:
     def containers(self) -> list[Container]:
         """Return what runs of the driver's pods on this machine."""
         return running_containers([*self.pods("controller"), *self.pods("node")])
+
+    def all_containers(self) -> list[Container]:
+        """Return every container once all run: a sidecar that lost its lease is started again."""
+
+        def complete() -> list[Container]:
+            found = self.containers()
+            return found if len(found) == _CONTAINERS else []
+
+        return self.system.wait(complete, f"{_CONTAINERS} containers of the driver run")
 
     def node_log(self) -> str:
         """Return what the node plugin that runs now has said."""

@@ -35,7 +35,7 @@ def test_claims_come_up_though_both_controllers_are_killed_in_turn(
             installation.system.wait(partial(_runs_again, installation, replica, before), replica)
             installation.wait_ready()
     for pod in pods:
-        pod.wait_running(seconds=180)
+        pod.wait_running()
 
     assert len(cloud.volumes(namespace.name)) == len(pods)
 

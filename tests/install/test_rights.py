@@ -12,7 +12,7 @@ import pytest
 from tests.chart.helm import NAMESPACE, Manifest, render
 from tests.install import audit
 from tests.install.installation import HelmInstallation
-from tests.kubernetes.cluster.api import DEPLOYMENT, POD
+from tests.kubernetes.cluster.api import DEPLOYMENT, POD, SERVICE_ACCOUNT
 from tests.kubernetes.cluster.api import NAMESPACE as NAMESPACES
 
 _PROGRAM = "csi-exoblock"
@@ -26,6 +26,9 @@ def test_controllers_pod_passes_the_restricted_pod_security_standard(
     api = installation.cluster.api
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
     api.create(NAMESPACES, {"metadata": {"name": "restricted", "labels": labels}})
+    installation.system.wait(
+        lambda: api.find(SERVICE_ACCOUNT, "default", "restricted"), "a default service account"
+    )
     deployment = api.get(DEPLOYMENT, "csi-exoblock-controller", NAMESPACE)
     spec = deployment.document("spec", "template", "spec").content
     plain = {"serviceAccountName": "default", "priorityClassName": ""}

@@ -37,12 +37,6 @@ def fresh(installation: HelmInstallation) -> None:
     installation.wait_ready()
 
 
-@pytest.fixture(autouse=True)
-def roomy(cloud: Cloud) -> None:
-    """Have no quota nearly used up: what the flows before deleted still counts for minutes."""
-    cloud.set_quota("block-storage", 1_000_000)
-
-
 @pytest.fixture
 def in_the_pod(installation: HelmInstallation) -> Run:
     """Runs a command in a pod of the driver, as docs/doctor.md says."""

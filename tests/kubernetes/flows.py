@@ -12,7 +12,7 @@ from tests.kubernetes.cluster.cluster import Cluster
 from tests.kubernetes.cluster.namespace import Namespace
 from tests.kubernetes.leftovers import assert_nothing_left, pulled
 
-TEST_SECONDS = 600  # far above what any flow takes; the waits inside say more when they end
+TEST_SECONDS = 1200  # far above what any flow takes; the waits inside say more when they end
 
 
 @contextmanager

@@ -75,6 +75,7 @@ def test_a_claim_grows_with_its_next_attach_wherever_that_is(
         node_object(namespace, cloud, "next-door", ZONE) as node,
     ):
         first.delete()
+        node.report(ready=True)  # again, as the first pod may have left late
         second = Pod.create(namespace, "second", mounts={"/data": claim}, node=node.name)
         namespace.wait(lambda: _at(namespace, cloud, node.instance), "it is attached elsewhere")
         (volume,) = cloud.volumes(namespace.name)

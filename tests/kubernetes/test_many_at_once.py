@@ -26,7 +26,7 @@ def test_thirty_claims_and_pods_come_and_go_with_their_namespace(
     ]
 
     for pod in pods:
-        pod.wait_running(seconds=300)
+        pod.wait_running()
     volumes = cloud.volumes(namespace.name)
     assert len(volumes) == _MANY  # C1
     assert {volume.instance for volume in volumes} == {INSTANCE}
@@ -53,6 +53,6 @@ def test_the_volume_of_a_dead_node_is_freed_by_the_out_of_service_taint(
         node.take_out_of_service()
         heir = Pod.create(namespace, "heir", mounts={"/data": claim}, node=NODE_NAME)
 
-        heir.wait_running(seconds=180)  # S1
+        heir.wait_running()  # S1
         assert [volume.instance for volume in cloud.volumes(namespace.name)] == [INSTANCE]
         lost.abandon()

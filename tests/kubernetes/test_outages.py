@@ -15,7 +15,8 @@ from tests.kubernetes.test_expansion import wait_detached
 
 pytestmark = pytest.mark.alone
 
-_SLOW_SECONDS = 8.0
+# Above what a pod takes to end on a busy machine: only then does its volume begin to detach.
+_SLOW_SECONDS = 30.0
 _OUTAGE_SECONDS = 60
 _STORM_SECONDS = 20
 _STORM_PODS = 5
@@ -53,7 +54,7 @@ def test_a_minute_without_api_in_the_middle_of_everything_is_survived(
     cloud.heal()
 
     for pod in pods:
-        pod.wait_running(seconds=180)
+        pod.wait_running()
     namespace.wait(
         lambda: _states(cloud, namespace) == ["attached", "attached", "detached", "detached"],
         "one volume was made, one attached, two detached and two deleted",
@@ -78,7 +79,7 @@ def test_pods_come_up_by_themselves_after_a_storm_of_refusals(
     cloud.heal()
 
     for pod in pods:
-        pod.wait_running(seconds=180)
+        pod.wait_running()
     assert len(cloud.volumes(namespace.name)) == _STORM_PODS  # C2
 
 

@@ -70,8 +70,9 @@ def test_a_restore_ends_in_the_zone_of_its_snapshot_though_its_pod_began_elsewhe
     writer.run("echo canary > /data/file && sync -f /data")
     snapshot = Snapshot.create(namespace, of=source).wait_ready()
 
-    with node_object(namespace, cloud, "elsewhere", OTHER_ZONE):
+    with node_object(namespace, cloud, "elsewhere", OTHER_ZONE) as elsewhere:
         with no_room_here(namespace) as occupant:
+            elsewhere.report(ready=True)  # again, as the occupant may have come late
             restored = Claim.create(namespace, "restored", snapshot=snapshot.name)
             mounts = {"/data": restored}
             reader = Pod.create(

@@ -6,10 +6,13 @@ import os
 import pathlib
 import shutil
 import subprocess
+import threading
 import uuid
+from contextlib import ExitStack
 
 import pytest
 
+from csi_exoblock.simulator.disks.freezing import frozen
 from csi_exoblock.simulator.disks.loop_disks import LoopDisks
 
 pytestmark = pytest.mark.root
@@ -75,6 +78,32 @@ def test_message_of_a_detach_in_use_names_the_users(
 
     me = f"{pathlib.Path('/proc/self/comm').read_text().strip()} ({os.getpid()})"
     assert caplog.messages == [f"volume {volume} was detached while {device} was in use by {me}"]
+
+
+def test_only_the_file_system_of_the_copied_disk_is_held_still(
+    tmp_path: pathlib.Path,
+) -> None:  # as when it is unmounted between a look and the next, and the host's own lies below
+    disks = LoopDisks(tmp_path, tmp_path / "by-id", keep=False)
+    point = tmp_path / "point"
+    point.mkdir()
+    with ExitStack() as stack:
+        stack.callback(disks.close)
+        for _ in range(2):
+            volume = uuid.uuid4()
+            disks.connect(volume, 1)
+            device = disks.devices()[volume]
+            subprocess.run(["mkfs.ext4", "-q", device], check=True)
+            subprocess.run(["mount", device, str(point)], check=True)
+            stack.callback(subprocess.run, ["umount", str(point)], check=True)
+        hidden = next(iter(disks.devices().values()))
+
+        with frozen(hidden):
+            writing = threading.Thread(target=(point / "file").write_text, args=("canary",))
+            writing.start()
+            writing.join(timeout=5)
+            was_written = not writing.is_alive()
+
+    assert was_written
 
 
 def _blockdev(option: str, device: str) -> str:

@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 import socket
+from typing import Final
+
+_FIRST: Final = 20_000
+_EACH: Final = 500  # for each of pytest's workers, and in all below those that the kernel picks
+_WORKER: Final = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+
+_candidates = itertools.cycle(
+    range(_FIRST + _EACH * _WORKER, _FIRST + _EACH * (_WORKER + 1)),
+)
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on now."""
+    """Return a port that nobody listens on now, and that nobody else is given meanwhile."""
+    return next(port for port in _candidates if _is_free(port))
+
+
+def _is_free(port: int) -> bool:
     with socket.socket() as probing:
-        probing.bind(("127.0.0.1", 0))
-        port: int = probing.getsockname()[1]
-        return port
+        try:
+            probing.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True

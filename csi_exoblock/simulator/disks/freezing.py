@@ -27,14 +27,14 @@ def frozen(device: str) -> Iterator[None]:
     Do nothing if this process cannot see the mount, or if the file system cannot be frozen.
     """
     with ExitStack() as stack:
-        mount_point = _find_mount_point(device)
+        number = os.stat(device).st_rdev
+        mount_point = _find_mount_point(number)
         if mount_point is not None:
-            _freeze(mount_point, stack)
+            _freeze(mount_point, number, stack)
         yield
 
 
-def _find_mount_point(device: str) -> str | None:
-    number = os.stat(device).st_rdev
+def _find_mount_point(number: int) -> str | None:
     wanted = f"{os.major(number)}:{os.minor(number)}"
     for line in os.fsdecode(Path("/proc/self/mountinfo").read_bytes()).split("\n"):
         fields = line.split(" ")
@@ -43,12 +43,14 @@ def _find_mount_point(device: str) -> str | None:
     return None
 
 
-def _freeze(mount_point: str, stack: ExitStack) -> None:
+def _freeze(mount_point: str, number: int, stack: ExitStack) -> None:
     try:
         root = os.open(mount_point, os.O_RDONLY)
     except OSError:
         return
     stack.callback(os.close, root)
+    if os.fstat(root).st_dev != number:  # unmounted meanwhile: the host's own would be frozen
+        return
     try:
         fcntl.ioctl(root, _FIFREEZE, 0)
     except OSError:

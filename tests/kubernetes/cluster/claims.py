@@ -10,7 +10,7 @@ from typing import Self
 from uuid import UUID
 
 from tests.kubernetes.cluster.api import CLAIM, VOLUME
-from tests.kubernetes.cluster.namespace import Namespace
+from tests.kubernetes.cluster.namespace import PATIENCE_SECONDS, Namespace
 from tests.kubernetes.cluster.places import STAGING
 
 DEFAULT_CLASS = "exoblock"
@@ -86,7 +86,7 @@ class Claim:
         namespace.add(CLAIM, name, {"spec": spec})
         return cls(namespace, name)
 
-    def wait_bound(self, seconds: float = 90) -> BoundVolume:
+    def wait_bound(self, seconds: float = PATIENCE_SECONDS) -> BoundVolume:
         """Return its volume as soon as it has one."""
         return self.namespace.wait(
             self._bound_volume, f"claim {self.name} is bound", seconds=seconds
@@ -116,7 +116,7 @@ class Claim:
         change = {"spec": {"resources": {"requests": {"storage": size}}}}
         self.namespace.kubectl("patch", "pvc", self.name, "--patch", json.dumps(change))
 
-    def wait_capacity(self, size: str, seconds: float = 90) -> None:
+    def wait_capacity(self, size: str, seconds: float = PATIENCE_SECONDS) -> None:
         """Return when it has a size."""
         promise = f"claim {self.name} has {size}"
         self.namespace.wait(lambda: self.capacity == size, promise, seconds=seconds)
@@ -127,7 +127,7 @@ class Claim:
         gone = f"claim {self.name} is gone"
         self.namespace.wait(lambda: self.namespace.find(CLAIM, self.name) is None, gone)
 
-    def wait_event(self, *words: str, seconds: float = 90) -> str:
+    def wait_event(self, *words: str, seconds: float = PATIENCE_SECONDS) -> str:
         """Return the first event about it that has all these words."""
         return self.namespace.wait_event(self.name, *words, seconds=seconds)
 

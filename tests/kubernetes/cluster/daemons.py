@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from tests.kubernetes.cluster.places import LOGS, PROCESSES
+from tests.kubernetes.cluster.places import LOGS, PROCESSES, STATE
 from tests.support.waiting import eventually
 
 _STOP_SECONDS = 15
@@ -50,7 +50,10 @@ class Daemon:
             setsid=True,
             setsigdef=[signal.SIGPIPE],  # Python ignores it, and children would too
         )
-        self._record.write_text(f"{pid} {_start_time(pid)}")
+        # Never half written: a supervisor in another process may read it now.
+        unfinished = STATE / f"{self.name}.starting"
+        unfinished.write_text(f"{pid} {_start_time(pid)}")
+        unfinished.replace(self._record)
 
     def stop(self) -> None:
         """Ask it to end, and make it end after 15 seconds; one that does not run is fine."""
@@ -68,7 +71,8 @@ class Daemon:
 
     def revive(self) -> None:
         """Start it again if it ended by itself, as kubelet does with a container."""
-        if self._record.exists() and self.pid is None:
+        recorded = _read(self._record)
+        if recorded and _pid_of(recorded) is None and _read(self._record) == recorded:
             self.start()
 
     def restart(self) -> None:
@@ -109,10 +113,20 @@ def _has_ended(pid: int, started: str | None) -> bool:
 
 
 def _running_pid(record: Path) -> int | None:
+    recorded = _read(record)
+    return _pid_of(recorded) if recorded else None
+
+
+def _read(record: Path) -> str | None:
     try:
-        pid, started = record.read_text().split()
+        return record.read_text()
     except FileNotFoundError:
         return None
+
+
+def _pid_of(recorded: str) -> int | None:
+    """Return the id of a recorded process, or None when it has ended."""
+    pid, started = recorded.split()
     return None if _has_ended(int(pid), started) else int(pid)
 
 

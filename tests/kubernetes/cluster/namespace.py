@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from tests.kubernetes.cluster.api import (
     CLAIM,
@@ -18,9 +18,12 @@ from tests.kubernetes.cluster.api import (
 from tests.kubernetes.cluster.cluster import Cluster
 from tests.kubernetes.cluster.documents import Document, Json
 from tests.kubernetes.cluster.places import LOGS, POD_LOGS
-from tests.support.waiting import WAIT_SECONDS, wait_until
+from tests.support.waiting import wait_until
 
 T = TypeVar("T")
+
+PATIENCE_SECONDS: Final = 300.0
+"""How long a flow waits for anything, far above what it takes on a busy machine."""
 
 _LOG_LINES = 25
 _CONTENT = (STATEFUL_SET, POD, SNAPSHOT, CLAIM)  # the owner first: it would make its pods again
@@ -82,7 +85,7 @@ class Namespace:
             if event.text("involvedObject", "name") == about
         ]
 
-    def wait_event(self, about: str, *words: str, seconds: float = WAIT_SECONDS) -> str:
+    def wait_event(self, about: str, *words: str, seconds: float = PATIENCE_SECONDS) -> str:
         """Return the first event about an object that has all these words."""
 
         def matching() -> str | None:
@@ -96,7 +99,7 @@ class Namespace:
         question: Callable[[], T | None],
         promise: str,
         *,
-        seconds: float = WAIT_SECONDS,
+        seconds: float = PATIENCE_SECONDS,
         explain: Callable[[], str] = str,
     ) -> T:
         """Return the first answer that is true; a failure also shows the namespace and the logs."""

@@ -10,7 +10,7 @@ from typing import Self
 from tests.kubernetes.cluster.api import POD, STATEFUL_SET
 from tests.kubernetes.cluster.claims import DEFAULT_CLASS, BoundVolume, Claim
 from tests.kubernetes.cluster.images import BUSYBOX
-from tests.kubernetes.cluster.namespace import Namespace
+from tests.kubernetes.cluster.namespace import PATIENCE_SECONDS, Namespace
 from tests.kubernetes.cluster.node_objects import OBJECT_ONLY
 from tests.kubernetes.cluster.places import KUBELET
 
@@ -103,11 +103,11 @@ class Pod:
         """Run a shell script in it and return what that printed, without space at the end."""
         return self.namespace.kubectl("exec", self.name, "--", "sh", "-c", script).rstrip()
 
-    def wait_running(self, seconds: float = 90) -> Self:
+    def wait_running(self, seconds: float = PATIENCE_SECONDS) -> Self:
         """Return it as soon as it runs."""
         return self._wait_phase("Running", seconds)
 
-    def wait_succeeded(self, seconds: float = 90) -> Self:
+    def wait_succeeded(self, seconds: float = PATIENCE_SECONDS) -> Self:
         """Return it as soon as its script has ended well."""
         return self._wait_phase("Succeeded", seconds)
 
@@ -123,7 +123,7 @@ class Pod:
             "delete", "pod", self.name, "--force", "--grace-period=0", "--ignore-not-found"
         )
 
-    def wait_event(self, *words: str, seconds: float = 90) -> str:
+    def wait_event(self, *words: str, seconds: float = PATIENCE_SECONDS) -> str:
         """Return the first event about it that has all these words."""
         return self.namespace.wait_event(self.name, *words, seconds=seconds)
 

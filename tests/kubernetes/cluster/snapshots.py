@@ -8,7 +8,7 @@ from typing import Self
 from tests.kubernetes.cluster.api import SNAPSHOT, SNAPSHOT_CONTENT
 from tests.kubernetes.cluster.claims import Claim
 from tests.kubernetes.cluster.documents import Json
-from tests.kubernetes.cluster.namespace import Namespace
+from tests.kubernetes.cluster.namespace import PATIENCE_SECONDS, Namespace
 from tests.kubernetes.cluster.places import DRIVER_NAME
 
 DEFAULT_CLASS = "exoblock"
@@ -49,7 +49,7 @@ class Snapshot:
         namespace.cluster.api.create(SNAPSHOT_CONTENT, manifest)
         return cls._add(namespace, name, {"source": {"volumeSnapshotContentName": content}})
 
-    def wait_ready(self, seconds: float = 90) -> Self:
+    def wait_ready(self, seconds: float = PATIENCE_SECONDS) -> Self:
         """Return it as soon as it can be restored."""
         promise = f"snapshot {self.name} is ready"
         self.namespace.wait(lambda: self.is_ready, promise, seconds=seconds)
@@ -79,7 +79,7 @@ class Snapshot:
         gone = f"snapshot {self.name} is gone"
         self.namespace.wait(lambda: self.namespace.find(SNAPSHOT, self.name) is None, gone)
 
-    def wait_event(self, *words: str, seconds: float = 90) -> str:
+    def wait_event(self, *words: str, seconds: float = PATIENCE_SECONDS) -> str:
         """Return the first event about it that has all these words."""
         return self.namespace.wait_event(self.name, *words, seconds=seconds)
 
