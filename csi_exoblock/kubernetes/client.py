@@ -87,21 +87,18 @@ class Kubernetes:
 
     def list_volume_attachments(self, deadline: Deadline) -> list[VolumeAttachment]:
         """Return every VolumeAttachment; the API server can't select them by node."""
-        found = list_all(self._source, _ATTACHMENTS, deadline)
-        return [VolumeAttachment.parse(each) for each in found]
+        return list_all(self._source, _ATTACHMENTS, VolumeAttachment.parse, deadline)
 
     def list_persistent_volumes(self, deadline: Deadline) -> list[PersistentVolume]:
         """Return every PersistentVolume, those of other drivers too."""
-        found = list_all(self._source, _VOLUMES, deadline)
-        return [PersistentVolume.parse(each) for each in found]
+        return list_all(self._source, _VOLUMES, PersistentVolume.parse, deadline)
 
     def list_snapshot_contents(self, deadline: Deadline) -> list[SnapshotContent]:
         """Return every VolumeSnapshotContent, those of other drivers too.
 
         A cluster without the CRDs of snapshots has none.
         """
-        found = list_if_known(self._source, _CONTENTS, deadline)
-        return [SnapshotContent.parse(each) for each in found]
+        return list_if_known(self._source, _CONTENTS, SnapshotContent.parse, deadline)
 
 
 def _path(collection: str, name: str) -> str:

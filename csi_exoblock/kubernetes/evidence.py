@@ -25,7 +25,7 @@ class Evidence:
         self, path: str, deadline: Deadline, *, query: Mapping[str, str] | None = None
     ) -> list[Json]:
         """Return every object of the list at a path."""
-        return list_all(self._source, path, deadline, query=query)
+        return list_all(self._source, path, dict, deadline, query=query)
 
     def get_log(
         self, pod: str, container: str, deadline: Deadline, *, namespace: str, lines: int, old: bool

@@ -31,22 +31,19 @@ class Inventory:
 
     def list_claims(self, deadline: Deadline) -> list[Claim]:
         """Return every PersistentVolumeClaim of the cluster."""
-        found = list_all(self._source, "/api/v1/persistentvolumeclaims", deadline)
-        return [Claim.parse(each) for each in found]
+        return list_all(self._source, "/api/v1/persistentvolumeclaims", Claim.parse, deadline)
 
     def list_nodes(self, deadline: Deadline) -> list[Node]:
         """Return every Node."""
-        return [Node.parse(each) for each in list_all(self._source, "/api/v1/nodes", deadline)]
+        return list_all(self._source, "/api/v1/nodes", Node.parse, deadline)
 
     def list_csi_nodes(self, deadline: Deadline) -> list[CsiNode]:
         """Return every CSINode."""
-        found = list_all(self._source, f"{_STORAGE}/csinodes", deadline)
-        return [CsiNode.parse(each) for each in found]
+        return list_all(self._source, f"{_STORAGE}/csinodes", CsiNode.parse, deadline)
 
     def list_classes(self, deadline: Deadline) -> list[StorageClass]:
         """Return every StorageClass, those of other drivers too."""
-        found = list_all(self._source, f"{_STORAGE}/storageclasses", deadline)
-        return [StorageClass.parse(each) for each in found]
+        return list_all(self._source, f"{_STORAGE}/storageclasses", StorageClass.parse, deadline)
 
     def has_snapshots(self, deadline: Deadline) -> bool:
         """Return whether the cluster has the CRDs of snapshots."""
@@ -58,33 +55,37 @@ class Inventory:
 
     def list_snapshot_classes(self, deadline: Deadline) -> list[SnapshotClass]:
         """Return every VolumeSnapshotClass; a cluster without the CRDs of snapshots has none."""
-        found = list_if_known(self._source, f"{_SNAPSHOTS}/volumesnapshotclasses", deadline)
-        return [SnapshotClass.parse(each) for each in found]
+        return list_if_known(
+            self._source, f"{_SNAPSHOTS}/volumesnapshotclasses", SnapshotClass.parse, deadline
+        )
 
     def list_snapshots(self, deadline: Deadline) -> list[VolumeSnapshot]:
         """Return every VolumeSnapshot; a cluster without the CRDs of snapshots has none."""
-        found = list_if_known(self._source, f"{_SNAPSHOTS}/volumesnapshots", deadline)
-        return [VolumeSnapshot.parse(each) for each in found]
+        return list_if_known(
+            self._source, f"{_SNAPSHOTS}/volumesnapshots", VolumeSnapshot.parse, deadline
+        )
 
     def list_workloads(self, label: str, deadline: Deadline) -> list[Workload]:
         """Return every Deployment and DaemonSet with a label, such as `name=value`."""
-        found = (
-            list_all(self._source, f"{_APPS}/{kind}", deadline, query={"labelSelector": label})
+        query = {"labelSelector": label}
+        return [
+            each
             for kind in ("deployments", "daemonsets")
-        )
-        return [Workload.parse(each) for kind in found for each in kind]
+            for each in list_all(
+                self._source, f"{_APPS}/{kind}", Workload.parse, deadline, query=query
+            )
+        ]
 
     def list_pods(self, workload: Workload, deadline: Deadline) -> list[Pod]:
         """Return the pods of a workload."""
         labels = ",".join(f"{name}={value}" for name, value in workload.selector.items())
         path = f"/api/v1/namespaces/{quote(workload.namespace, safe='')}/pods"
-        found = list_all(self._source, path, deadline, query={"labelSelector": labels})
-        return [Pod.parse(each) for each in found]
+        return list_all(self._source, path, Pod.parse, deadline, query={"labelSelector": labels})
 
     def list_leases(self, namespace: str, deadline: Deadline) -> list[Lease]:
         """Return every Lease of a namespace."""
         path = f"/apis/coordination.k8s.io/v1/namespaces/{quote(namespace, safe='')}/leases"
-        return [Lease.parse(each) for each in list_all(self._source, path, deadline)]
+        return list_all(self._source, path, Lease.parse, deadline)
 
     def get_csi_driver(self, name: str, deadline: Deadline) -> CsiDriver:
         """Return the CSIDriver of a name.

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import TypeVar
 
 from csi_exoblock.concurrency import Deadline
 from csi_exoblock.errors import KubernetesExpired, NotFound
 from csi_exoblock.kubernetes.fields import Json, objects, text
 from csi_exoblock.kubernetes.source import Source
+
+T = TypeVar("T")
 
 _PAGE = "250"
 # A list that expires between two pages is read again. After three times the cause is another one.
@@ -15,30 +18,38 @@ _ATTEMPTS = 3
 
 
 def list_all(
-    source: Source, path: str, deadline: Deadline, *, query: Mapping[str, str] | None = None
-) -> list[Json]:
+    source: Source,
+    path: str,
+    parse: Callable[[Json], T],
+    deadline: Deadline,
+    *,
+    query: Mapping[str, str] | None = None,
+) -> list[T]:
     """Return every object of a list, as it was at one moment.
 
     Args:
+        parse: Takes from an object what is wanted of it: thousands of whole ones fill a memory.
         query: Selects some of the objects, `None` for all.
 
     Raises: As `ApiServer.get`.
     """
     for _ in range(_ATTEMPTS - 1):
         try:
-            return list(_pages(source, path, deadline, query or {}))
+            return [parse(each) for each in _pages(source, path, deadline, query or {})]
         except KubernetesExpired:
             continue
-    return list(_pages(source, path, deadline, query or {}))
+    return [parse(each) for each in _pages(source, path, deadline, query or {})]
 
 
-def list_if_known(source: Source, path: str, deadline: Deadline) -> list[Json]:
+def list_if_known(
+    source: Source, path: str, parse: Callable[[Json], T], deadline: Deadline
+) -> list[T]:
     """Return every object of a list, none if the cluster has no CRD for them.
 
     Raises: As `list_all`, but no NotFound.
     """
     try:
-        return list_all(source, path, deadline)
+        return list_all(source, path, parse, deadline)
     except NotFound:
         return []
 
