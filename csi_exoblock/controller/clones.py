@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 
 from csi_exoblock import logs
 from csi_exoblock.concurrency import Deadline
@@ -19,7 +20,7 @@ from csi_exoblock.controller.zone_lists import ZoneLists
 from csi_exoblock.errors import ApiUnavailable, DriverError, NotFound, WrongZone
 from csi_exoblock.exoscale.client import Cloud
 from csi_exoblock.model import Snapshot, SnapshotId, Volume, VolumeId, ZoneName
-from csi_exoblock.states import SNAPSHOT_GOING
+from csi_exoblock.states import SNAPSHOT_GOING, SnapshotState, VolumeState
 from csi_exoblock.timing import ControllerTiming
 
 log = logging.getLogger(__name__)
@@ -137,7 +138,8 @@ class Clones:
         """Delete all old temporary snapshots; return the seconds until the next time.
 
         Old means created, by the cloud's clock, before a clone that is still being made could need
-        it, and not asked for by any create since. If the API does not report when a snapshot was
+        it, and not asked for by any create since. One that is being restored stays: only the cloud
+        knows how long a large volume takes. If the API does not report when a snapshot was
         created, its age counts from its first sight here.
         """
         oldest = time.monotonic() - 2 * self._timing.clone_snapshot_age
@@ -147,10 +149,27 @@ class Clones:
         try:
             for zone in self._cloud.zones(Deadline(self._timing.create_timeout)):
                 # Each has time of its own: what hangs in one holds up no other.
-                self._delete_needless(zone, self._is_old, Deadline(self._timing.create_timeout))
+                self._sweep_zone(zone, Deadline(self._timing.create_timeout))
         except DriverError as error:
             log.warning("not swept", extra={"error": str(error)})
         return self._timing.sweep_interval
+
+    def _sweep_zone(self, zone: ZoneName, deadline: Deadline) -> None:
+        @cache
+        def restored() -> frozenset[str]:  # read only for what is old, so hardly ever
+            volumes = self._cloud.zone(zone).list_volumes(deadline)
+            creating = [each for each in volumes if each.state is VolumeState.CREATING]
+            return frozenset().union(*map(self._labels.clone_names_of, creating))
+
+        self._delete_needless(
+            zone,
+            lambda each: (
+                self._is_old(each)
+                and each.state is not SnapshotState.PROMOTING
+                and self._labels.names_of(each).isdisjoint(restored())
+            ),
+            deadline,
+        )
 
     def _is_gone(self, source: str, deadline: Deadline) -> bool:
         """Return whether a volume does not exist; a list can lack one that is new (C1)."""

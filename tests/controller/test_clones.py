@@ -605,6 +605,37 @@ def test_a_snapshot_stays_while_the_clone_may_be_on_its_way(
     assert snapshots_of(cloud, volume) == []
 
 
+@pytest.mark.parametrize("shown_by", ["the clone", "the snapshot"])
+def test_the_sweep_spares_the_snapshot_of_a_clone_that_takes_hours(
+    start_controller: StartController,
+    cloud: SimulatorProcess,
+    volume: str,
+    name: str,
+    shown_by: str,
+) -> None:  # N6: also that of another replica
+    cloud.add_fault(fault="refuse", operation=DELETE_SNAPSHOT, status=409, count=1)
+    made = Controller(start_controller().channel).CreateVolume(clone(name, volume)).volume
+    (left,) = snapshots_of(cloud, volume)
+    zone, uuid = made.volume_id.split("/")
+    if shown_by == "the clone":
+        cloud.set_volume_state(zone, uuid, "creating")
+    else:
+        cloud.set_snapshot_state(zone, left["id"], "promoting")
+    cloud.clear_calls()
+
+    hurried = start_controller("--time-scale", "0.0005")  # an hour in 1.8 s
+    wait_until_called(cloud, LIST_SNAPSHOTS, times=4 * len(cloud.zones))  # three sweeps
+    deleted = {each.resource for each in cloud.calls() if each.operation == DELETE_SNAPSHOT}
+    assert left["id"] not in deleted
+    if shown_by == "the clone":
+        cloud.set_volume_state(zone, uuid, "detached")
+    else:
+        cloud.set_snapshot_state(zone, left["id"], "created")
+
+    wait_until(lambda: not snapshots_of(cloud, volume))
+    hurried.stop()
+
+
 def test_the_sweep_tells_ages_by_the_time_of_the_cloud(
     start_controller: StartController,
     cloud: SimulatorProcess,
