@@ -50,6 +50,17 @@ def lasting(refusal: DriverError) -> DriverError:
     return refusal
 
 
+def still_there(refusal: DriverError) -> DriverError:
+    """Return the error for a failed delete of what was read once more and is still there.
+
+    A cloud that could not find a part of it has not said that the whole is gone. As NotFound its
+    caller would take it for deleted, and nobody would pay attention to what is left (C6).
+    """
+    if isinstance(refusal, NotFound):
+        return ApiUnavailable(f"{refusal}; it is still there, and a retry deletes it")
+    return refusal
+
+
 def ending(operation: Operation) -> str:
     """Return in words how an operation without success ended."""
     if operation.state is not OperationState.FAILURE:

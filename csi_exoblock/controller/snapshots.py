@@ -16,7 +16,7 @@ from csi_exoblock.controller.lookup import Lookup
 from csi_exoblock.controller.pending import Entry
 from csi_exoblock.controller.placement import require_accessible
 from csi_exoblock.controller.recent_creations import RecentCreations
-from csi_exoblock.controller.refusals import failed, refused
+from csi_exoblock.controller.refusals import failed, refused, still_there
 from csi_exoblock.controller.relabelling import LabelWriter
 from csi_exoblock.controller.snapshot_creation import SnapshotCreation
 from csi_exoblock.controller.specs import SnapshotSpec
@@ -247,7 +247,7 @@ class Snapshots:
         if left.state in _ON_ITS_WAY:
             raise OperationPending(f"{what}: it is {left.state}; retry") from refusal
         if left.state is not SnapshotState.DESTROYED:
-            raise refusal
+            raise still_there(refusal)
 
 
 def _in_the_way(present: Sequence[Snapshot], spec: SnapshotSpec) -> str:

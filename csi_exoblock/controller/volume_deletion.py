@@ -14,7 +14,7 @@ from csi_exoblock.controller.ledger import Ledger
 from csi_exoblock.controller.pending import Entry
 from csi_exoblock.controller.reading import VolumeReader
 from csi_exoblock.controller.recent_creations import RecentCreations
-from csi_exoblock.controller.refusals import failed, refused
+from csi_exoblock.controller.refusals import failed, refused, still_there
 from csi_exoblock.errors import (
     ApiDenied,
     ApiRejected,
@@ -159,4 +159,4 @@ class VolumeDeletion:
                 f"volume {seen.id} is kept for its snapshots, and deleted once they are: {ids}; "
                 f"{refusal}"
             ) from refusal
-        raise refusal
+        raise still_there(refusal)
