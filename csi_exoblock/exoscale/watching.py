@@ -187,6 +187,8 @@ class ZoneWatch:
             watched.not_found = 0
             if seen.state in ENDED:
                 self._learn(watched, seen.state, polled_at)
+                if operation.reference is None:  # some operations name what they made at their end
+                    watched.operation = replace(operation, reference=seen.reference)
                 self._end(watched, state=seen.state, reason=seen.reason, message=seen.message)
             else:
                 self._saw_pending(watched, polled_at)

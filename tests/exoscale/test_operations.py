@@ -230,6 +230,16 @@ def test_operation_keeps_the_reference_that_it_began_with(
     assert ended.reference == begun.reference
 
 
+def test_operation_that_names_what_it_made_only_at_its_end_names_it(
+    simulator: SimulatorProcess, zone: ZoneClient, waiter: OperationWaiter
+) -> None:  # C1: else a volume that was made is looked for, and one that failed is never deleted
+    begun = begin(zone)
+
+    ended = waiter.wait(replace(begun, reference=None, about=None), Deadline(LONG_SECONDS))
+
+    assert ended.reference == begun.reference
+
+
 def test_operation_that_ended_while_nobody_waited_costs_one_call(
     simulator: SimulatorProcess, zone: ZoneClient, make_waiter: MakeWaiter
 ) -> None:  # S3: it is as old as it is, however long ago anybody asked
