@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from csi_exoblock.timing import Timing
 from tests.chart.helm import CHART, Manifest, helm, kubeconform, notes, render, render_text
 from tests.chart.rendered import PAGE, rendered
 from tests.chart.schemas.kinds import releases, write_schemas
@@ -258,7 +259,21 @@ def test_workers_of_the_driver_exceed_those_of_the_sidecars() -> None:  # S21
         if "controller" in each["args"]
     )
 
-    assert "--grpc-workers=400" in driver["args"]
+    # Twice those of the provisioner and of the resizer, which have two kinds of work.
+    assert "--grpc-workers=710" in driver["args"]
+
+
+def test_sidecars_wait_for_longer_than_the_driver() -> None:  # S3, F11: else nobody gets its words
+    driver = Timing().create_timeout + Timing().api_timeout
+    waits = [
+        (each["name"], float(argument.partition("=")[2].removesuffix("s")))
+        for each in _containers(render())
+        for argument in each.get("args", ())
+        if re.match(r"--(resize-|modify-)?timeout=", argument)
+    ]
+
+    assert len(waits) == 5
+    assert [each for each in waits if each[1] <= driver] == []
 
 
 def _containers(manifests: list[Manifest]) -> Iterator[dict[str, Any]]:

@@ -53,7 +53,10 @@ WHEN: Mapping[str, str] = {
     "--metrics-path": "Your Prometheus reads another path.",
     "--metrics-cert-file": "Metrics must be encrypted on the network.",
     "--metrics-key-file": "With `--metrics-cert-file`.",
-    "--grpc-workers": "You gave the sidecars more workers: it must exceed their sum.",
+    "--grpc-workers": (
+        "You gave the sidecars more workers: it must exceed their sum, in which those of the "
+        "provisioner and the resizer count twice."
+    ),
     "--log-format": "You read the log yourself: `text`.",
     "--log-level": "You look for a fault: `debug`.",
     "--shutdown-timeout": "The pod's grace period is shorter than this; keep it below that period.",
@@ -186,10 +189,16 @@ def _names(flag: click.Option) -> Iterator[str]:
 
 
 def _default(flag: click.Option) -> str:
-    if flag.opts[0] == "--grpc-workers":
-        return "`200`, node `32`"
     shown = flag.to_info_dict()["default"]
+    if flag.opts[0] == "--grpc-workers":  # the only one that controller and node have of their own
+        return f"`{shown}`, node `{_node_workers()}`"
     return "" if shown in (None, "", False) else f"`{shown}`"
+
+
+def _node_workers() -> int:
+    node = command.get_command(click.Context(command), "node")
+    (found,) = (each for each in _options_of(node) if each.opts[0] == "--grpc-workers")
+    return int(found.to_info_dict()["default"])
 
 
 if __name__ == "__main__":
