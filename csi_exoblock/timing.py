@@ -138,6 +138,8 @@ class HostTiming:
     serial_timeout: float = 2.0
     # A read takes a moment; a disk that does not answer by then blocks one thread (S26).
     disk_answer: float = 30.0
+    # A scan takes milliseconds; while a disk that hangs is being removed it never ends (S26).
+    pci_scan: float = 5.0
     # Reading a few sysfs files takes under a millisecond.
     device_poll: float = 0.2
     # An unmount waits this long for processes that still use the mount (D6).

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Self
 
+from csi_exoblock.host.exhaustion import refuse_exhausted
+
 log = logging.getLogger(__name__)
 
 # The unit of sizes in sysfs, whatever the size of the disk's own sectors.
@@ -105,7 +107,8 @@ class BlockDevices:
         link = f"{self._numbers}/{number}"
         try:
             folder, name = os.path.split(os.readlink(link))
-        except OSError:
+        except OSError as error:
+            refuse_exhausted(error)
             return None
         return os.path.basename(folder) if os.path.exists(f"{link}/partition") else name
 
@@ -118,7 +121,8 @@ class BlockDevices:
         folder = self.folder / disk.name
         try:
             names = [name for name in os.listdir(folder) if name.startswith(disk.name)]
-        except OSError:  # it vanishes
+        except OSError as error:  # it vanishes
+            refuse_exhausted(error)
             return []
         return [name for name in names if (folder / name / "partition").exists()]
 
@@ -135,12 +139,17 @@ class BlockDevices:
 
 
 def _read(path: Path) -> str | None:
-    """Return an attribute's text, `None` if there is no such attribute."""
+    """Return an attribute's text, `None` if there is no such attribute.
+
+    Raises:
+        HostError: The host has no file or memory left.
+    """
     try:
         file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             return os.read(file, _ATTRIBUTE_BYTES).decode(errors="replace").strip()
         finally:
             os.close(file)
-    except OSError:
+    except OSError as error:
+        refuse_exhausted(error)
         return None

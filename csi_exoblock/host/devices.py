@@ -13,6 +13,7 @@ from csi_exoblock.concurrency import Deadline
 from csi_exoblock.errors import HostError, NotFound, WrongState
 from csi_exoblock.host.block_devices import BlockDevice, BlockDevices, DeviceNumber
 from csi_exoblock.host.serials import Serials
+from csi_exoblock.host.workers import CallLimit, Workers
 from csi_exoblock.metrics import Metrics
 from csi_exoblock.timing import HostTiming
 
@@ -50,6 +51,12 @@ class Devices:
         self._metrics = metrics
         self._blocks = BlockDevices(sysfs=sysfs, dev=dev)
         self._serials = Serials(blocks=self._blocks.folder, timing=timing)
+        self._scans = Workers[None](
+            CallLimit(most_calls=1),
+            patience_seconds=timing.pci_scan,
+            only_informs=False,
+            perhaps="the kernel may be removing a disk that hangs",
+        )
 
     def find(self, volume_uuid: UUID, deadline: Deadline) -> BlockDevice:
         """Wait for the volume's device and return it.
@@ -68,7 +75,7 @@ class Devices:
             deadline.wait(min(self._timing.device_poll, patience.remaining()))
             device, suspects = self.search(volume_uuid)
         if device is None:
-            self._blocks.scan_pci()
+            self._scan()
             deadline.wait(self._timing.device_poll)
             device, suspects = self.search(volume_uuid)
         _refuse(volume_uuid, suspects)
@@ -76,6 +83,13 @@ class Devices:
         if not self._serials.has_one(device.name):
             log.info("device has no serial, its link decided", extra={"device": device.name})
         return device
+
+    def _scan(self) -> None:
+        """Scan the PCI bus, but don't wait for a kernel that is stuck with another disk (S26)."""
+        try:
+            self._scans.run("the scan of the PCI bus", self._blocks.scan_pci)
+        except HostError as error:
+            log.warning("the PCI bus was not scanned", extra={"error": str(error)})
 
     def present(self, volume_uuid: UUID) -> BlockDevice:
         """Return the volume's device, which must have been found before.

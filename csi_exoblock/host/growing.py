@@ -19,7 +19,7 @@ from csi_exoblock.host.devices import Devices
 from csi_exoblock.host.disk_calls import DiskCalls
 from csi_exoblock.host.exclusive import holding_volume
 from csi_exoblock.host.jobs import Jobs, Kind
-from csi_exoblock.host.sizes import mounted_size_bytes
+from csi_exoblock.host.sizes import btrfs_device_of, mounted_size_bytes
 from csi_exoblock.model import Filesystem, VolumeId
 
 log = logging.getLogger(__name__)
@@ -160,6 +160,6 @@ def _command(filesystem: Filesystem, device: BlockDevice, path: Path) -> tuple[s
         case Filesystem.XFS:
             return ("xfs_growfs", str(path))
         case Filesystem.BTRFS:
-            return ("btrfs", "filesystem", "resize", "max", str(path))
+            return ("btrfs", "filesystem", "resize", f"{btrfs_device_of(device)}:max", str(path))
         case Filesystem.EXT4 | Filesystem.EXT3:
             return ("resize2fs", str(device.path))

@@ -13,6 +13,7 @@ from pathlib import Path
 from csi_exoblock.concurrency import Deadline, SharedCall
 from csi_exoblock.errors import NoAnswer
 from csi_exoblock.host.block_devices import DeviceNumber
+from csi_exoblock.host.exhaustion import refuse_exhausted
 from csi_exoblock.host.workers import Workers
 
 Backings = Mapping[str, tuple[DeviceNumber, ...]]
@@ -53,7 +54,12 @@ class Loops:
 
     def _look(self) -> tuple[Backings, NoAnswer | None]:
         found, silent = {}, None
-        for file in (self._sysfs / "block").glob("loop*/loop/backing_file"):
+        try:
+            files = list((self._sysfs / "block").glob("loop*/loop/backing_file"))
+        except OSError as error:
+            refuse_exhausted(error)
+            raise
+        for file in files:
             name = file.parent.parent.name
             query = partial(_backing_of, self._dev / name)
             try:
@@ -64,14 +70,19 @@ class Loops:
 
 
 def _backing_of(loop: Path) -> tuple[DeviceNumber, ...]:
-    """Return the numbers of the device that holds a loop device's file, and that the file is."""
+    """Return the numbers of the device that holds a loop device's file, and that the file is.
+
+    Raises:
+        HostError: The host has no file or memory left.
+    """
     try:
         file = os.open(loop, os.O_RDONLY | os.O_CLOEXEC)
         try:
             answer = fcntl.ioctl(file, _GET_STATUS64, bytes(_INFO.size))
         finally:
             os.close(file)
-    except OSError:  # it has lost its file meanwhile
+    except OSError as error:  # it has lost its file meanwhile
+        refuse_exhausted(error)
         return ()
     on, _, itself = _INFO.unpack(answer)
     return tuple(map(DeviceNumber.of, (on, itself)))

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from csi_exoblock.host.block_devices import DeviceNumber
+from csi_exoblock.host.exhaustion import refuse_exhausted
 from csi_exoblock.host.libc import LIBC
 
 # Source: Linux, include/uapi/linux/stat.h and fcntl.h.
@@ -83,7 +84,7 @@ def device_numbers(path: str) -> Numbers:
     """
     answer = ctypes.create_string_buffer(_STATX_BYTES)
     if LIBC.statx(_AT_FDCWD, os.fsencode(path), _WITHOUT_ASKING, _STATX_TYPE, answer):
-        raise OSError(f"{path} can't be read")
+        raise OSError(ctypes.get_errno(), f"{path} can't be read")
     (mode,) = _MODE.unpack_from(answer)
     *node, major, minor = _NUMBERS.unpack_from(answer)
     device = DeviceNumber(*node) if stat.S_ISBLK(mode) else None
@@ -101,7 +102,11 @@ def is_kernel_thread(process: Path) -> bool:
 
 
 def opened(process: Path, sought: Sought) -> Iterator[Numbers]:
-    """Yield the numbers of the sought files that a process has open."""
+    """Yield the numbers of the sought files that a process has open.
+
+    Raises:
+        HostError: The host has no file or memory left.
+    """
     for link in links(process):
         numbers = _numbers(link)
         if numbers is not None and sought.includes(numbers) and not _only_names(link):
@@ -142,7 +147,8 @@ def _read(file: str) -> bytes:
     try:
         with open(file, "rb", buffering=0) as content:
             return content.readall()
-    except OSError:
+    except OSError as error:
+        refuse_exhausted(error)
         return b""
 
 
@@ -155,7 +161,8 @@ def _plain(addresses: str) -> str:
 def _numbers(link: str) -> Numbers | None:
     try:
         return device_numbers(link)
-    except OSError:
+    except OSError as error:
+        refuse_exhausted(error)
         return None
 
 
@@ -206,5 +213,6 @@ def _share_descriptors(thread: str, other: str) -> bool:
 def _list(folder: str) -> list[str]:
     try:
         return os.listdir(folder)
-    except OSError:
+    except OSError as error:
+        refuse_exhausted(error)
         return []

@@ -13,6 +13,7 @@ from pathlib import Path
 from csi_exoblock.concurrency import Deadline, SharedCall, SharedSearch
 from csi_exoblock.errors import NoAnswer
 from csi_exoblock.host.commands import is_own_command
+from csi_exoblock.host.exhaustion import refuse_exhausted
 from csi_exoblock.host.mappings import Mappings
 from csi_exoblock.host.open_files import Numbers, Sought, is_kernel_thread, links, opened
 
@@ -45,9 +46,17 @@ class Processes:
         self._commands = SharedCall(self._find_commands, name="a look for the driver's commands")
 
     def all(self) -> list[Path]:
-        """Return the folder of every process."""
-        with os.scandir(self._proc) as entries:
-            return [Path(each.path) for each in entries if each.name.isdecimal()]
+        """Return the folder of every process.
+
+        Raises:
+            HostError: The host has no file or memory left.
+        """
+        try:
+            with os.scandir(self._proc) as entries:
+                return [Path(each.path) for each in entries if each.name.isdecimal()]
+        except OSError as error:
+            refuse_exhausted(error)
+            raise
 
     def using(self, sought: Sought, *, skip_hung: bool = False) -> list[Path]:
         """Return the processes that have one of these devices or file systems open or mapped.

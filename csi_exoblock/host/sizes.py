@@ -9,7 +9,7 @@ from pathlib import Path
 
 from csi_exoblock.errors import HostError
 from csi_exoblock.host.block_devices import BlockDevice
-from csi_exoblock.host.superblocks import superblock
+from csi_exoblock.host.superblocks import btrfs_device, superblock
 from csi_exoblock.model import Filesystem
 
 # Source: Linux, fs/xfs/libxfs/xfs_fs.h: _IOR('X', 100, struct xfs_fsop_geom_v1), 112 bytes; the
@@ -17,8 +17,8 @@ from csi_exoblock.model import Filesystem
 _XFS_IOC_FSGEOMETRY_V1 = 0x80705864
 _XFS_GEOMETRY = struct.Struct("=I28xQ72x")
 
-# Source: Linux, fs/ext4/ext4.h, struct ext4_super_block: 1024 bytes at 1024.
-_EXT_SUPERBLOCK_END = 2048
+# Where the superblocks of ext, at 1 KiB, and of btrfs, 4 KiB at 64 KiB, have ended.
+_SUPERBLOCKS_END = 68 * 1024
 
 # Source: Linux, include/uapi/linux/fs.h: _IOR(0x12, 114, size_t)
 _BLKGETSIZE64 = 0x80081272
@@ -34,11 +34,8 @@ def mounted_size_bytes(filesystem: Filesystem, path: Path, device: BlockDevice) 
         match filesystem:
             case Filesystem.XFS:
                 return _xfs_size_bytes(path)
-            case Filesystem.BTRFS:
-                numbers = os.statvfs(path)
-                return numbers.f_blocks * numbers.f_frsize
-            case Filesystem.EXT4 | Filesystem.EXT3:
-                return _ext_size_bytes(filesystem, device)
+            case Filesystem.EXT4 | Filesystem.EXT3 | Filesystem.BTRFS:
+                return _recorded_size_bytes(filesystem, device)
     except OSError as error:
         raise HostError(f"the size of the file system at {path} can't be read: {error}") from error
 
@@ -67,13 +64,29 @@ def _xfs_size_bytes(path: Path) -> int:
     return int(block_bytes * blocks)
 
 
-def _ext_size_bytes(filesystem: Filesystem, device: BlockDevice) -> int:
-    # Read through the page cache, where the mounted file system keeps its superblock.
-    file = os.open(device.path, os.O_RDONLY | os.O_CLOEXEC)
+def btrfs_device_of(device: BlockDevice) -> int:
+    """Return the number that the btrfs on a device gives the device.
+
+    Raises:
+        HostError: It can't be read.
+    """
     try:
-        found = superblock(filesystem, os.pread(file, _EXT_SUPERBLOCK_END, 0))
-    finally:
-        os.close(file)
+        return btrfs_device(_head(device))
+    except OSError as error:
+        raise HostError(f"device {device.path} can't be read: {error}") from error
+
+
+def _recorded_size_bytes(filesystem: Filesystem, device: BlockDevice) -> int:
+    found = superblock(filesystem, _head(device))
     if found is None:
         raise HostError(f"device {device.path} has no superblock of {filesystem}")
     return found.size_bytes
+
+
+def _head(device: BlockDevice) -> bytes:
+    # Read through the page cache, where a mounted file system keeps its superblock.
+    file = os.open(device.path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.pread(file, _SUPERBLOCKS_END, 0)
+    finally:
+        os.close(file)

@@ -77,6 +77,11 @@ def btrfs_id(head: bytes) -> UUID | None:
     return UUID(bytes=head[0x10020:0x10030]) if _btrfs(head) else None
 
 
+def btrfs_device(head: bytes) -> int:
+    """Return the number that a btrfs gives its only device; 1 unless another one was removed."""
+    return _number("<Q", head, _BTRFS_BEGIN + 0xC9)
+
+
 def _ext(head: Buffer) -> Superblock | None:
     # Source: Linux, fs/ext4/ext4.h, struct ext4_super_block, at 1024.
     if _number("<H", head, 1024 + 0x38) != 0xEF53:

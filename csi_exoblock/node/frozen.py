@@ -77,19 +77,27 @@ class Frozen:
         while self._disk_calls.is_in_use(device, deadline) and not self._holders.of_device(numbers):
             if not patience.remaining():
                 deadline.check()
-                self.thaw_unmounted(device)
+                self.thaw_unmounted(device, deadline)
                 return
             deadline.wait(min(self._timing.device_poll, patience.remaining()))
 
-    def thaw_unmounted(self, device: BlockDevice) -> bool:
+    def thaw_unmounted(self, device: BlockDevice, deadline: Deadline) -> bool:
         """Thaw the file systems on a disk and its partitions; return whether one was frozen.
+
+        A partition that isn't claimed has none that is frozen, and could be mounted for the first
+        time, whatever is on it.
 
         Raises:
             HostError: The disk doesn't answer.
+            DeadlineExceeded: The caller's time ended first.
         """
         logs.step("thawing a frozen file system that nobody uses")
         parts = (self._devices.at(number) for number in sorted(self._devices.numbers(device)))
-        thawed = [part.name for part in parts if self._thawing.thaw(part)]
+        thawed = [
+            part.name
+            for part in parts
+            if self._disk_calls.is_in_use(part, deadline) and self._thawing.thaw(part)
+        ]
         if thawed:
             log.warning("file system was left frozen, thawed it", extra={"devices": thawed})
         return bool(thawed)

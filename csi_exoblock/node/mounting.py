@@ -105,14 +105,23 @@ class VolumeMounter:
             HostError: A command failed. The mount can be gone then; a retry mounts it again.
             WrongState: The file system is damaged; it is no longer mounted.
         """
-        if self.grow(volume_id, device, access.filesystem, path, deadline) is None:
-            return
-        if any(mount.target != real_path(path) for mount in self._mounts.of(device.number)):
+        try:
+            if self.grow(volume_id, device, access.filesystem, path, deadline) is None:
+                return
+        except CommandFailed:
+            # Some kernels let no program open the disk of a mounted ext, as resize2fs does first.
+            if access.filesystem not in EXT or self._is_published(device, path):
+                raise
+        if self._is_published(device, path):
             return
         logs.step("unmounting to grow")
         self._unmount(path, deadline)
         self._grower.grow_unmounted(volume_id, device, deadline)
         self._mount(volume_id, device, path, access, deadline)
+
+    def _is_published(self, device: BlockDevice, path: Path) -> bool:
+        """Return whether a staged device is mounted elsewhere too."""
+        return any(mount.target != real_path(path) for mount in self._mounts.of(device.number))
 
     def grow(
         self,

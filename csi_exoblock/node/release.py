@@ -172,7 +172,7 @@ class Release:
             if not patience.remaining():
                 deadline.check()
                 users = users_now()
-                if claimed and not users and self._frozen.thaw_unmounted(device):
+                if claimed and not users and self._frozen.thaw_unmounted(device, deadline):
                     continue
                 raise WrongState(
                     f"volume {volume_id}: device {device.path} is still in use by {listed(users)}"

@@ -22,6 +22,7 @@ from tests.support.simulator_process import SimulatorProcess
 
 GET = "get-block-storage-volume"
 DELETE = "delete-block-storage-volume"
+DELETE_SNAPSHOT = "delete-block-storage-snapshot"
 DETACH = "detach-block-storage-volume"
 LIST = "list-block-storage-volumes"
 LIST_SNAPSHOTS = "list-block-storage-snapshots"
@@ -39,6 +40,25 @@ def test_delete_costs_a_get_a_delete_and_polls(
     assert called[:2] == [GET, DELETE]
     assert set(called[2:]) <= {POLL}
     assert volume not in ids(cloud)
+
+
+def test_a_delete_that_failed_with_not_found_has_not_deleted_what_is_there(
+    controller: Controller, cloud: SimulatorProcess, volume: str, name: str
+) -> None:  # S4, C6: the cloud misses a part of it; Kubernetes would forget it, and it is billed
+    snapshot = controller.CreateSnapshot(create_snapshot(name, volume)).snapshot.snapshot_id
+    cloud.add_fault(fault="fail", operation=DELETE_SNAPSHOT, reason="not-found", count=1)
+    cloud.add_fault(fault="fail", operation=DELETE, reason="not-found", count=1)
+
+    with refused(grpc.StatusCode.UNAVAILABLE, "not-found", "still there"):
+        controller.DeleteSnapshot(delete_snapshot(snapshot))
+    controller.DeleteSnapshot(delete_snapshot(snapshot))
+    with refused(grpc.StatusCode.UNAVAILABLE, "not-found", "still there"):
+        controller.DeleteVolume(delete_volume(volume))
+    assert volume in ids(cloud)
+    controller.DeleteVolume(delete_volume(volume))
+
+    assert volume not in ids(cloud)
+    assert cloud.snapshots() == []
 
 
 def test_delete_repeated_is_done(

@@ -234,6 +234,20 @@ def test_the_bus_is_scanned_before_giving_up(host: Host, tmp_path: pathlib.Path)
     assert rescan.read_text() == "1"
 
 
+def test_a_scan_that_never_ends_is_not_waited_for(host: Host, tmp_path: pathlib.Path) -> None:
+    """S26: it waits in the kernel for a disk that is being removed and hangs."""
+    rescan = tmp_path / "sys" / "bus" / "pci" / "rescan"
+    rescan.parent.mkdir(parents=True)
+    os.mkfifo(rescan)  # to write there waits for a reader
+
+    with pytest.raises(HostError, match="its disk is not there"):
+        host.found()
+    with pytest.raises(HostError, match="its disk is not there"):
+        host.found()
+
+    assert rescan.read_text() == "1"
+
+
 def test_a_disk_that_comes_late_is_waited_for_beside_a_stranger_that_hangs(
     tmp_path: pathlib.Path,
 ) -> None:  # S6, S26: udev could not name the stranger, for it never answered

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pathlib
 import subprocess
 from collections.abc import Callable
 
@@ -81,6 +82,28 @@ def test_a_partition_that_was_left_frozen_is_unstaged(volume: Volume) -> None:
         volume.unstage()
     finally:
         run("delpart", str(volume.disk.path), "1")
+
+
+def test_the_partition_beside_one_that_was_left_frozen_is_never_mounted(
+    volume: Volume,
+) -> None:  # D2: it was not proven, and the kernel could write to it
+    volume.disk.write(510, b"\x55\xaa")
+    run("addpart", str(volume.disk.path), "1", "2048", "524288")
+    run("addpart", str(volume.disk.path), "2", "1050624", "524288")
+    beside = pathlib.Path(f"{volume.disk.path}p2")
+    try:
+        run("mkfs.ext4", "-q", f"{volume.disk.path}p1")
+        run("mkfs.ext4", "-q", str(beside))
+        before = run("dumpe2fs", "-h", str(beside))
+        volume.stage(context={"partition": "1"})
+        freeze(volume)
+        volume.unstage()
+        after = run("dumpe2fs", "-h", str(beside))
+    finally:
+        run("delpart", str(volume.disk.path), "2")
+        run("delpart", str(volume.disk.path), "1")
+
+    assert after == before
 
 
 @pytest.mark.parametrize("filesystem", ["ext4", "xfs", "btrfs"])

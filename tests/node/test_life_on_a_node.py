@@ -405,6 +405,45 @@ def test_an_ext4_that_failed_to_grow_is_not_said_to_be_refused(
     (tools.folder / "resize2fs").unlink()
 
 
+def test_an_ext4_whose_disk_nobody_may_open_while_it_is_mounted_grows_before(
+    volume: Volume, tools: Tools
+) -> None:  # S8: as on a kernel without CONFIG_BLK_DEV_WRITE_MOUNTED
+    volume.stage()
+    (volume.staging / "canary").write_text("mine")
+    volume.unstage()
+    volume.disk.grow(2)
+    tools.replace(
+        "resize2fs",
+        'grep -q "^$1 " /proc/mounts && {'
+        ' echo "resize2fs: Device or resource busy while opening $1" >&2; exit 1; };'
+        ' exec /sbin/resize2fs "$@"',
+    )
+
+    volume.stage()
+
+    usage = os.statvfs(volume.staging)
+    assert usage.f_blocks * usage.f_frsize > 1.8 * GIB
+    assert (volume.staging / "canary").read_text() == "mine"
+
+
+def test_a_btrfs_that_has_left_another_disk_grows(
+    volume: Volume, make_disk: MakeDisk
+) -> None:  # S8, F9: its only device is its second one
+    first = make_disk()
+    first.format("btrfs")
+    volume.staging.mkdir(parents=True, exist_ok=True)
+    run("mount", str(first.path), str(volume.staging))
+    run("btrfs", "device", "add", "-f", str(volume.disk.path), str(volume.staging))
+    run("btrfs", "device", "remove", str(first.path), str(volume.staging))
+    run("umount", str(volume.staging))
+    volume.disk.grow(2)
+
+    volume.stage("btrfs")
+
+    usage = os.statvfs(volume.staging)
+    assert usage.f_blocks * usage.f_frsize > 1.8 * GIB
+
+
 def test_a_failed_growth_is_worth_a_retry(volume: Volume, tools: Tools) -> None:  # D5
     volume.stage("xfs")
     volume.unstage()

@@ -891,4 +891,22 @@ BREAKS = (
         rules="C4, D11",
         tests=(_NAMES + "::test_what_is_made_bears_its_labels_from_the_start",),
     ),
+    Break(
+        name="delete-that-found-nothing-has-deleted-what-is-there",
+        file="controller/refusals.py",
+        before="    if isinstance(refusal, NotFound):",
+        after="    if not refusal:",
+        rules="S4, C6",
+        tests=(
+            _DELETE + "::test_a_delete_that_failed_with_not_found_has_not_deleted_what_is_there",
+        ),
+    ),
+    Break(
+        name="clone-being-restored-loses-its-snapshot",
+        file="controller/clones.py",
+        before="                and each.state is not SnapshotState.PROMOTING\n",
+        after="",
+        rules="N6",
+        tests=(_CLONES + "::test_the_sweep_spares_the_snapshot_of_a_clone_that_takes_hours",),
+    ),
 )

@@ -467,4 +467,15 @@ BREAKS = (
         rules="S12",
         tests=(_TRANSPORT + "::test_name_of_which_one_address_is_silent_is_reached_at_another",),
     ),
+    Break(
+        name="only-the-begin-of-an-operation-names-its-resource",
+        file="exoscale/watching.py",
+        before="                if operation.reference is None:",
+        after="                if not operation.id:",
+        rules="C1",
+        tests=(
+            "tests/exoscale/test_operations.py"
+            "::test_operation_that_names_what_it_made_only_at_its_end_names_it",
+        ),
+    ),
 )

@@ -513,7 +513,7 @@ BREAKS = (
     Break(
         name="bus-is-not-scanned",
         file="host/devices.py",
-        before="            self._blocks.scan_pci()\n",
+        before="            self._scan()\n",
         after="",
         rules="S6",
         tests=(f"{_DEVICES}::test_the_bus_is_scanned_before_giving_up",),
@@ -630,5 +630,21 @@ BREAKS = (
             "tests/node/test_life_on_a_node.py::"
             "test_a_check_that_stopped_for_a_moment_does_not_leave_a_file_system_small",
         ),
+    ),
+    Break(
+        name="host-without-files-makes-a-disk-absent",
+        file="host/exhaustion.py",
+        before="    if error.errno in _OF_THE_HOST:",
+        after="    if not error.errno:",
+        rules="D4, S26",
+        tests=("tests/host/test_exhaustion.py",),
+    ),
+    Break(
+        name="btrfs-grows-on-its-first-device",
+        file="host/growing.py",
+        before='f"{btrfs_device_of(device)}:max"',
+        after='"max"',
+        rules="S8, F9",
+        tests=("tests/node/test_life_on_a_node.py::test_a_btrfs_that_has_left_another_disk_grows",),
     ),
 )

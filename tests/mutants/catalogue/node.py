@@ -139,7 +139,7 @@ BREAKS = (
     Break(
         name="unstage-leaves-it-frozen",
         file="node/release.py",
-        before="if claimed and not users and self._frozen.thaw_unmounted(device):",
+        before="if claimed and not users and self._frozen.thaw_unmounted(device, deadline):",
         after="if claimed and not users and not numbers:",
         rules="D13",
         tests=(f"{_FROZEN}::test_a_volume_that_was_left_frozen_is_unstaged_and_staged_again",),
@@ -377,6 +377,25 @@ BREAKS = (
         rules="S14, S15",
         tests=(
             "tests/node/test_process.py::test_a_killed_driver_leaves_mounts_that_its_successor_knows",
+        ),
+    ),
+    Break(
+        name="partition-beside-a-frozen-one-is-mounted",
+        file="node/frozen.py",
+        before="if self._disk_calls.is_in_use(part, deadline) and self._thawing.thaw(part)",
+        after="if self._thawing.thaw(part)",
+        rules="D2, D13",
+        tests=(f"{_FROZEN}::test_the_partition_beside_one_that_was_left_frozen_is_never_mounted",),
+    ),
+    Break(
+        name="ext-that-can-t-grow-mounted-never-grows",
+        file="node/mounting.py",
+        before="if access.filesystem not in EXT or self._is_published(device, path):",
+        after="if access.filesystem:",
+        rules="S8",
+        tests=(
+            "tests/node/test_life_on_a_node.py"
+            "::test_an_ext4_whose_disk_nobody_may_open_while_it_is_mounted_grows_before",
         ),
     ),
 )
