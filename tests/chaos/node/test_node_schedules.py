@@ -20,6 +20,7 @@ pytestmark = [pytest.mark.schedules, pytest.mark.root, pytest.mark.timeout(600)]
 
 _SEEDS = range(30)
 _PROCESSES = 2
+_ROUNDS = 3  # through the seeds below, until one of them finds what is broken
 
 # Seeds by which each broken node is found, most times; the next is only run where none before did.
 PINNED = {
@@ -63,6 +64,6 @@ def test_the_schedules_are_no_idle_ones(results: list[Result]) -> None:
 
 @pytest.mark.parametrize("mutant", MUTANTS)
 def test_the_harness_sees_a_broken_node(mutant: str) -> None:
-    results = run_seeds(PINNED[mutant], mutant, patient=False)
+    results = run_seeds(_ROUNDS * PINNED[mutant], mutant, patient=False)
 
     assert any(result.breaches for result in results)
