@@ -58,13 +58,18 @@ class OwnNode:
             return False
         return found.limits.get(self._driver_name) is not None
 
-    def volumes(self) -> frozenset[str]:
-        """Return the ids of the driver's volumes that are attached to the Node, or are to be.
+    def volumes(self, *, of_any_driver: bool = False) -> frozenset[str]:
+        """Return the ids of the volumes that are attached to the Node, or are to be.
+
+        Args:
+            of_any_driver: Whether to return those of other drivers too.
 
         Raises: As `read`.
         """
         kubernetes, name = self._asked()
         node = kubernetes.get_node(name, Deadline(self._timing.kubernetes_timeout))
+        if of_any_driver:
+            return frozenset(handle for _, handle in node.volumes)
         return node.volumes_of(self._driver_name)
 
     def remove_taint(self) -> bool:

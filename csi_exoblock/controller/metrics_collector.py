@@ -65,7 +65,8 @@ class MetricsCollector:
             except DriverError as error:
                 log.info("volumes not counted", extra={"zone": zone, "error": str(error)})
             else:
-                self._count(zone, volumes)
+                own = [each for each in volumes if not self._labels.other_cluster_of(each)]
+                self._count(zone, own)
         self._unhealthy.show(sum(self._ailing.values(), Counter()))
 
     def _collect_quotas(self, zones: Sequence[ZoneName]) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from csi_exoblock.commandline import flags_in
 from csi_exoblock.flags.options import key_of
 
 _SERVICES = ("controller", "node", "all")
@@ -18,12 +19,11 @@ _SERVICES = ("controller", "node", "all")
 def of_container(proc: Path = Path("/proc")) -> dict[str, str]:
     """Return the flags of the driver in this container by their names, empty if there is none.
 
-    The driver in a container gets its flags as `--flag=value` arguments, which no other process
-    there sees. A command for the same cloud and cluster needs the same values.
+    The driver in a container gets its flags as arguments, which no other process there sees. A
+    command for the same cloud and cluster needs the same values.
     """
     words = next((each for each in _candidates(proc) if _is_service(each)), [])
-    flags = (each.removeprefix("--").partition("=") for each in words if each.startswith("--"))
-    return {name.replace("-", "_"): value for name, equals, value in flags if equals}
+    return {key_of(name): value for name, value in flags_in(words).items()}
 
 
 def of_cluster(installed: Mapping[str, str], keys: Collection[str]) -> dict[str, Any]:

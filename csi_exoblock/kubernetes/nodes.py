@@ -89,11 +89,13 @@ class CsiNode:
     """A CSINode: the drivers that kubelet has registered on a node.
 
     Attributes:
+        ids: What each driver calls the node, by the driver's name.
         limits: The number of volumes that each driver can attach, by the driver's name; `None` for
             a driver that did not say.
     """
 
     name: str
+    ids: Mapping[str, str]
     limits: Mapping[str, int | None]
 
     @classmethod
@@ -101,6 +103,10 @@ class CsiNode:
         """Read a CSINode."""
         return cls(
             name=text(found, "metadata", "name"),
+            ids={
+                text(each, "name"): text(each, "nodeID")
+                for each in objects(found, "spec", "drivers")
+            },
             limits={
                 text(each, "name"): count(each, "allocatable", "count")
                 for each in objects(found, "spec", "drivers")

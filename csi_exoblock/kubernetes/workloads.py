@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from csi_exoblock.commandline import flags_in
 from csi_exoblock.kubernetes.access import Account
 from csi_exoblock.kubernetes.fields import (
     Json,
@@ -29,6 +30,9 @@ _SIDECARS = (
 )
 """The programs of Kubernetes that use a driver's socket, as the chart names their containers."""
 
+# The environment variables of the driver's flags begin so; a flag overrides its variable.
+_VARIABLES = "CSI_EXOBLOCK_"
+
 _OVER = ("Succeeded", "Failed")
 
 
@@ -37,7 +41,8 @@ class Container:
     """A container of a pod's template.
 
     Attributes:
-        flags: The arguments `--name=value` by name; the value of a flag without one is `true`.
+        flags: The values of its flags by name, from its arguments, and for the driver's own from
+            its environment too; the value of a flag without one is `true`.
     """
 
     name: str
@@ -47,12 +52,15 @@ class Container:
     @classmethod
     def parse(cls, found: Json) -> Container:
         """Read a container."""
-        words = (*texts(found, "command"), *texts(found, "args"))
-        split = (word.lstrip("-").partition("=") for word in words if word.startswith("-"))
+        variables = {
+            name.removeprefix(_VARIABLES).lower().replace("_", "-"): text(each, "value")
+            for each in objects(found, "env")
+            if (name := text(each, "name")).startswith(_VARIABLES)
+        }
         return cls(
             name=text(found, "name"),
             image=text(found, "image"),
-            flags={name: value if equals else "true" for name, equals, value in split},
+            flags=variables | flags_in((*texts(found, "command"), *texts(found, "args"))),
         )
 
     @property

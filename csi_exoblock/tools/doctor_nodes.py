@@ -58,7 +58,13 @@ class NodeChecks:
         }
         found = inventory.list_nodes(self._reach.deadline())
         nodes = [each for each in found if each.instance]
-        unnamed = [each for each in found if not each.provider_id]
+        # Another provider's id is no fault where the driver found out its instance by itself.
+        unnamed = [
+            each
+            for each in found
+            if not each.instance
+            and (not each.provider_id or driver in registered.get(each.name, {}))
+        ]
         has_cloud = self._has_cloud()
         for node in (*nodes, *unnamed):
             if not node.is_ready and node.name in holding:
@@ -82,8 +88,15 @@ class NodeChecks:
                 yield from self._of_registration(node, limits)
             yield from self._of_instance(node, limits, has_cloud, takes_volumes=takes_volumes)
         yield from self._of_gone()
-        if left_out:
-            names = ", ".join(each.name for each in left_out)
+        names = ", ".join(each.name for each in left_out)
+        if left_out and len(left_out) == len(nodes):
+            yield wrong(
+                "nodes",
+                f"no node is to have the plugin: the DaemonSets leave out {names}",
+                "check node.nodeSelector, node.affinity and node.tolerations of the chart, and the "
+                "nodes' size: tiny and micro take no volumes",
+            )
+        elif left_out:
             yield not_checked("nodes", f"the DaemonSets leave out {len(left_out)}: {names}")
         if not has_cloud:
             yield not_checked("nodes", "their sizes and attach limits: the API fails, see zones")

@@ -9,6 +9,7 @@ from typing import TypeVar
 from csi_exoblock.concurrency import Deadline
 from csi_exoblock.errors import DriverError, NotFound
 from csi_exoblock.kubernetes.access import Right
+from csi_exoblock.kubernetes.inventory import Inventory
 from csi_exoblock.kubernetes.storage import (
     Claim,
     PersistentVolume,
@@ -57,7 +58,7 @@ class Facts:
 
 def needs(reach: Reach) -> tuple[Right, ...]:
     """Return the rights in Kubernetes that `gather` needs."""
-    storage = ("volumeattachments", "storageclasses")
+    storage = ("volumeattachments", "storageclasses", "csinodes")
     return (
         *(Right(verb="list", group="storage.k8s.io", resource=each) for each in storage),
         *(Right(verb="list", resource=each) for each in _CORE),
@@ -108,9 +109,7 @@ def gather(reach: Reach) -> Facts:
             for each in inventory.list_classes(deadline)
             if each.driver_name == driver
         },
-        nodes={
-            each.instance: each.name for each in inventory.list_nodes(deadline) if each.instance
-        },
+        nodes=_nodes(inventory, driver, deadline),
         cloud=cloud.found,
         missing=frozenset(cloud.missing),
         pending_gib={
@@ -121,6 +120,19 @@ def gather(reach: Reach) -> Facts:
         unread=cloud.unread,
         now=now,
     )
+
+
+def _nodes(inventory: Inventory, driver: str, deadline: Deadline) -> Mapping[str, str]:
+    """Return the names of the nodes by their instances.
+
+    The cloud controller names an instance, but not every cluster has one; kubelet knows what the
+    driver itself has found out.
+    """
+    named = {each.instance: each.name for each in inventory.list_nodes(deadline) if each.instance}
+    registered = (
+        (each.ids.get(driver, ""), each.name) for each in inventory.list_csi_nodes(deadline)
+    )
+    return {id.partition("/")[2]: name for id, name in registered if id} | named
 
 
 def _grouped(found: Iterable[T], by: Callable[[T], str]) -> Mapping[str, tuple[T, ...]]:

@@ -263,6 +263,19 @@ def test_workers_of_the_driver_exceed_those_of_the_sidecars() -> None:  # S21
     assert "--grpc-workers=710" in driver["args"]
 
 
+@pytest.mark.parametrize("option", ["--set=node.selinux=true", "--set=node.selinux=false"])
+def test_volumes_are_labelled_by_mount_only_where_the_plugin_can(option: str) -> None:  # S24
+    (driver,) = (each for each in render(option) if each["kind"] == "CSIDriver")
+
+    assert str(driver["spec"]["seLinuxMount"]).lower() == option.rpartition("=")[2]
+
+
+def test_controllers_that_are_not_ready_hold_up_no_drain() -> None:  # S22, N14
+    (budget,) = (each for each in render() if each["kind"] == "PodDisruptionBudget")
+
+    assert budget["spec"]["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
+
+
 def test_sidecars_wait_for_longer_than_the_driver() -> None:  # S3, F11: else nobody gets its words
     driver = Timing().create_timeout + Timing().api_timeout
     waits = [

@@ -23,6 +23,7 @@ BASE = frozenset(
         "allowlists",
         "calls",
         "capacity",
+        "commandline",
         "concurrency",
         "config",
         "credentials",

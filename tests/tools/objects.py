@@ -87,9 +87,9 @@ def node(name: str, instance: str, zone: str = "ch-gva-2", *, ready: bool = True
     }
 
 
-def csi_node(name: str, limit: int) -> Object:
+def csi_node(name: str, limit: int, *, id: str = "") -> Object:
     """Return a CSINode on which the driver is registered."""
-    drivers = [{"name": DRIVER, "allocatable": {"count": limit}}]
+    drivers = [{"name": DRIVER, "nodeID": id, "allocatable": {"count": limit}}]
     return {"metadata": {"name": name}, "spec": {"drivers": drivers}}
 
 

@@ -258,6 +258,18 @@ def test_nodes_that_the_daemon_sets_leave_out_are_no_fault(
     assert ended.skipped() == [("nodes", "the DaemonSets leave out 2: n2, n3")]
 
 
+def test_plugin_that_no_node_is_to_have_is_found(
+    healthy: ApiServer, at_desk: AtDesk
+) -> None:  # N11: then no volume can be attached at all
+    healthy.lists[PODS] = [
+        each for each in healthy.lists[PODS] if "controller" in each["metadata"]["name"]
+    ]
+    healthy.lists[DAEMON_SETS][0]["status"]["desiredNumberScheduled"] = 0
+
+    says = "no node is to have the plugin: the DaemonSets leave out n1"
+    assert ("nodes", says) in at_desk("--output=json").faults()
+
+
 def test_node_whose_plugin_is_missing_is_found(
     cloud: SimulatorProcess, healthy: ApiServer, at_desk: AtDesk
 ) -> None:  # N11
@@ -310,6 +322,18 @@ def test_node_of_another_cloud_is_left_alone(healthy: ApiServer, at_desk: AtDesk
     healthy.lists[NODES].append({"metadata": {"name": "n2"}, "spec": {"providerID": "other://2"}})
 
     assert at_desk("--output=json").faults() == []
+
+
+def test_dead_node_that_another_provider_named_is_found(
+    healthy: ApiServer, at_desk: AtDesk
+) -> None:  # N11, S10
+    healthy.lists[NODES][0]["spec"] = {"providerID": "k3s://n1"}
+    healthy.lists[NODES][0]["status"]["conditions"] = [{"type": "Ready", "status": "Unknown"}]
+    healthy.lists[ATTACHMENTS] = [attachment("pv", "n1")]
+
+    assert ("nodes", "n1 is not ready, and has volumes attached") in at_desk(
+        "--output=json"
+    ).faults()
 
 
 def test_key_of_another_organisation_is_no_reason_to_delete_all_nodes(

@@ -357,6 +357,16 @@ def test_disk_that_kubernetes_does_not_know_is_found(
     assert says.startswith(f"disk vdb, volume {SERIAL}…, is unknown to Kubernetes")
 
 
+def test_volume_of_the_vendors_driver_beside_this_one_is_not_unknown(
+    host: InspectedHost, disks: FakeDisks, server: ApiServer
+) -> None:  # N11: to detach it would take it from its pod
+    disks.add("vdb", SERIAL)
+    name = f"kubernetes.io/csi/csi.exoscale.com^{ZONE}/{VOLUME}"
+    server.objects[NODE]["status"] = {"volumesAttached": [{"name": name}]}
+
+    assert faults(DiskChecks(host), "unknown disks") == []
+
+
 def test_volume_that_the_node_itself_uses_is_not_unknown(
     host: InspectedHost, disks: FakeDisks
 ) -> None:  # N11: such as one for the images, which no folder of kubelet shows

@@ -27,7 +27,7 @@ def test_flags_of_the_service_are_taken_over(
     tmp_path: pathlib.Path, program: tuple[str, ...]
 ) -> None:  # N11
     found = of_container(
-        proc(tmp_path, *program, "controller", "--cluster-id=a", "--zones=ch-gva-2,de-fra-1")
+        proc(tmp_path, *program, "controller", "--cluster-id", "a", "--zones=ch-gva-2,de-fra-1")
     )
 
     assert found == {"cluster_id": "a", "zones": "ch-gva-2,de-fra-1"}

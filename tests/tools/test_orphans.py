@@ -71,8 +71,9 @@ def test_inherited_clusters_volumes_are_shown(run: Run, cloud: SimulatorProcess)
 def test_at_the_desk_the_installed_controllers_flags_count(
     cloud: SimulatorProcess, healthy: ApiServer, from_desk: Run
 ) -> None:  # C4, N11: else its volumes look like those of another cluster
-    flags = ["--cluster-id=prod", "--inherited-cluster-ids=before", "--label-prefix=mine/"]
-    containers(healthy.lists[DEPLOYMENTS][0])[0]["args"] += flags
+    container = containers(healthy.lists[DEPLOYMENTS][0])[0]
+    container["args"] += ["--cluster-id=prod", "--label-prefix", "mine/"]
+    container["env"] = [{"name": "CSI_EXOBLOCK_INHERITED_CLUSTER_IDS", "value": "before"}]
     volumes = [make_volume(cloud, each) for each in ("left", "older", "foreign")]
     for made, id in zip(volumes, ("prod", "before", "another"), strict=True):
         labels = {"driver": DRIVER, "cluster-id": id, "name": id}

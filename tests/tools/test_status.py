@@ -13,6 +13,7 @@ from tests.tools.conftest import (
     ATTACHMENTS,
     CLAIMS,
     CONTENTS,
+    CSI_NODES,
     NODES,
     VOLUMES,
     Run,
@@ -21,6 +22,7 @@ from tests.tools.conftest import (
 from tests.tools.objects import (
     attachment,
     claim,
+    csi_node,
     node,
     persistent_volume,
     snapshot_content,
@@ -185,6 +187,15 @@ def test_cloud_and_kubernetes_disagree_where_it_is(
     cluster.lists[ATTACHMENTS] = [attachment("pv", "n2")]
 
     assert notes(run) == [(True, "Kubernetes has it at n2, the cloud at n1")]
+
+
+def test_node_that_no_cloud_controller_named_is_known_by_the_drivers_own_id(
+    run: Run, cluster: ApiServer, cloud: SimulatorProcess, volume: dict[str, Any], there: str
+) -> None:  # N20, S10
+    cluster.lists[NODES] = [{"metadata": {"name": "n1"}, "spec": {"providerID": "k3s://n1"}}]
+    cluster.lists[CSI_NODES] = [csi_node("n1", 5, id=f"{cloud.zones[0]}/{there}")]
+
+    assert notes(run) == []
 
 
 def test_attached_in_kubernetes_alone_is_wrong(

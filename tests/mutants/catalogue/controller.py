@@ -909,4 +909,12 @@ BREAKS = (
         rules="N6",
         tests=(_CLONES + "::test_the_sweep_spares_the_snapshot_of_a_clone_that_takes_hours",),
     ),
+    Break(
+        name="other-clusters-volumes-are-counted",
+        file="controller/metrics_collector.py",
+        before="for each in volumes if not self._labels.other_cluster_of(each)]",
+        after="for each in volumes]",
+        rules="N7, N3",
+        tests=(_METRICS + "::test_a_volume_in_state_error_is_counted",),
+    ),
 )

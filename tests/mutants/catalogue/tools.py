@@ -206,8 +206,8 @@ BREAKS = (
     Break(
         name="volumes-of-kubernetes-are-unknown-disks",
         file="tools/doctor_disks.py",
-        before="return {*attached} - in_use - {*_serials(self._host.node.volumes())}",
-        after="return {*attached} - in_use",
+        before=" - {*_serials(self._host.node.volumes(of_any_driver=True))}",
+        after="",
         rules="N11, S9",
         tests=(f"{_DOCTOR_NODE}::test_disk_that_kubernetes_does_not_know_is_found",),
     ),
@@ -569,8 +569,8 @@ BREAKS = (
     Break(
         name="nodes-without-instance-id-are-of-another-cloud",
         file="tools/doctor_nodes.py",
-        before="unnamed = [each for each in found if not each.provider_id]",
-        after="unnamed = [each for each in nodes if not each.provider_id]",
+        before="            and (not each.provider_id or driver in registered.get(each.name, {}))",
+        after="            and not each",
         rules="N11",
         tests=(
             f"{_DOCTOR}::test_node_without_instance_id_is_found_unless_kubelet_knows_the_driver",
@@ -707,5 +707,42 @@ BREAKS = (
         after="found",
         rules="F12",
         tests=(f"{_BUNDLE}::test_controllers_proxy_shows_no_password",),
+    ),
+    Break(
+        name="node-of-another-provider-is-never-dead",
+        file="tools/doctor_nodes.py",
+        before=" or driver in registered.get(each.name, {}))",
+        after=")",
+        rules="N11, S10",
+        tests=(f"{_DOCTOR}::test_dead_node_that_another_provider_named_is_found",),
+    ),
+    Break(
+        name="only-the-cloud-controller-names-nodes",
+        file="tools/facts.py",
+        before="for id, name in registered if id} | named",
+        after="for id, name in registered if not id} | named",
+        rules="N20, S10",
+        tests=(
+            "tests/tools/test_status.py"
+            "::test_node_that_no_cloud_controller_named_is_known_by_the_drivers_own_id",
+        ),
+    ),
+    Break(
+        name="plugin-on-no-node-is-in-order",
+        file="tools/doctor_nodes.py",
+        before="if left_out and len(left_out) == len(nodes):",
+        after="if left_out and not nodes:",
+        rules="N11",
+        tests=(f"{_DOCTOR}::test_plugin_that_no_node_is_to_have_is_found",),
+    ),
+    Break(
+        name="vendors-volumes-are-unknown-disks",
+        file="tools/doctor_disks.py",
+        before="volumes(of_any_driver=True)",
+        after="volumes()",
+        rules="N11",
+        tests=(
+            f"{_DOCTOR_NODE}::test_volume_of_the_vendors_driver_beside_this_one_is_not_unknown",
+        ),
     ),
 )
