@@ -185,6 +185,8 @@ class NodeTiming(HostTiming):
     # A Node that is created again has the taint again (S11), and kubelet can forget the driver
     # (F7); both are rare.
     registered_again: float = 300.0
+    # Kubelet registers within seconds; later it has lost the driver (S27).
+    registered_lost: float = 60.0
     # Kubelet asks for the limit when it registers the driver, and waits (S9).
     attachments_wait: float = 3.0
     # Kubelet reads the limit again this often, if it is configured to (S9).
@@ -205,6 +207,8 @@ class ProcessTiming:
     shutdown_cancel: float = 2.0
     # A socket that vanished is back before kubelet misses it (S27).
     registration_check: float = 5.0
+    # What kubelet refused it often takes seconds later; the pauses grow up to this (S27).
+    registration_again_max: float = 120.0
     # A Probe that takes longer counts as a miss (N14).
     livez_timeout: float = 5.0
     # Kubelet's own default period (N14).

@@ -10,11 +10,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from csi_exoblock.concurrency import Deadline
+from csi_exoblock.logs import Complaint
 from csi_exoblock.pool import Pool
 from csi_exoblock.threads import begin_thread
 from csi_exoblock.timing import ProcessTiming
+
+if TYPE_CHECKING:
+    import ssl
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +68,7 @@ class WebServer:
     ) -> None:
         self._address = address
         self._answer = answer
-        self._identity = identity
+        self._identity = _Identity(*identity) if identity else None
         self._timing = timing
         self._pool = Pool(_MOST_CONNECTIONS, name="http")
         self._places = threading.Semaphore(_MOST_CONNECTIONS)
@@ -113,7 +118,7 @@ class WebServer:
     def _serve(self, client: _Client) -> None:
         try:
             if self._identity is not None:
-                client.secure(*self._identity)
+                client.secure(self._identity.context())
             client.send(self._answer_to(client.read_head()))
         except OSError as error:  # a client that leaves or is slow is no error of the driver
             log.debug("client left without an answer", extra={"error": str(error)})
@@ -139,6 +144,52 @@ class WebServer:
         return self._answer(words[1].partition("?")[0])
 
 
+class _Identity:
+    """A certificate and its key, read again when their files change.
+
+    Files that can't be used, such as a key of another certificate, change nothing: else kubelet's
+    probes, which come over TLS too, would end every healthy process for the sake of its metrics.
+    """
+
+    def __init__(self, certificate: Path, key: Path) -> None:
+        self._files = (certificate, key)
+        self._lock = threading.Lock()
+        self._read: tuple[object, ...] = ()
+        self._context: ssl.SSLContext | None = None
+        self._complaint = Complaint(
+            log, "the certificate can't be used, the last one stays", level=logging.ERROR
+        )
+
+    def context(self) -> ssl.SSLContext:
+        """Return the present identity as a server shows it.
+
+        Raises:
+            OSError: The files never could be used.
+        """
+        with self._lock:
+            last = self._context
+            try:
+                states = [each.stat() for each in self._files]
+                now = tuple((each.st_ino, each.st_mtime_ns) for each in states)
+                if last is None or now != self._read:
+                    last = self._context = _load(*self._files)
+                    self._read = now
+                    self._complaint.end()
+            except OSError as error:
+                if last is None:
+                    raise
+                self._complaint.say(str(error))
+            return last
+
+
+def _load(certificate: Path, key: Path) -> ssl.SSLContext:
+    import ssl  # only if needed, to save memory
+
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate, key)
+    return context
+
+
 class _Client:
     """A connection and its deadline."""
 
@@ -146,14 +197,8 @@ class _Client:
         self._socket = connection
         self._deadline = deadline
 
-    def secure(self, certificate: Path, key: Path) -> None:
+    def secure(self, context: ssl.SSLContext) -> None:
         """Speak TLS from now on."""
-        import ssl  # only if needed, to save memory
-
-        # The files are read for each connection, so that a renewed certificate takes effect.
-
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        context.load_cert_chain(certificate, key)
         secured = context.wrap_socket(self._socket, server_side=True, do_handshake_on_connect=False)
         self._socket = secured
         secured.settimeout(self._seconds_left())

@@ -9,7 +9,6 @@ from pathlib import Path
 from csi_exoblock.app.host import Host, build_host
 from csi_exoblock.app.own_node import OwnNode
 from csi_exoblock.app.part import Part, background
-from csi_exoblock.background import Background
 from csi_exoblock.concurrency import Holds
 from csi_exoblock.config import KubernetesSettings, NodeSettings, ServerSettings
 from csi_exoblock.csi.node import Node
@@ -17,7 +16,6 @@ from csi_exoblock.csi.registration import Registration
 from csi_exoblock.host.filesystems import Twins
 from csi_exoblock.host.instance import Identity as Instance
 from csi_exoblock.host.instance import sources
-from csi_exoblock.host.jobs import Jobs
 from csi_exoblock.host.liveness import Liveness
 from csi_exoblock.host.mounts import check_propagation
 from csi_exoblock.host.workers import Workers
@@ -80,19 +78,31 @@ def build_node(
     metrics.show(metrics.foreign_attachments, attach_limit.foreign)
     metrics.show(metrics.device_link_repaired)
     service = _service(host, instance, attach_limit, server, settings, metrics)
+    registration = _registration(instance, server, settings)
     work = [background("identity", instance.ask, timing=timing, metrics=metrics)]
     if own.is_known:
         work.append(
             background("attach-limit", attach_limit.refresh, timing=timing, metrics=metrics)
         )
         registered = Registered(
+            repeat=registration.repeat if registration else None,
             is_registered=own.is_registered,
             show=lambda value: metrics.show_value(metrics.registered, value),
             remove_taint=own.remove_taint if settings.taint_removal else None,
             timing=timing,
         )
         work.append(background("registered", registered.check, timing=timing, metrics=metrics))
-    return _part(service, instance, host.jobs, server, settings, work, metrics)
+    if registration is not None:
+        work.append(
+            background("registration", registration.register, timing=timing, metrics=metrics)
+        )
+    return Part(
+        service=service,
+        trouble=instance.trouble,
+        background=work,
+        end=registration.stop if registration else lambda: None,
+        drain=host.jobs.drain,
+    )
 
 
 def _service(
@@ -205,35 +215,18 @@ def _service(
     )
 
 
-def _part(
-    service: Node,
-    instance: Instance,
-    jobs: Jobs,
-    server: ServerSettings,
-    settings: NodeSettings,
-    work: list[Background],
-    metrics: Metrics,
-) -> Part[Node]:
-    timing = server.timing
+def _registration(
+    instance: Instance, server: ServerSettings, settings: NodeSettings
+) -> Registration | None:
+    """Return what registers the plugin with kubelet, `None` if a sidecar does."""
     if settings.registration_path is None:
-        return Part(service=service, trouble=instance.trouble, background=work, drain=jobs.drain)
-    registration = Registration(
+        return None
+    return Registration(
         driver_name=server.driver_name,
         path=settings.registration_path,
         csi_path=_host_path(server, settings),
         wait_until_known=instance.get,
-        timing=timing,
-    )
-
-    return Part(
-        service=service,
-        trouble=instance.trouble,
-        background=[
-            *work,
-            background("registration", registration.register, timing=timing, metrics=metrics),
-        ],
-        end=registration.stop,
-        drain=jobs.drain,
+        timing=server.timing,
     )
 
 

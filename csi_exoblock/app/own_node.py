@@ -49,14 +49,19 @@ class OwnNode:
     def is_registered(self) -> bool:
         """Return whether kubelet knows the driver and its limit of attached volumes.
 
+        A CSINode can outlive for a while the Node of the same name whose it was.
+
         Raises: As `read`, but for NotFound.
         """
         kubernetes, name = self._asked()
+        deadline = Deadline(self._timing.kubernetes_timeout)
         try:
-            found = kubernetes.get_csi_node(name, Deadline(self._timing.kubernetes_timeout))
+            found = kubernetes.get_csi_node(name, deadline)
+            if found.limits.get(self._driver_name) is None:
+                return False
+            return found.node_uid in ("", kubernetes.get_node(name, deadline).uid)
         except NotFound:  # kubelet makes it with its first driver
             return False
-        return found.limits.get(self._driver_name) is not None
 
     def volumes(self, *, of_any_driver: bool = False) -> frozenset[str]:
         """Return the ids of the volumes that are attached to the Node, or are to be.

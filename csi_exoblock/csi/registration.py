@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -35,7 +36,8 @@ class Registration(pluginregistration_pb2_grpc.RegistrationServicer):
     known: before that NodeGetInfo fails, and a failed registration removes the driver from CSINode.
     If the socket vanishes, its folder does not exist yet, or another file is in its place, the
     driver tries again for ever; unless the pre-stop hook of an uninstalled plugin has removed the
-    socket (S22).
+    socket (S22). Before 1.36 kubelet doesn't repeat a registration that failed, so the socket
+    appears again then, too.
 
     Args:
         path: The socket in kubelet's folder, as this process sees it.
@@ -63,6 +65,8 @@ class Registration(pluginregistration_pb2_grpc.RegistrationServicer):
         self._complaint = Complaint(
             log, "can't register with kubelet, still trying", level=logging.ERROR
         )
+        self._again_at = math.inf  # in monotonic seconds
+        self._pause = timing.registration_check
         self._farewell = Farewell(path)
         self._farewell.forget()
 
@@ -86,13 +90,19 @@ class Registration(pluginregistration_pb2_grpc.RegistrationServicer):
         if self._farewell.was_said():
             return self._timing.registration_check
         try:
-            if self._server is None or not is_served(self._path):
+            is_due = time.monotonic() >= self._again_at
+            if self._server is None or is_due or not is_served(self._path):
+                self._again_at = math.inf
                 self._appear()
         except OSError as error:
             self._complaint.say(str(error))
         else:
             self._complaint.end()
         return self._timing.registration_check
+
+    def repeat(self) -> None:
+        """Have the socket appear again at the next check, so that kubelet registers the driver."""
+        self._again_at = time.monotonic()
 
     def GetInfo(
         self, request: pluginregistration_pb2.InfoRequest, context: grpc.ServicerContext
@@ -108,11 +118,14 @@ class Registration(pluginregistration_pb2_grpc.RegistrationServicer):
     def NotifyRegistrationStatus(
         self, request: pluginregistration_pb2.RegistrationStatus, context: grpc.ServicerContext
     ) -> pluginregistration_pb2.RegistrationStatusResponse:
-        """Log the result of the registration; kubelet itself repeats one that failed."""
+        """Log the result of the registration, and repeat one that failed (S27)."""
         if request.plugin_registered:
             log.info("registered with kubelet")
+            self._pause, self._again_at = self._timing.registration_check, math.inf
         else:
             log.error("kubelet refused the registration", extra={"error": request.error})
+            self._again_at = time.monotonic() + self._pause
+            self._pause = min(2 * self._pause, self._timing.registration_again_max)
         return pluginregistration_pb2.RegistrationStatusResponse()
 
     def _appear(self) -> None:
@@ -130,8 +143,8 @@ class Registration(pluginregistration_pb2_grpc.RegistrationServicer):
         server = new_server(self._pool)
         pluginregistration_pb2_grpc.add_RegistrationServicer_to_server(self, server)
         listen(server, hidden)
-        before, self._server = self._server, server
-        if before is not None:
-            before.stop(0)  # without waiting: no client can find its socket any more
         hidden.rename(self._path)
+        before, self._server = self._server, server
+        if before is not None:  # only now, as it unlinks the hidden name, whose ever that is
+            before.stop(0)  # without waiting: no client can find its socket any more
         log.info("waiting for kubelet", extra={"path": str(self._path)})

@@ -46,6 +46,7 @@ class Node:
     """
 
     name: str
+    uid: str
     provider_id: str
     labels: Mapping[str, str]
     taints: tuple[Json, ...]
@@ -62,6 +63,7 @@ class Node:
         ]
         return cls(
             name=text(found, "metadata", "name"),
+            uid=text(found, "metadata", "uid"),
             provider_id=text(found, "spec", "providerID"),
             labels=text_map(found, "metadata", "labels"),
             taints=taints,
@@ -89,12 +91,14 @@ class CsiNode:
     """A CSINode: the drivers that kubelet has registered on a node.
 
     Attributes:
+        node_uid: The UID of the Node that it is about, empty if it doesn't say.
         ids: What each driver calls the node, by the driver's name.
         limits: The number of volumes that each driver can attach, by the driver's name; `None` for
             a driver that did not say.
     """
 
     name: str
+    node_uid: str
     ids: Mapping[str, str]
     limits: Mapping[str, int | None]
 
@@ -103,6 +107,14 @@ class CsiNode:
         """Read a CSINode."""
         return cls(
             name=text(found, "metadata", "name"),
+            node_uid=next(
+                (
+                    text(each, "uid")
+                    for each in objects(found, "metadata", "ownerReferences")
+                    if text(each, "kind") == "Node"
+                ),
+                "",
+            ),
             ids={
                 text(each, "name"): text(each, "nodeID")
                 for each in objects(found, "spec", "drivers")

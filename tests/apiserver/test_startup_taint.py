@@ -6,6 +6,8 @@ A metric shows whether it does (F7).
 from __future__ import annotations
 
 import copy
+import pathlib
+import tempfile
 from typing import Any
 
 import pytest
@@ -189,6 +191,38 @@ def test_metric_shows_whether_csinode_lists_the_driver(
     wait_until(lambda: endpoint.shows(SHOWN, 1))
     server.objects[CSI_NODE] = csi_node()  # kubelet has forgotten the driver
     wait_until(lambda: endpoint.shows(SHOWN, 0))
+
+
+def test_csinode_of_an_earlier_node_of_the_name_does_not_count(
+    server: ApiServer, start_node: StartNode
+) -> None:  # S11: the Node was made again, and nobody has removed its predecessor's CSINode yet
+    server.objects[NODE]["metadata"]["uid"] = "new"
+    stale = copy.deepcopy(REGISTERED)
+    stale["metadata"]["ownerReferences"] = [{"kind": "Node", "name": NODE_NAME, "uid": "old"}]
+    server.objects[CSI_NODE] = stale
+    start_node()
+
+    wait_until(lambda: server.count("GET", CSI_NODE) > 2)
+    assert OURS in taints(server)
+    stale["metadata"]["ownerReferences"][0]["uid"] = "new"
+
+    wait_until(lambda: taints(server) == THEIRS)
+
+
+def test_driver_that_csinode_has_lost_is_registered_again(
+    server: ApiServer, start_node: StartNode
+) -> None:  # S27
+    server.objects[CSI_NODE] = REGISTERED
+    with tempfile.TemporaryDirectory(prefix="kubelet-") as folder:
+        socket = pathlib.Path(folder, "reg.sock")
+        start_node("--time-scale", "0.01", "--registration-path", str(socket))
+        wait_until(socket.is_socket)
+        wait_until(lambda: OURS not in taints(server))
+        before = socket.stat().st_ino
+
+        server.objects[CSI_NODE] = csi_node()
+
+        wait_until(lambda: socket.is_socket() and socket.stat().st_ino != before, seconds=20)
 
 
 def test_metric_is_not_shown_while_kubernetes_has_not_answered(

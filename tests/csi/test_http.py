@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pathlib
+import shutil
 import socket
 import ssl
 from collections.abc import Iterator
@@ -256,6 +257,28 @@ def test_with_a_certificate_the_endpoint_speaks_tls_only(start: Start, endpoint:
         url = f"https://localhost:{endpoint.port}/{path}"
         assert requests.get(url, verify=str(AUTHORITY), timeout=LIMIT_SECONDS).status_code == 200
     assert endpoint.get("/metrics") == 0
+
+
+def test_a_certificate_that_can_t_be_used_changes_nothing(
+    start: Start, endpoint: Endpoint, tmp_path: pathlib.Path
+) -> None:  # N14: kubelet would end every healthy process, and no new one could start
+    certificate = tmp_path / "tls.pem"
+    shutil.copy(SERVER, certificate)
+    files = ("--metrics-cert-file", str(certificate), "--metrics-key-file", str(SERVER))
+    driver = start("controller", *endpoint.flags, *files)
+
+    def probe() -> int:
+        url = f"https://localhost:{endpoint.port}/livez"
+        return requests.get(url, verify=str(AUTHORITY), timeout=LIMIT_SECONDS).status_code
+
+    assert probe() == 200
+    certificate.write_text("not one")
+    assert (probe(), probe()) == (200, 200)
+    assert driver.log.read_text().count("the certificate can't be used") == 1
+    certificate.unlink()
+    assert probe() == 200
+    shutil.copy(SERVER, certificate)
+    assert probe() == 200
 
 
 def test_a_client_that_says_nothing_holds_up_nobody(start: Start, endpoint: Endpoint) -> None:

@@ -12,7 +12,7 @@ import pytest
 from csi_exoblock.pb import pluginregistration_pb2, pluginregistration_pb2_grpc
 from tests.csi.conftest import INSTANCE
 from tests.support.driver_process import DriverProcess
-from tests.support.waiting import wait_until
+from tests.support.waiting import eventually, wait_until
 
 NAME = "exoblock.csi.exoscale.com"
 
@@ -92,6 +92,30 @@ def test_a_refusal_is_logged_and_the_plugin_stays(
         kubelet.GetInfo(pluginregistration_pb2.InfoRequest())
 
     assert "kubelet refused the registration" in plugin.log.read_text()
+
+
+def test_a_refused_registration_is_repeated(
+    plugin: DriverProcess, socket: pathlib.Path
+) -> None:  # S27, N18: before 1.36 kubelet forgets the driver for good
+    wait_until(socket.is_socket)
+    before = socket.stat().st_ino
+
+    notify(socket, plugin_registered=False, error="no API server")
+
+    wait_until(lambda: socket.stat().st_ino != before, seconds=20)
+    wait_until(lambda: answers(socket))
+    before = socket.stat().st_ino
+    notify(socket, plugin_registered=True)
+    assert not eventually(lambda: socket.stat().st_ino != before, seconds=2.0)
+
+
+def notify(socket: pathlib.Path, *, plugin_registered: bool, error: str = "") -> None:
+    with grpc.insecure_channel(f"unix:{socket}") as channel:
+        pluginregistration_pb2_grpc.RegistrationStub(channel).NotifyRegistrationStatus(
+            pluginregistration_pb2.RegistrationStatus(
+                plugin_registered=plugin_registered, error=error
+            )
+        )
 
 
 def test_the_socket_outlives_sigterm_and_a_crash(

@@ -368,4 +368,12 @@ BREAKS = (
         rules="F11",
         tests=_STATUS,
     ),
+    Break(
+        name="refused-registration-is-final",
+        file="csi/registration.py",
+        before="            self._again_at = time.monotonic() + self._pause",
+        after="            self._again_at = math.inf",
+        rules="S27, N18",
+        tests=(f"{_REGISTRATION}::test_a_refused_registration_is_repeated",),
+    ),
 )

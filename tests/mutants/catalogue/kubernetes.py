@@ -242,4 +242,26 @@ BREAKS = (
         rules="D12, N14",
         tests=(f"{_CLUSTER}::test_nothing_is_made_or_deleted_before_the_cluster_is_known",),
     ),
+    Break(
+        name="csinode-of-a-dead-node-removes-the-taint",
+        file="app/own_node.py",
+        before='return found.node_uid in ("", kubernetes.get_node(name, deadline).uid)',
+        after="return True",
+        rules="S11",
+        tests=(
+            "tests/apiserver/test_startup_taint.py"
+            "::test_csinode_of_an_earlier_node_of_the_name_does_not_count",
+        ),
+    ),
+    Break(
+        name="lost-registration-is-only-shown",
+        file="node/registered.py",
+        before="            self._repeat()\n",
+        after="",
+        rules="S27",
+        tests=(
+            "tests/apiserver/test_startup_taint.py"
+            "::test_driver_that_csinode_has_lost_is_registered_again",
+        ),
+    ),
 )
