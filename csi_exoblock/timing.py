@@ -21,8 +21,6 @@ class CloudTiming:
     api_retry_initial: float = 0.2
     # A GET's pauses double up to this.
     api_retry_max: float = 3.0
-    # A zone that is away for longer must not keep the sidecars' workers from others (S12).
-    api_retried: float = 30.0
     # A key can be revoked this long before its file shows the next one (F1).
     credentials_wait: float = 1.0
     # Reading a small file takes a fraction of that.

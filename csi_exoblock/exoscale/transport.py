@@ -116,8 +116,7 @@ class Transport:
         """Send the request and return what `read` makes of the answer's JSON.
 
         The request is sent when the zone's pace allows, and again if the zone then refuses it
-        unread. A GET is repeated for up to
-        `Timing.api_retried` while the API is unavailable. The answer to a
+        unread. A GET is repeated until the deadline while the API is unavailable. The answer to a
         write is awaited for up to `Timing.api_timeout`, even beyond the deadline: to give up
         earlier would only lose the answer.
 
@@ -132,7 +131,6 @@ class Transport:
         """
         if request.method != "GET":
             return self._exchange(request, read, deadline)
-        repeated_until = deadline.within(self._timing.api_retried)
         for pause in pauses(
             self._timing.api_retry_initial, self._timing.api_retry_max, growth=_BACKOFF
         ):
@@ -142,7 +140,7 @@ class Transport:
                 raise
             except ApiUnavailable as error:
                 seconds = max(pause, error.retry_after_seconds)
-                if seconds >= repeated_until.remaining():
+                if seconds >= deadline.remaining():
                     raise
                 log.debug(
                     "read failed and will be retried", extra={"pause": seconds, "error": str(error)}

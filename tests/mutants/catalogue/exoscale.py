@@ -478,12 +478,4 @@ BREAKS = (
             "::test_operation_that_names_what_it_made_only_at_its_end_names_it",
         ),
     ),
-    Break(
-        name="read-is-repeated-until-its-caller-has-gone",
-        file="exoscale/transport.py",
-        before="                if seconds >= repeated_until.remaining():",
-        after="                if seconds >= deadline.remaining():",
-        rules="S12",
-        tests=(_TRANSPORT + "::test_read_is_not_repeated_for_as_long_as_its_caller_waits",),
-    ),
 )
