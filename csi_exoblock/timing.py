@@ -207,6 +207,8 @@ class ProcessTiming:
     registration_check: float = 5.0
     # What kubelet refused it often takes seconds later; the pauses grow up to this (S27).
     registration_again_max: float = 120.0
+    # A call ends soon after its caller has gone, unless it hangs (N14).
+    call_overdue: float = 60.0
     # A Probe that takes longer counts as a miss (N14).
     livez_timeout: float = 5.0
     # Kubelet's own default period (N14).

@@ -24,6 +24,7 @@ from csi_exoblock.config import (
 from csi_exoblock.csi.identity import Identity
 from csi_exoblock.csi.interceptor import Interceptor
 from csi_exoblock.csi.liveness import SelfProbe
+from csi_exoblock.csi.room import Room
 from csi_exoblock.csi.server import Server
 from csi_exoblock.lines import LineWriter
 from csi_exoblock.metrics import Metrics
@@ -80,15 +81,16 @@ def run(
     def trouble() -> str:
         return "; ".join(filter(None, (part.trouble() for part in parts)))
 
+    interceptor = Interceptor(
+        driver_name=settings.driver_name,
+        metrics=metrics,
+        workers=settings.grpc_workers,
+        timing=settings.timing,
+    )
     server = Server(
         socket_path=settings.socket_path,
         workers=settings.grpc_workers,
-        interceptor=Interceptor(
-            driver_name=settings.driver_name,
-            metrics=metrics,
-            workers=settings.grpc_workers,
-            timing=settings.timing,
-        ),
+        interceptor=interceptor,
         identity=Identity(driver_name=settings.driver_name, ready=lambda: not trouble()),
         controller=control.service if control else None,
         node=host.service if host else None,
@@ -96,7 +98,7 @@ def run(
     )
     server.start(on_death=ending.fail)
     if settings.http_address:
-        _show(settings, settings.http_address, trouble, metrics)
+        _show(settings, settings.http_address, trouble, metrics, interceptor.room)
     for part in parts:
         part.start()
     log.info("serving", extra={"socket": str(settings.socket_path), "version": __version__})
@@ -117,10 +119,15 @@ def _show(
     address: tuple[str, int],
     trouble: Callable[[], str],
     metrics: Metrics,
+    room: Room,
 ) -> None:
     """Serve probes and metrics until the process ends, also while running calls finish."""
     timing = settings.timing
-    probe = SelfProbe(socket_path=settings.socket_path, timeout_seconds=timing.livez_timeout)
+    probe = SelfProbe(
+        socket_path=settings.socket_path,
+        timeout_seconds=timing.livez_timeout,
+        is_stuck=room.is_stuck,
+    )
     liveness = Liveness(probe=probe, timing=timing)
     probes = Probes(
         liveness=liveness, trouble=trouble, metrics=metrics, metrics_path=settings.metrics_path

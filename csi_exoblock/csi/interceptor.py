@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import grpc
@@ -16,6 +14,7 @@ from csi_exoblock import calls
 from csi_exoblock.concurrency import Deadline
 from csi_exoblock.csi.failures import Failures
 from csi_exoblock.csi.redaction import loggable
+from csi_exoblock.csi.room import Room
 from csi_exoblock.csi.status import code_of, explain, message_of, metric_label
 from csi_exoblock.errors import DeadlineExceeded, DriverError, InvalidRequest
 from csi_exoblock.metrics import Metrics
@@ -59,6 +58,9 @@ class Interceptor(grpc.ServerInterceptor):
     Args:
         workers: How many threads serve calls. A tenth of them, up to ten, are kept for the identity
             service, so that Probe never waits behind long calls (N14).
+
+    Attributes:
+        room: The places of all other calls.
     """
 
     def __init__(
@@ -68,8 +70,9 @@ class Interceptor(grpc.ServerInterceptor):
         self._metrics = metrics
         self._failures = Failures(forgotten_seconds=timing.failure_forgotten)
         metrics.update_by(self._show_failures)
-        self._most = workers - min(workers // 10, _MOST_SPARE_WORKERS)
-        self._room = threading.Semaphore(self._most)
+        self.room = Room(
+            workers - min(workers // 10, _MOST_SPARE_WORKERS), overdue_seconds=timing.call_overdue
+        )
 
     def intercept_service(
         self,
@@ -107,8 +110,11 @@ class Interceptor(grpc.ServerInterceptor):
             try:
                 if isinstance(request, _Unreadable):
                     raise InvalidRequest(f"the request can't be read: {request.why}")
-                with self._room_for(method):
+                if method.startswith(_IDENTITY):
                     response = handler(request, context)
+                else:
+                    with self.room.place(context):
+                        response = handler(request, context)
             except Exception as error:
                 code, message = code_of(error), self._explain(error, method, call)
                 self._record(method, call, about, code, message)
@@ -116,23 +122,6 @@ class Interceptor(grpc.ServerInterceptor):
                 self._record(method, call, about, StatusCode.OK, None)
                 return response
         return context.abort(code, message)
-
-    @contextmanager
-    def _room_for(self, method: str) -> Iterator[None]:
-        """Serve a call in the block, unless that would leave no thread for Probe.
-
-        Raises:
-            DriverError: No thread is free for this call; the caller should retry.
-        """
-        if method.startswith(_IDENTITY):
-            yield
-        elif self._room.acquire(blocking=False):
-            try:
-                yield
-            finally:
-                self._room.release()
-        else:
-            raise DriverError(f"{self._most} calls are being served, and no more fit; retry")
 
     def _explain(self, error: Exception, method: str, call: calls.Call) -> str:
         if isinstance(error, DeadlineExceeded):

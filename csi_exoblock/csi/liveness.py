@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import grpc
@@ -17,14 +18,23 @@ class SelfProbe:
 
     So it notices when all threads of the pool are stuck, and when the socket was removed: clients
     that are connected notice nothing then, but no new client can reach the driver.
+
+    Args:
+        is_stuck: Returns whether calls that hang keep every thread that Probe itself does not need.
     """
 
-    def __init__(self, *, socket_path: Path, timeout_seconds: float) -> None:
+    def __init__(
+        self, *, socket_path: Path, timeout_seconds: float, is_stuck: Callable[[], bool]
+    ) -> None:
+        self._is_stuck = is_stuck
         self._target = f"unix:{socket_path}"
         self._timeout_seconds = timeout_seconds
 
     def __call__(self) -> bool:
-        """Return whether an answer came in time; `ready=false` is an answer too."""
+        """Return whether an answer came in time and others would get one, too.
+
+        `ready=false` is an answer as well.
+        """
         try:
             with grpc.insecure_channel(self._target, options=_OWN_CONNECTION) as channel:
                 csi_pb2_grpc.IdentityStub(channel).Probe(
@@ -32,4 +42,4 @@ class SelfProbe:
                 )
         except grpc.RpcError:
             return False
-        return True
+        return not self._is_stuck()

@@ -48,7 +48,7 @@ class Release:
         self._territory = territory
         self._disk_calls = disk_calls
         self._timing = timing
-        self._unmounted: dict[VolumeId, BlockDevice] = {}
+        self._as_file_systems: dict[VolumeId, BlockDevice] = {}
 
     def release(self, volume_id: VolumeId, path: Path, deadline: Deadline) -> None:
         """Unmount every layer at a path, then prove that nothing uses the volume's disk.
@@ -80,7 +80,7 @@ class Release:
         self._refuse_mounts(volume_id, numbers, superblocks, apart_from=None)
         if device is not None:
             if layers:
-                self._unmounted[volume_id] = device
+                self.note_file_system(volume_id, device)
             self._sync(volume_id, device)
             self._wait_until_free(volume_id, device, deadline)
             self._sync(volume_id, device)
@@ -88,9 +88,13 @@ class Release:
             self._refuse_used_suspect(volume_id, self._devices.named(name), deadline)
         self.forget(volume_id)
 
+    def note_file_system(self, volume_id: VolumeId, disk: BlockDevice) -> None:
+        """Note that the volume is used as a file system here, so no pod has its raw device."""
+        self._as_file_systems[volume_id] = disk
+
     def forget(self, volume_id: VolumeId) -> None:
-        """Forget that the volume's file system was unmounted: it is released, or published raw."""
-        self._unmounted.pop(volume_id, None)
+        """Forget that the volume is used as a file system: it is released, or published raw."""
+        self._as_file_systems.pop(volume_id, None)
 
     def clear_vanished(
         self, volume_id: VolumeId, device: BlockDevice, path: Path, deadline: Deadline
@@ -147,8 +151,8 @@ class Release:
     ) -> None:
         """Wait until nothing on this host holds the device in any way (D4, D6).
 
-        If its file system was mounted until this call or an earlier one, no pod had it as a raw
-        device. Then processes that hang on other disks are ignored (S26).
+        If it is used as a file system, no pod has it as a raw device. Then processes that hang on
+        other disks are ignored (S26).
 
         Raises:
             WrongState: Something still holds it; the message names it.
@@ -157,11 +161,11 @@ class Release:
         """
         numbers = self._devices.numbers(device)
         patience = deadline.within(self._timing.device_in_use)
-        unmounted = self._unmounted.get(volume_id)
-        was_mounted = unmounted is not None and _is_same(unmounted, device)
+        noted = self._as_file_systems.get(volume_id)
+        is_file_system = noted is not None and _is_same(noted, device)
 
         def users_now() -> tuple[str, ...]:
-            return self._holders.of_device(numbers, skip_hung=was_mounted)
+            return self._holders.of_device(numbers, skip_hung=is_file_system)
 
         def is_claimed() -> bool:
             return self._disk_calls.is_in_use(device, deadline)
@@ -201,7 +205,7 @@ class Release:
 
         Also if an earlier call has unmounted it, and could not prove that it is free.
         """
-        before = self._unmounted.get(volume_id)
+        before = self._as_file_systems.get(volume_id)
         mounted = [each.device for each in layers if each.filesystem in _OURS]
         for number in (*mounted, before.number if before else None):
             found = self._devices.nameless(number) if number is not None else None

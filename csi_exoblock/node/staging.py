@@ -160,7 +160,7 @@ class Staging:
         deadline: Deadline,
     ) -> None:
         logs.step("finding the device")
-        device = self._devices.find(volume_id.uuid, deadline)
+        device = disk = self._devices.find(volume_id.uuid, deadline)
         if isinstance(access, BlockAccess):
             return
         flags_of(access)
@@ -171,6 +171,7 @@ class Staging:
             self._remember(volume_id, access, context)
             self._fill(volume_id, device, staging_path, access, context, deadline)
             return
+        self._release.note_file_system(volume_id, disk)
         logs.step("checking for a frozen file system")
         self._frozen.recover(volume_id, device, deadline)
         writing = not wants_read_only(access)

@@ -202,7 +202,7 @@ def test_csinode_of_an_earlier_node_of_the_name_does_not_count(
     server.objects[CSI_NODE] = stale
     start_node()
 
-    wait_until(lambda: server.count("GET", CSI_NODE) > 2)
+    wait_until(lambda: server.count("GET", CSI_NODE) > 2, seconds=20)
     assert OURS in taints(server)
     stale["metadata"]["ownerReferences"][0]["uid"] = "new"
 

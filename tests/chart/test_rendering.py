@@ -53,6 +53,7 @@ _OTHERS: dict[str, Any] = {
 }
 # What must be set with a value before it shows.
 _WITH: dict[str, dict[str, Any]] = {
+    "csiDriver.seLinuxMount": {"node": {"selinux": True}},
     "credentials.apiKey": {"credentials": {"apiKey": "other", "apiSecret": "other"}},
     "credentials.apiSecret": {"credentials": {"apiKey": "other", "apiSecret": "other"}},
     "credentials.existingSecret.keyKey": {"credentials": {"mountAsFile": False}},

@@ -16,6 +16,7 @@ import grpc
 import pytest
 import requests
 
+from csi_exoblock.csi.liveness import SelfProbe
 from csi_exoblock.pb import csi_pb2, csi_pb2_grpc
 from tests.controller.requests import create_volume
 from tests.csi.conftest import LIMIT_SECONDS, Start
@@ -240,6 +241,19 @@ def test_a_stuck_process_is_not_alive_whatever_it_waits_for(
     wait_until(lambda: endpoint.get("/livez/why") == 503)
     for call in stuck:
         call.cancel()
+
+
+@pytest.mark.parametrize("stuck", [True, False])
+def test_a_process_whose_calls_all_hang_is_not_alive_though_probe_has_a_thread_of_its_own(
+    start: Start, *, stuck: bool
+) -> None:  # N14
+    driver = start("controller")
+
+    probe = SelfProbe(
+        socket_path=driver.socket, timeout_seconds=LIMIT_SECONDS, is_stuck=lambda: stuck
+    )
+
+    assert probe() is not stuck
 
 
 def test_the_metrics_are_where_they_are_wanted(start: Start, endpoint: Endpoint) -> None:

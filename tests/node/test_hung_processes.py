@@ -12,7 +12,7 @@ import grpc
 import pytest
 
 from csi_exoblock.pb import csi_pb2
-from tests.node.conftest import MakeDisk, Volume, block_capability
+from tests.node.conftest import MakeDisk, Tools, Volume, block_capability
 from tests.node.disks import Disk, kept_in_another_namespace, run
 from tests.node.requests import unstage
 from tests.support.grpc_errors import refused
@@ -129,6 +129,22 @@ def test_what_an_unstage_that_failed_has_unmounted_is_no_raw_device(
             healthy.node.NodeUnstageVolume(again)
         healthy.node.NodeUnstageVolume(again)
 
+    frozen.unstage()
+
+
+def test_what_a_stage_that_failed_never_mounted_is_no_raw_device(
+    make_disk: MakeDisk, make_volume: Callable[[Disk], Volume], tools: Tools
+) -> None:  # as when a long mkfs outlasts kubelet's patience, and the pod goes
+    frozen, healthy = (make_volume(make_disk()) for _ in range(2))
+    frozen.stage()
+
+    with hung_processes(frozen, 1):
+        tools.replace("mkfs.ext4", "exit 1")
+        with refused(grpc.StatusCode.UNAVAILABLE):
+            healthy.stage()
+        healthy.node.NodeUnstageVolume(unstage(healthy.disk.volume_id, healthy.staging))
+
+    (tools.folder / "mkfs.ext4").unlink()
     frozen.unstage()
 
 

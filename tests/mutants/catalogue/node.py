@@ -61,9 +61,9 @@ BREAKS = (
     Break(
         name="what-was-unmounted-before-may-be-raw",
         file="node/release.py",
-        before="            if layers:\n                self._unmounted[volume_id] = device\n",
-        after="            self._unmounted.pop(volume_id, None)\n"
-        "            if layers:\n                self._unmounted[volume_id] = device\n",
+        before="            if layers:\n                self.note_file_system(volume_id, device)\n",
+        after="            self.forget(volume_id)\n"
+        "            if layers:\n                self.note_file_system(volume_id, device)\n",
         rules="S26",
         tests=(
             "tests/node/test_hung_processes.py"
@@ -325,8 +325,8 @@ BREAKS = (
     Break(
         name="stage-goes-on-without-its-caller",
         file="node/staging.py",
-        before="        device = self._devices.find(volume_id.uuid, deadline)",
-        after="        device = self._devices.find(volume_id.uuid, type(deadline)(86400.0))",
+        before="        device = disk = self._devices.find(volume_id.uuid, deadline)",
+        after="        device = disk = self._devices.find(volume_id.uuid, type(deadline)(86400.0))",
         rules="S5, S6",
         tests=(f"{_DEADLINES}::test_a_stage_whose_disk_does_not_come_ends_in_time",),
     ),
@@ -396,6 +396,17 @@ BREAKS = (
         tests=(
             "tests/node/test_life_on_a_node.py"
             "::test_an_ext4_whose_disk_nobody_may_open_while_it_is_mounted_grows_before",
+        ),
+    ),
+    Break(
+        name="volume-that-was-never-mounted-may-be-raw",
+        file="node/staging.py",
+        before="        self._release.note_file_system(volume_id, disk)\n",
+        after="",
+        rules="S26",
+        tests=(
+            "tests/node/test_hung_processes.py"
+            "::test_what_a_stage_that_failed_never_mounted_is_no_raw_device",
         ),
     ),
 )
