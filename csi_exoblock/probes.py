@@ -45,7 +45,7 @@ class Liveness:
         """Check once; return the seconds until the next check."""
         self._misses = 0 if self._probe() else self._misses + 1
         if self._misses:
-            log.warning("no answer to the driver's own Probe", extra={"misses": self._misses})
+            log.warning("the driver's own Probe failed", extra={"misses": self._misses})
         return self._timing.livez_interval
 
 

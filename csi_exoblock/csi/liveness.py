@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
 import grpc
 
 from csi_exoblock.pb import csi_pb2, csi_pb2_grpc
+
+log = logging.getLogger(__name__)
 
 # Without this all channels of a process share a connection, which can outlive the socket.
 _OWN_CONNECTION = (("grpc.use_local_subchannel_pool", 1),)
@@ -42,4 +45,7 @@ class SelfProbe:
                 )
         except grpc.RpcError:
             return False
-        return not self._is_stuck()
+        if self._is_stuck():
+            log.error("calls that hang take every place, so no other call is served")
+            return False
+        return True

@@ -89,13 +89,15 @@ class Registration(pluginregistration_pb2_grpc.RegistrationServicer):
             return 0.0
         if self._farewell.was_said():
             return self._timing.registration_check
+        is_due = time.monotonic() >= self._again_at
         try:
-            is_due = time.monotonic() >= self._again_at
             if self._server is None or is_due or not is_served(self._path):
                 self._again_at = math.inf
                 self._appear()
         except OSError as error:
             self._complaint.say(str(error))
+            if is_due:
+                self.repeat()
         else:
             self._complaint.end()
         return self._timing.registration_check
@@ -145,6 +147,6 @@ class Registration(pluginregistration_pb2_grpc.RegistrationServicer):
         listen(server, hidden)
         hidden.rename(self._path)
         before, self._server = self._server, server
-        if before is not None:  # only now, as it unlinks the hidden name, whose ever that is
+        if before is not None:  # only now, as it unlinks the hidden name whatever it leads to
             before.stop(0)  # without waiting: no client can find its socket any more
         log.info("waiting for kubelet", extra={"path": str(self._path)})

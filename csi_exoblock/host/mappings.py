@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from csi_exoblock.errors import NoAnswer
+from csi_exoblock.errors import HostError, NoAnswer
 from csi_exoblock.host.open_files import Numbers, mapped, name_of
 from csi_exoblock.threads import begin_work
 
@@ -45,7 +45,7 @@ class Mappings:
         """Return the numbers of all files that each process has mapped, and why any is missing.
 
         Raises:
-            HostError: The host has no thread left.
+            HostError: The host has no thread, file or memory left.
         """
         found: dict[Path, frozenset[Numbers]] = {}
         left = deque(each for each in processes if each not in self._stuck)
@@ -55,6 +55,8 @@ class Mappings:
             begin_work(partial(self._read, reader), name="mappings of processes")
             if not self._await(reader, patience):
                 patience = self._later_seconds
+            elif reader.failure is not None:
+                raise reader.failure
         missing = next((each for each in processes if each not in found), None)
         return found, _no_answer(missing) if missing else None
 
@@ -76,9 +78,14 @@ class Mappings:
 
 
 class _Reader:
-    """Reads one process after the other, until none is left or it is left to the present one."""
+    """Reads one process after the other, until none is left or it is left to the present one.
+
+    Attributes:
+        failure: Why it could read no further, if the host itself is the reason.
+    """
 
     def __init__(self, left: deque[Path], found: dict[Path, frozenset[Numbers]]) -> None:
+        self.failure: HostError | None = None
         self.has_ended = threading.Event()
         self._left = left
         self._found = found
@@ -92,6 +99,8 @@ class _Reader:
         try:
             while (process := self._next()) is not None:
                 self._keep(process, mapped(process, self._known))
+        except HostError as error:
+            self.failure = error
         finally:
             self.has_ended.set()
 

@@ -53,9 +53,10 @@ class Container:
     def parse(cls, found: Json) -> Container:
         """Read a container."""
         variables = {
-            name.removeprefix(_VARIABLES).lower().replace("_", "-"): text(each, "value")
+            name.removeprefix(_VARIABLES).lower().replace("_", "-"): value
             for each in objects(found, "env")
             if (name := text(each, "name")).startswith(_VARIABLES)
+            and (value := text(each, "value"))  # an empty one counts as absent
         }
         return cls(
             name=text(found, "name"),

@@ -89,7 +89,7 @@ class NodeChecks:
             yield from self._of_instance(node, limits, has_cloud, takes_volumes=takes_volumes)
         yield from self._of_gone()
         names = ", ".join(each.name for each in left_out)
-        if left_out and len(left_out) == len(nodes):
+        if left_out and not self._plugins:
             yield wrong(
                 "nodes",
                 f"no node is to have the plugin: the DaemonSets leave out {names}",

@@ -26,8 +26,9 @@ from tests.support.simulator_process import SimulatorProcess
 from tests.support.waiting import wait_until
 from tests.tls.tunnels import AUTHORITY, SERVER
 
-# What the sidecars run as the chart sets them up: provisioner 100, attacher 50, the others 10 each.
-SIDECAR_WORKERS = 170
+# What the sidecars run as the chart sets them up: provisioner twice 100, attacher 50, resizer twice
+# 10, snapshotter 10.
+SIDECAR_WORKERS = 280
 
 MOST_CONNECTIONS = 16
 

@@ -13,6 +13,7 @@ import pytest
 from csi_exoblock.errors import HostError
 from csi_exoblock.host.block_devices import BlockDevice, BlockDevices, DeviceNumber
 from csi_exoblock.host.loops import Loops
+from csi_exoblock.host.mappings import Mappings
 from csi_exoblock.host.open_files import Sought, opened
 from csi_exoblock.host.workers import CallLimit, Workers
 
@@ -45,9 +46,16 @@ def _look_at_open_files(folder: pathlib.Path) -> object:
     return list(opened(pathlib.Path("/proc/self"), Sought(frozenset(), frozenset({number}))))
 
 
+def _look_at_mappings(folder: pathlib.Path) -> object:
+    process = folder / "1"
+    (process / "task").mkdir(parents=True)
+    return Mappings(patience_seconds=5.0, later_seconds=5.0).of([process])
+
+
 @pytest.mark.parametrize("error", [errno.EMFILE, errno.ENFILE, errno.ENOMEM])
 @pytest.mark.parametrize(
-    "ask", [_describe_a_disk, _list_partitions, _look_at_loops, _look_at_open_files]
+    "ask",
+    [_describe_a_disk, _list_partitions, _look_at_loops, _look_at_open_files, _look_at_mappings],
 )
 def test_what_can_t_be_asked_just_now_is_not_taken_for_absent(
     monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path, ask: Question, error: int

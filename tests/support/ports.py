@@ -8,11 +8,13 @@ import socket
 from typing import Final
 
 _FIRST: Final = 20_000
+_STEP: Final = 37  # prime to the next, so that each port comes once
 _EACH: Final = 500  # for each of pytest's workers, and in all below those that the kernel picks
 _WORKER: Final = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 
+# Two sessions without workers at the same time begin at different ones.
 _candidates = itertools.cycle(
-    range(_FIRST + _EACH * _WORKER, _FIRST + _EACH * (_WORKER + 1)),
+    _FIRST + _EACH * _WORKER + (os.getpid() + each) * _STEP % _EACH for each in range(_EACH)
 )
 
 

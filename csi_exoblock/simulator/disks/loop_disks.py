@@ -116,9 +116,9 @@ class LoopDisks:
         self._link(volume).unlink(missing_ok=True)
         _run("losetup", "--detach", device)
         if not _is_gone(device, _image(self._volumes, volume)):
+            self._pulled.append(volume)
             users = ", ".join(users_of(device)) or "nobody that /proc shows"
             log.warning("volume %s was detached while %s was in use by %s", volume, device, users)
-            self._pulled.append(volume)
 
     def resize(self, volume: UUID, size_gib: int) -> None:
         """Grow the volume's file, if it has one, and its device."""

@@ -19,13 +19,20 @@ def _mounts(number: int) -> Iterator[str]:
     device = f"{os.major(number)}:{os.minor(number)}"
     for file in Path("/proc").glob("[0-9]*/mountinfo"):
         with suppress(OSError):  # the process has ended
-            for mount in map(str.split, file.read_text().splitlines()):
-                if mount[2] == device:
+            for mount in map(str.split, file.read_text(errors="replace").splitlines()):
+                if mount[2:3] == [device]:  # a slice, as foreign mounts can break a line
                     yield f"the mount {mount[4]}"
 
 
 def _processes(number: int) -> Iterator[str]:
     for process in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):  # it has ended, or closed the file
-            if any(file.stat().st_rdev == number for file in (process / "fd").iterdir()):
+        with suppress(OSError):  # it has ended
+            if any(_is(file, number) for file in (process / "fd").iterdir()):
                 yield f"{(process / 'comm').read_text().strip()} ({process.name})"
+
+
+def _is(file: Path, number: int) -> bool:
+    try:
+        return file.stat().st_rdev == number
+    except OSError:  # it was closed
+        return False

@@ -225,8 +225,8 @@ BREAKS = (
     Break(
         name="stuck-pool-counts-as-alive",
         file="csi/liveness.py",
-        before="            return False",
-        after="            return True",
+        before="        except grpc.RpcError:\n            return False",
+        after="        except grpc.RpcError:\n            return True",
         rules="N14",
         tests=(f"{_HTTP}::test_a_pool_whose_threads_are_all_stuck_is_not_alive",),
     ),
@@ -379,8 +379,8 @@ BREAKS = (
     Break(
         name="hung-calls-are-never-too-many",
         file="csi/liveness.py",
-        before="        return not self._is_stuck()",
-        after="        return True",
+        before="        if self._is_stuck():",
+        after="        if not self:",
         rules="N14",
         tests=(
             "tests/csi/test_http.py"

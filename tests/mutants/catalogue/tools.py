@@ -730,7 +730,7 @@ BREAKS = (
     Break(
         name="plugin-on-no-node-is-in-order",
         file="tools/doctor_nodes.py",
-        before="if left_out and len(left_out) == len(nodes):",
+        before="if left_out and not self._plugins:",
         after="if left_out and not nodes:",
         rules="N11",
         tests=(f"{_DOCTOR}::test_plugin_that_no_node_is_to_have_is_found",),
