@@ -119,7 +119,11 @@ class Clones:
         nothing names its snapshot any more: so those of all sources that are gone are deleted.
         """
         wanted = set(self._created.copy().values())  # clones of this process are still being made
-        listed: set[str] = set()
+
+        @cache
+        def listed() -> frozenset[str]:
+            volumes = self._cloud.zone(gone.zone).list_volumes(deadline)
+            return frozenset(str(each.id.uuid) for each in volumes)
 
         def is_needless(snapshot: Snapshot) -> bool:
             source = self._labels.clone_of(snapshot.labels)
@@ -127,10 +131,7 @@ class Clones:
                 return True
             if snapshot.id in wanted:
                 return False
-            if not listed:
-                volumes = self._cloud.zone(gone.zone).list_volumes(deadline)
-                listed.update(str(each.id.uuid) for each in volumes)
-            return source not in listed and self._is_gone(f"{gone.zone}/{source}", deadline)
+            return source not in listed() and self._is_gone(f"{gone.zone}/{source}", deadline)
 
         self._delete_needless(gone.zone, is_needless, deadline)
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import grpc
 
-from csi_exoblock.concurrency import Deadline
+from csi_exoblock.concurrency import Deadline, pauses
 from csi_exoblock.csi.server import is_served, listen, new_server, require_place
 from csi_exoblock.errors import DriverError
 from csi_exoblock.host.farewell import Farewell
@@ -66,7 +66,7 @@ class Registration(pluginregistration_pb2_grpc.RegistrationServicer):
             log, "can't register with kubelet, still trying", level=logging.ERROR
         )
         self._again_at = math.inf  # in monotonic seconds
-        self._pause = timing.registration_check
+        self._pauses = self._first_pauses()
         self._farewell = Farewell(path)
         self._farewell.forget()
 
@@ -123,12 +123,15 @@ class Registration(pluginregistration_pb2_grpc.RegistrationServicer):
         """Log the result of the registration, and repeat one that failed (S27)."""
         if request.plugin_registered:
             log.info("registered with kubelet")
-            self._pause, self._again_at = self._timing.registration_check, math.inf
+            self._pauses, self._again_at = self._first_pauses(), math.inf
         else:
             log.error("kubelet refused the registration", extra={"error": request.error})
-            self._again_at = time.monotonic() + self._pause
-            self._pause = min(2 * self._pause, self._timing.registration_again_max)
+            self._again_at = time.monotonic() + next(self._pauses)
         return pluginregistration_pb2.RegistrationStatusResponse()
+
+    def _first_pauses(self) -> Iterator[float]:
+        timing = self._timing
+        return pauses(timing.registration_check, timing.registration_again_max, growth=2.0)
 
     def _appear(self) -> None:
         """Make a socket that answers from the moment kubelet sees it.

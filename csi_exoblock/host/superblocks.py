@@ -44,6 +44,7 @@ _XFS_HEADERS = 4
 _BTRFS_BEGIN = 0x10000
 _BTRFS_BYTES = 4096
 _BTRFS_MAGIC_AT = 0x40
+_BTRFS_DEVICE_AT = 0xC9  # its device: number, then size
 _BTRFS_SEEDING = 1 << 32
 
 
@@ -79,7 +80,7 @@ def btrfs_id(head: bytes) -> UUID | None:
 
 def btrfs_device(head: bytes) -> int:
     """Return the number that a btrfs gives its only device; 1 unless another one was removed."""
-    return _number("<Q", head, _BTRFS_BEGIN + 0xC9)
+    return _number("<Q", head, _BTRFS_BEGIN + _BTRFS_DEVICE_AT)
 
 
 def _ext(head: Buffer) -> Superblock | None:
@@ -109,7 +110,7 @@ def _btrfs(head: Buffer) -> Superblock | None:
     # Source: Linux, fs/btrfs, struct btrfs_super_block, at 64 KiB; the size of its one device.
     if head[0x10040:0x10048] != b"_BHRfS_M":
         return None
-    size_bytes = _number("<Q", head, 0x10000 + 0xC9 + 8)
+    size_bytes = _number("<Q", head, _BTRFS_BEGIN + _BTRFS_DEVICE_AT + 8)
     return Superblock(size_bytes=size_bytes, unit_bytes=_number("<I", head, 0x10000 + 0x90))
 
 

@@ -19,7 +19,7 @@ from tests.kubernetes.cluster.cluster import Cluster
 from tests.kubernetes.cluster.documents import Document
 from tests.kubernetes.cluster.installation import install_snapshot_definitions
 from tests.kubernetes.cluster.machine import FIRST, Machine
-from tests.kubernetes.cluster.namespace import PATIENCE_SECONDS, Namespace
+from tests.kubernetes.cluster.namespace import Namespace
 from tests.kubernetes.cluster.places import (
     DEVICES,
     KUBECONFIG,
@@ -117,16 +117,16 @@ class HelmInstallation:
         def are_gone() -> bool:
             return not any(self.pods(component) for component in ("controller", "node"))
 
-        wait_until(are_gone, "the driver's pods are gone", seconds=PATIENCE_SECONDS)
+        self.system.wait(are_gone, "the driver's pods are gone")
 
-    def wait_ready(self, seconds: float = PATIENCE_SECONDS) -> None:
+    def wait_ready(self) -> None:
         """Return when every pod of the driver is ready, and kubelet knows the driver."""
 
         def are_ready() -> bool:
             pods = [*self.pods("controller"), *self.pods("node")]
             return len(pods) == _PODS and all(is_ready(pod) for pod in pods)
 
-        self.system.wait(are_ready, "the driver's pods are ready", seconds=seconds)
+        self.system.wait(are_ready, "the driver's pods are ready")
         self.system.wait(lambda: self.cluster.attach_limit, "CSINode lists the driver")
 
     def containers(self) -> list[Container]:

@@ -7,10 +7,11 @@ from pathlib import Path
 
 from tests.kubernetes.cluster.api import VOLUME, VOLUME_ATTACHMENT, Api
 from tests.kubernetes.cluster.claims import BoundVolume
-from tests.kubernetes.cluster.cleaning import loop_devices_below, mounts_below
+from tests.kubernetes.cluster.cleaning import mounts_below
 from tests.kubernetes.cluster.cloud import Cloud
 from tests.kubernetes.cluster.namespace import Namespace
 from tests.kubernetes.cluster.places import CLOUD, CSI_MOUNTS, KUBELET, STAGING
+from tests.support.loop_devices import loop_devices_below
 
 _BLOCK = CSI_MOUNTS / "volumeDevices"
 _IN_USE = "was in use"

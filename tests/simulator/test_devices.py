@@ -10,12 +10,13 @@ import subprocess
 import threading
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 import pytest
 
 from csi_exoblock.simulator.state.modes import Question
 from tests.simulator.client import ZoneClient
+from tests.support.loop_devices import loop_devices_below
 from tests.support.simulator_process import SimulatorProcess
 
 pytestmark = pytest.mark.root
@@ -71,12 +72,7 @@ class Host:
 
     def devices(self) -> list[str]:
         """Return the loop devices whose file is in this host's folders."""
-        found = []
-        for path in pathlib.Path("/sys/block").glob("loop*/loop/backing_file"):
-            with suppress(OSError):  # another test's, and gone meanwhile
-                if path.read_text().startswith(str(self._folder)):
-                    found.append(f"/dev/{path.parts[3]}")
-        return found
+        return list(loop_devices_below(self._folder))
 
     def read(self, volume: str, length: int, offset: int = 0) -> bytes:
         """Read from the disk of an attached volume."""

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import fcntl
 import os
-import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
+
+from csi_exoblock.simulator.disks.users import mount_points
 
 # Source: linux/fs.h, _IOWR('X', 119, int) and _IOWR('X', 120, int).
 _FIFREEZE: Final = 0xC0045877
@@ -28,19 +29,10 @@ def frozen(device: str) -> Iterator[None]:
     """
     with ExitStack() as stack:
         number = os.stat(device).st_rdev
-        mount_point = _find_mount_point(number)
+        mount_point = next(mount_points(number, Path("/proc/self/mountinfo")), None)
         if mount_point is not None:
             _freeze(mount_point, number, stack)
         yield
-
-
-def _find_mount_point(number: int) -> str | None:
-    wanted = f"{os.major(number)}:{os.minor(number)}"
-    for line in os.fsdecode(Path("/proc/self/mountinfo").read_bytes()).split("\n"):
-        fields = line.split(" ")
-        if wanted in fields[2:3]:  # a slice, as foreign mounts can break a line into short ones
-            return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), fields[4])
-    return None
 
 
 def _freeze(mount_point: str, number: int, stack: ExitStack) -> None:

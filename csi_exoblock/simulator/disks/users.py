@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -14,14 +15,24 @@ def users_of(device: str) -> list[str]:
     return list(dict.fromkeys([*_mounts(number), *_processes(number)]))
 
 
+def mount_points(number: int, mountinfo: Path) -> Iterator[str]:
+    """Yield where a process sees the device of this number mounted.
+
+    Raises:
+        OSError: The process has ended.
+    """
+    wanted = f"{os.major(number)}:{os.minor(number)}"
+    for line in os.fsdecode(mountinfo.read_bytes()).split("\n"):
+        fields = line.split(" ")
+        if wanted in fields[2:3]:  # a slice, as foreign mounts can break a line into short ones
+            yield re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), fields[4])
+
+
 def _mounts(number: int) -> Iterator[str]:
     """Find mounts in any namespace; those of btrfs have a number of their own."""
-    device = f"{os.major(number)}:{os.minor(number)}"
     for file in Path("/proc").glob("[0-9]*/mountinfo"):
         with suppress(OSError):  # the process has ended
-            for mount in map(str.split, file.read_text(errors="replace").splitlines()):
-                if mount[2:3] == [device]:  # a slice, as foreign mounts can break a line
-                    yield f"the mount {mount[4]}"
+            yield from (f"the mount {point}" for point in mount_points(number, file))
 
 
 def _processes(number: int) -> Iterator[str]:

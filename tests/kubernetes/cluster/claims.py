@@ -86,11 +86,9 @@ class Claim:
         namespace.add(CLAIM, name, {"spec": spec})
         return cls(namespace, name)
 
-    def wait_bound(self, seconds: float = PATIENCE_SECONDS) -> BoundVolume:
+    def wait_bound(self) -> BoundVolume:
         """Return its volume as soon as it has one."""
-        return self.namespace.wait(
-            self._bound_volume, f"claim {self.name} is bound", seconds=seconds
-        )
+        return self.namespace.wait(self._bound_volume, f"claim {self.name} is bound")
 
     @property
     def phase(self) -> str:
@@ -127,9 +125,9 @@ class Claim:
         gone = f"claim {self.name} is gone"
         self.namespace.wait(lambda: self.namespace.find(CLAIM, self.name) is None, gone)
 
-    def wait_event(self, *words: str, seconds: float = PATIENCE_SECONDS) -> str:
+    def wait_event(self, *words: str) -> str:
         """Return the first event about it that has all these words."""
-        return self.namespace.wait_event(self.name, *words, seconds=seconds)
+        return self.namespace.wait_event(self.name, *words)
 
     def _bound_volume(self) -> BoundVolume | None:
         claim = self.namespace.get(CLAIM, self.name)

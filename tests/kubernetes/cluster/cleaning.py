@@ -14,6 +14,7 @@ from tests.kubernetes.cluster import ways
 from tests.kubernetes.cluster.daemons import stop_recorded
 from tests.kubernetes.cluster.machine import FIRST, SECOND_MACHINE, Machine
 from tests.kubernetes.cluster.places import PROCESSES, STATE
+from tests.support.loop_devices import loop_devices_below
 from tests.support.waiting import eventually
 
 # A process that starts or mounts things ends first; everything that it started ends below.
@@ -56,20 +57,6 @@ def mounts_below(folder: Path) -> list[Path]:
     lines = Path("/proc/self/mountinfo").read_text().splitlines()
     points = [Path(line.split()[4].replace("\\040", " ")) for line in reversed(lines)]
     return [point for point in points if point.is_relative_to(folder)]
-
-
-def loop_devices_below(folder: Path) -> dict[str, str]:
-    """Return the loop devices whose disk lies in a folder, and their disks, deleted ones too.
-
-    `losetup --list` would open each, and the cloud would take it for a user of the disk.
-    """
-    found = {}
-    for file in Path("/sys/block").glob("loop*/loop/backing_file"):
-        with contextlib.suppress(OSError):  # it has gone meanwhile
-            disk = file.read_text().strip()
-            if disk.startswith(f"{folder}/"):
-                found[f"/dev/{file.parts[3]}"] = disk
-    return found
 
 
 def _kill_processes() -> None:

@@ -85,14 +85,14 @@ class Namespace:
             if event.text("involvedObject", "name") == about
         ]
 
-    def wait_event(self, about: str, *words: str, seconds: float = PATIENCE_SECONDS) -> str:
+    def wait_event(self, about: str, *words: str) -> str:
         """Return the first event about an object that has all these words."""
 
         def matching() -> str | None:
             events = self.events(about)
             return next((event for event in events if all(word in event for word in words)), None)
 
-        return self.wait(matching, f"an event about {about} with {words}", seconds=seconds)
+        return self.wait(matching, f"an event about {about} with {words}")
 
     def wait(
         self,

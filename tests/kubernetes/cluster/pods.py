@@ -107,9 +107,9 @@ class Pod:
         """Return it as soon as it runs."""
         return self._wait_phase("Running", seconds)
 
-    def wait_succeeded(self, seconds: float = PATIENCE_SECONDS) -> Self:
+    def wait_succeeded(self) -> Self:
         """Return it as soon as its script has ended well."""
-        return self._wait_phase("Succeeded", seconds)
+        return self._wait_phase("Succeeded", PATIENCE_SECONDS)
 
     def delete(self) -> None:
         """Delete it and return when it is gone, which is after its volumes are unmounted."""
@@ -123,9 +123,9 @@ class Pod:
             "delete", "pod", self.name, "--force", "--grace-period=0", "--ignore-not-found"
         )
 
-    def wait_event(self, *words: str, seconds: float = PATIENCE_SECONDS) -> str:
+    def wait_event(self, *words: str) -> str:
         """Return the first event about it that has all these words."""
-        return self.namespace.wait_event(self.name, *words, seconds=seconds)
+        return self.namespace.wait_event(self.name, *words)
 
     @property
     def phase(self) -> str:

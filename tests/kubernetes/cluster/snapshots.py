@@ -79,9 +79,9 @@ class Snapshot:
         gone = f"snapshot {self.name} is gone"
         self.namespace.wait(lambda: self.namespace.find(SNAPSHOT, self.name) is None, gone)
 
-    def wait_event(self, *words: str, seconds: float = PATIENCE_SECONDS) -> str:
+    def wait_event(self, *words: str) -> str:
         """Return the first event about it that has all these words."""
-        return self.namespace.wait_event(self.name, *words, seconds=seconds)
+        return self.namespace.wait_event(self.name, *words)
 
     @classmethod
     def _add(cls, namespace: Namespace, name: str, spec: Json) -> Self:

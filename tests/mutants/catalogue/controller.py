@@ -572,8 +572,8 @@ BREAKS = (
     Break(
         name="source-that-a-list-lacks-is-gone",
         file="controller/clones.py",
-        before='return source not in listed and self._is_gone(f"{gone.zone}/{source}", deadline)',
-        after="return source not in listed",
+        before='return source not in listed() and self._is_gone(f"{gone.zone}/{source}", deadline)',
+        after="return source not in listed()",
         rules="N6, C1",
         tests=(
             _CLONES

@@ -371,7 +371,7 @@ BREAKS = (
     Break(
         name="refused-registration-is-final",
         file="csi/registration.py",
-        before="            self._again_at = time.monotonic() + self._pause",
+        before="            self._again_at = time.monotonic() + next(self._pauses)",
         after="            self._again_at = math.inf",
         rules="S27, N18",
         tests=(f"{_REGISTRATION}::test_a_refused_registration_is_repeated",),
