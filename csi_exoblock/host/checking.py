@@ -14,7 +14,7 @@ from csi_exoblock.host.devices import Devices
 from csi_exoblock.host.disk_calls import DiskCalls
 from csi_exoblock.host.exclusive import alone_with, holding_volume, read_direct
 from csi_exoblock.host.jobs import Jobs, Kind
-from csi_exoblock.host.superblocks import needs_check
+from csi_exoblock.host.superblocks import has_recorded_errors, needs_check
 from csi_exoblock.model import Filesystem, VolumeId
 
 log = logging.getLogger(__name__)
@@ -24,7 +24,8 @@ EXT = frozenset({Filesystem.EXT4, Filesystem.EXT3})
 # e2fsck's exit code is a sum: 1 errors corrected, 2 restart advised, 4 errors left uncorrected,
 # 8 could not check, and so on. Codes from 16 on are not e2fsck's own; 126 is a shell's. It ends
 # with 12 on a file system with features that it doesn't know: then 4 means nothing, because it has
-# not looked for errors.
+# not looked for errors. It ends with 8 as well if the disk is in use or can't be read, or if there
+# is too little memory.
 _ERRORS_LEFT = 4
 _NOT_CHECKED = 8
 _OWN_CODES = range(16)
@@ -51,36 +52,48 @@ class Checker:
         """Run e2fsck on a file system unless its superblock is in order; e2fsck outlives the call.
 
         e2fsck corrects only errors that are safe to correct. If it can't check the file system at
-        all, the kernel decides whether it mounts.
+        all, the kernel decides whether it mounts. But the kernel mounts one in which it has found
+        errors, and writes on: that one waits until e2fsck can check it.
 
         Raises:
             WrongState: Errors are left that a person must decide about.
             OperationPending: The device is in use.
-            HostError: The device can't be read or was replaced, or e2fsck was killed or is absent.
+            HostError: The device can't be read or was replaced, or e2fsck was killed or is absent,
+                or stopped before it had corrected the errors that the kernel found.
             DeadlineExceeded: The deadline came first.
         """
-        if filesystem not in EXT or not self._needs_check(device, deadline):
+        if filesystem not in EXT:
+            return
+        head = self._head(device, deadline)
+        if not needs_check(head, now=time.time()):
             return
 
         def work() -> None:
             with holding_volume(self._devices, volume_id, device) as held:
-                self.check_now(volume_id, device, held)
+                self.check_now(volume_id, device, held, demanded=has_recorded_errors(head))
 
         self._jobs.run(f"volume {volume_id}", "e2fsck", work, deadline, kind=Kind.CHECK)
 
     def check_now(
-        self, volume_id: VolumeId, device: BlockDevice, held: int, *, fully: bool = False
+        self,
+        volume_id: VolumeId,
+        device: BlockDevice,
+        held: int,
+        *,
+        fully: bool = False,
+        demanded: bool = False,
     ) -> bool:
         """Check an ext file system inside a job, and return whether e2fsck could check it.
 
         Args:
             held: The device's open file, which keeps its number from going to another disk.
             fully: Whether to check even a file system that is marked clean, as growing requires.
+            demanded: Whether it may not be mounted unchecked.
 
         Raises:
             WrongState: Errors are left that a person must decide about.
-            CommandFailed: e2fsck was killed or is absent. With `fully` also if it stopped for
-                another reason than features that it doesn't know.
+            CommandFailed: e2fsck was killed or is absent. With `fully` or `demanded` also if it
+                stopped for another reason than features that it doesn't know.
         """
         logs.step("checking the file system")
         full = ("-f",) if fully else ()
@@ -91,9 +104,9 @@ class Checker:
             gently=True,
         )
         if ended.exit_code & _NOT_CHECKED:
-            if fully and _UNKNOWN_FEATURES not in ended.complaint:
-                # The disk was in use or unreadable for a moment. If it were mounted now, the file
-                # system would stay too small until its pod leaves.
+            if (fully or demanded) and _UNKNOWN_FEATURES not in ended.complaint:
+                # A retry can get further. If it were mounted now, the file system would stay too
+                # small, or faulty, until its pod leaves.
                 raise CommandFailed(f"e2fsck on {device.name} stopped: {ended.complaint}")
             log.warning(
                 "e2fsck can't check the file system, so the kernel decides whether it mounts",
@@ -107,10 +120,10 @@ class Checker:
             )
         return True
 
-    def _needs_check(self, device: BlockDevice, deadline: Deadline) -> bool:
-        def read() -> bool:
+    def _head(self, device: BlockDevice, deadline: Deadline) -> bytes:
+        def read() -> bytes:
             with alone_with(device) as file:
-                return needs_check(read_direct(file, 0, _HEAD_BYTES), now=time.time())
+                return bytes(read_direct(file, 0, _HEAD_BYTES))
 
         return self._disk_calls.run(device, read, deadline)
 

@@ -54,18 +54,24 @@ class Commands:
         self._metrics = metrics
 
     def run(
-        self, *argv: str, allowed: Container[int] = (0,), inherited: tuple[int, ...] = ()
+        self,
+        *argv: str,
+        allowed: Container[int] = (0,),
+        inherited: tuple[int, ...] = (),
+        spared: bool = False,
     ) -> Completed:
-        """Run a short command, such as blkid or mount, and kill it after a timeout.
+        """Run a short command, such as blkid or mount, and wait for it until a timeout.
 
         Args:
             allowed: Exit codes that are no failure.
             inherited: Open files that stay open as long as the command runs.
+            spared: Whether it goes on after the timeout; otherwise it is killed.
 
         Raises:
             CommandFailed: It ended with another code, was killed, hung, or isn't installed.
         """
-        return self._run(argv, allowed, self._timing.command_timeout, inherited)
+        timeout_seconds = self._timing.command_timeout
+        return self._run(argv, allowed, timeout_seconds, inherited, spared=spared)
 
     def run_to_its_end(
         self,
@@ -94,11 +100,13 @@ class Commands:
         timeout_seconds: float | None,
         inherited: tuple[int, ...] = (),
         prefix: tuple[str, ...] = (),
+        *,
+        spared: bool = False,
     ) -> Completed:
         began = time.monotonic()
         outcome = "failed"
         try:
-            completed = _execute(argv, timeout_seconds, inherited, prefix)
+            completed = _execute(argv, timeout_seconds, inherited, prefix, spared=spared)
             if completed.exit_code in allowed:
                 outcome = "ok"
                 return completed
@@ -129,6 +137,8 @@ def _execute(
     timeout_seconds: float | None,
     inherited: tuple[int, ...],
     prefix: tuple[str, ...],
+    *,
+    spared: bool,
 ) -> Completed:
     with ExitStack() as files:
         try:
@@ -150,9 +160,12 @@ def _execute(
         try:
             exit_code = _await_end(process, timeout_seconds)
         except subprocess.TimeoutExpired as error:
-            _kill(process)
+            if not spared:
+                _kill(process)
+            _reap_later(process)
             raise CommandFailed(
-                f"{shlex.join(argv)} did not end within {timeout_seconds:.0f} s and was killed"
+                f"{shlex.join(argv)} did not end within {timeout_seconds:.0f} s and "
+                f"{'goes on; retry' if spared else 'was killed'}"
             ) from error
         return Completed(exit_code=exit_code, stdout=_text(stdout), stderr=_text(stderr))
 
@@ -160,13 +173,15 @@ def _execute(
 def _kill(process: subprocess.Popen[bytes]) -> None:
     """Kill a command and whatever it began, without waiting for the end.
 
-    A process that hangs inside the kernel survives the signal until its disk answers; a thread
-    stays to reap it then.
+    A process that hangs inside the kernel survives the signal until its disk answers.
     """
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
+
+
+def _reap_later(process: subprocess.Popen[bytes]) -> None:
     with suppress(HostError):  # no thread left: it stays a zombie
-        begin_thread(process.wait, name=f"end of killed process {process.pid}")
+        begin_thread(process.wait, name=f"end of process {process.pid}")
 
 
 def _environment() -> Mapping[str, str]:

@@ -89,7 +89,7 @@ class _Reader:
         self.has_ended = threading.Event()
         self._left = left
         self._found = found
-        self._known: dict[bytes, Numbers | None] = {}
+        self._known: dict[bytes, Numbers] = {}
         self._lock = threading.Lock()
         self._present: Path | None = None
         self._since = time.monotonic()

@@ -147,6 +147,9 @@ class Mounts:
     ) -> None:
         """Mount a file system on a folder, which must exist.
 
+        A mount that takes too long is left to go on. A btrfs of some terabytes can need minutes to
+        read its tables, and the kernel begins all over after a kill.
+
         Args:
             held: The device's open file. The command keeps it open, so that the disk isn't free
                 while a mount that outlived its driver is still to come (D4).
@@ -161,7 +164,9 @@ class Mounts:
         writing = () if "ro" in flags else ("-w",)
         argv = ("mount", *writing, "-t", filesystem, *options, str(device), str(path))
         with KernelLog() as kernel, self._alone_beside(path) as lock:
-            ended = self._commands.run(*argv, allowed=(0, _MOUNT_FAILED), inherited=(held, lock))
+            ended = self._commands.run(
+                *argv, allowed=(0, _MOUNT_FAILED), inherited=(held, lock), spared=True
+            )
             if ended.exit_code == 0:
                 return
             reason = f"mounting {device} on {path}: {ended.complaint} {kernel.last_about(device)}"

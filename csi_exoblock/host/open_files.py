@@ -117,17 +117,20 @@ def opened(process: Path, sought: Sought) -> Iterator[Numbers]:
 # than asking the kernel about it.
 
 
-def mapped(process: Path, known: dict[bytes, Numbers | None]) -> frozenset[Numbers]:
+def mapped(process: Path, known: dict[bytes, Numbers]) -> frozenset[Numbers]:
     """Return the numbers of the files that a process has mapped.
 
     Args:
-        known: Numbers by the lines of other processes: hundreds of them map the same libraries.
+        known: Numbers by the lines of other processes: hundreds of them map the same libraries. A
+            mapping that has vanished meanwhile tells nothing about that of the next process.
     """
     folder, maps = _maps(process)
     files = {file: addresses for addresses, file in _MAPPED_FILE.findall(maps)}
     for file in files.keys() - known.keys():
-        known[file] = _numbers(f"{folder}/map_files/{_plain(files[file].decode())}")
-    return frozenset(numbers for file in files if (numbers := known[file]) is not None)
+        numbers = _numbers(f"{folder}/map_files/{_plain(files[file].decode())}")
+        if numbers is not None:
+            known[file] = numbers
+    return frozenset(known[file] for file in files if file in known)
 
 
 def _maps(process: Path) -> tuple[str, bytes]:

@@ -33,6 +33,7 @@ _EXT3_INCOMPATIBLE = 0x2 | 0x4 | 0x10
 _EXT3_READ_ONLY = 0x1 | 0x2 | 0x4
 # The only state in which everything was written and no error was seen.
 _EXT_VALID = 1
+_EXT_HAS_ERRORS = 2
 
 # struct xfs_dsb, at 0.
 _XFS_WITH_CHECKSUMS = 5
@@ -221,6 +222,12 @@ def needs_check(head: Buffer, *, now: float) -> bool:
         or 0 < interval < now - checked
         or not _has_ext_checksum(head)
     )
+
+
+def has_recorded_errors(head: Buffer) -> bool:
+    """Return whether the kernel has found errors in an ext file system; arguments as above."""
+    (state,) = struct.unpack_from("<H", head, _EXT_BEGIN + 0x3A)
+    return _ext(head) is not None and state & _EXT_HAS_ERRORS != 0
 
 
 def _has_ext_checksum(head: Buffer) -> bool:

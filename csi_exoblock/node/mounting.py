@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from pathlib import Path
@@ -20,6 +21,8 @@ from csi_exoblock.host.mountpoints import make_folder
 from csi_exoblock.host.mounts import Mounts, real_path
 from csi_exoblock.model import AccessMode, Filesystem, MountAccess, VolumeId
 from csi_exoblock.options import mount_flags
+
+log = logging.getLogger(__name__)
 
 
 class VolumeMounter:
@@ -99,7 +102,8 @@ class VolumeMounter:
     ) -> None:
         """Grow a staged file system to fill its device; unmount it if the kernel demands that (S8).
 
-        A file system that is published to pods is never unmounted: it grows at the next stage.
+        A file system that is published to pods is never unmounted: it grows at the next stage. If
+        growing it fails, these pods keep it as it is, and its health says so.
 
         Raises:
             HostError: A command failed. The mount can be gone then; a retry mounts it again.
@@ -108,9 +112,12 @@ class VolumeMounter:
         try:
             if self.grow(volume_id, device, access.filesystem, path, deadline) is None:
                 return
-        except CommandFailed:
+        except CommandFailed as error:
+            if self._is_published(device, path):
+                log.warning("file system not grown", extra={"path": path, "error": str(error)})
+                return
             # Some kernels let no program open the disk of a mounted ext, as resize2fs does first.
-            if access.filesystem not in EXT or self._is_published(device, path):
+            if access.filesystem not in EXT:
                 raise
         if self._is_published(device, path):
             return

@@ -65,6 +65,7 @@ class Repair:
         logs.step("checking the staging mount")
         writing = not wants_read_only(access)
         device = self._unmounted(volume_id, disk, path)
+        device = device or self._returned(volume_id, disk, path, context, deadline)
         if device is None:
             mount = self._staging_mount(volume_id, disk, path)
             broken = self._liveness.why_unusable(mount, writing=writing)
@@ -96,6 +97,32 @@ class Repair:
         if where != path or device not in self._devices.numbers(disk) or self._mounts.at(path):
             return None
         return device
+
+    def _returned(
+        self,
+        volume_id: VolumeId,
+        disk: BlockDevice,
+        path: Path,
+        context: VolumeContext,
+        deadline: Deadline,
+    ) -> DeviceNumber | None:
+        """Return the device with which the volume came back, if the mounted one is gone for good.
+
+        Kubelet stages no volume that a pod still uses, be it only one that is Terminating. So the
+        next pod would wait for ever for somebody to unmount the dead one.
+        """
+        layers = self._mounts.at(path)
+        if not layers or layers[-1].device in self._devices.numbers(disk):
+            return None
+        device = disk
+        if context.partition is not None:
+            device = self._devices.partition(disk, context.partition)
+        self._repairs.begin(volume_id, path, device.number)
+        self._release.clear_vanished(volume_id, device, path, deadline)
+        if self._mounts.at(path):  # it is somebody else's mount, or its disk is still there
+            self.forget(volume_id)
+            return None
+        return device.number
 
     def _staging_mount(self, volume_id: VolumeId, disk: BlockDevice, path: Path) -> Mount:
         layers = self._mounts.at(path)

@@ -48,6 +48,19 @@ def test_a_command_that_hangs_is_killed_with_all_that_it_began(commands: Command
     wait_until(lambda: not living(for_long), "the end of both", seconds=30)
 
 
+@pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning")  # on purpose
+def test_a_command_that_is_spared_goes_on_to_its_end(
+    commands: Commands, tmp_path: pathlib.Path
+) -> None:
+    end = tmp_path / "end"
+
+    with pytest.raises(CommandFailed, match=r"did not end within .* and goes on; retry"):
+        commands.run("sh", "-c", f"sleep 1; touch {end}", spared=True)
+
+    assert not end.exists()
+    wait_until(end.exists, "its end", seconds=30)
+
+
 def test_a_command_that_kills_itself_says_by_what(commands: Commands) -> None:
     with pytest.raises(CommandFailed, match="SIGKILL"):
         commands.run("sh", "-c", "kill -9 $$")

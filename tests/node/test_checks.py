@@ -118,6 +118,7 @@ class Case:
     says: tuple[str, ...] = ()
 
 
+NO_MEMORY = "Memory allocation failed"
 MANUAL = ("e2fsck -f", "snapshot")
 
 CASES = [
@@ -138,8 +139,10 @@ CASES = [
     Case("e2fsck exits 2", OK, e2fsck="exit 2"),
     Case("e2fsck exits 4", REFUSED, e2fsck="echo INCONSISTENCY; exit 4", says=MANUAL),
     Case("e2fsck exits 5", REFUSED, e2fsck="exit 5", says=MANUAL),
-    Case("e2fsck exits 8", OK, e2fsck="exit 8"),
-    Case("e2fsck exits 12", OK, e2fsck="exit 12"),
+    Case("e2fsck exits 8", UNKNOWN, e2fsck=f"echo {NO_MEMORY} >&2; exit 8", says=(NO_MEMORY,)),
+    Case("e2fsck exits 12", UNKNOWN, e2fsck="exit 12"),
+    Case("e2fsck exits 8, no errors are recorded", OK, often_mounted, e2fsck="exit 8"),
+    Case("e2fsck exits 12, no errors are recorded", OK, often_mounted, e2fsck="exit 12"),
     Case("e2fsck exits 16", UNKNOWN, e2fsck="echo out of order >&2; exit 16", says=("out of",)),
     Case("e2fsck exits 32", UNKNOWN, e2fsck="exit 32"),
     Case("e2fsck exits 126", UNKNOWN, e2fsck="exit 126"),

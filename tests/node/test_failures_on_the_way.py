@@ -68,6 +68,28 @@ def test_a_dead_file_system_that_is_in_use_does_not_end_a_stage_for_good(
     (volume.staging / "file").write_text("works again")
 
 
+def test_a_mount_that_takes_long_is_not_cut_short(
+    start_node: Callable[..., DriverProcess],
+    make_volume: Callable[..., Volume],
+    disk: Disk,
+    replace: Callable[[str, str], None],
+) -> None:  # D15: the kernel begins the mount of a large btrfs all over after a kill
+    hurried = start_node("--time-scale", "0.02")  # a command has 0.6 s
+    volume = make_volume(disk, hurried)
+    disk.format("btrfs")
+    end = volume.folder / "end"
+    replace("mount", f'sleep 3; /usr/bin/mount "$@" && touch {end}')
+
+    with refused(grpc.StatusCode.UNAVAILABLE, "goes on; retry"):
+        volume.stage("btrfs")
+    with refused(grpc.StatusCode.ABORTED, "not interrupted"):
+        volume.stage("btrfs")
+    wait_until(lambda: outcome(lambda: volume.stage("btrfs"))[0] == "OK", "the end of the mount")
+
+    assert end.exists()
+    assert mounts_of(disk.path) == [str(volume.staging)]
+
+
 def test_a_repair_in_which_the_driver_died_is_finished_by_the_next_one(
     start_node: Callable[..., DriverProcess],
     make_volume: Callable[..., Volume],

@@ -459,6 +459,21 @@ def test_a_failed_growth_is_worth_a_retry(volume: Volume, tools: Tools) -> None:
     assert usage.f_blocks * usage.f_frsize > 1.8 * GIB
 
 
+def test_a_growth_that_fails_takes_no_volume_from_its_pods(
+    volume: Volume, tools: Tools
+) -> None:  # D15, S8: kubelet was started again, and asks for the stage of what is published
+    volume.stage("xfs")
+    volume.publish(capability=mount_capability("xfs"))
+    volume.disk.grow(2)
+    tools.replace("xfs_growfs", "echo out of order >&2; exit 1")
+
+    volume.stage("xfs")
+
+    (tools.folder / "xfs_growfs").unlink()
+    usage = os.statvfs(volume.staging)
+    assert usage.f_blocks * usage.f_frsize < 1.1 * GIB
+
+
 def test_a_damaged_file_system_is_left_as_it_is(volume: Volume) -> None:  # D8
     volume.disk.format("ext4")
     for group in range(4):

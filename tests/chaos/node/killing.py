@@ -255,6 +255,9 @@ SCENES: Mapping[str, Scene] = {
             "verifying the mount at the target",
         ),
     ),
+    "publish after a disk was lost": Scene(
+        "ext4", Play.lose_disk, PUBLISH, ("unmounting a disk that is gone", *_MOUNTING)
+    ),
     "publish a raw device": Scene(
         BLOCK,
         Play.come,

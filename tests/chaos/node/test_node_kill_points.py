@@ -32,6 +32,11 @@ def test_a_call_killed_at_any_step_is_completed_by_its_replay(
     assert findings[scene] == []
 
 
+def test_a_pod_gets_a_volume_that_has_come_back_as_another_device() -> None:
+    # D7, S6: kubelet stages no volume that a pod still has, be it one that is Terminating
+    assert findings_of("publish after a disk was lost")[1] == []
+
+
 def test_the_driver_dies_at_every_step_that_has_a_name() -> None:
     package = pathlib.Path(csi_exoblock.__file__).parent
     modules = (file for room in ("node", "host") for file in (package / room).glob("*.py"))

@@ -50,8 +50,8 @@ BREAKS = (
     Break(
         name="mount-that-outlives-the-driver-holds-nothing",
         file="host/mounts.py",
-        before="inherited=(held, lock))",
-        after="inherited=(lock,))",
+        before="inherited=(held, lock), spared",
+        after="inherited=(lock,), spared",
         rules="D4",
         tests=(
             "tests/node/test_ways_to_hold_a_disk.py"
@@ -390,8 +390,8 @@ BREAKS = (
     Break(
         name="ext-that-can-t-grow-mounted-never-grows",
         file="node/mounting.py",
-        before="if access.filesystem not in EXT or self._is_published(device, path):",
-        after="if access.filesystem:",
+        before="            if access.filesystem not in EXT:\n                raise",
+        after="            if access.filesystem:\n                raise",
         rules="S8",
         tests=(
             "tests/node/test_life_on_a_node.py"
@@ -408,5 +408,24 @@ BREAKS = (
             "tests/node/test_hung_processes.py"
             "::test_what_a_stage_that_failed_never_mounted_is_no_raw_device",
         ),
+    ),
+    Break(
+        name="volume-that-came-back-is-never-published",
+        file="node/repair.py",
+        before="device = device or self._returned(volume_id, disk, path, context, deadline)",
+        after="device = device or None",
+        rules="D7, S6",
+        tests=(
+            "tests/chaos/node/test_node_kill_points.py"
+            "::test_a_pod_gets_a_volume_that_has_come_back_as_another_device",
+        ),
+    ),
+    Break(
+        name="growth-that-fails-takes-a-volume-from-its-pods",
+        file="node/mounting.py",
+        before="            if self._is_published(device, path):\n                log.warning",
+        after="            if not path:\n                log.warning",
+        rules="D15, S8",
+        tests=(_LIFE + "::test_a_growth_that_fails_takes_no_volume_from_its_pods",),
     ),
 )
