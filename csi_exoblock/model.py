@@ -173,6 +173,7 @@ class Operation:
         message: The API's own words, perhaps empty.
         about: The volume or snapshot that it creates or changes, `None` if that is not known.
         instance: The instance of an attach, `None` for every other kind.
+        copies: Whether it makes a copy of content, of which a state proves nothing.
         begun_at: When the driver learnt that it began, in seconds of the monotonic clock.
     """
 
@@ -185,6 +186,7 @@ class Operation:
     message: str
     about: UUID | None = None
     instance: UUID | None = None
+    copies: bool = False
     begun_at: float = field(default_factory=time.monotonic, compare=False)
 
 

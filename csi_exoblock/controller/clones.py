@@ -25,6 +25,9 @@ from csi_exoblock.timing import ControllerTiming
 
 log = logging.getLogger(__name__)
 
+# The cloud makes the snapshot, or restores it. Only it knows how long a large volume takes.
+_AT_WORK = (SnapshotState.ALLOCATED, SnapshotState.CREATING, SnapshotState.PROMOTING)
+
 
 class Clones:
     """Creates the temporary snapshots of clones, and deletes each once no clone needs it.
@@ -139,9 +142,8 @@ class Clones:
         """Delete all old temporary snapshots; return the seconds until the next time.
 
         Old means created, by the cloud's clock, before a clone that is still being made could need
-        it, and not asked for by any create since. One that is being restored stays: only the cloud
-        knows how long a large volume takes. If the API does not report when a snapshot was
-        created, its age counts from its first sight here.
+        it, and not asked for by any create since. One that is being made or restored stays. If the
+        API does not report when a snapshot was created, its age counts from its first sight here.
         """
         oldest = time.monotonic() - 2 * self._timing.clone_snapshot_age
         for snapshot_id, wanted_at in list(self._wanted_at.items()):
@@ -166,7 +168,7 @@ class Clones:
             zone,
             lambda each: (
                 self._is_old(each)
-                and each.state is not SnapshotState.PROMOTING
+                and each.state not in _AT_WORK
                 and self._labels.names_of(each).isdisjoint(restored())
             ),
             deadline,

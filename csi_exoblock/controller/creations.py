@@ -232,17 +232,21 @@ class Creations(Generic[T]):
         """Return what a creation made, as it was just read; `None` if there is nothing to use.
 
         What came out broken, or stays half made although its operation has failed, was never used
-        and nobody else knows of it: it is deleted. What the API named by mistake is left alone, and
+        and nobody else knows of it: it is deleted. So is a copy whose operation has failed, in
+        whatever state: content can be missing. What the API named by mistake is left alone, and
         what the creation made is looked for by its name.
         """
         if made and not self._is_of(spec, made):
             log.warning("the API named another's", extra={made.id.noun(): made.id})
             entry.mark_lost(has_ended=True)
             return None
-        if made and (self._kind.is_broken(made) or made.state in self._kind.changing):
+        if made is None or made.state == self._kind.gone:
+            return None
+        is_unfinished = self._kind.is_broken(made) or made.state in self._kind.changing
+        if is_unfinished or (entry.has_failed and spec.copies):
             self._discard(made, entry, deadline)
             return None
-        return None if made is None or made.state == self._kind.gone else made
+        return made
 
     def _is_of(self, spec: VolumeSpec | SnapshotSpec, made: T) -> bool:
         """Return whether a volume or snapshot has a name of the spec, and no other's labels."""

@@ -19,7 +19,13 @@ from csi_exoblock import logs
 from csi_exoblock.concurrency import Deadline, Holds
 from csi_exoblock.controller.pending import NOT_FINAL, Entry
 from csi_exoblock.controller.refusals import ending
-from csi_exoblock.errors import ApiDenied, ApiRejected, ApiUnavailable, DriverError
+from csi_exoblock.errors import (
+    ApiDenied,
+    ApiRejected,
+    ApiUnavailable,
+    DriverError,
+    InvalidRequest,
+)
 from csi_exoblock.exoscale.operations import OperationWaiter
 from csi_exoblock.model import Operation, Snapshot, Volume
 from csi_exoblock.states import OperationState
@@ -84,6 +90,23 @@ class Ledger:
             entry.doubtful_until = self._names_doubtful_until
             entry.blind = blind
             yield entry
+
+    @contextmanager
+    def judging(self, thing: str) -> Iterator[None]:
+        """Let the block judge a request, before the thing is held.
+
+        A repeated request can have become invalid, because somebody has changed its class. While an
+        earlier one has left work pending, that refusal is not final either (C1).
+        """
+        try:
+            yield
+        except InvalidRequest as error:
+            if self.has_pending(thing):
+                raise ApiUnavailable(
+                    f"{thing}: {error}; but an earlier request of that name, with other arguments, "
+                    "is still being carried out; restore these until it has ended"
+                ) from error
+            raise
 
     def has_pending(self, thing: str) -> bool:
         """Return whether an earlier call left work pending for a thing."""

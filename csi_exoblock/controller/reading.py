@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Iterator
 
 from csi_exoblock import logs
@@ -34,12 +35,14 @@ class VolumeReader:
         self._ledger = ledger
         self._timing = timing
         self._stalls = Stalls(timing=timing)
+        self._settled_at = time.monotonic() + timing.settle
 
     def read(self, volume_id: VolumeId, entry: Entry, deadline: Deadline) -> Volume:
         """Return the volume once the pending work of earlier calls has ended or can't take effect.
 
         A write whose answer was lost can still arrive: the volume is read until the effect shows or
-        `Timing.settle` has passed (S5).
+        `Timing.settle` has passed (S5). So can a write of a process that died just before this one
+        began, so nothing is read before that time is over.
 
         Args:
             entry: The volume's.
@@ -50,6 +53,7 @@ class VolumeReader:
         logs.step("reading the volume")
         try:
             self._ledger.join(entry, deadline)
+            deadline.wait(max(0.0, self._settled_at - time.monotonic()))
             volume = self.get(volume_id, deadline)
             for pause in self._pauses():
                 lost = entry.lost

@@ -68,7 +68,7 @@ class LabelWriter:
         """Make the changes that the volume does not show yet; return it as read afterwards.
 
         An earlier change that is pending comes first. A key that survives its removal gets an empty
-        value, which counts as absent. The caller holds the volume.
+        value, which counts as absent.
 
         Raises:
             NotFound: The volume does not exist.
@@ -220,12 +220,12 @@ class Modification:
             volume = self._reader.read(volume_id, entry, deadline)
             require_present(volume)
             self._labels.require_own(volume)
-            if is_shown(changes, volume) and not self._writer.has_pending(volume_id):
-                return
-            try:
-                self._writer.write(volume_id, changes, deadline)
-            except (ApiRejected, ApiDenied) as error:
-                self._require_shown(error, volume_id, changes, deadline)
+        if is_shown(changes, volume) and not self._writer.has_pending(volume_id):
+            return
+        try:  # the volume is let go: an update that hangs must not keep a pod from moving (S5)
+            self._writer.write(volume_id, changes, deadline)
+        except (ApiRejected, ApiDenied) as error:
+            self._require_shown(error, volume_id, changes, deadline)
 
     def _require_shown(
         self,

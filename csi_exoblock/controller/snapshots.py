@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from functools import partial
 
 from csi_exoblock import logs
@@ -65,6 +65,10 @@ class Snapshots:
         self._writer = writer
         self._timing = timing
 
+    def judging(self, name: str) -> AbstractContextManager[None]:
+        """Return the block in which a request to take a snapshot of that name is judged (C1)."""
+        return self._ledger.judging(_key(name))
+
     def create(self, spec: SnapshotSpec, deadline: Deadline) -> Snapshot:
         """Return the snapshot of that name once it is ready; create it unless an earlier call did.
 
@@ -82,8 +86,7 @@ class Snapshots:
         """
         require_accessible(spec.volume_id, spec.zones)
         deadline = deadline.within(self._timing.create_timeout)
-        name = f"snapshot name {spec.name}"
-        with self._ledger.hold_name(name, blind=self._lookup.is_blind()) as entry:
+        with self._ledger.hold_name(_key(spec.name), blind=self._lookup.is_blind()) as entry:
             snapshot = self._creation.resume(spec, entry, deadline)
             snapshot = snapshot or self._find(spec, entry, deadline)
             snapshot = snapshot or self._creation.create(spec, entry, deadline)
@@ -215,6 +218,8 @@ class Snapshots:
         self._labels.require_own(snapshot)
         snapshot_id = snapshot.id
         what = f"snapshot {snapshot_id} was not deleted"
+        if snapshot.state is SnapshotState.PROMOTING:
+            raise _is_restored(what)
         client = self._cloud.zone(snapshot_id.zone)
         logs.step("deleting the snapshot")
         try:
@@ -243,11 +248,19 @@ class Snapshots:
         left = self._creation.wait_while_destroying(self.get(snapshot_id, deadline), deadline)
         what = f"snapshot {snapshot_id} was not deleted"
         if left.state is SnapshotState.PROMOTING:
-            raise WrongState(f"{what}: a volume is being restored from it") from refusal
+            raise _is_restored(what) from refusal
         if left.state in _ON_ITS_WAY:
             raise OperationPending(f"{what}: it is {left.state}; retry") from refusal
         if left.state is not SnapshotState.DESTROYED:
             raise still_there(refusal)
+
+
+def _key(name: str) -> str:
+    return f"snapshot name {name}"
+
+
+def _is_restored(what: str) -> WrongState:
+    return WrongState(f"{what}: a volume is being restored from it")
 
 
 def _in_the_way(present: Sequence[Snapshot], spec: SnapshotSpec) -> str:

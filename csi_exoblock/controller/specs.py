@@ -33,6 +33,11 @@ class VolumeSpec:
     labels: Mapping[str, str] = field(default_factory=dict)
     about: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def copies(self) -> bool:
+        """Whether it gets content, which can be missing although its state and size are right."""
+        return self.source is not None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SnapshotSpec:
@@ -54,6 +59,11 @@ class SnapshotSpec:
     zones: tuple[ZoneName, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     about: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def copies(self) -> bool:
+        """Whether it gets content: every snapshot does."""
+        return True
 
     @property
     def clone_of(self) -> str | None:

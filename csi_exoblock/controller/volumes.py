@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import AbstractContextManager
 from typing import NoReturn
 
 from csi_exoblock.concurrency import Deadline
@@ -56,6 +57,10 @@ class Volumes:
         self._labels = labels
         self._timing = timing
 
+    def judging(self, name: str) -> AbstractContextManager[None]:
+        """Return the block in which a request to create a volume of that name is judged (C1)."""
+        return self._ledger.judging(_key(name))
+
     def create(self, spec: VolumeSpec, deadline: Deadline) -> CreatedVolume:
         """Return the volume of that name; create it unless an earlier call did.
 
@@ -69,9 +74,8 @@ class Volumes:
             OperationPending: Another call works on the name, or the source is not ready.
         """
         deadline = deadline.within(self._timing.create_timeout)
-        name = f"volume name {spec.name}"
         with (
-            self._ledger.hold_name(name, blind=self._lookup.is_blind()) as entry,
+            self._ledger.hold_name(_key(spec.name), blind=self._lookup.is_blind()) as entry,
             self._clones.tidying_up(spec, entry, deadline),
         ):
             try:
@@ -157,3 +161,7 @@ class Volumes:
         others = [each for each in scope if each not in searched]
         found += self._lookup.find_elsewhere(others, names, deadline)
         return only_one(found, spec.name, name_label=self._labels.name_label)
+
+
+def _key(name: str) -> str:
+    return f"volume name {name}"

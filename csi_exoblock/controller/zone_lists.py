@@ -10,13 +10,14 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Generic, TypeVar
 
 from csi_exoblock import logs
-from csi_exoblock.concurrency import Deadline
+from csi_exoblock.concurrency import Deadline, SharedCall
 from csi_exoblock.controller.labels import Labels
 from csi_exoblock.controller.recent_creations import RecentCreations
-from csi_exoblock.errors import DriverError
+from csi_exoblock.errors import DriverError, HostError
 from csi_exoblock.exoscale.listed import Listed
 from csi_exoblock.model import Snapshot, Volume, ZoneName
 from csi_exoblock.states import SnapshotState, VolumeState
@@ -25,6 +26,7 @@ from csi_exoblock.timing import ControllerTiming
 log = logging.getLogger(__name__)
 
 T = TypeVar("T", bound=Volume | Snapshot)
+R = TypeVar("R")
 
 _UNFINISHED = (VolumeState.CREATING, SnapshotState.ALLOCATED, SnapshotState.CREATING)
 
@@ -70,6 +72,7 @@ class ZoneLists(Generic[T]):
         self._lock = threading.Lock()
         self._refreshed_at = self._leads_since = -math.inf
         self._refreshing: Future[None] | None = None
+        self._together: dict[frozenset[ZoneName], SharedCall[list[Listed[T]]]] = {}
 
     def list_zone(self, zone: ZoneName, deadline: Deadline) -> Listed[T]:
         """Return the whole list of a zone, which began after this call.
@@ -88,11 +91,23 @@ class ZoneLists(Generic[T]):
         return everything
 
     def list_zones(self, zones: Collection[ZoneName], deadline: Deadline) -> list[Listed[T]]:
-        """Return the whole lists of several zones, all read at once."""
+        """Return the whole lists of several zones, all read at once.
+
+        Callers share them: just after a start each of a hundred creates wants those of all zones,
+        and none needs threads of its own for that.
+
+        Raises:
+            HostError: There are no threads for them.
+        """
         if len(zones) == 1:
             return [self.list_zone(zone, deadline) for zone in zones]
-        with ThreadPoolExecutor(len(zones)) as pool:
-            return list(pool.map(lambda zone: self.list_zone(zone, deadline), zones))
+        wanted = frozenset(zones)
+        with self._lock:
+            shared = self._together.get(wanted) or SharedCall(
+                partial(self._list_together, wanted), name="volumes or snapshots of several zones"
+            )
+            self._together[wanted] = shared
+        return shared.get(deadline)
 
     def view(self, zone: ZoneName) -> ZoneView:
         """Return what the lists of a zone in scope have shown."""
@@ -126,12 +141,15 @@ class ZoneLists(Generic[T]):
                 deadline.result(running)
                 continue  # it may have listed other zones, or run out of its own caller's time
             try:
-                with ThreadPoolExecutor(len(stale)) as pool:
-                    list(pool.map(lambda zone: self._try_to_list(zone, deadline), stale))
+                _of_each(stale, lambda zone: self._try_to_list(zone, deadline))
             finally:
                 with self._lock:
                     self._refreshing = None
                 mine.set_result(None)
+
+    def _list_together(self, zones: Collection[ZoneName]) -> list[Listed[T]]:
+        deadline = Deadline(self._timing.create_timeout)  # not that of any one caller
+        return _of_each(zones, lambda zone: self.list_zone(zone, deadline))
 
     def _oldest_usable(self) -> float:
         """Return when a list must have begun to be used for other zones (monotonic seconds).
@@ -159,3 +177,16 @@ class ZoneLists(Generic[T]):
             deadline.check()
             log.warning("zone not read", extra={"zone": zone, "error": str(error)})
             self._views[zone].last_try = began
+
+
+def _of_each(zones: Collection[ZoneName], read: Callable[[ZoneName], R]) -> list[R]:
+    """Return what is read in each zone, with a thread for each: one that hangs delays no other.
+
+    Raises:
+        HostError: The host has no thread left.
+    """
+    try:
+        with ThreadPoolExecutor(len(zones)) as pool:
+            return list(pool.map(read, zones))
+    except RuntimeError as error:
+        raise HostError(f"no thread for the lists of {len(zones)} zones: {error}") from error

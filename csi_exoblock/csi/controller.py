@@ -82,7 +82,8 @@ class Controller(csi_pb2_grpc.ControllerServicer):
         self, request: csi_pb2.CreateVolumeRequest, context: grpc.ServicerContext
     ) -> csi_pb2.CreateVolumeResponse:
         """Create a volume, or find the one that an earlier call of this name created."""
-        wanted = self._requests.create_volume(request)
+        with self._volumes.judging(request.name):
+            wanted = self._requests.create_volume(request)
         volume = self._volumes.create(wanted.spec, deadline_of(context))
         return self._responses.created_volume(
             volume, context=wanted.context.to_mapping(), source=wanted.spec.source
@@ -202,7 +203,8 @@ class Controller(csi_pb2_grpc.ControllerServicer):
         self, request: csi_pb2.CreateSnapshotRequest, context: grpc.ServicerContext
     ) -> csi_pb2.CreateSnapshotResponse:
         """Take a snapshot, or find the one that an earlier call of this name took."""
-        spec = self._requests.create_snapshot(request)
+        with self._snapshots.judging(request.name):
+            spec = self._requests.create_snapshot(request)
         snapshot = self._snapshots.create(spec, deadline_of(context))
         return csi_pb2.CreateSnapshotResponse(snapshot=self._responses.snapshot(snapshot))
 

@@ -201,7 +201,8 @@ class ZoneClient:
             NotFound: The snapshot does not exist.
         """
         body = wire.creation(name=name, labels=labels, size_gib=size_gib, source=snapshot_id)
-        return self._begin_to_make("create-block-storage-volume", deadline, snapshot_id, body)
+        begun = self._begin_to_make("create-block-storage-volume", deadline, snapshot_id, body)
+        return replace(begun, copies=snapshot_id is not None)
 
     def update_volume(
         self,
@@ -262,7 +263,8 @@ class ZoneClient:
             NotFound: The volume does not exist.
         """
         body = wire.creation(name=name, labels=labels)
-        return self._begin_to_make("create-block-storage-snapshot", deadline, volume_id, body)
+        begun = self._begin_to_make("create-block-storage-snapshot", deadline, volume_id, body)
+        return replace(begun, copies=True)
 
     def update_snapshot(
         self, snapshot_id: UUID, *, labels: Mapping[str, str], deadline: Deadline
@@ -276,11 +278,11 @@ class ZoneClient:
         return self._begin("delete-block-storage-snapshot", deadline, snapshot_id)
 
     def _read_volumes(self) -> Listed[Volume]:
-        send = self._transport.send
+        send = self._transport.send_list
         return self._read_for_all(send, wire.volumes, "list-block-storage-volumes")
 
     def _read_snapshots(self) -> Listed[Snapshot]:
-        send = self._transport.send
+        send = self._transport.send_list
         return self._read_for_all(send, wire.snapshots, "list-block-storage-snapshots")
 
     def _read_for_all(

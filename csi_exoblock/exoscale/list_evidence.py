@@ -4,6 +4,9 @@ A resource in the final state of an operation proves that the operation succeede
 can be older than the operation, or the result of a failure; then only the operation itself says how
 it ended.
 
+Nor does a state prove that a copy has all of its content: only its own operation says how a
+restore, a clone or a snapshot ended.
+
 Lists can lag behind. So a resource that is missing from a list proves that its deletion succeeded
 only if an earlier list has shown it. No list proves a change of labels, because somebody else could
 have written the same labels.
@@ -90,9 +93,8 @@ def find(operation: Operation, seen: Volume | Snapshot | None, *, was_shown: boo
         return Finding.SUCCEEDED if course.removes and was_shown else Finding.UNCLEAR
     if seen.state in course.meanwhile:
         return Finding.UNDER_WAY
-    if seen.state == course.at_last and _is_where_wanted(operation, seen):
-        return Finding.SUCCEEDED
-    return Finding.UNCLEAR
+    is_as_wanted = seen.state == course.at_last and _is_where_wanted(operation, seen)
+    return Finding.SUCCEEDED if is_as_wanted and not operation.copies else Finding.UNCLEAR
 
 
 def _is_where_wanted(operation: Operation, seen: Volume | Snapshot) -> bool:

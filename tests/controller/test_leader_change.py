@@ -9,12 +9,18 @@ import pytest
 
 from csi_exoblock.pb import csi_pb2
 from csi_exoblock.timing import Timing
-from tests.controller.conftest import TIME_SCALE, Controller, StartController
-from tests.controller.requests import create_volume
+from tests.controller.conftest import TIME_SCALE, Controller, StartController, truth
+from tests.controller.requests import create_volume, publish, unpublish
 from tests.support.grpc_errors import refused
 from tests.support.simulator_process import SimulatorProcess
+from tests.support.waiting import wait_until
 
 CREATE = "create-block-storage-volume"
+ATTACH, DETACH = "attach-block-storage-volume-to-instance", "detach-block-storage-volume"
+# How late a write of a process that died takes effect; and how fast its heir lives, which believes
+# no volume for the first 5 s of its time.
+LATE_SECONDS = 1.5
+DOUBTING_SCALE = "0.6"
 
 _AWAY_SECONDS = float(TIME_SCALE) * Timing().leader_away
 
@@ -46,3 +52,41 @@ def test_a_claim_that_moves_as_the_leader_dies_has_one_volume(
         successor.CreateVolume(create_volume(name, zones=[second]))
 
     assert [each["zone"] for each in cloud.volumes() if each["name"] == name] == [first]
+
+
+def test_a_late_detach_of_a_dead_process_does_not_take_the_disk_from_the_next_node(
+    start_controller: StartController, cloud: SimulatorProcess, volume: str, node: str
+) -> None:  # D3, S5: a detach names no instance
+    zone = node.split("/")[0]
+    next_node = f"{zone}/{cloud.add_instance(zone)}"
+    predecessor = start_controller()
+    Controller(predecessor.channel).ControllerPublishVolume(publish(volume, node))
+    cloud.add_fault(fault="delay", operation=DETACH, seconds=LATE_SECONDS, count=1)
+    call = Controller(predecessor.channel).ControllerUnpublishVolume.future(unpublish(volume, node))
+    wait_until(lambda: DETACH in cloud.operations_called())
+    predecessor.kill()
+    call.exception()
+
+    heir = Controller(start_controller("--time-scale", DOUBTING_SCALE).channel)
+    heir.ControllerUnpublishVolume(unpublish(volume, node))
+    heir.ControllerPublishVolume(publish(volume, next_node))
+    threading.Event().wait(LATE_SECONDS)
+
+    assert truth(cloud, volume)["instance"]["id"] == next_node.split("/")[1]
+
+
+def test_a_late_attach_of_a_dead_process_is_seen(
+    start_controller: StartController, cloud: SimulatorProcess, volume: str, node: str
+) -> None:  # D3, S5: once the detach was OK, nobody would ask for another
+    predecessor = start_controller()
+    cloud.add_fault(fault="delay", operation=ATTACH, seconds=LATE_SECONDS, count=1)
+    call = Controller(predecessor.channel).ControllerPublishVolume.future(publish(volume, node))
+    wait_until(lambda: ATTACH in cloud.operations_called())
+    predecessor.kill()
+    call.exception()
+
+    heir = Controller(start_controller("--time-scale", DOUBTING_SCALE).channel)
+    heir.ControllerUnpublishVolume(unpublish(volume, node))
+    threading.Event().wait(LATE_SECONDS)
+
+    assert truth(cloud, volume)["state"] == "detached"

@@ -18,6 +18,7 @@ from tests.controller.requests import (
     delete_volume,
     modify,
     publish,
+    unpublish,
 )
 from tests.controller.waiting import as_a_sidecar_would, wait_until_called
 from tests.support.grpc_errors import refused
@@ -351,6 +352,20 @@ def test_a_repair_of_labels_that_hangs_undoes_no_later_change(
 
     labels = truth(cloud, f"{made['zone']}/{made['id']}")["labels"]
     assert (labels["tier"], labels["exoblock/name"]) == ("gold", name)
+
+
+def test_a_change_that_hangs_holds_up_no_detach(
+    controller: Controller, cloud: SimulatorProcess, volume: str, node: str
+) -> None:  # S5, N10: the resizer would repeat it for ever, and the pod could not move
+    controller.ControllerPublishVolume(publish(volume, node))
+    cloud.add_fault(fault="hang", operation=UPDATE)
+    change = controller.ControllerModifyVolume.future(modify(volume, labels="team=a"))
+    wait_until_called(cloud, UPDATE)
+
+    controller.ControllerUnpublishVolume(unpublish(volume, node), timeout=8)
+
+    assert truth(cloud, volume)["state"] == "detached"
+    change.cancel()
 
 
 def test_a_change_that_shows_is_made_again_if_an_older_one_would_undo_it(

@@ -13,11 +13,12 @@ from csi_exoblock.concurrency import Deadline
 from csi_exoblock.controller.labels import Labels
 from csi_exoblock.controller.recent_creations import RecentCreations
 from csi_exoblock.controller.zone_lists import ZoneLists
-from csi_exoblock.errors import ApiUnavailable, DeadlineExceeded
+from csi_exoblock.errors import ApiUnavailable, DeadlineExceeded, HostError
 from csi_exoblock.exoscale import wire
 from csi_exoblock.exoscale.listed import Listed
 from csi_exoblock.model import Volume, ZoneName
 from csi_exoblock.timing import Timing
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.fast
 
@@ -56,6 +57,41 @@ def test_a_zone_that_can_not_be_read_is_not_asked_again_at_once() -> None:  # S1
         lists.refresh([ZONE], Deadline(PATIENCE_SECONDS))
 
     assert len(asked) == 1
+
+
+def test_creates_that_all_want_every_zone_share_its_lists_and_their_threads() -> None:
+    # S21: a hundred creates just after a start, in eight zones, would take 800 threads
+    go_on = threading.Event()
+    asked: list[ZoneName] = []
+
+    def read_slowly(zone: ZoneName, _: Deadline) -> Listed[Volume]:
+        asked.append(zone)
+        go_on.wait(PATIENCE_SECONDS)
+        return no_volumes(zone)
+
+    lists = lists_of(read_slowly)
+    zones = [ZoneName(f"zone-{number}") for number in range(3)]
+    with ThreadPoolExecutor(20) as pool:
+        first = pool.submit(lists.list_zones, zones, Deadline(PATIENCE_SECONDS))
+        wait_until(lambda: len(asked) == len(zones))
+        others = [
+            pool.submit(lists.list_zones, zones, Deadline(PATIENCE_SECONDS)) for _ in range(19)
+        ]
+        wait_until(lambda: all(each.running() for each in others))
+        go_on.set()
+
+        assert [len(each.result()) for each in (first, *others)] == [len(zones)] * 20
+
+    assert len(asked) < 20  # each of them waits for a list that begins after it
+
+
+def test_no_thread_for_the_lists_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:  # S16
+    lists = lists_of(lambda zone, _: no_volumes(zone))
+    full = Mock(side_effect=RuntimeError("can't start new thread"))
+    monkeypatch.setattr(ThreadPoolExecutor, "submit", full)
+
+    with pytest.raises(HostError, match="no thread"):
+        lists.list_zones([ZONE, ZoneName("de-fra-1")], Deadline(PATIENCE_SECONDS))
 
 
 def test_a_create_waits_for_the_list_that_another_create_reads() -> None:

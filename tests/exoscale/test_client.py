@@ -311,6 +311,18 @@ def test_lists_asked_for_together_are_one_call(
     assert len(server.received) == 3
 
 
+def test_list_that_hangs_once_is_repeated_while_its_callers_wait(
+    simulator: SimulatorProcess, make_cloud: MakeCloud, deadline: Deadline
+) -> None:  # S12: else each create of the zone that shares it would fail
+    cloud = make_cloud(simulator.api_endpoint, timing=replace(QUICK, api_timeout=6.0))
+    zone = cloud.zone(cloud.zones(deadline)[0])
+    simulator.add_fault(fault="delay", operation=LIST_VOLUMES, seconds=LIMIT_SECONDS, count=1)
+
+    assert list(zone.list_volumes(deadline)) == []
+
+    assert simulator.operations_called().count(LIST_VOLUMES) == 2
+
+
 def test_list_whose_turn_does_not_come_does_not_end_the_time_of_those_who_asked(
     server: ScriptedServer, make_cloud: MakeCloud, deadline: Deadline
 ) -> None:  # S20

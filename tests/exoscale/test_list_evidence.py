@@ -31,7 +31,7 @@ TAKE, DELETE_SNAPSHOT = "create-block-storage-snapshot", "delete-block-storage-s
 DONE, UNDER_WAY, UNCLEAR = Finding.SUCCEEDED, Finding.UNDER_WAY, Finding.UNCLEAR
 
 
-def operation(kind: str, *, about: UUID | None = THING) -> Operation:
+def operation(kind: str, *, about: UUID | None = THING, copies: bool = False) -> Operation:
     return Operation(
         id=uuid4(),
         zone=ZONE,
@@ -42,6 +42,7 @@ def operation(kind: str, *, about: UUID | None = THING) -> Operation:
         message="",
         about=about,
         instance=HERE if kind == ATTACH else None,
+        copies=copies,
     )
 
 
@@ -102,6 +103,15 @@ def test_only_the_wanted_state_proves_success(
     kind: str, seen: Volume | Snapshot | None, finding: Finding, was_shown: bool
 ) -> None:
     assert find(operation(kind), seen, was_shown=was_shown) is finding
+
+
+@pytest.mark.parametrize(
+    ("kind", "seen"),
+    [(CREATE, volume(VolumeState.DETACHED)), (TAKE, snapshot(SnapshotState.CREATED))],
+)
+def test_a_state_does_not_prove_that_a_copy_is_whole(kind: str, seen: Volume | Snapshot) -> None:
+    # S18
+    assert find(operation(kind, copies=True), seen, was_shown=True) is UNCLEAR
 
 
 @pytest.mark.parametrize("kind", [DELETE, DELETE_SNAPSHOT])

@@ -22,6 +22,7 @@ _OTHERS = "tests/controller/test_other_clusters.py"
 _LIMITS = "tests/controller/test_size_limits.py"
 _FRESH = "tests/controller/test_zone_lists.py"
 _SNAPSHOTS = "tests/controller/test_snapshots.py"
+_PARTIAL = "tests/controller/test_partial_copies.py"
 _ZONES = "tests/controller/test_zones.py"
 _MEANWHILE = "tests/controller/test_meanwhile.py"
 _METRICS = "tests/controller/test_metrics.py"
@@ -228,9 +229,17 @@ BREAKS = (
         name="lost-write-is-forgotten",
         file="controller/pending.py",
         before="if isinstance(error, ApiUnavailable) and error.may_have_effect:",
-        after="if isinstance(error, DriverError):",
+        after="if isinstance(error, ApiUnavailable) and not error.may_have_effect:",
         rules="C1",
         tests=(_CREATE + "::test_a_lost_post_is_looked_for_twice_before_it_is_sent_again",),
+    ),
+    Break(
+        name="refused-write-counts-as-lost",
+        file="controller/pending.py",
+        before="if isinstance(error, ApiUnavailable) and error.may_have_effect:",
+        after="if isinstance(error, DriverError):",
+        rules="C1, C2",
+        tests=(_CREATE + "::test_an_exhausted_quota_is_named_with_limit_and_use",),
     ),
     Break(
         name="one-list-proves-absence",
@@ -399,8 +408,8 @@ BREAKS = (
     Break(
         name="what-a-failed-create-left-stays",
         file="controller/creations.py",
-        before="if made and (self._kind.is_broken(made) or",
-        after="if made and (made.state == 'broken' or",
+        before="is_unfinished = self._kind.is_broken(made) or",
+        after="is_unfinished = made.state == 'broken' or",
         rules="C1",
         tests=(_CREATE + "::test_a_failed_operation_leaves_nothing_behind",),
     ),
@@ -904,10 +913,45 @@ BREAKS = (
     Break(
         name="clone-being-restored-loses-its-snapshot",
         file="controller/clones.py",
-        before="                and each.state is not SnapshotState.PROMOTING\n",
+        before="                and each.state not in _AT_WORK\n",
         after="",
         rules="N6",
         tests=(_CLONES + "::test_the_sweep_spares_the_snapshot_of_a_clone_that_takes_hours",),
+    ),
+    Break(
+        name="failed-copy-that-looks-whole-is-handed-out",
+        file="controller/creations.py",
+        before="if is_unfinished or (entry.has_failed and spec.copies):",
+        after="if is_unfinished:",
+        rules="S18",
+        tests=(_PARTIAL + "::test_a_copy_that_failed_and_looks_whole_is_made_once_more",),
+    ),
+    Break(
+        name="snapshot-being-restored-is-asked-to-go",
+        file="controller/snapshots.py",
+        before="if snapshot.state is SnapshotState.PROMOTING:",
+        after="if snapshot.state is SnapshotState.DESTROYED:",
+        rules="S18",
+        tests=(_SNAPSHOTS + "::test_the_state_of_a_snapshot_says_why_it_is_not_deleted",),
+    ),
+    Break(
+        name="heir-believes-volumes-at-once",
+        file="controller/reading.py",
+        before="            deadline.wait(max(0.0, self._settled_at - time.monotonic()))\n",
+        after="",
+        rules="D3, S5",
+        tests=(_LEADER,),
+    ),
+    Break(
+        name="invalid-class-is-final-while-a-creation-is-open",
+        file="controller/ledger.py",
+        before="            if self.has_pending(thing):\n",
+        after="            if not thing:\n",
+        rules="C1",
+        tests=(
+            _PARTIAL
+            + "::test_a_class_that_became_invalid_is_no_final_answer_while_the_creation_goes_on",
+        ),
     ),
     Break(
         name="other-clusters-volumes-are-counted",

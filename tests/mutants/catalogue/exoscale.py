@@ -266,6 +266,22 @@ BREAKS = (
         tests=(_LIST_EVIDENCE + "::test_absence_proves_a_deletion_only_of_what_lists_have_shown",),
     ),
     Break(
+        name="state-proves-that-a-copy-is-whole",
+        file="exoscale/list_evidence.py",
+        before="is_as_wanted and not operation.copies else",
+        after="is_as_wanted else",
+        rules="S18, S20",
+        tests=(_LIST_EVIDENCE,),
+    ),
+    Break(
+        name="list-that-hangs-takes-the-time-of-all-its-callers",
+        file="exoscale/transport.py",
+        before="_FIRST_TRY = 1 / 3",
+        after="_FIRST_TRY = 1",
+        rules="S12",
+        tests=(_CLIENT + "::test_list_that_hangs_once_is_repeated_while_its_callers_wait",),
+    ),
+    Break(
         name="attachment-to-anybody-proves-an-attach",
         file="exoscale/list_evidence.py",
         before="    return attached_to == operation.instance",
