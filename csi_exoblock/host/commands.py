@@ -228,6 +228,8 @@ def _text(file: int) -> str:
 def _failure(argv: tuple[str, ...], completed: Completed) -> str:
     if completed.exit_code < 0:
         end = f"was killed by {signal.Signals(-completed.exit_code).name}"
+        if -completed.exit_code == signal.SIGKILL:
+            end += ", perhaps because the container has reached its memory limit"
     else:
         end = f"failed with exit code {completed.exit_code}"
     return f"{shlex.join(argv)} {end}: {completed.complaint}"
