@@ -65,21 +65,23 @@ class Repair:
         logs.step("checking the staging mount")
         writing = not wants_read_only(access)
         device = self._unmounted(volume_id, disk, path)
-        device = device or self._returned(volume_id, disk, path, context, deadline)
-        if device is None:
-            mount = self._staging_mount(volume_id, disk, path)
+        if device is None and (mount := self._staging_mount(disk, path)):
             broken = self._liveness.why_unusable(mount, writing=writing)
             if broken is None or mount.device is None:
                 return mount
             device = mount.device
             self._repairs.begin(volume_id, path, device)
             self._release.clear_broken(volume_id, mount, broken, deadline)
+        if device is None:
+            device = self._returned(volume_id, disk, path, context, deadline)
         found = self._devices.at(device)
         self._frozen.recover(volume_id, found, deadline)
         check = context.fsck is FsckPolicy.AUTO
         self._mounter.mount(volume_id, found, path, access, deadline, check=check, grow=False)
         self.forget(volume_id)
-        mount = self._staging_mount(volume_id, disk, path)
+        mount = self._staging_mount(disk, path)
+        if mount is None:
+            raise _not_staged(volume_id, disk, path)
         if broken := self._liveness.why_unusable(mount, writing=writing):
             raise WrongState(
                 f"volume {volume_id}: its file system at {path} doesn't work, not even after it "
@@ -105,15 +107,17 @@ class Repair:
         path: Path,
         context: VolumeContext,
         deadline: Deadline,
-    ) -> DeviceNumber | None:
-        """Return the device with which the volume came back, if the mounted one is gone for good.
+    ) -> DeviceNumber:
+        """Unmount a disk that has left; return the device with which the volume came back.
 
         Kubelet stages no volume that a pod still uses, be it only one that is Terminating. So the
         next pod would wait for ever for somebody to unmount the dead one.
+
+        Raises:
+            WrongState: Nothing is mounted at the path, or something that stays.
         """
-        layers = self._mounts.at(path)
-        if not layers or layers[-1].device in self._devices.numbers(disk):
-            return None
+        if not self._mounts.at(path):
+            raise _not_staged(volume_id, disk, path)
         device = disk
         if context.partition is not None:
             device = self._devices.partition(disk, context.partition)
@@ -121,14 +125,19 @@ class Repair:
         self._release.clear_vanished(volume_id, device, path, deadline)
         if self._mounts.at(path):  # it is somebody else's mount, or its disk is still there
             self.forget(volume_id)
-            return None
+            raise _not_staged(volume_id, disk, path)
         return device.number
 
-    def _staging_mount(self, volume_id: VolumeId, disk: BlockDevice, path: Path) -> Mount:
+    def _staging_mount(self, disk: BlockDevice, path: Path) -> Mount | None:
+        """Return the mount at the staging path if it shows the volume's disk."""
         layers = self._mounts.at(path)
-        if not layers or layers[-1].device not in self._devices.numbers(disk):
-            raise WrongState(
-                f"volume {volume_id}: it is not staged at {path}; its device {disk.number} must be "
-                "mounted there first"
-            )
-        return layers[-1]
+        if layers and layers[-1].device in self._devices.numbers(disk):
+            return layers[-1]
+        return None
+
+
+def _not_staged(volume_id: VolumeId, disk: BlockDevice, path: Path) -> WrongState:
+    return WrongState(
+        f"volume {volume_id}: it is not staged at {path}; its device {disk.number} must be mounted "
+        "there first"
+    )

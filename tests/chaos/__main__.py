@@ -61,11 +61,21 @@ def main(arguments: Sequence[str]) -> int:
         case "run":
             return _run(given.suite, given.seeds, given.jobs)
         case "story":
-            return _tell(given.suite, given.seed, given.mutant)
+            mutants = _known("mutant", [given.mutant], ["", *suite_of(given.suite).mutants])
+            return _tell(given.suite, given.seed, mutants[0])
         case "kill":
-            return _kill(given.suite, given.scenes or scenes_of(given.suite))
+            return _kill(given.suite, _known("scene", given.scenes, scenes_of(given.suite)))
         case _:
-            return _prove(given.suite, given.mutants or suite_of(given.suite).mutants)
+            mutants = _known("mutant", given.mutants, suite_of(given.suite).mutants)
+            return _prove(given.suite, mutants)
+
+
+def _known(what: str, given: Sequence[str], known: Sequence[str]) -> Sequence[str]:
+    """Return the names that were given, or all; end if one is not known."""
+    if unknown := set(given) - set(known):
+        print(f"no {what} {', '.join(sorted(unknown))}; there are", *known, sep="\n  ")
+        sys.exit(2)
+    return given or known
 
 
 def _run(name: str, seeds: range, jobs: int) -> int:
@@ -109,9 +119,6 @@ def _tell(name: str, seed: int, mutant: str) -> int:
 
 
 def _kill(name: str, scenes: Sequence[str]) -> int:
-    if unknown := set(scenes) - set(scenes_of(name)):
-        print(f"no scene {', '.join(sorted(unknown))}; there are", *scenes_of(name), sep="\n  ")
-        return 2
     broken = 0
     for scene in scenes:
         findings = broken_in(name, scene)

@@ -11,7 +11,6 @@ from typing import Any
 from uuid import UUID
 
 from csi_exoblock.concurrency import Deadline
-from csi_exoblock.errors import WrongState
 from csi_exoblock.host import checking, filesystems, markers
 from csi_exoblock.host.block_devices import BlockDevice
 from csi_exoblock.host.devices import Devices
@@ -65,10 +64,9 @@ def trust_the_link() -> None:
 def compare_mounts_by_path() -> None:
     """Take whatever is mounted at the path for the volume (D4, S14)."""
 
-    def staging_mount(self: Repair, volume_id: VolumeId, disk: Any, path: Path) -> Mount:
-        if not (layers := self._mounts.at(path)):
-            raise WrongState(f"volume {volume_id}: it is not staged at {path}")
-        return layers[-1]
+    def staging_mount(self: Repair, disk: Any, path: Path) -> Mount | None:
+        layers = self._mounts.at(path)
+        return layers[-1] if layers else None
 
     def is_staged(self: Staging, volume_id: Any, device: Any, path: Path, *_: Any) -> bool:
         return bool(self._mounts.at(path))

@@ -412,8 +412,8 @@ BREAKS = (
     Break(
         name="volume-that-came-back-is-never-published",
         file="node/repair.py",
-        before="device = device or self._returned(volume_id, disk, path, context, deadline)",
-        after="device = device or None",
+        before="        self._release.clear_vanished(volume_id, device, path, deadline)\n",
+        after="",
         rules="D7, S6",
         tests=(
             "tests/chaos/node/test_node_kill_points.py"
