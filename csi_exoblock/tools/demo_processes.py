@@ -21,7 +21,7 @@ import grpc
 
 from csi_exoblock.concurrency import Deadline
 from csi_exoblock.pb import csi_pb2, csi_pb2_grpc
-from csi_exoblock.tools.demo_signals import ignore_signals
+from csi_exoblock.tools.demo_signals import ignore_signals, interrupted_only_after
 from csi_exoblock.tools.demo_timing import POLL_SECONDS, PROCESS_SECONDS
 
 _LAST_LINES = 12
@@ -98,9 +98,10 @@ class CloudProcess(_Process):
         arguments += ["--device-dir", str(devices), "--state-dir", str(folder)]
         for mode in modes:
             arguments += ["--mode", mode]
-        with log.open("w") as errors:
-            process = _start(arguments, environment, stdout=subprocess.PIPE, stderr=errors)
-        with _ended_unless_started(process):
+        with (
+            log.open("w") as errors,
+            _started(arguments, environment, stdout=subprocess.PIPE, stderr=errors) as process,
+        ):
             announcement = _announcement(process, log)
         return cls(process, announcement=announcement, environment=environment, devices=devices)
 
@@ -151,10 +152,11 @@ class DriverProcess(_Process):
         if with_node:
             arguments += ["--instance-id", instance, "--zone", zone]
             arguments += ["--device-dir", str(cloud.devices), "--kubelet-path", str(folder)]
-        with log.open("w") as output:
-            process = _start(arguments, cloud.environment, stdout=output, stderr=output)
-        driver = cls(process, socket=socket, log=log)
-        with _ended_unless_started(process):
+        with (
+            log.open("w") as output,
+            _started(arguments, cloud.environment, stdout=output, stderr=output) as process,
+        ):
+            driver = cls(process, socket=socket, log=log)
             driver._wait_until_ready()
         return driver
 
@@ -184,23 +186,34 @@ class DriverProcess(_Process):
         raise DemoFailed(f"the driver did not start: {self.last_words()}")
 
 
-def _start(
+@contextmanager
+def _started(
     arguments: Sequence[str],
     environment: Mapping[str, str],
     *,
     stdout: int | IO[str],
     stderr: IO[str],
-) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "csi_exoblock", *arguments],
-        env={"PATH": _PATH, **environment},
-        stdin=subprocess.DEVNULL,
-        stdout=stdout,
-        stderr=stderr,
-        text=True,
-        start_new_session=True,
-        preexec_fn=_end_with_parent,
-    )
+) -> Iterator[subprocess.Popen[str]]:
+    """Start a process, and end it if the block fails or is interrupted."""
+    process: subprocess.Popen[str] | None = None
+    try:
+        with interrupted_only_after():
+            process = subprocess.Popen(
+                [sys.executable, "-m", "csi_exoblock", *arguments],
+                env={"PATH": _PATH, **environment},
+                stdin=subprocess.DEVNULL,
+                stdout=stdout,
+                stderr=stderr,
+                text=True,
+                start_new_session=True,
+                preexec_fn=_end_with_parent,
+            )
+        yield process
+    except BaseException:
+        ignore_signals()
+        if process is not None:
+            _end(process)
+        raise
 
 
 def _announcement(process: subprocess.Popen[str], log: Path) -> re.Match[str]:
@@ -218,17 +231,6 @@ def _announcement(process: subprocess.Popen[str], log: Path) -> re.Match[str]:
     if process.returncode == _WRONG_USAGE:
         raise click.UsageError(words)
     raise DemoFailed(f"the simulator did not start: {words}")
-
-
-@contextmanager
-def _ended_unless_started(process: subprocess.Popen[str]) -> Iterator[None]:
-    """End the process if the block fails or is interrupted."""
-    try:
-        yield
-    except BaseException:
-        ignore_signals()
-        _end(process)
-        raise
 
 
 def _end(process: subprocess.Popen[str]) -> None:

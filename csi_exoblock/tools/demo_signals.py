@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _came = threading.Event()
+_put_off = threading.Event()
 
 
 def interrupt_on_signals() -> None:
@@ -23,6 +26,17 @@ def end_if_interrupted() -> None:
         raise KeyboardInterrupt
 
 
+@contextmanager
+def interrupted_only_after() -> Iterator[None]:
+    """Put an interruption off to the end of the block: a process begun there would be lost."""
+    _put_off.set()
+    try:
+        yield
+    finally:
+        _put_off.clear()
+    end_if_interrupted()
+
+
 def ignore_signals() -> None:
     """Ignore the signals from now on, so that a second one does not interrupt the clean-up."""
     for number in _ENDING:
@@ -33,4 +47,5 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     """Raise once only: a second signal might come before the clean-up has begun."""
     ignore_signals()
     _came.set()
-    raise KeyboardInterrupt
+    if not _put_off.is_set():
+        raise KeyboardInterrupt

@@ -149,6 +149,25 @@ except KeyboardInterrupt:
     assert ran.stdout == "again\n"
 
 
+def test_an_interruption_waits_until_a_process_that_begins_is_known() -> None:
+    # its caller would have nothing to end it by
+    script = """
+import signal
+from csi_exoblock.tools.demo_signals import interrupt_on_signals, interrupted_only_after
+interrupt_on_signals()
+try:
+    with interrupted_only_after():
+        signal.raise_signal(signal.SIGINT)
+        print("begun")
+    print("not interrupted")
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+
+    assert ran.stdout == "begun\ninterrupted\n"
+
+
 def test_without_root_the_demo_says_what_it_skips_and_shows_the_cloud(
     folder: pathlib.Path,
 ) -> None:
