@@ -80,6 +80,10 @@ def test_a_folder_without_the_secret_is_bad(tmp_path: pathlib.Path) -> None:
         read_credentials(tmp_path)
 
 
+def test_a_pair_shows_neither_part() -> None:  # F12
+    assert HIDDEN not in f"{credentials_of(HIDDEN, 's1')!r} {credentials_of('EXO1', HIDDEN)!r}"
+
+
 def values() -> st.SearchStrategy[object]:
     """Generate JSON in which every text is secret."""
     texts = st.text("ab\n\x00é", max_size=5).map(HIDDEN.__add__)

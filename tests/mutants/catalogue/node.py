@@ -211,7 +211,7 @@ BREAKS = (
         before="        if check and writing:",
         after="        if check and not writing:",
         rules="D8",
-        tests=(f"{_LIFE}::test_a_damaged_file_system_is_left_as_it_is",),
+        tests=("tests/node/test_checks.py::test_only_what_e2fsck_calls_sound_is_mounted",),
     ),
     Break(
         name="mount-is-not-proven",
