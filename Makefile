@@ -62,6 +62,11 @@ cluster-times: setup ## claims and pods on a real Kubernetes, who takes how long
 test-e2e: setup ## Kubernetes' own storage tests on the chart, as root; ONLY=quick: in 8 minutes
 	$(BIN)/python -m tests.e2e $(if $(ONLY),$(ONLY),all)
 
+test-velero: setup ## Velero backs up and restores on the chart, as root, in 5 minutes; the first time 20 more
+	$(BIN)/python -m tests.kubernetes.cluster.programs
+	$(BIN)/python -m tests.velero.programs
+	$(BIN)/pytest tests/velero
+
 test-vm: setup ## the node service in a virtual machine, as root and without KVM
 	$(BIN)/pytest tests/vm
 
@@ -111,4 +116,4 @@ demo: setup ## one volume through its whole life, on an embedded cloud
 clean: ## remove all that is not in the repository, .venv included
 	git clean --quiet -d --force -X
 
-.PHONY: help setup lint check test kill-points test-thorough schedules test-small-sectors test-kubernetes test-install test-nodes cluster-times test-e2e test-vm chaos chaos-node chaos-prove mutants image release-rehearsal release bench kubernetes docs site demo clean
+.PHONY: help setup lint check test kill-points test-thorough schedules test-small-sectors test-kubernetes test-install test-nodes cluster-times test-e2e test-velero test-vm chaos chaos-node chaos-prove mutants image release-rehearsal release bench kubernetes docs site demo clean

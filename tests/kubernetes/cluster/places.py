@@ -61,6 +61,7 @@ API_SERVER_PORT: Final = 26443
 KUBELET_PORT: Final = 20250
 KUBELET_HEALTH_PORT: Final = 20248
 CLOUD_PORT: Final = 28080
+OBJECT_STORE_PORT: Final = 28081
 
 VOLUME_HEALTH: Final = "CSIVolumeHealth"
 """The feature gate by which a pod's status says how its volumes are; off by default (N7)."""
