@@ -15,9 +15,11 @@ import subprocess
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import TracebackType
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from tests.chart.schemas.requests import not_served
 from tests.support.played_server import PlayedHandler, PlayedServer
 
 TOKEN = "first"
@@ -168,6 +170,17 @@ class ApiServer(PlayedServer):
         self.http.socket = context.wrap_socket(
             self.http.socket, server_side=True, do_handshake_on_connect=False
         )
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stop; raise AssertionError if a Kubernetes that is supported lacks what was asked for."""
+        super().__exit__(kind, error, trace)
+        if kind is None:
+            assert not (unknown := list(not_served(each.path for each in self.received))), unknown
 
     @property
     def environment(self) -> dict[str, str]:

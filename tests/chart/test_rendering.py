@@ -12,10 +12,9 @@ import pytest
 import yaml
 
 from csi_exoblock.timing import Timing
-from tests.chart.helm import CHART, Manifest, helm, kubeconform, notes, render, render_text
+from tests.chart.helm import CHART, Manifest, helm, notes, render, render_text
+from tests.chart.other_values import NEEDED, options, render_changed, single_values
 from tests.chart.rendered import PAGE, rendered
-from tests.chart.schemas.kinds import releases, write_schemas
-from tests.repository.chart_pages import values
 
 pytestmark = pytest.mark.thorough
 
@@ -24,66 +23,6 @@ _CLUSTER = ("v1/Pod",)
 _SNAPSHOTS = (*_CLUSTER, "snapshot.storage.k8s.io/v1/VolumeSnapshotContent")
 _K0S = "/var/lib/k0s/kubelet"
 _MIRROR = "mirror.example.com/copies"
-
-# A value that differs from the default, for those that are no switch, number or word.
-_OTHERS: dict[str, Any] = {
-    "controller.envFrom": [{"secretRef": {"name": "more"}}],
-    "controller.initContainers": [{"name": "first", "image": "first"}],
-    "controller.affinity": {"podAntiAffinity": {}},
-    "controller.dnsConfig": {"nameservers": ["10.0.0.1"]},
-    "controller.env": [{"name": "A", "value": "b"}],
-    "controller.podDisruptionBudget.maxUnavailable": "50%",
-    "controller.volumes": [{"name": "more", "emptyDir": {}}],
-    "controller.volumeMounts": [{"name": "more", "mountPath": "/more"}],
-    "credentials.apiKey": "EXO",
-    "credentials.apiSecret": "secret",
-    "imagePullSecrets": [{"name": "pull"}],
-    "metrics.port": 9090,
-    "networkPolicy.additionalEgress": [{"ports": [{"port": 3128}]}],
-    "networkPolicy.apiServerPorts": [8443],
-    "node.additionalDaemonSets": {"large": {"volumeAttachLimit": 9}},
-    "node.affinity": {"nodeAffinity": {}},
-    "node.podSecurityContext": {"fsGroup": 1},
-    "node.tolerations": [{"key": "a", "operator": "Exists"}],
-    "csiDriver.fsGroupPolicy": "None",
-    "csiDriver.preventPodSchedulingIfMissing": True,
-    "storageClasses": [{"name": "other", "default": True, "mountOptions": ["noatime"]}],
-    "volumeSnapshotClasses": [{"name": "other", "deletionPolicy": "Retain"}],
-    "volumeAttributesClasses": [{"name": "gold", "parameters": {"labels": "tier=gold"}}],
-}
-# What must be set with a value before it shows.
-_WITH: dict[str, dict[str, Any]] = {
-    "csiDriver.seLinuxMount": {"node": {"selinux": True}},
-    "credentials.apiKey": {"credentials": {"apiKey": "other", "apiSecret": "other"}},
-    "credentials.apiSecret": {"credentials": {"apiKey": "other", "apiSecret": "other"}},
-    "credentials.existingSecret.keyKey": {"credentials": {"mountAsFile": False}},
-    "proxy.noProxy": {"proxy": {"httpsProxy": "http://proxy:3128"}},
-    "serviceMonitor.enabled": {"metrics": {"enabled": True}},
-    "serviceMonitor.labels": {"metrics": {"enabled": True}, "serviceMonitor": {"enabled": True}},
-    "serviceMonitor.interval": {"metrics": {"enabled": True}, "serviceMonitor": {"enabled": True}},
-    "prometheusRule.labels": {"prometheusRule": {"enabled": True}},
-    "dashboard.labels": {"dashboard": {"enabled": True}},
-    "networkPolicy.apiServerPorts": {"networkPolicy": {"enabled": True}},
-    "networkPolicy.additionalEgress": {"networkPolicy": {"enabled": True}},
-    "node.tolerations": {"node": {"tolerateAllTaints": False}},
-    "csiDriver.create": {},
-    "csiDriver.storageCapacity": {"controller": {"capacityFromQuota": True}},
-}
-_CHOICES = {
-    "apiEndpoint": "https://api-{zone}.example.com",
-    "digest": f"sha256:{64 * '0'}",
-    "httpsProxy": "http://proxy:3128",
-    "interval": "1m",
-    "kubeletPath": _K0S,
-    "leaseDuration": "20s",
-    "renewDeadline": "12s",
-    "retryPeriod": "2s",
-    "pullPolicy": "Always",
-    "logFormat": "text",
-    "logLevel": "debug",
-    "driverName": "csi.exoscale.com",
-    "priorityClassName": "",
-}
 
 
 @pytest.fixture(scope="module")
@@ -100,49 +39,12 @@ def test_manifests_for_people_without_helm_are_current() -> None:
     assert PAGE.read_text() == rendered(), "run `make docs`"
 
 
-@pytest.mark.parametrize("release", releases())
-def test_manifests_fit_kubernetes(release: str, tmp_path: Path) -> None:
-    location = write_schemas(release, tmp_path)
-    examples = "---\n".join(each.read_text() for each in (_ROOT / "deploy/examples").glob("*.yaml"))
-    full = render_text(*_everything(tmp_path))
+@pytest.mark.parametrize("path", [each.path for each in single_values()])
+def test_every_value_has_an_effect(path: str, tmp_path: Path, defaults: list[Manifest]) -> None:
+    needed = NEEDED.get(path, {})
+    usual = render(*options(tmp_path, needed)) if needed else defaults
 
-    for text in (render_text(), full, examples):
-        checked = subprocess.run(
-            [kubeconform(), "-strict", f"-schema-location={location}", *_foreign(), "-"],
-            input=text,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert checked.returncode == 0, checked.stdout + checked.stderr
-
-
-def test_manifest_that_does_not_fit_is_found(tmp_path: Path) -> None:
-    location = write_schemas(releases()[-1], tmp_path)
-    wrong = render_text().replace("serviceAccountName:", "serviceAcountName:")
-
-    checked = subprocess.run(
-        [kubeconform(), "-strict", f"-schema-location={location}", *_foreign(), "-"],
-        input=wrong,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-    assert "serviceAcountName" in checked.stdout
-
-
-@pytest.mark.parametrize(
-    "value", [each for each in values() if not each.is_group], ids=lambda each: each.path
-)
-def test_every_value_has_an_effect(value: Any, tmp_path: Path, defaults: list[Manifest]) -> None:
-    path = value.path
-    needed = _WITH.get(path, {})
-    usual = render(*_options(tmp_path, needed)) if needed else defaults
-
-    changed = render(*_options(tmp_path, _merged(needed, _nested(path, _other(path, value)))))
-
-    assert changed != usual
+    assert [each for each in yaml.safe_load_all(render_changed(path)) if each] != usual
 
 
 def test_registry_prefix_leaves_no_image_outside() -> None:  # F3
@@ -298,73 +200,3 @@ def _containers(manifests: list[Manifest]) -> Iterator[dict[str, Any]]:
 
 def _keys(manifests: list[Manifest]) -> set[tuple[str, str]]:
     return {(each["kind"], each["metadata"]["name"]) for each in manifests}
-
-
-def _foreign() -> list[str]:
-    """Skip custom resources, whose schemas are not Kubernetes' own."""
-    return [
-        "-skip=PrometheusRule,ServiceMonitor,VolumeSnapshot,VolumeSnapshotClass,VolumeSnapshotContent"
-    ]
-
-
-def _everything(folder: Path) -> list[str]:
-    """Turn on all that is off by default."""
-    chosen: dict[str, Any] = {}
-    for value in values():
-        chosen_here = value.default is False or value.path in _OTHERS
-        if chosen_here and value.path != "nodeComponentOnly":
-            chosen = _merged(chosen, _nested(value.path, _other(value.path, value)))
-    chosen["credentials"] = {"apiKey": "EXO", "apiSecret": "secret"}
-    # A field that came with Kubernetes 1.36.
-    chosen["csiDriver"].pop("preventPodSchedulingIfMissing")
-    return _options(folder, chosen)
-
-
-def _options(folder: Path, chosen: dict[str, Any]) -> list[str]:
-    path = folder / "values.yaml"
-    path.write_text(yaml.safe_dump(chosen))
-    return [f"--values={path}"]
-
-
-def _other(path: str, value: Any) -> Any:
-    name = path.rpartition(".")[2]
-    if path in _OTHERS:
-        return _OTHERS[path]
-    if path.startswith("node.") and path.replace("node.", "controller.") in _OTHERS:
-        return _OTHERS[path.replace("node.", "controller.")]
-    if name in _CHOICES and isinstance(value.default, str):
-        return _CHOICES[name]
-    match value.default:
-        case bool():
-            return not value.default
-        case int():
-            return value.default + 1
-        case list():
-            return ["--more=true"] if name == "additionalArgs" else []
-        case dict() if name == "resources":
-            return {"limits": {"cpu": "1"}}
-        case dict() if name in ("securityContext", "containerSecurityContext"):
-            return {"runAsUser": 1}
-        case dict() if name == "updateStrategy":
-            return {"rollingUpdate": {"maxUnavailable": 3}}
-        case dict() if name == "podSecurityContext":
-            return {"fsGroup": 2}
-        case dict():
-            return {"example.com/a": "b"}
-        case _:
-            return "false" if path == "sidecars.snapshotter.enabled" else "other"
-
-
-def _nested(path: str, value: Any) -> dict[str, Any]:
-    for key in reversed(path.split(".")):
-        value = {key: value}
-    nested: dict[str, Any] = value
-    return nested
-
-
-def _merged(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
-    merged = dict(first)
-    for key, value in second.items():
-        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = _merged(merged[key], value) if both else value
-    return merged

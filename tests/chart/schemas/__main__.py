@@ -1,4 +1,4 @@
-"""Write the schemas by which the chart's manifests are checked, one file for each Kubernetes.
+"""Write what the tests know of each Kubernetes: schemas for manifests, and resources it serves.
 
 python -m tests.chart.schemas 1.34.4 1.35.4 1.36.3 1.37.2
 
@@ -9,14 +9,19 @@ manifest of the chart needs. Custom resources are checked by the API server in `
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from tests.chart.schemas.kinds import FOLDER, KINDS
+
+_PATH: Final = re.compile(
+    r"/(?:api|apis/([^/]+))/([^/]+)(?:/namespaces/{namespace})?/([a-z]+)(?:/{name}(?:/([a-z]+))?)?"
+)
 
 
 def main(versions: list[str]) -> None:
@@ -27,8 +32,12 @@ def main(versions: list[str]) -> None:
         asked = ["go", "mod", "download", "-json", f"k8s.io/kubernetes@v{version}"]
         listed = subprocess.run(asked, check=True, capture_output=True, text=True).stdout
         swagger = Path(json.loads(listed)["Dir"]) / "api" / "openapi-spec" / "swagger.json"
-        definitions = json.loads(swagger.read_text())["definitions"]
-        text = json.dumps(_needed(definitions), sort_keys=True, separators=(",", ":"))
+        described = json.loads(swagger.read_text())
+        known = {
+            "definitions": _needed(described["definitions"]),
+            "resources": sorted(set(_resources(described["paths"]))),
+        }
+        text = json.dumps(known, sort_keys=True, separators=(",", ":"))
         minor = version.rpartition(".")[0]
         (FOLDER / f"{minor}.json.zlib").write_bytes(zlib.compress(text.encode(), 9))
 
@@ -44,6 +53,13 @@ def _needed(definitions: dict[str, Any]) -> dict[str, Any]:
         found[name] = _strict(definitions[name], is_definition=True)
         waiting += _referred(found[name])
     return found
+
+
+def _resources(paths: Iterable[str]) -> Iterator[str]:
+    """Yield group, version and resource of each path; of a subresource its name too."""
+    for path in paths:
+        if found := _PATH.fullmatch(path):
+            yield "/".join(filter(None, found.groups()))
 
 
 def _kinds(definition: dict[str, Any]) -> Iterator[str]:

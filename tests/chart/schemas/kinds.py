@@ -1,7 +1,8 @@
-"""The schemas of Kubernetes' own kinds that the chart and the examples use, for each release."""
+"""What each supported Kubernetes serves, and the schemas of what chart and examples have of it."""
 
 from __future__ import annotations
 
+import functools
 import json
 import zlib
 from pathlib import Path
@@ -38,10 +39,15 @@ def releases() -> list[str]:
     return sorted(path.name.removesuffix(".json.zlib") for path in FOLDER.glob("*.json.zlib"))
 
 
+@functools.cache
+def resources(release: str) -> frozenset[str]:
+    """Return what a release serves: `v1/pods/log`, `storage.k8s.io/v1/csinodes`, …"""
+    return frozenset(_known(release)["resources"])
+
+
 def write_schemas(release: str, folder: Path) -> str:
     """Write the schemas of a release as kubeconform reads them, and return their location."""
-    text = zlib.decompress((FOLDER / f"{release}.json.zlib").read_bytes())
-    definitions: dict[str, Any] = json.loads(text)
+    definitions = _known(release)["definitions"]
     (folder / "_definitions.json").write_text(json.dumps({"definitions": definitions}))
     for name, definition in definitions.items():
         for kind in definition.get("x-kinds", ()):
@@ -51,3 +57,10 @@ def write_schemas(release: str, folder: Path) -> str:
             reference = {"$ref": f"_definitions.json#/definitions/{name}"}
             (folder / f"{file}.json".lower()).write_text(json.dumps(reference))
     return f"{folder}/{{{{.ResourceKind}}}}{{{{.KindSuffix}}}}.json"
+
+
+def _known(release: str) -> dict[str, Any]:
+    known: dict[str, Any] = json.loads(
+        zlib.decompress((FOLDER / f"{release}.json.zlib").read_bytes())
+    )
+    return known
