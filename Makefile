@@ -4,6 +4,9 @@
 SEEDS := 0:300
 IMAGE := csi-exoblock:latest
 BIN := .venv/bin
+# The versions of Kubernetes that are supported beside the newest, with which all tests run.
+MINORS := 1.34 1.35 1.36
+MINOR_OF := $(if $(MINOR),CSI_EXOBLOCK_TEST_KUBERNETES=$(MINOR))
 # Most tests wait for a process that waits: more of them than cores. The longest folders come first.
 PYTEST := $(BIN)/pytest --numprocesses 5 --dist loadfile --no-loadscope-reorder
 # Each of the test processes would compile all modules once more.
@@ -48,10 +51,16 @@ test-small-sectors: setup ## the node's tests once more, on disks of 512-byte se
 	$(PYTEST) tests/node --sector-bytes 512
 
 test-kubernetes: setup ## every flow on a real Kubernetes, in 9 minutes; the first time builds it, in 15
-	$(BIN)/python -m tests.kubernetes test
+	$(MINOR_OF) $(BIN)/python -m tests.kubernetes test
 
 test-install: setup ## the image built, the chart installed by Helm, its flows; as root, in 10 minutes
-	$(BIN)/python -m tests.install test
+	$(MINOR_OF) $(BIN)/python -m tests.install test
+
+test-minors: setup ## the same two on each older Kubernetes that is supported; MINORS=1.34: on one
+	@for minor in $(MINORS); do echo "Kubernetes $$minor"; \
+	  $(MAKE) test-kubernetes MINOR=$$minor || failed="$$failed $$minor"; \
+	  $(MAKE) test-install MINOR=$$minor || failed="$$failed $$minor"; \
+	done; test -z "$$failed" || { echo "failed on$$failed" >&2; exit 1; }
 
 test-nodes: setup ## what moves between two real nodes, as root, in 6 minutes; ALL=1: in 15
 	$(BIN)/python -m tests.install nodes $(if $(ALL),-m two_nodes)
@@ -116,4 +125,4 @@ demo: setup ## one volume through its whole life, on an embedded cloud
 clean: ## remove all that is not in the repository, .venv included
 	git clean --quiet -d --force -X
 
-.PHONY: help setup lint check test kill-points test-thorough schedules test-small-sectors test-kubernetes test-install test-nodes cluster-times test-e2e test-velero test-vm chaos chaos-node chaos-prove mutants image release-rehearsal release bench kubernetes docs site demo clean
+.PHONY: help setup lint check test kill-points test-thorough schedules test-small-sectors test-kubernetes test-install test-minors test-nodes cluster-times test-e2e test-velero test-vm chaos chaos-node chaos-prove mutants image release-rehearsal release bench kubernetes docs site demo clean

@@ -16,7 +16,7 @@ from tests.kubernetes.cluster.namespace import Namespace
 from tests.kubernetes.cluster.packages import PACKAGES
 from tests.kubernetes.cluster.places import KUBECONFIG
 from tests.kubernetes.conftest import RUNNING
-from tests.kubernetes.flows import TEST_SECONDS, namespace_for
+from tests.kubernetes.flows import TEST_SECONDS, namespace_for, skip_what_is_missing
 from tests.support.debian_packages import install_packages
 from tests.support.waiting import wait_until
 
@@ -31,6 +31,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """
     for item in items:
         item.add_marker(pytest.mark.timeout(TEST_SECONDS))
+    skip_what_is_missing(items)
     items.sort(key=_rank)
 
 

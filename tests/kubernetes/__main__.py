@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tests.kubernetes.cluster.installation import Installation
+from tests.kubernetes.cluster.minors import CHOICE
 from tests.kubernetes.cluster.packages import PACKAGES
 from tests.support.debian_packages import install_packages
 from tests.support.flow_runs import FlowRuns
@@ -31,6 +32,7 @@ def main(arguments: Sequence[str]) -> int:
             return _test(options)
         case ["record"]:
             os.environ["GOLDEN"] = "write"
+            os.environ.pop(CHOICE, None)  # those of the newest
             return _test(["-k", "test_requests or as_other_tests_do"])
         case _:
             print(__doc__, file=sys.stderr)

@@ -11,7 +11,7 @@ import pytest
 from tests.kubernetes.cluster.cloud import Cloud
 from tests.kubernetes.cluster.installation import Installation
 from tests.kubernetes.cluster.namespace import Namespace
-from tests.kubernetes.flows import TEST_SECONDS, namespace_for
+from tests.kubernetes.flows import TEST_SECONDS, namespace_for, skip_what_is_missing
 
 RUNNING = "CSI_EXOBLOCK_TEST_CLUSTER"
 """Set to `running`: use the cluster that runs already, and leave it running."""
@@ -22,6 +22,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Give the flows more time than other tests have, and let the long ones begin first."""
     for item in items:
         item.add_marker(pytest.mark.timeout(TEST_SECONDS))
+    skip_what_is_missing(items)
     long = [item for item in items if item.get_closest_marker("long")]
     others = [item for item in items if item not in long]
     # A worker is handed its first two flows at once, so that no two long ones may be neighbours.

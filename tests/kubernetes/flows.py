@@ -4,15 +4,29 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+
+import pytest
 
 from tests.kubernetes.cluster.cloud import Cloud
 from tests.kubernetes.cluster.cluster import Cluster
+from tests.kubernetes.cluster.minors import chosen
 from tests.kubernetes.cluster.namespace import Namespace
 from tests.kubernetes.leftovers import assert_nothing_left, pulled
 
 TEST_SECONDS = 1200  # far above what any flow takes; the waits inside say more when they end
+
+
+def skip_what_is_missing(items: Iterable[pytest.Item]) -> None:
+    """Skip, with the reason, the flows that need a later Kubernetes than the chosen one."""
+    minor = chosen()
+    for item in items:
+        for mark in item.iter_markers("since"):
+            since, reason = mark.args
+            if not minor.has(since):
+                words = f"Kubernetes {minor.name}: {reason}"
+                item.add_marker(pytest.mark.skip(reason=words))
 
 
 @contextmanager

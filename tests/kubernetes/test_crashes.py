@@ -16,10 +16,11 @@ from tests.kubernetes.cluster.classes import FSTYPE, storage_class
 from tests.kubernetes.cluster.cleaning import mounts_below
 from tests.kubernetes.cluster.cloud import Cloud
 from tests.kubernetes.cluster.installation import Installation
-from tests.kubernetes.cluster.namespace import Namespace
+from tests.kubernetes.cluster.namespace import PATIENCE_SECONDS, Namespace
 from tests.kubernetes.cluster.places import KUBELET
 from tests.kubernetes.cluster.pods import Pod
 from tests.kubernetes.flows import begun
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.alone
 
@@ -125,6 +126,19 @@ def test_the_node_lists_the_driver_again_after_its_plugin_was_killed(
     with installation.registering():  # N18
         installation.node.kill()
         installation.node.start()
+
+    Pod.create(namespace, mounts={"/data": Claim.create(namespace)}).wait_running()
+
+
+def test_the_node_lists_a_driver_that_came_while_the_api_server_was_away(
+    installation: Installation, namespace: Namespace
+) -> None:  # S27, N18: before 1.36 kubelet itself never tries again
+    before = installation.refusals()
+
+    with installation.registering(), installation.cluster.without_api_server():
+        installation.node.restart()
+        refused = "kubelet refuses to register the driver"
+        wait_until(lambda: installation.refusals() > before, refused, seconds=PATIENCE_SECONDS)
 
     Pod.create(namespace, mounts={"/data": Claim.create(namespace)}).wait_running()
 

@@ -12,6 +12,7 @@ from tests.kubernetes.cluster.namespace import Namespace
 from tests.kubernetes.cluster.pods import Pod
 
 
+@pytest.mark.since("1.37", "a pod's status has volumeHealth only since 1.37")
 @pytest.mark.parametrize("fstype", ["ext4", "xfs"])
 def test_a_pod_says_that_its_file_system_was_shut_down_and_its_heir_is_well(
     namespace: Namespace, fstype: str

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests.kubernetes.cluster import cleaning, control_plane, credentials, images
@@ -67,6 +68,17 @@ class Cluster:
             condition.text("type") == "Ready" and condition.text("status") == "True"
             for condition in conditions
         )
+
+    @contextmanager
+    def without_api_server(self) -> Iterator[None]:
+        """Have no API server during the block: it dies, and is there again at the end."""
+        api_server = self._control_plane[1]
+        api_server.kill()
+        try:
+            yield
+        finally:
+            api_server.start()
+            _wait(self.api.is_ready, "the API server is ready again")
 
     def stop(self) -> None:
         """Stop everything and leave nothing of it on the machine."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tests.kubernetes.cluster import credentials
 from tests.kubernetes.cluster.daemons import Daemon
+from tests.kubernetes.cluster.minors import chosen
 from tests.kubernetes.cluster.places import (
     API_SERVER_PORT,
     AUDIT_LOG,
@@ -14,7 +15,6 @@ from tests.kubernetes.cluster.places import (
     ETCD_PEER_PORT,
     ETCD_PORT,
     STATE,
-    VOLUME_HEALTH,
 )
 
 _ETCD_URL = f"http://127.0.0.1:{ETCD_PORT}"
@@ -79,7 +79,7 @@ def _api_server(programs: Path) -> Daemon:
             f"--service-account-signing-key-file={credentials.SERVICE_ACCOUNT_KEY}",
             "--service-cluster-ip-range=10.96.0.0/16",
             "--allow-privileged=true",
-            f"--feature-gates={VOLUME_HEALTH}=true",
+            f"--feature-gates={_feature_gates()}",
             f"--audit-policy-file={_AUDIT_POLICY}",
             f"--audit-log-path={AUDIT_LOG}",
             # It would publish the address it serves on as an endpoint, and refuses a loopback one.
@@ -90,6 +90,11 @@ def _api_server(programs: Path) -> Daemon:
             f"--kubelet-client-key={credentials.KEY}",
         ],
     )
+
+
+def _feature_gates() -> str:
+    gates = chosen().feature_gates
+    return ",".join(f"{name}={str(on).lower()}" for name, on in gates.items())
 
 
 def _controller_manager(programs: Path) -> Daemon:

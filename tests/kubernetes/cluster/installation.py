@@ -32,6 +32,7 @@ from tests.support.waiting import wait_until
 _SUPERVISION_SECONDS = 0.5
 _BUSY_SECONDS = 5.0
 _REGISTERED = "registered with kubelet"
+_REFUSED = "kubelet refused the registration"
 _MANIFESTS = Path(__file__).parents[3] / "deploy" / "kubernetes" / "csi-exoblock.yaml"
 # What tells Kubernetes of the driver; its pods are processes here.
 _KINDS = ("CSIDriver", "StorageClass", "VolumeSnapshotClass")
@@ -132,6 +133,10 @@ class Installation:
         yield
         wait_until(lambda: self._registrations() > before, "kubelet registers the driver again")
         self.wait_registered()
+
+    def refusals(self) -> int:
+        """Return how often kubelet has refused to register the driver."""
+        return self.node.log.read_text().count(_REFUSED)
 
     def _registrations(self) -> int:
         return self.node.log.read_text().count(_REGISTERED)

@@ -11,6 +11,7 @@ from typing import Final
 
 from tests.kubernetes.cluster import credentials, images
 from tests.kubernetes.cluster.daemons import Daemon
+from tests.kubernetes.cluster.minors import chosen
 from tests.kubernetes.cluster.places import (
     FAR_INSTANCE,
     INSTANCE,
@@ -23,7 +24,6 @@ from tests.kubernetes.cluster.places import (
     SECOND_NAME,
     SERVICE_ADDRESS,
     STATE,
-    VOLUME_HEALTH,
     ZONE,
 )
 
@@ -183,7 +183,7 @@ state = "{self._containerd}/state"
             "oomScoreAdj": 0,
             "makeIPTablesUtilChains": False,
             "evictionHard": {"memory.available": "50Mi", "nodefs.available": "1%"},
-            "featureGates": {VOLUME_HEALTH: True},
+            "featureGates": dict(chosen().feature_gates),
             "volumeStatsAggPeriod": "5s",  # how often it asks how each volume is
             # It reports with its status which volumes are in use; a detach waits for that report.
             "nodeStatusUpdateFrequency": "1s",

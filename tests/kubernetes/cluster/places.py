@@ -63,9 +63,6 @@ KUBELET_HEALTH_PORT: Final = 20248
 CLOUD_PORT: Final = 28080
 OBJECT_STORE_PORT: Final = 28081
 
-VOLUME_HEALTH: Final = "CSIVolumeHealth"
-"""The feature gate by which a pod's status says how its volumes are; off by default (N7)."""
-
 API_SERVER: Final = f"https://127.0.0.1:{API_SERVER_PORT}"
 
 SERVICE_ADDRESS: Final = "10.96.0.1"
