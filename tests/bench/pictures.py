@@ -2,85 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from html import escape
-
+from tests.bench.drawing import LEFT, QUIET, RIGHT, WIDTH, Drawing
 from tests.bench.traces import Span, Trace
 
-_WIDTH = 960
-_LEFT, _RIGHT = 190, 150
-_INK, _QUIET, _GRID = "#1f2933", "#616e7c", "#d9e0e7"
 _CLOUD, _CALL, _BEFORE, _AFTER = "#3f9b62", "#2b6cb0", "#a9bcd0", "#e2903c"
-
-# An answer of a few milliseconds must still be seen.
-_LEAST_WIDTH = 2.0
-
-
-class _Drawing:
-    """Shapes on a time axis that begins with 0 s."""
-
-    def __init__(self, *, seconds: float, height: int, title: str) -> None:
-        self._seconds = seconds
-        self._height = height
-        self._parts = [
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" '
-            f'width="{_WIDTH}" height="{height}" font-family="sans-serif" font-size="13" '
-            f'role="img" aria-label="{escape(title)}">',
-            f'<rect width="{_WIDTH}" height="{height}" fill="#ffffff"/>',
-        ]
-        self.text(16, 26, title, size=16, weight="bold")
-
-    def x(self, seconds: float) -> float:
-        return _LEFT + (_WIDTH - _LEFT - _RIGHT) * seconds / self._seconds
-
-    def bar(self, start: float, end: float, y: float, height: float, colour: str) -> None:
-        x = self.x(start)
-        width = max(_LEAST_WIDTH, self.x(end) - x)
-        self._parts.append(
-            f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" '
-            f'fill="{colour}"/>'
-        )
-
-    def line(self, x1: float, y1: float, x2: float, y2: float, *, dashes: str = "none") -> None:
-        colour = _INK if dashes != "none" else _GRID
-        self._parts.append(
-            f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" '
-            f'stroke="{colour}" stroke-dasharray="{dashes}"/>'
-        )
-
-    def text(
-        self,
-        x: float,
-        y: float,
-        words: str,
-        *,
-        size: int = 13,
-        anchor: str = "start",
-        colour: str = _INK,
-        weight: str = "normal",
-    ) -> None:
-        self._parts.append(
-            f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" text-anchor="{anchor}" '
-            f'fill="{colour}" font-weight="{weight}">{escape(words)}</text>'
-        )
-
-    def legend(self, y: float, entries: dict[str, str]) -> None:
-        x = float(_LEFT)
-        for words, colour in entries.items():
-            self._parts.append(
-                f'<rect x="{x}" y="{y - 10}" width="12" height="12" fill="{colour}"/>'
-            )
-            self.text(x + 18, y, words, colour=_QUIET)
-            x += 18 + 7 * len(words) + 24
-
-    def axis(self, top: float, bottom: float) -> None:
-        for seconds in _ticks(self._seconds):
-            self.line(self.x(seconds), top, self.x(seconds), bottom)
-            label = f"{seconds:g} s"
-            self.text(self.x(seconds), bottom + 18, label, anchor="middle", colour=_QUIET)
-
-    def __str__(self) -> str:
-        return "\n".join([*self._parts, "</svg>", ""])
 
 
 def life(traces: tuple[Trace, ...], latency_seconds: float) -> str:
@@ -90,8 +15,8 @@ def life(traces: tuple[Trace, ...], latency_seconds: float) -> str:
     """
     row, top = 46, 76
     bottom = top + row * len(traces)
-    drawing = _Drawing(
-        seconds=sum(each.seconds for each in traces),
+    drawing = Drawing(
+        length=sum(each.seconds for each in traces),
         height=bottom + 40,
         title=f"One volume's life, operations of {latency_seconds:g} s: who waited for what",
     )
@@ -107,14 +32,14 @@ def life(traces: tuple[Trace, ...], latency_seconds: float) -> str:
     start = 0.0
     for number, trace in enumerate(traces):
         y, shift = top + row * number + 8.0, start - trace.began
-        drawing.text(_LEFT - 12, y + 17, trace.rpc.replace("Controller", ""), anchor="end")
+        drawing.text(LEFT - 12, y + 17, trace.rpc.replace("Controller", ""), anchor="end")
         drawing.bar(start, start + trace.seconds, y, 16, _BEFORE)
         for each in trace.operations:
             drawing.bar(each.began + shift, each.ended + shift, y, 16, _CLOUD)
         for each in trace.requests:
             drawing.bar(each.began + shift, each.ended + shift, y + 19, 7, _CALL)
         words = f"{trace.seconds * 1000:.0f} ms, {len(trace.requests)} calls"
-        drawing.text(_WIDTH - _RIGHT + 10, y + 17, words, colour=_QUIET)
+        drawing.text(WIDTH - RIGHT + 10, y + 17, words, colour=QUIET)
         start += trace.seconds
     return str(drawing)
 
@@ -126,8 +51,8 @@ def burst(traces: tuple[Trace, ...], requests: tuple[Span, ...], latency_seconds
     row, top, lane = max(2.0, 420 / len(traces)), 76, 26
     middle = top + row * len(traces)
     bottom = middle + 24 + lane * len(lanes)
-    drawing = _Drawing(
-        seconds=max(each.seconds for each in traces),
+    drawing = Drawing(
+        length=max(each.seconds for each in traces),
         height=int(bottom) + 40,
         title=f"{len(traces)} creates at once, operations of {latency_seconds:g} s: "
         "who waited for what",
@@ -142,7 +67,7 @@ def burst(traces: tuple[Trace, ...], requests: tuple[Span, ...], latency_seconds
         },
     )
     drawing.axis(top, bottom)
-    drawing.text(_LEFT - 12, (top + middle) / 2, "each create", anchor="end")
+    drawing.text(LEFT - 12, (top + middle) / 2, "each create", anchor="end")
     for number, trace in enumerate(traces):
         (operation,) = trace.operations
         marks = (0.0, operation.began - began, operation.ended - began, trace.seconds)
@@ -151,16 +76,16 @@ def burst(traces: tuple[Trace, ...], requests: tuple[Span, ...], latency_seconds
                 drawing.bar(start, end, top + row * number, row * 0.9, colour)
     drawing.line(drawing.x(latency_seconds), top, drawing.x(latency_seconds), middle, dashes="4 3")
     drawing.text(
-        _WIDTH - _RIGHT + 10,
+        WIDTH - RIGHT + 10,
         top + 12,
         f"- - one operation: {latency_seconds:g} s",
-        colour=_QUIET,
+        colour=QUIET,
         size=11,
     )
     for number, (name, spans) in enumerate(lanes.items()):
         y = middle + 24 + lane * number
-        drawing.text(_LEFT - 12, y + 13, _short(name), anchor="end")
-        drawing.text(_WIDTH - _RIGHT + 10, y + 13, f"{len(spans)} calls", colour=_QUIET)
+        drawing.text(LEFT - 12, y + 13, _short(name), anchor="end")
+        drawing.text(WIDTH - RIGHT + 10, y + 13, f"{len(spans)} calls", colour=QUIET)
         for each in spans:
             drawing.bar(each.began - began, each.ended - began, y, 16, _CALL)
     return str(drawing)
@@ -175,9 +100,3 @@ def _lanes(requests: tuple[Span, ...]) -> dict[str, list[Span]]:
 
 def _short(operation: str) -> str:
     return operation.replace("block-storage-", "")
-
-
-def _ticks(seconds: float) -> Iterator[float]:
-    step = next(each for each in (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60) if seconds / each < 9)
-    for number in range(int(seconds / step) + 1):
-        yield round(number * step, 2)

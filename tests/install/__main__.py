@@ -12,17 +12,15 @@ import contextlib
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.chart.helm import NAMESPACE
 from tests.install import times
 from tests.install.figures import Figures
 from tests.install.installation import HelmInstallation
-from tests.kubernetes.cluster.packages import PACKAGES
 from tests.kubernetes.cluster.places import KUBECONFIG, LOGS
 from tests.kubernetes.conftest import RUNNING
-from tests.support.debian_packages import install_packages
 from tests.support.flow_runs import FlowRuns
 
 _FOLDER = Path(__file__).parent
@@ -54,7 +52,7 @@ def _test(options: Sequence[str]) -> int:
     """Run the flows that get along side by side, then the others one by one, and print figures."""
     figures, flows = Figures(), FlowRuns(_FOLDER, {RUNNING: "running"})
     begin = time.monotonic()
-    with _cluster() as installation:
+    with HelmInstallation.running() as installation:
         figures.measure_image()
         figures.install(installation)
         flows.run(*_TOGETHER, *options)
@@ -71,7 +69,7 @@ def _test(options: Sequence[str]) -> int:
 def _test_nodes(options: Sequence[str]) -> int:
     """Run the flows that need a second node."""
     flows = FlowRuns(_FOLDER, {RUNNING: "running"})
-    with _cluster() as installation:
+    with HelmInstallation.running() as installation:
         installation.install()
         flows.run(*_TWO_NODES, *options)
     flows.say_failures()
@@ -79,7 +77,7 @@ def _test_nodes(options: Sequence[str]) -> int:
 
 
 def _times() -> int:
-    with _cluster() as installation:
+    with HelmInstallation.running() as installation:
         installation.cloud.set_quota("block-storage-volume-attachments", 2 * times.MOST)
         installation.install(f"--set=node.volumeAttachLimit={2 * times.MOST}")
         page = "\n".join(times.measure(installation))
@@ -90,7 +88,7 @@ def _times() -> int:
 
 
 def _play() -> int:
-    with _cluster() as installation:
+    with HelmInstallation.running() as installation:
         print(installation.install())
         print(
             f"\nexport KUBECONFIG={KUBECONFIG} PATH={installation.programs}:$PATH"
@@ -102,18 +100,6 @@ def _play() -> int:
         with contextlib.suppress(KeyboardInterrupt):
             signal.pause()
     return 0
-
-
-@contextlib.contextmanager
-def _cluster() -> Iterator[HelmInstallation]:
-    """Run a cluster with everything but the driver during the block."""
-    install_packages(PACKAGES)
-    installation = HelmInstallation()
-    try:
-        installation.start()
-        yield installation
-    finally:
-        installation.stop()
 
 
 if __name__ == "__main__":

@@ -13,11 +13,9 @@ import pytest
 from tests.install.installation import HelmInstallation
 from tests.kubernetes.cluster.cloud import API_ENDPOINT, CREDENTIALS, Cloud
 from tests.kubernetes.cluster.namespace import Namespace
-from tests.kubernetes.cluster.packages import PACKAGES
 from tests.kubernetes.cluster.places import KUBECONFIG
 from tests.kubernetes.conftest import RUNNING
 from tests.kubernetes.flows import TEST_SECONDS, namespace_for, skip_what_is_missing
-from tests.support.debian_packages import install_packages
 from tests.support.waiting import wait_until
 
 Run = Callable[..., tuple[int, str]]
@@ -56,13 +54,8 @@ def bare() -> Iterator[HelmInstallation]:
     if os.environ.get(RUNNING) == "running":
         yield HelmInstallation()
         return
-    install_packages(PACKAGES)
-    installation = HelmInstallation()
-    try:
-        installation.start()
+    with HelmInstallation.running() as installation:
         yield installation
-    finally:
-        installation.stop()
 
 
 @pytest.fixture(scope="session")

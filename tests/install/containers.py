@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -47,6 +47,11 @@ class Container:
         return int(self._read(*_PEAK))
 
     @property
+    def processes(self) -> int:
+        """How many processes run in it."""
+        return len(self._read("cgroup.procs").split())
+
+    @property
     def memory_limit(self) -> int:
         """The bytes of memory that the kernel lets it have."""
         return int(self._read(*_LIMIT))
@@ -64,6 +69,10 @@ class Container:
             if fields[4] == "/":
                 return "ro" in fields[5].split(",")
         raise AssertionError(f"process {self.pid} has no root")
+
+    def read_text(self, path: str) -> str:
+        """Return what a file holds that its process sees, by its path without the first slash."""
+        return Path(f"/proc/{self.pid}/root/{path}").read_text()
 
     def kill(self) -> None:
         """End it at once, as a crash would."""
@@ -89,9 +98,15 @@ class Container:
         raise AssertionError(f"process {self.pid} is in no cgroup for memory")
 
 
-def running_containers(pods: Iterable[Document]) -> list[Container]:
-    """Return the containers of pods that run now."""
-    pids = _pids()
+def running_containers(
+    pods: Iterable[Document], sockets: Sequence[Path] = (CONTAINERD_SOCKET,)
+) -> list[Container]:
+    """Return the containers of pods that run now.
+
+    Args:
+        sockets: Those of the nodes' containerds.
+    """
+    pids = {id: pid for socket in sockets for id, pid in _pids(socket).items()}
     found = []
     for pod in pods:
         for status in pod.documents("status", "containerStatuses"):
@@ -102,9 +117,9 @@ def running_containers(pods: Iterable[Document]) -> list[Container]:
     return found
 
 
-def _pids() -> dict[str, int]:
+def _pids(socket: Path) -> dict[str, int]:
     """Return the first process of each container that runs, by the container's id."""
-    command = ["ctr", f"--address={CONTAINERD_SOCKET}", "--namespace=k8s.io", "tasks", "list"]
+    command = ["ctr", f"--address={socket}", "--namespace=k8s.io", "tasks", "list"]
     listed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     rows = (line.split() for line in listed.splitlines()[1:])
     return {id: int(pid) for id, pid, state in rows if state == "RUNNING"}

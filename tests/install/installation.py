@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import yaml
 
@@ -20,6 +20,7 @@ from tests.kubernetes.cluster.documents import Document
 from tests.kubernetes.cluster.installation import install_snapshot_definitions
 from tests.kubernetes.cluster.machine import FIRST, Machine
 from tests.kubernetes.cluster.namespace import Namespace
+from tests.kubernetes.cluster.packages import PACKAGES
 from tests.kubernetes.cluster.places import (
     DEVICES,
     KUBECONFIG,
@@ -30,6 +31,7 @@ from tests.kubernetes.cluster.places import (
 from tests.kubernetes.cluster.programs import build_programs
 from tests.kubernetes.cluster.sidecars import snapshot_controller
 from tests.kubernetes.cluster.ways import CLOUD_ENDPOINT, open_ways
+from tests.support.debian_packages import install_packages
 from tests.support.waiting import wait_until
 
 ATTACH_LIMIT: Final = 30
@@ -72,6 +74,18 @@ class HelmInstallation:
         self.cloud = Cloud()
         self.system = Namespace(self.cluster, NAMESPACE)
         self._snapshot_controller = snapshot_controller(self.programs)
+
+    @classmethod
+    @contextmanager
+    def running(cls) -> Iterator[Self]:
+        """Run a cluster with everything but the driver during the block."""
+        install_packages(PACKAGES)
+        installation = cls()
+        try:
+            installation.start()
+            yield installation
+        finally:
+            installation.stop()
 
     def start(self) -> None:
         """Start all but the driver, with its images at hand."""

@@ -81,7 +81,7 @@ def test_a_claim_grows_with_its_next_attach_wherever_that_is(
         (volume,) = cloud.volumes(namespace.name)
 
         assert volume.size_gib == 2  # N1
-        assert "exoblock/pending-size" not in volume.labels
+        assert not volume.pending_gib
         second.abandon()
         wait_detached(namespace, cloud)
 
@@ -164,12 +164,6 @@ def _at(namespace: Namespace, cloud: Cloud, instance: str) -> bool:
 def _wait_pending(namespace: Namespace, cloud: Cloud, size_gib: str) -> None:
     """Wait until the volume's label asks for that many GiB at its next attach."""
     namespace.wait(
-        lambda: (
-            [
-                volume.labels.get("exoblock/pending-size", "").partition("-")[0]
-                for volume in cloud.volumes(namespace.name)
-            ]
-            == [size_gib]
-        ),
+        lambda: [volume.pending_gib for volume in cloud.volumes(namespace.name)] == [size_gib],
         f"the volume waits to grow to {size_gib} GiB",
     )

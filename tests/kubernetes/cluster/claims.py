@@ -86,9 +86,10 @@ class Claim:
         namespace.add(CLAIM, name, {"spec": spec})
         return cls(namespace, name)
 
-    def wait_bound(self) -> BoundVolume:
+    def wait_bound(self, seconds: float = PATIENCE_SECONDS) -> BoundVolume:
         """Return its volume as soon as it has one."""
-        return self.namespace.wait(self._bound_volume, f"claim {self.name} is bound")
+        promise = f"claim {self.name} is bound"
+        return self.namespace.wait(self._bound_volume, promise, seconds=seconds)
 
     @property
     def phase(self) -> str:
@@ -119,11 +120,9 @@ class Claim:
         promise = f"claim {self.name} has {size}"
         self.namespace.wait(lambda: self.capacity == size, promise, seconds=seconds)
 
-    def delete(self) -> None:
+    def delete(self, seconds: float = PATIENCE_SECONDS) -> None:
         """Delete it and return when it is gone; its volume may take longer."""
-        self.namespace.remove(CLAIM, self.name)
-        gone = f"claim {self.name} is gone"
-        self.namespace.wait(lambda: self.namespace.find(CLAIM, self.name) is None, gone)
+        self.namespace.delete(CLAIM, self.name, seconds)
 
     def wait_event(self, *words: str) -> str:
         """Return the first event about it that has all these words."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -60,6 +60,11 @@ class CloudVolume:
     detached_in_use: bool
     labels: dict[str, str]
 
+    @property
+    def pending_gib(self) -> str:
+        """The size in GiB that it gets before its next attach, empty when it keeps its own."""
+        return self.labels.get("exoblock/pending-size", "").partition("-")[0]
+
 
 class Cloud:
     """What is in the cloud, and what can be made to go wrong there."""
@@ -109,12 +114,12 @@ class Cloud:
         """Return a volume, or None when there is none of that id."""
         return next((volume for volume in self.volumes() if volume.uuid == uuid), None)
 
-    def snapshots(self, namespace: str) -> list[UUID]:
-        """Return the ids of the snapshots taken for one namespace, those of clones included."""
+    def snapshots(self, namespace: str = "") -> list[UUID]:
+        """Return the ids of all snapshots, or those of one namespace; clones' are among them."""
         return [
             UUID(snapshot.text("id"))
             for snapshot in self._list("snapshots")
-            if namespace in map(snapshot.texts("labels").get, _NAMESPACE_LABELS)
+            if not namespace or namespace in map(snapshot.texts("labels").get, _NAMESPACE_LABELS)
         ]
 
     def add_volume(self, zone: str, name: str) -> UUID:
@@ -138,6 +143,30 @@ class Cloud:
     def calls(self, operation: str) -> int:
         """Return how often an operation of the API was called, by its operation id."""
         return sum(call.text("operation") == operation for call in self._list("calls"))
+
+    def calls_after(self, number: int) -> list[Document]:
+        """Return the calls of the API with a higher number, oldest first.
+
+        Each has the fields of `csi_exoblock.simulator.state.calls.Call`.
+        """
+        return self._list(f"calls?after={number}")
+
+    def put_key(self, key: str, secret: str, role: Sequence[str]) -> None:
+        """Let an API key in, for the operations of a role."""
+        self._send("PUT", f"keys/{key}", {"secret": secret, "role": role})
+
+    def revoke_key(self, key: str) -> None:
+        """Let an API key in no longer."""
+        self._send("DELETE", f"keys/{key}")
+
+    @contextmanager
+    def throttled(self, per_second: float) -> Iterator[None]:
+        """Accept no more calls a second in each zone during the block."""
+        self._send("PUT", "throttle", {"per-second": per_second})
+        try:
+            yield
+        finally:
+            self._send("PUT", "throttle", {"per-second": None})
 
     def add_fault(self, **rule: str | float) -> None:
         """Make calls go wrong, until `heal`.

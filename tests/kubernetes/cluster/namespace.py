@@ -18,7 +18,7 @@ from tests.kubernetes.cluster.api import (
 from tests.kubernetes.cluster.cluster import Cluster
 from tests.kubernetes.cluster.documents import Document, Json
 from tests.kubernetes.cluster.places import LOGS, POD_LOGS
-from tests.support.waiting import wait_until
+from tests.support.waiting import POLL_SECONDS, wait_until
 
 T = TypeVar("T")
 
@@ -30,20 +30,25 @@ _CONTENT = (STATEFUL_SET, POD, SNAPSHOT, CLAIM)  # the owner first: it would mak
 
 
 class Namespace:
-    """A namespace of the cluster."""
+    """A namespace of the cluster.
 
-    def __init__(self, cluster: Cluster, name: str) -> None:
+    Args:
+        pause_seconds: Between two questions of a wait.
+    """
+
+    def __init__(self, cluster: Cluster, name: str, pause_seconds: float = POLL_SECONDS) -> None:
         self.cluster = cluster
         self.name = name
+        self._pause_seconds = pause_seconds
 
     def create(self) -> None:
         """Create it and return when pods may start in it."""
         self.cluster.api.create(NAMESPACE, {"metadata": {"name": self.name}})
         self.wait(lambda: self.find(SERVICE_ACCOUNT, "default"), "a default service account")
 
-    def clear(self) -> None:
+    def clear(self, seconds: float = PATIENCE_SECONDS) -> None:
         """Delete all that flows make in it, at once, and return when the last of it is gone."""
-        self.wait(lambda: not self._sweep(), "the namespace is empty")
+        self.wait(lambda: not self._sweep(), "the namespace is empty", seconds=seconds)
 
     def remove_itself(self) -> None:
         """Ask for its deletion; the cluster begins with that after 5 seconds."""
@@ -72,6 +77,12 @@ class Namespace:
     def remove(self, kind: Kind, name: str) -> None:
         """Ask for an object's deletion."""
         self.cluster.api.delete(kind, name, self.name)
+
+    def delete(self, kind: Kind, name: str, seconds: float = PATIENCE_SECONDS) -> None:
+        """Delete an object and return when it is gone."""
+        self.remove(kind, name)
+        gone = f"{kind.name} {name} is gone"
+        self.wait(lambda: self.find(kind, name) is None, gone, seconds=seconds)
 
     def kubectl(self, *arguments: str) -> str:
         """Run kubectl in this namespace and return what it printed."""
@@ -107,7 +118,13 @@ class Namespace:
         def explain_all() -> str:
             return f"{explain()}\n{self._describe()}"
 
-        return wait_until(question, promise, seconds=seconds, explain=explain_all)
+        return wait_until(
+            question,
+            promise,
+            seconds=seconds,
+            pause_seconds=self._pause_seconds,
+            explain=explain_all,
+        )
 
     def _sweep(self) -> list[Document]:
         """Ask for the deletion of all that flows make, and return what is there still."""

@@ -111,11 +111,9 @@ class Pod:
         """Return it as soon as its script has ended well."""
         return self._wait_phase("Succeeded", PATIENCE_SECONDS)
 
-    def delete(self) -> None:
+    def delete(self, seconds: float = PATIENCE_SECONDS) -> None:
         """Delete it and return when it is gone, which is after its volumes are unmounted."""
-        self.namespace.remove(POD, self.name)
-        gone = f"pod {self.name} is gone"
-        self.namespace.wait(lambda: self.namespace.find(POD, self.name) is None, gone)
+        self.namespace.delete(POD, self.name, seconds)
 
     def abandon(self) -> None:
         """Strike it from the books, as is done with pods whose node has no kubelet any more."""

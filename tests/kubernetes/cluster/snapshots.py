@@ -73,11 +73,9 @@ class Snapshot:
         found = self.namespace.cluster.api.get(SNAPSHOT_CONTENT, content)
         return found.text("status", "snapshotHandle")
 
-    def delete(self) -> None:
+    def delete(self, seconds: float = PATIENCE_SECONDS) -> None:
         """Delete it and return when it is gone, in the cloud too."""
-        self.namespace.remove(SNAPSHOT, self.name)
-        gone = f"snapshot {self.name} is gone"
-        self.namespace.wait(lambda: self.namespace.find(SNAPSHOT, self.name) is None, gone)
+        self.namespace.delete(SNAPSHOT, self.name, seconds)
 
     def wait_event(self, *words: str) -> str:
         """Return the first event about it that has all these words."""
