@@ -65,6 +65,9 @@ test-minors: setup ## the same two on each older Kubernetes that is supported; M
 test-nodes: setup ## what moves between two real nodes, as root, in 6 minutes; ALL=1: in 15
 	$(BIN)/python -m tests.install nodes $(if $(ALL),-m two_nodes)
 
+soak: setup ## claims, moves, kills, outages for HOURS=1 on the chart, watched; as root; SEED=7
+	$(BIN)/python -m tests.soak $(if $(HOURS),$(HOURS),1) $(if $(SEED),--seed $(SEED))
+
 cluster-times: setup ## claims and pods on a real Kubernetes, who takes how long; as root, in 6 minutes
 	$(BIN)/python -m tests.install times
 
@@ -125,4 +128,4 @@ demo: setup ## one volume through its whole life, on an embedded cloud
 clean: ## remove all that is not in the repository, .venv included
 	git clean --quiet -d --force -X
 
-.PHONY: help setup lint check test kill-points test-thorough schedules test-small-sectors test-kubernetes test-install test-minors test-nodes cluster-times test-e2e test-velero test-vm chaos chaos-node chaos-prove mutants image release-rehearsal release bench kubernetes docs site demo clean
+.PHONY: help setup lint check test kill-points test-thorough schedules test-small-sectors test-kubernetes test-install test-minors test-nodes soak cluster-times test-e2e test-velero test-vm chaos chaos-node chaos-prove mutants image release-rehearsal release bench kubernetes docs site demo clean
