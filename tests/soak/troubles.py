@@ -25,7 +25,7 @@ from tests.support.waiting import wait_until
 
 _SECRET: Final = "csi-exoblock-credentials"
 _KEY_FILE = "etc/csi-exoblock/credentials/EXOSCALE_API_KEY"
-_PAUSE_SECONDS = (20.0, 100.0)
+_PAUSE_SECONDS = (10.0, 60.0)
 _OUTAGE_SECONDS = (10.0, 60.0)
 _SLOW_SECONDS = (2.0, 8.0)
 _FEW_CALLS = (1.0, 4.0)
