@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import threading
 import traceback
@@ -49,9 +50,9 @@ def soak(hours: float, seed: int) -> tuple[str, ...]:
             api = installation.cluster.api
             wait_until(partial(all_ready, api), "all is ready", seconds=PATIENCE_SECONDS)
             run = _Soak(installation, second, hours, seed).run(conditions)
+            append(run, PAGE)
             if run.findings:
                 _keep_logs()
-    append(run, PAGE)
     return tuple(run.findings)
 
 
@@ -176,4 +177,5 @@ def _keep_logs() -> None:
     shutil.rmtree(_LOGS, ignore_errors=True)
     for folder in (LOGS, POD_LOGS, SECOND / POD_LOGS.name):
         audit = shutil.ignore_patterns("audit*")  # large
-        shutil.copytree(folder, _LOGS / folder.name, ignore=audit, dirs_exist_ok=True)
+        with contextlib.suppress(shutil.Error):  # a log was put away meanwhile
+            shutil.copytree(folder, _LOGS / folder.name, ignore=audit, dirs_exist_ok=True)
