@@ -56,7 +56,8 @@ def test_sixteen_calls_hang_whatever_they_are_and_no_further_thread_is_begun(
 
 def test_calls_that_only_inform_leave_room_for_a_volume_to_leave(gate: threading.Event) -> None:
     limit = CallLimit()
-    informing, leaving = workers_in(limit, only_informs=True), workers_in(limit)
+    informing = workers_in(limit, only_informs=True)
+    leaving = workers_in(limit, patience_seconds=PATIENCE_SECONDS)
     for number in range(MOST - KEPT_FREE):
         hang(informing, gate, f"volume {number}")
     with pytest.raises(HostError, match="too many other calls"):
