@@ -270,7 +270,11 @@ def test_a_volume_that_is_leaving_does_not_fill_an_instance(
 
     with refused(grpc.StatusCode.ABORTED, leaving, "detaching", "2 volumes", "may have 2"):
         controller.ControllerPublishVolume(publish(coming, node))
-    (pending,) = (each for each in cloud.operations() if each["state"] == "pending")
+    (pending,) = (
+        each
+        for each in cloud.operations()
+        if each["state"] == "pending" and leaving.split("/")[1] in str(each)
+    )
     cloud.finish_operation(pending["zone"], pending["id"])
     detach.result()
 

@@ -112,7 +112,7 @@ def event(reason: str, namespace: str, about: str, message: str = "") -> dict[st
     return {
         "metadata": {
             "uid": f"{reason}-{about}",
-            "labels": {"team": TENANT},
+            "labels": {"team": TENANT, "app.kubernetes.io/name": TENANT},
             "annotations": {"note": TENANT},
         },
         "type": "Warning",
