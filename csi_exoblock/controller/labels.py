@@ -140,6 +140,10 @@ class Labels:
             return f"snapshot {found['snapshot-namespace']}/{found['snapshot']}"
         return f"clone of {found['clone-of']}" if found["clone-of"] else ""
 
+    def snapshot_of(self, labels: Mapping[str, str]) -> str:
+        """Return the name of the VolumeSnapshot that a snapshot was made for, empty if unknown."""
+        return labels.get(self._prefix + "snapshot", "")
+
     def was_made_blank(self, volume: Volume) -> bool:
         """Return whether this driver created the volume, and not as a copy."""
         return bool(volume.labels.get(self.name_label)) and not self.source_of(volume.labels)

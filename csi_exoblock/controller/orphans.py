@@ -23,6 +23,9 @@ log = logging.getLogger(__name__)
 _IDLE_VOLUME = (VolumeState.DETACHED, VolumeState.ERROR)
 _IDLE_SNAPSHOT = (SnapshotState.CREATED, SnapshotState.ERROR, SnapshotState.PARTIALLY_DESTROYED)
 
+# How Velero 1.18 names its VolumeSnapshots: velero-<claim>-<random letters>.
+_VELERO = "velero-"
+
 
 class OrphanKind(StrEnum):
     """The kind of an orphan."""
@@ -35,6 +38,8 @@ class OrphanKind(StrEnum):
     """A volume without PersistentVolume that has the name of another one."""
     TEMPORARY = "temporary"
     """A temporary snapshot of a clone, which the driver will delete (N6)."""
+    BACKUP = "backup"
+    """A snapshot of Velero's, which keeps no VolumeSnapshotContent of a backup that is complete."""
     MISSING = "missing"
     """A PersistentVolume whose volume does not exist."""
 
@@ -162,20 +167,31 @@ class OrphanSearch:
                 continue
             if self._labels.names_of(snapshot) & known.awaited:
                 continue
-            clone = self._labels.clone_of(snapshot.labels)
+            kind = self._kind_of(snapshot)
             yield Orphan(
-                kind=OrphanKind.TEMPORARY if clone else OrphanKind.SNAPSHOT,
+                kind=kind,
                 id=str(snapshot.id),
                 name=snapshot.name,
                 size_gib=snapshot.volume_size_gib,
                 created_at=snapshot.created_at,
                 made_for=self._labels.made_for(snapshot.labels),
-                obstacle=self._obstacle(snapshot, _work(snapshot.state, idle=_IDLE_SNAPSHOT)),
+                obstacle=self._obstacle(
+                    snapshot,
+                    _work(snapshot.state, idle=_IDLE_SNAPSHOT),
+                    "perhaps a backup of Velero's" if kind is OrphanKind.BACKUP else "",
+                ),
             )
 
-    def _obstacle(self, thing: Volume | Snapshot, use: str) -> str:
+    def _kind_of(self, snapshot: Snapshot) -> OrphanKind:
+        if self._labels.clone_of(snapshot.labels):
+            return OrphanKind.TEMPORARY
+        if self._labels.snapshot_of(snapshot.labels).startswith(_VELERO):
+            return OrphanKind.BACKUP
+        return OrphanKind.SNAPSHOT
+
+    def _obstacle(self, thing: Volume | Snapshot, *uses: str) -> str:
         protection = "protected by its label" if self._labels.is_protected(thing) else ""
-        return ", ".join(filter(None, (use, protection)))
+        return ", ".join(filter(None, (*uses, protection)))
 
     def _missing(
         self, volumes: Mapping[ZoneName, Sequence[Volume]], known: Known, deadline: Deadline

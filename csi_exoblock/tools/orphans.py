@@ -19,6 +19,7 @@ _MEANING: Mapping[OrphanKind, str] = {
     OrphanKind.SNAPSHOT: "snapshot without VolumeSnapshotContent",
     OrphanKind.TWIN: "volume without PersistentVolume, second of its name",
     OrphanKind.TEMPORARY: "snapshot of a clone, deleted automatically",
+    OrphanKind.BACKUP: "snapshot without VolumeSnapshotContent, by Velero",
     OrphanKind.MISSING: "PersistentVolume without volume",
 }
 # The vendor's CLI; it asks before it deletes.
@@ -26,6 +27,7 @@ _COMMANDS: Mapping[OrphanKind, str] = {
     OrphanKind.VOLUME: "exo compute block-storage delete",
     OrphanKind.TWIN: "exo compute block-storage delete",
     OrphanKind.SNAPSHOT: "exo compute block-storage snapshot delete",
+    OrphanKind.BACKUP: "exo compute block-storage snapshot delete",  # a comment, as all of them
 }
 
 

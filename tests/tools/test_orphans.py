@@ -197,6 +197,8 @@ def test_commands_delete_nothing_that_is_used_or_protected(
     cloud.set_volume_state(zone, leaving["id"], "detaching", instance=None)
     snapshot = cloud.add_snapshot(zone, protected["id"], "before")
     label_snapshot(cloud, zone, snapshot, protect="yes")
+    backup = cloud.add_snapshot(zone, protected["id"], "snapshot-1")  # Velero keeps no content
+    label_snapshot(cloud, zone, backup, snapshot="velero-data-x7k2p")
 
     lines = run("orphans", NOW, "--output=commands").output.splitlines()
     table = run("orphans", NOW).output
@@ -206,6 +208,7 @@ def test_commands_delete_nothing_that_is_used_or_protected(
         leaving["handle"]: "in state detaching",
         protected["handle"]: "protected by its label",
         f"{zone}/{snapshot}": "protected by its label",
+        f"{zone}/{backup}": "perhaps a backup of Velero's",
     }
     assert all(line.startswith("# not to be deleted, ") for line in lines)
     for handle, reason in reasons.items():

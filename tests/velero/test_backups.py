@@ -44,7 +44,7 @@ def test_namespace_comes_back_from_the_object_store_without_any_snapshot(
     velero.delete_backup("by-moving-data")
 
 
-def test_snapshot_of_a_backup_looks_like_an_orphan(
+def test_snapshot_of_a_backup_is_shown_as_one_and_no_command_deletes_it(
     velero: Velero, namespace: Namespace, cloud: Cloud, at_the_desk: Run
 ) -> None:  # C6: Velero keeps no VolumeSnapshotContent
     written(namespace)
@@ -55,6 +55,9 @@ def test_snapshot_of_a_backup_looks_like_an_orphan(
     _, said = at_the_desk("orphans", "--min-age=0s")
     (line,) = (each for each in said.splitlines() if str(snapshot) in each)
     assert f"{namespace.name}/velero-data-" in line
+    _, said = at_the_desk("orphans", "--min-age=0s", "--output=commands")
+    (line,) = (each for each in said.splitlines() if str(snapshot) in each)
+    assert line.startswith("# not to be deleted, perhaps a backup of Velero's: ")
     velero.delete_backup("listed")
     namespace.wait(lambda: not cloud.snapshots(namespace.name), "its snapshot is gone")
 

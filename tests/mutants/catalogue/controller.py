@@ -961,4 +961,14 @@ BREAKS = (
         rules="N7, N3",
         tests=(_METRICS + "::test_a_volume_in_state_error_is_counted",),
     ),
+    Break(
+        name="backup-of-velero-is-an-orphan-to-delete",
+        file="controller/orphans.py",
+        before="            return OrphanKind.BACKUP\n",
+        after="            return OrphanKind.SNAPSHOT\n",
+        rules="C6",
+        tests=(
+            "tests/tools/test_orphans.py::test_commands_delete_nothing_that_is_used_or_protected",
+        ),
+    ),
 )
