@@ -157,7 +157,7 @@ from csi_exoblock.tools.demo_signals import interrupt_on_signals, interrupted_on
 interrupt_on_signals()
 try:
     with interrupted_only_after():
-        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGTERM)
         print("begun")
     print("not interrupted")
 except KeyboardInterrupt:
