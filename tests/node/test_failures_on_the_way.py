@@ -88,6 +88,9 @@ def test_a_mount_that_takes_long_is_not_cut_short(
 
     assert end.exists()
     assert mounts_of(disk.path) == [str(volume.staging)]
+    # A call that waited for the first command can have begun another, for which an unstage waits.
+    wait_until(lambda: outcome(volume.unstage)[0] == "OK", "the end of the last mount")
+    assert mounts_of(disk.path) == []
 
 
 def test_a_repair_in_which_the_driver_died_is_finished_by_the_next_one(
