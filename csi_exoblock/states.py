@@ -53,6 +53,9 @@ class SnapshotState(_OpenEnum):
     UNKNOWN = "unknown"
 
 
+SNAPSHOT_COMING = (SnapshotState.ALLOCATED, SnapshotState.CREATING)
+"""The states of a snapshot that is still being made."""
+
 SNAPSHOT_GOING = (SnapshotState.DESTROYING, SnapshotState.DESTROYED)
 """The states of a snapshot that is deleted, or is about to be."""
 

@@ -20,13 +20,13 @@ from csi_exoblock.controller.zone_lists import ZoneLists
 from csi_exoblock.errors import ApiUnavailable, DriverError, NotFound, WrongZone
 from csi_exoblock.exoscale.client import Cloud
 from csi_exoblock.model import Snapshot, SnapshotId, Volume, VolumeId, ZoneName
-from csi_exoblock.states import SNAPSHOT_GOING, SnapshotState, VolumeState
+from csi_exoblock.states import SNAPSHOT_COMING, SNAPSHOT_GOING, SnapshotState, VolumeState
 from csi_exoblock.timing import ControllerTiming
 
 log = logging.getLogger(__name__)
 
 # The cloud makes the snapshot, or restores it. Only it knows how long a large volume takes.
-_AT_WORK = (SnapshotState.ALLOCATED, SnapshotState.CREATING, SnapshotState.PROMOTING)
+_AT_WORK = (*SNAPSHOT_COMING, SnapshotState.PROMOTING)
 
 
 class Clones:

@@ -33,7 +33,7 @@ from csi_exoblock.errors import (
 )
 from csi_exoblock.exoscale.client import Cloud
 from csi_exoblock.model import Operation, Snapshot, SnapshotId, Volume, VolumeId
-from csi_exoblock.states import OperationState, SnapshotState, VolumeState
+from csi_exoblock.states import SNAPSHOT_COMING, OperationState, SnapshotState, VolumeState
 from csi_exoblock.timing import ControllerTiming
 
 T = TypeVar("T", bound=Volume | Snapshot)
@@ -84,8 +84,7 @@ def snapshot_kind(cloud: Cloud) -> Kind[Snapshot]:
         get=lambda id, deadline: cloud.zone(id.zone).get_snapshot(id.uuid, deadline),
         delete=lambda id, deadline: cloud.zone(id.zone).delete_snapshot(id.uuid, deadline),
         changing=(
-            SnapshotState.ALLOCATED,
-            SnapshotState.CREATING,
+            *SNAPSHOT_COMING,
             SnapshotState.DESTROYING,
             SnapshotState.UNKNOWN,
         ),

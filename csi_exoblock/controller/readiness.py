@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import logging
 import threading
-from concurrent.futures import ThreadPoolExecutor
 
 from csi_exoblock.concurrency import Deadline, pauses
-from csi_exoblock.controller.zone_lists import ZoneLists
+from csi_exoblock.controller.zone_lists import ZoneLists, of_each
 from csi_exoblock.errors import DriverError
 from csi_exoblock.exoscale.client import Cloud
 from csi_exoblock.model import Snapshot, Volume, ZoneName
@@ -49,8 +48,7 @@ class Readiness:
         """Ask once; return the seconds until the next time, `None` once the key was accepted."""
         try:
             zones = self._cloud.zones(Deadline(self._timing.api_timeout))
-            with ThreadPoolExecutor(len(zones)) as pool:  # one zone that hangs holds up no other
-                list(pool.map(self._list, zones))
+            of_each(zones, self._list)
         except DriverError as error:
             self._failure = str(error)
         if self._ready.is_set():

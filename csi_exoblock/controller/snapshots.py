@@ -33,12 +33,16 @@ from csi_exoblock.errors import (
 )
 from csi_exoblock.exoscale.client import Cloud
 from csi_exoblock.model import Snapshot, SnapshotId
-from csi_exoblock.states import SNAPSHOT_GOING, FailureReason, OperationState, SnapshotState
+from csi_exoblock.states import (
+    SNAPSHOT_COMING,
+    SNAPSHOT_GOING,
+    FailureReason,
+    OperationState,
+    SnapshotState,
+)
 from csi_exoblock.timing import ControllerTiming
 
 log = logging.getLogger(__name__)
-
-_ON_ITS_WAY = (SnapshotState.ALLOCATED, SnapshotState.CREATING)
 
 
 class Snapshots:
@@ -249,7 +253,7 @@ class Snapshots:
         what = f"snapshot {snapshot_id} was not deleted"
         if left.state is SnapshotState.PROMOTING:
             raise _is_restored(what) from refusal
-        if left.state in _ON_ITS_WAY:
+        if left.state in SNAPSHOT_COMING:
             raise OperationPending(f"{what}: it is {left.state}; retry") from refusal
         if left.state is not SnapshotState.DESTROYED:
             raise still_there(refusal)

@@ -20,7 +20,7 @@ from csi_exoblock.controller.recent_creations import RecentCreations
 from csi_exoblock.errors import DriverError, HostError
 from csi_exoblock.exoscale.listed import Listed
 from csi_exoblock.model import Snapshot, Volume, ZoneName
-from csi_exoblock.states import SnapshotState, VolumeState
+from csi_exoblock.states import SNAPSHOT_COMING, VolumeState
 from csi_exoblock.timing import ControllerTiming
 
 log = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T", bound=Volume | Snapshot)
 R = TypeVar("R")
 
-_UNFINISHED = (VolumeState.CREATING, SnapshotState.ALLOCATED, SnapshotState.CREATING)
+_UNFINISHED = (VolumeState.CREATING, *SNAPSHOT_COMING)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -141,7 +141,7 @@ class ZoneLists(Generic[T]):
                 deadline.result(running)
                 continue  # it may have listed other zones, or run out of its own caller's time
             try:
-                _of_each(stale, lambda zone: self._try_to_list(zone, deadline))
+                of_each(stale, lambda zone: self._try_to_list(zone, deadline))
             finally:
                 with self._lock:
                     self._refreshing = None
@@ -149,7 +149,7 @@ class ZoneLists(Generic[T]):
 
     def _list_together(self, zones: Collection[ZoneName]) -> list[Listed[T]]:
         deadline = Deadline(self._timing.create_timeout)  # not that of any one caller
-        return _of_each(zones, lambda zone: self.list_zone(zone, deadline))
+        return of_each(zones, lambda zone: self.list_zone(zone, deadline))
 
     def _oldest_usable(self) -> float:
         """Return when a list must have begun to be used for other zones (monotonic seconds).
@@ -179,7 +179,7 @@ class ZoneLists(Generic[T]):
             self._views[zone].last_try = began
 
 
-def _of_each(zones: Collection[ZoneName], read: Callable[[ZoneName], R]) -> list[R]:
+def of_each(zones: Collection[ZoneName], read: Callable[[ZoneName], R]) -> list[R]:
     """Return what is read in each zone, with a thread for each: one that hangs delays no other.
 
     Raises:

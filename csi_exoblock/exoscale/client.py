@@ -201,8 +201,7 @@ class ZoneClient:
             NotFound: The snapshot does not exist.
         """
         body = wire.creation(name=name, labels=labels, size_gib=size_gib, source=snapshot_id)
-        begun = self._begin_to_make("create-block-storage-volume", deadline, snapshot_id, body)
-        return replace(begun, copies=snapshot_id is not None)
+        return self._begin_to_make("create-block-storage-volume", deadline, snapshot_id, body)
 
     def update_volume(
         self,
@@ -263,8 +262,7 @@ class ZoneClient:
             NotFound: The volume does not exist.
         """
         body = wire.creation(name=name, labels=labels)
-        begun = self._begin_to_make("create-block-storage-snapshot", deadline, volume_id, body)
-        return replace(begun, copies=True)
+        return self._begin_to_make("create-block-storage-snapshot", deadline, volume_id, body)
 
     def update_snapshot(
         self, snapshot_id: UUID, *, labels: Mapping[str, str], deadline: Deadline
@@ -307,9 +305,9 @@ class ZoneClient:
     def _begin_to_make(
         self, kind: str, deadline: Deadline, source: UUID | None, body: Mapping[str, object]
     ) -> Operation:
-        """Begin to create a resource whose id only the answer names."""
+        """Begin to create a resource whose id only the answer names, as a copy of any source."""
         begun = self._begin(kind, deadline, source, body=body)
-        return replace(begun, about=begun.reference)
+        return replace(begun, about=begun.reference, copies=source is not None)
 
     def _begin(
         self,

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from csi_exoblock.model import Operation, Snapshot, Volume
-from csi_exoblock.states import SnapshotState, VolumeState
+from csi_exoblock.states import SNAPSHOT_COMING, SnapshotState, VolumeState
 
 
 class Resource(Enum):
@@ -66,7 +66,7 @@ _COURSES: Mapping[str, _Course] = {
     ),
     "create-block-storage-snapshot": _Course(
         Resource.SNAPSHOT,
-        (SnapshotState.ALLOCATED, SnapshotState.CREATING),
+        SNAPSHOT_COMING,
         SnapshotState.CREATED,
     ),
     "delete-block-storage-snapshot": _Course(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
+from typing import Any
 
 import grpc
 import pytest
@@ -11,6 +13,7 @@ from csi_exoblock.pb import csi_pb2
 from csi_exoblock.timing import Timing
 from tests.controller.conftest import TIME_SCALE, Controller, StartController, truth
 from tests.controller.requests import create_volume, publish, unpublish
+from tests.support.driver_process import DriverProcess
 from tests.support.grpc_errors import refused
 from tests.support.simulator_process import SimulatorProcess
 from tests.support.waiting import wait_until
@@ -61,11 +64,8 @@ def test_a_late_detach_of_a_dead_process_does_not_take_the_disk_from_the_next_no
     next_node = f"{zone}/{cloud.add_instance(zone)}"
     predecessor = start_controller()
     Controller(predecessor.channel).ControllerPublishVolume(publish(volume, node))
-    cloud.add_fault(fault="delay", operation=DETACH, seconds=LATE_SECONDS, count=1)
-    call = Controller(predecessor.channel).ControllerUnpublishVolume.future(unpublish(volume, node))
-    wait_until(lambda: DETACH in cloud.operations_called())
-    predecessor.kill()
-    call.exception()
+    detach = Controller(predecessor.channel).ControllerUnpublishVolume
+    die_within(predecessor, detach.future, unpublish(volume, node), cloud, DETACH)
 
     heir = Controller(start_controller("--time-scale", DOUBTING_SCALE).channel)
     heir.ControllerUnpublishVolume(unpublish(volume, node))
@@ -79,14 +79,26 @@ def test_a_late_attach_of_a_dead_process_is_seen(
     start_controller: StartController, cloud: SimulatorProcess, volume: str, node: str
 ) -> None:  # D3, S5: once the detach was OK, nobody would ask for another
     predecessor = start_controller()
-    cloud.add_fault(fault="delay", operation=ATTACH, seconds=LATE_SECONDS, count=1)
-    call = Controller(predecessor.channel).ControllerPublishVolume.future(publish(volume, node))
-    wait_until(lambda: ATTACH in cloud.operations_called())
-    predecessor.kill()
-    call.exception()
+    attach = Controller(predecessor.channel).ControllerPublishVolume
+    die_within(predecessor, attach.future, publish(volume, node), cloud, ATTACH)
 
     heir = Controller(start_controller("--time-scale", DOUBTING_SCALE).channel)
     heir.ControllerUnpublishVolume(unpublish(volume, node))
     threading.Event().wait(LATE_SECONDS)
 
     assert truth(cloud, volume)["state"] == "detached"
+
+
+def die_within(
+    driver: DriverProcess,
+    call: Callable[[Any], grpc.Future[Any]],
+    request: object,
+    cloud: SimulatorProcess,
+    operation: str,
+) -> None:
+    """Kill a driver whose call has sent a write that takes effect late."""
+    cloud.add_fault(fault="delay", operation=operation, seconds=LATE_SECONDS, count=1)
+    ended = call(request)
+    wait_until(lambda: operation in cloud.operations_called())
+    driver.kill()
+    ended.exception()
