@@ -133,12 +133,12 @@ def test_what_is_staged_needs_no_question(
     server.objects[NODE]["status"] = attached(volume.disk)
     volume.stage()
     assert limit(node) == 5
-    asked = len(server.received)
+    asked = server.count("GET", NODE)
 
     for _ in range(5):
         assert limit(node) == 5
 
-    assert len(server.received) == asked
+    assert server.count("GET", NODE) == asked
     volume.unstage()
 
 

@@ -59,7 +59,8 @@ def test_a_killed_driver_leaves_mounts_that_its_successor_knows(
 def test_sigterm_lets_a_stage_finish(
     start_node: StartNode, make_volume: MakeVolume, make_disk: MakeDisk
 ) -> None:  # S22
-    driver = start_node("--time-scale", "1", "--log-level", "debug")
+    patience = ("--time-scale", "1", "--device-wait-timeout", "60s")  # on a busy machine too
+    driver = start_node(*patience, "--log-level", "debug")
     volume = make_volume(make_disk(), driver)
     volume.disk.link.unlink()
 
