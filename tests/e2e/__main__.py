@@ -13,8 +13,11 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Final
+
+import yaml
 
 from tests.e2e.claims import DRIVER, unknown_claims
 from tests.e2e.images import write_test_images
@@ -47,6 +50,9 @@ _PROCESSES = 6
 _OPTIONS = ("--set=controller.capacityFromQuota=true", "--set=csiDriver.storageCapacity=true")
 # Specs that want a node in a second zone. It is an object only, so that other specs may not see it.
 _TWO_ZONES = "topologies that conflict with AllowedTopologies"
+# Specs that begin no pod, so that a claim that waits for its first consumer would wait for ever.
+_NO_CONSUMER = "multiple pods should modify volumes with a different volumeAttributesClass"
+_AT_ONCE = "tests/e2e/class-at-once.yaml"
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -80,10 +86,16 @@ def _run(which: str, words: str) -> int:
         began = time.monotonic()
         skips = [f"--skip={_whole(name)}" for name in absences.names_left_out()]
         skips.append(f"--label-filter={_LABELS[which]}")
-        specs = _ginkgo(programs, installation, words, [*skips, f"--skip={_TWO_ZONES}"])
-        if any(_TWO_ZONES in spec.name for spec in _chosen(specs, which, words)):
+        run = partial(_ginkgo, programs, installation)
+        special = [f"--skip={each}" for each in (_TWO_ZONES, _NO_CONSUMER)]
+        specs = run(words, [*skips, *special])
+        names = [spec.name for spec in _chosen(specs, which, words)]
+        if any(_TWO_ZONES in name for name in names):
             with _second_zone(installation):
-                specs = merged(specs, _ginkgo(programs, installation, _TWO_ZONES, skips))
+                specs = merged(specs, run(_TWO_ZONES, skips, report="conflicts"))
+        if any(_NO_CONSUMER in name for name in names):
+            bound = run(_NO_CONSUMER, skips, report="at-once", driver=_bound_at_once())
+            specs = merged(specs, bound)
         print(f"{time.monotonic() - began:.0f} s with {_PROCESSES} at a time")
         left = [volume.name for volume in installation.cloud.volumes()]
     finally:
@@ -105,11 +117,24 @@ def _chosen(specs: Sequence[Spec], which: str, words: str) -> list[Spec]:
     ]
 
 
+def _bound_at_once() -> Path:
+    """Describe the driver with a class whose claims wait for no pod, and return the file."""
+    described = yaml.safe_load(DRIVER.read_text()) | {"StorageClass": {"FromFile": _AT_ONCE}}
+    file = _REPORTS / "driver-at-once.yaml"
+    file.write_text(yaml.safe_dump(described))
+    return file
+
+
 def _ginkgo(
-    programs: Path, installation: HelmInstallation, words: str, options: Sequence[str]
+    programs: Path,
+    installation: HelmInstallation,
+    words: str,
+    options: Sequence[str],
+    *,
+    report: str = "report",
+    driver: Path = DRIVER,
 ) -> tuple[Spec, ...]:
     """Run specs side by side, then the serial ones, and return what became of all there are."""
-    report = "conflicts" if words == _TWO_ZONES else "report"
     command = [
         *(str(programs / RUNNER), f"--procs={_PROCESSES}", "--timeout=6h", "--no-color"),
         *(f"--output-dir={_REPORTS}", f"--json-report={report}.json"),
@@ -117,7 +142,7 @@ def _ginkgo(
         rf"--focus={SUITE}.*\Q{words}\E",
         *(str(programs / TESTS), "--", f"--kubeconfig={KUBECONFIG}", "--provider=skeleton"),
         *(f"--kubectl-path={installation.programs / 'kubectl'}", f"--kubelet-root-dir={KUBELET}"),
-        *(f"--repo-root={_ROOT}", f"--storage.testdriver={DRIVER}"),
+        *(f"--repo-root={_ROOT}", f"--storage.testdriver={driver}"),
         "--allowed-not-ready-nodes=1",  # the plugin's pod on the node that is an object only
     ]
     subprocess.run(command, cwd=_REPORTS, check=False)

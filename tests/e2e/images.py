@@ -14,8 +14,11 @@ from tests.kubernetes.cluster.places import KUBELET
 _REGISTRY = "registry.k8s.io"
 # The repositories of the images that specs of storage run. All of them want a shell; what the real
 # ones have beside it (nginx, a resolver) no spec of storage uses.
-_WITH_SHELL = ("busybox", "nginx", "glibc-dns-testing")
-_DD = Path("/bin/dd")
+_SMALL = ("busybox",)
+_OF_DEBIAN = ("nginx", "glibc-dns-testing")
+# The small dd neither reads nor writes past the cache, which one spec asks for; and the small shell
+# takes its own dd, whatever lies in /bin.
+_PROGRAMS_OF_DEBIAN = {"bin/dd": Path("/bin/dd"), "bin/sh": Path("/bin/dash")}
 # The tests look at the node as process 1 sees it, and for kubelet's folder where it usually is.
 # Here process 1 may be out of reach, and the folder is elsewhere: so each command sees the mounts
 # that kubelet sees, and its folder at the usual place.
@@ -41,8 +44,15 @@ def write_test_images(programs: Path, folder: Path) -> tuple[Path, ...]:
         [programs / TESTS, "--list-images"], check=True, capture_output=True, text=True
     ).stdout
     names = re.findall(rf"^{_REGISTRY}/\S+$", listed, re.MULTILINE)
-    dd = _with_libraries(_DD)
-    images = [busybox(name, dd) for name in names if _repository(name) in _WITH_SHELL]
+    programs_of_debian = {
+        path: content
+        for place, program in _PROGRAMS_OF_DEBIAN.items()
+        for path, content in _with_libraries(place, program).items()
+    }
+    images = [busybox(name) for name in names if _repository(name) in _SMALL]
+    images += [
+        busybox(name, programs_of_debian) for name in names if _repository(name) in _OF_DEBIAN
+    ]
     helper = {"agnhost": (programs / HELPER).read_bytes(), "bin/nsenter": _ENTER.encode()}
     images += [_agnhost(name, helper) for name in names if _repository(name) == "agnhost"]
     return tuple(write_image(image, folder) for image in images)
@@ -63,11 +73,9 @@ def _repository(name: str) -> str:
     return name.rpartition("/")[2].partition(":")[0]
 
 
-def _with_libraries(program: Path) -> dict[str, bytes]:
-    """Return a program and what it is linked to, by where each goes.
-
-    The small dd does neither read nor write past the cache, which one spec asks for.
-    """
+def _with_libraries(place: str, program: Path) -> dict[str, bytes]:
+    """Return a program and what it is linked to, by where each goes."""
     listed = subprocess.run(["ldd", program], check=True, capture_output=True, text=True).stdout
-    files = [program, *map(Path, re.findall(r"(/\S+) \(0x", listed))]
-    return {f"{path}".removeprefix("/"): path.read_bytes() for path in files}
+    libraries = map(Path, re.findall(r"(/\S+) \(0x", listed))
+    read = {f"{each}".removeprefix("/"): each.read_bytes() for each in libraries}
+    return {place: program.read_bytes(), **read}
