@@ -18,13 +18,22 @@ from csi_exoblock.timing import Timing
 from tests.support.waiting import wait_until
 
 
-@pytest.fixture(params=["pidfd", "no pidfd"])
-def commands(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Commands:
-    """Commands, on a kernel that tells of an end and on one that must be asked."""
+@pytest.fixture(params=["pidfd", "no pidfd"], autouse=True)
+def kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kernel that tells of an end, and one that must be asked."""
     if request.param == "no pidfd":
         monkeypatch.setattr(os, "pidfd_open", _refuse)
-    timing = Timing(command_timeout=0.5)
-    return Commands(timing=timing, metrics=Metrics(CollectorRegistry()))
+
+
+@pytest.fixture
+def commands() -> Commands:
+    return Commands(timing=Timing(command_timeout=60.0), metrics=Metrics(CollectorRegistry()))
+
+
+@pytest.fixture
+def impatient() -> Commands:
+    """Commands that end soon, or count as hung."""
+    return Commands(timing=Timing(command_timeout=0.5), metrics=Metrics(CollectorRegistry()))
 
 
 def test_an_end_is_seen_with_its_code_and_its_words(commands: Commands) -> None:
@@ -39,26 +48,28 @@ def test_an_end_that_was_not_expected_is_an_error_with_the_last_words(commands: 
 
 
 @pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning")  # on purpose
-def test_a_command_that_hangs_is_killed_with_all_that_it_began(commands: Commands) -> None:
+def test_a_command_that_hangs_is_killed_with_all_that_it_began(impatient: Commands) -> None:
     for_long = f"600.{uuid4().int}"  # seconds that no other process sleeps
 
     with pytest.raises(CommandFailed, match="did not end within"):
-        commands.run("sh", "-c", f"sleep {for_long} & sleep {for_long}")
+        impatient.run("sh", "-c", f"sleep {for_long} & sleep {for_long}")
 
-    wait_until(lambda: not living(for_long), "the end of both", seconds=30)
+    wait_until(lambda: not living(for_long), "the end of both")
 
 
 @pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning")  # on purpose
 def test_a_command_that_is_spared_goes_on_to_its_end(
-    commands: Commands, tmp_path: pathlib.Path
+    impatient: Commands, tmp_path: pathlib.Path
 ) -> None:
-    end = tmp_path / "end"
+    leave, end = tmp_path / "leave", tmp_path / "end"
+    work = f"while ! test -e {leave}; do sleep 0.02; done; touch {end}"
 
     with pytest.raises(CommandFailed, match=r"did not end within .* and goes on; retry"):
-        commands.run("sh", "-c", f"sleep 1; touch {end}", spared=True)
+        impatient.run("sh", "-c", work, spared=True)
 
     assert not end.exists()
-    wait_until(end.exists, "its end", seconds=30)
+    leave.touch()
+    wait_until(end.exists, "its end")
 
 
 def test_a_command_that_kills_itself_says_by_what(commands: Commands) -> None:

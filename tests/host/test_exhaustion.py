@@ -36,7 +36,7 @@ def _list_partitions(folder: pathlib.Path) -> object:
 def _look_at_loops(folder: pathlib.Path) -> object:
     (folder / "block" / "loop0" / "loop" / "backing_file").mkdir(parents=True)
     workers = Workers[tuple[DeviceNumber, ...]](
-        CallLimit(), patience_seconds=5.0, only_informs=False
+        CallLimit(), patience_seconds=60.0, only_informs=False
     )
     return Loops(workers=workers, sysfs=folder, dev=folder).backings()
 
@@ -49,7 +49,7 @@ def _look_at_open_files(folder: pathlib.Path) -> object:
 def _look_at_mappings(folder: pathlib.Path) -> object:
     process = folder / "1"
     (process / "task").mkdir(parents=True)
-    return Mappings(patience_seconds=5.0, later_seconds=5.0).of([process])
+    return Mappings(patience_seconds=60.0, later_seconds=60.0).of([process])
 
 
 @pytest.mark.parametrize("error", [errno.EMFILE, errno.ENFILE, errno.ENOMEM])

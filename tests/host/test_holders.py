@@ -27,16 +27,16 @@ OTHER = "613 540 253:160 / /other rw,relatime - ext4 /dev/vdk rw"
 
 
 def processes_in(proc: pathlib.Path) -> Processes:
-    return Processes(mappings=Mappings(patience_seconds=5.0, later_seconds=5.0), proc=proc)
+    return Processes(mappings=Mappings(patience_seconds=60.0, later_seconds=60.0), proc=proc)
 
 
 @pytest.fixture
 def holders(tmp_path: pathlib.Path) -> Holders:
     (tmp_path / "self").mkdir()
     return Holders(
-        workers=Workers(CallLimit(), patience_seconds=5.0, only_informs=False),
+        workers=Workers(CallLimit(), patience_seconds=60.0, only_informs=False),
         loops=Loops(
-            workers=Workers(CallLimit(), patience_seconds=5.0, only_informs=False),
+            workers=Workers(CallLimit(), patience_seconds=60.0, only_informs=False),
             sysfs=tmp_path / "sysfs",
         ),
         processes=processes_in(tmp_path),
@@ -163,7 +163,7 @@ def test_a_search_that_hangs_proves_nothing(tmp_path: pathlib.Path) -> None:
         Holders(
             workers=workers,
             loops=Loops(
-                workers=Workers(CallLimit(), patience_seconds=5.0, only_informs=False),
+                workers=Workers(CallLimit(), patience_seconds=60.0, only_informs=False),
                 sysfs=tmp_path / "sysfs",
             ),
             processes=processes_in(tmp_path),

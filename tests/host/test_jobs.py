@@ -33,7 +33,7 @@ def test_a_job_that_hangs_keeps_no_other_from_its_turn() -> None:  # S26
         jobs.run("hung", "formatting", hangs.wait, Deadline(0.01), kind=Kind.FORMAT)
 
     for _ in range(3):
-        assert jobs.run("other", "formatting", lambda: 1, Deadline(10.0), kind=Kind.FORMAT)
+        assert jobs.run("other", "formatting", lambda: 1, Deadline(LONG_SECONDS), kind=Kind.FORMAT)
 
     with pytest.raises(OperationPending, match="formatting"):
         jobs.check("hung")

@@ -66,8 +66,10 @@ def test_a_disk_that_was_replaced_while_its_check_waited_is_not_touched(
             wait_until(partial(_is_under_way, jobs, f"{number}"), "a check")
         waiting = calls.submit(checker.check, volume_id, device, Filesystem.EXT4, deadline)
         wait_until(partial(_is_under_way, jobs, f"volume {volume_id}"), "the check that waits")
-        run("losetup", "--detach", str(disk.path))
-        run("losetup", "--sector-size=4096", str(disk.path), str(intruder.file))
+        attach = f"losetup --sector-size=4096 {disk.path} {intruder.file}"
+        # Alone with the free devices: another test's disk could take this one.
+        swap = f"losetup --detach {disk.path} && {attach}"
+        run("flock", "/dev/loop-control", "sh", "-c", swap)
         leave.set()
 
         with pytest.raises(HostError, match="was replaced meanwhile"):

@@ -14,6 +14,7 @@ from csi_exoblock.host.devices import serial_of
 from csi_exoblock.model import VolumeId, ZoneName
 from csi_exoblock.node.attach_limit import AttachLimit, Handles
 from csi_exoblock.timing import Timing
+from tests.support.asking import LONG_SECONDS
 from tests.tools.objects import DRIVER
 from tests.tools.test_doctor_node import FakeDisks
 
@@ -35,11 +36,11 @@ def limit_on(
     settings = NodeSettings(
         device_dir=folder, kubelet_path=folder, attach_limit=5, reserved_attachments=reserved
     )
-    timing = Timing().scaled(0.05)
+    timing = Timing().scaled(20)  # every disk answers in time, on a busy machine too
     host = inspected_host(settings, None, driver_name=DRIVER, timing=timing, sysfs=disks.sysfs)
     host.disks()  # reads every serial
     limit = AttachLimit(settings, occupancy=host.occupancy, handles=handles, timing=timing)
-    limit.get(Deadline(10.0))
+    limit.get(Deadline(LONG_SECONDS))
     return limit
 
 
