@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from typing import cast
+from typing import TypeVar, cast
 
 import grpc
 import pytest
@@ -39,9 +39,12 @@ ONLY_UNMOUNTED = (
 
 # What the driver says of a process that it can't read.
 _HANGS = "so what it uses can't be seen"
+# What it says when a disk, a file system or a command takes longer than it waits.
+_SLOW = ("doesn't answer", "did not end within", _HANGS)
 _ROW = "row of a table"
 
 MakeDisk = Callable[..., Disk]
+T = TypeVar("T")
 
 
 class Tools:
@@ -71,33 +74,58 @@ class Tools:
         tool.chmod(0o755)
 
 
-def beside_hung_processes(call: Callable[[], object]) -> None:
+def beside_hung_processes(call: Callable[[], T]) -> T:
     """Repeat a call, as kubelet does, while a process of another test hangs or is slow to be seen.
 
     Such tests run at the same time, and what their processes use can't be seen (S26).
     """
+    return _repeated(call, while_it_says=(_HANGS,))
 
-    def ended() -> bool:
+
+def on_a_busy_host(call: Callable[[], T]) -> T:
+    """Repeat a call, as kubelet does, while the host is slower than the driver waits (TIME_SCALE).
+
+    Not for a test that has something hang on purpose.
+    """
+    return _repeated(call, while_it_says=_SLOW)
+
+
+def _repeated(call: Callable[[], T], *, while_it_says: tuple[str, ...]) -> T:
+    was_slow = False
+
+    def answered() -> tuple[T] | None:
+        nonlocal was_slow
         try:
-            call()
+            return (call(),)
         except grpc.RpcError as error:
             answer = cast(grpc.Call, error)
-            if answer.code() is grpc.StatusCode.UNAVAILABLE and _HANGS in (answer.details() or ""):
-                return False
-            raise
-        return True
+            text = answer.details() or ""
+            if answer.code() is grpc.StatusCode.UNAVAILABLE and any(
+                each in text for each in while_it_says
+            ):
+                was_slow = True
+            # What took too long can go on for a while.
+            elif not (was_slow and answer.code() is grpc.StatusCode.ABORTED):
+                raise
+        return None
 
-    wait_until(ended, "what the host's processes use can be seen")
+    (answer,) = wait_until(answered, "an answer of a host that is busy, or has hung processes")
+    return answer
 
 
 @dataclass(frozen=True, slots=True)
 class Volume:
-    """A volume as kubelet deals with it: a disk, and the paths at which it is to appear."""
+    """A volume as kubelet deals with it: a disk, and the paths at which it is to appear.
+
+    Attributes:
+        repeats: Whether a call is repeated that a busy host was too slow for.
+    """
 
     disk: Disk
     node: csi_pb2_grpc.NodeStub
     staging: pathlib.Path
     folder: pathlib.Path
+    repeats: bool = True
 
     def target(self, pod: str = "pod") -> pathlib.Path:
         """Return where a pod's volume appears."""
@@ -106,6 +134,10 @@ class Volume:
     def served_by(self, driver: DriverProcess) -> Volume:
         """Return the volume as another process of the driver serves it."""
         return replace(self, node=csi_pb2_grpc.NodeStub(driver.channel))
+
+    def asked_once(self) -> Volume:
+        """Return the volume for a test that has its disk or a command hang on purpose."""
+        return replace(self, repeats=False)
 
     def stage(
         self,
@@ -140,12 +172,12 @@ class Volume:
             context=context,
             publish_context=publish_context,
         )
-        beside_hung_processes(lambda: self.node.NodeStageVolume(request, timeout=seconds))
+        self._call(lambda: self.node.NodeStageVolume(request, timeout=seconds))
 
     def unstage(self) -> None:
         """Unstage it."""
         request = requests.unstage(self.disk.volume_id, self.staging)
-        beside_hung_processes(lambda: self.node.NodeUnstageVolume(request))
+        self._call(lambda: self.node.NodeUnstageVolume(request))
 
     def publish(
         self,
@@ -169,12 +201,13 @@ class Volume:
             publish_context=publish_context,
             readonly=readonly,
         )
-        self.node.NodePublishVolume(request, timeout=seconds)
+        self._call(lambda: self.node.NodePublishVolume(request, timeout=seconds))
         return target
 
     def unpublish(self, pod: str = "pod") -> None:
         """Take it from a pod."""
-        self.node.NodeUnpublishVolume(requests.unpublish(self.disk.volume_id, self.target(pod)))
+        request = requests.unpublish(self.disk.volume_id, self.target(pod))
+        self._call(lambda: self.node.NodeUnpublishVolume(request))
 
     def expand(
         self,
@@ -200,12 +233,24 @@ class Volume:
             required=size,
             limit=limit,
         )
-        return self.node.NodeExpandVolume(request, timeout=seconds).capacity_bytes
+        answer = self._call(lambda: self.node.NodeExpandVolume(request, timeout=seconds))
+        return answer.capacity_bytes
 
     def usage(self, path: pathlib.Path) -> dict[int, csi_pb2.VolumeUsage]:
         """Return its statistics by unit."""
-        answer = self.node.NodeGetVolumeStats(requests.stats(self.disk.volume_id, path))
+        request = requests.stats(self.disk.volume_id, path)
+        answer = self._call(lambda: self.node.NodeGetVolumeStats(request))
         return {row.unit: row for row in answer.usage}
+
+    def health(
+        self, *, staging: pathlib.Path | None = None, target: pathlib.Path | None = None
+    ) -> csi_pb2.VolumeHealth:
+        """Return what ails it, where it is staged or published if that is given."""
+        request = requests.health(self.disk.volume_id, target=target, staging=staging)
+        return self._call(lambda: self.node.NodeGetVolumeHealth(request)).volume_health
+
+    def _call(self, call: Callable[[], T]) -> T:
+        return on_a_busy_host(call) if self.repeats else beside_hung_processes(call)
 
 
 @pytest.fixture(scope="module")

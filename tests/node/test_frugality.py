@@ -10,7 +10,6 @@ from collections.abc import Callable
 
 import pytest
 
-from csi_exoblock.pb import csi_pb2
 from tests.node.conftest import MakeDisk, Volume
 from tests.support.driver_process import DriverProcess
 from tests.support.endpoint import Endpoint
@@ -45,11 +44,7 @@ def live(volume: Volume, *, times: int) -> None:
         volume.stage()
         target = volume.publish()
         volume.usage(target)
-        volume.node.NodeGetVolumeHealth(
-            csi_pb2.NodeGetVolumeHealthRequest(
-                volume_id=volume.disk.volume_id, staging_target_path=str(volume.staging)
-            )
-        )
+        volume.health(staging=volume.staging)
         volume.unpublish()
         volume.unstage()
 

@@ -27,13 +27,7 @@ def entries_of(
     volume: Volume, *, staging: pathlib.Path | None = None, target: pathlib.Path | None = None
 ) -> list[tuple[int, str, str]]:
     """Ask for the volume's health, and check what holds for every answer."""
-    answer = volume.node.NodeGetVolumeHealth(
-        csi_pb2.NodeGetVolumeHealthRequest(
-            volume_id=volume.disk.volume_id,
-            volume_publish_path=str(target or ""),
-            staging_target_path=str(staging or ""),
-        )
-    ).volume_health
+    answer = volume.health(staging=staging, target=target)
     assert answer.volume_id == volume.disk.volume_id
     for entry in answer.health_statuses:
         assert REASON.fullmatch(entry.reason)

@@ -8,7 +8,6 @@ from collections.abc import Callable
 import grpc
 import pytest
 
-from csi_exoblock.pb import csi_pb2
 from tests.node.conftest import MakeDisk, Volume
 from tests.node.disks import Disk, run
 from tests.support.driver_process import DriverProcess
@@ -125,8 +124,4 @@ def shut_down(volume: Volume) -> None:
 
 
 def ask_for_health(volume: Volume) -> None:
-    volume.node.NodeGetVolumeHealth(
-        csi_pb2.NodeGetVolumeHealthRequest(
-            volume_id=volume.disk.volume_id, staging_target_path=str(volume.staging)
-        )
-    )
+    volume.health(staging=volume.staging)

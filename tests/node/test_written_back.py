@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 import grpc
 import pytest
 
-from csi_exoblock.pb import csi_pb2
 from tests.node.conftest import Volume, block_capability
 from tests.node.disks import Disk, attached_disk, mounts_of, run
 from tests.support.grpc_errors import refused
@@ -161,9 +160,4 @@ def test_a_raw_volume_whose_disk_is_gone_is_unpublished(volume: Volume) -> None:
 
 def reasons(volume: Volume, path: pathlib.Path) -> list[str]:
     """Return what ails the volume."""
-    answer = volume.node.NodeGetVolumeHealth(
-        csi_pb2.NodeGetVolumeHealthRequest(
-            volume_id=volume.disk.volume_id, volume_publish_path=str(path)
-        )
-    )
-    return [each.reason for each in answer.volume_health.health_statuses]
+    return [each.reason for each in volume.health(target=path).health_statuses]
