@@ -10,6 +10,7 @@ import pytest
 
 from tests.node.conftest import Tools, Volume, mount_capability
 from tests.node.disks import mounts_of, run
+from tests.node.gates import Gate
 from tests.support.grpc_errors import outcome, refused
 from tests.support.waiting import wait_until
 
@@ -82,20 +83,17 @@ def test_a_file_system_that_can_t_be_repaired_is_not_handed_out(
 
 
 def test_a_repair_that_outlasts_its_call_is_finished_by_the_retry(
-    volume: Volume, tools: Tools, tmp_path: pathlib.Path
+    volume: Volume, tools: Tools, gate: Callable[[str], Gate]
 ) -> None:
     """D10: kubelet has staged the volume, and won't do so again before its pods have gone."""
-    leave = tmp_path / "leave"
     volume.stage()
     make_read_only(volume)
     volume.disk.want_a_check()
-    waiting = f"while ! test -e {leave}; do sleep 0.02; done"
-    tools.replace("e2fsck", f'{waiting}; exec /usr/sbin/e2fsck "$@"')
+    check = gate("e2fsck")
 
-    with refused(grpc.StatusCode.DEADLINE_EXCEEDED):
-        volume.publish(seconds=1.0)
+    check.outlast(lambda: volume.publish(seconds=1.0))
     wait_until(lambda: "not interrupted" in outcome(volume.publish)[1], "the end of the call")
-    leave.touch()
+    check.open()
     wait_until(lambda: outcome(volume.publish)[0] != "ABORTED", "the end of e2fsck")
     target = volume.publish()
 
