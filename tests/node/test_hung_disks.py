@@ -28,7 +28,7 @@ SILENT = "vdz"
 WITH_A_SILENT_DISK = """
 mount --make-rprivate /sys
 mount -t tmpfs tmpfs $SEEN
-cp -a /sys/class/block/. $SEEN
+cp -a /sys/class/block/. $SEEN || true  # another test's partition may go meanwhile
 for link in $SEEN/*; do
   ln -sfn "$(readlink -f "/sys/class/block/${link##*/}")" "$link"
 done

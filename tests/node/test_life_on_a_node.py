@@ -25,6 +25,7 @@ from tests.node.conftest import (
 )
 from tests.node.disks import GIB, Disk, kept_in_another_namespace, mounts_of, run, uuid_of
 from tests.node.requests import unpublish
+from tests.support.driver_process import DriverProcess
 from tests.support.grpc_errors import outcome, refused
 from tests.support.waiting import wait_until
 
@@ -396,10 +397,7 @@ def test_an_ext4_that_failed_to_grow_is_not_said_to_be_refused(
     with refused(grpc.StatusCode.UNAVAILABLE, "resize2fs /dev/loop", complaint):
         volume.expand(volume.staging)
 
-    health = volume.node.NodeGetVolumeHealth(
-        csi_pb2.NodeGetVolumeHealthRequest(volume_id=volume.disk.volume_id)
-    )
-    (status,) = health.volume_health.health_statuses
+    (status,) = volume.health().health_statuses
     assert status.reason == "GrowthFailed"
     assert complaint in status.message
     (tools.folder / "resize2fs").unlink()
@@ -674,9 +672,10 @@ def test_a_disk_that_was_swapped_while_it_was_mounted_is_let_go(
 
 
 def test_a_raw_disk_that_was_swapped_while_it_was_published_is_taken_away(
-    volume: Volume, make_disk: MakeDisk
+    volume: Volume, make_disk: MakeDisk, start_node: Callable[..., DriverProcess]
 ) -> None:  # D2: a device node shows whatever disk has its number
-    raw = block_capability()
+    patient = start_node("--time-scale", "20")  # it waits for the lock until this test gives it
+    volume, raw = volume.served_by(patient), block_capability()
     volume.stage_as(raw)
     intruder = make_disk()
     target = volume.target()

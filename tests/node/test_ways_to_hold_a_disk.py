@@ -131,8 +131,9 @@ def test_a_name_that_opens_nothing_holds_nothing(
 
 
 def test_a_raw_device_that_is_closed_late_is_waited_for(
-    volume: Volume, node_of_its_own: pathlib.Path
+    volume: Volume, node_of_its_own: pathlib.Path, start_node: Callable[..., DriverProcess]
 ) -> None:  # D6
+    volume = volume.served_by(start_node("--device-in-use-timeout", "300s"))
     volume.stage_as(RAW)
     with python(OPEN, str(node_of_its_own)) as holder:
         assert holder.stdin is not None
@@ -318,17 +319,23 @@ def test_a_mount_that_ends_during_the_search_for_holders_is_no_surprise(
     volume = make_volume(disk, driver)
     with python(MANY_FILES) as first, python(MANY_FILES), python(MANY_FILES):
         mount = mount_that_outlived_its_driver(start_node, volume, tools, tmp_path / "pid")
+        request = requests.unstage(disk.volume_id, volume.staging)
+        unstage = volume.node.NodeUnstageVolume.future(request)
+
+        def searches() -> bool:
+            nonlocal unstage
+            if unstage.done():  # a busy test has missed its searches
+                unstage = volume.node.NodeUnstageVolume.future(request)
+            return lists_files(driver, first)
+
         try:
-            unstage = volume.node.NodeUnstageVolume.future(
-                requests.unstage(disk.volume_id, volume.staging)
-            )
-            wait_until(lambda: lists_files(driver, first), "the search for holders is under way")
+            wait_until(searches, "the search for holders is under way", pause_seconds=0.01)
         finally:
             os.kill(mount, signal.SIGCONT)
         with refused(grpc.StatusCode.FAILED_PRECONDITION, "still in use by"):
             unstage.result()
 
-    volume.unstage()
+    wait_until(lambda: outcome(volume.unstage)[0] == "OK", "the end of mount")
     assert mounts_of(disk.path) == []
 
 
