@@ -17,7 +17,7 @@ from tests.support.simulator_process import SimulatorProcess
 
 INSTANCE = "5e0f6d1c-93f4-4f0e-8d0b-0c8f6b5d2a10"
 
-LIMIT_SECONDS = 30.0
+LIMIT_SECONDS = 90.0
 
 Start = Callable[..., DriverProcess]
 

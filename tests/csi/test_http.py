@@ -14,7 +14,6 @@ from typing import Any
 
 import grpc
 import pytest
-import requests
 
 from csi_exoblock.csi.liveness import SelfProbe
 from csi_exoblock.pb import csi_pb2, csi_pb2_grpc
@@ -31,6 +30,9 @@ from tests.tls.tunnels import AUTHORITY, SERVER
 SIDECAR_WORKERS = 280
 
 MOST_CONNECTIONS = 16
+
+# A client has twenty seconds for its request.
+PATIENT = {"CSI_EXOBLOCK_TIME_SCALE": "4"}
 
 LIST_VOLUMES = "list-block-storage-volumes"
 
@@ -73,7 +75,7 @@ def test_an_api_that_is_dead_for_long_changes_nothing(
             until = endpoint.probes() + LONG_PROBES
             wait_until(lambda: endpoint.probes() >= until)
 
-    assert endpoint.get("/livez") == 200
+    wait_until(lambda: endpoint.get("/livez") == 200)  # a busy machine may miss three in a row
     assert endpoint.get("/readyz") == 200
     assert probe(driver).ready.value
 
@@ -130,10 +132,10 @@ def test_as_many_calls_as_the_sidecars_have_workers_leave_probe_its_answer(
     with calls_under_way(driver, SIDECAR_WORKERS):
         until = endpoint.probes() + 5
         wait_until(lambda: endpoint.probes() >= until)
-        alive, answer = endpoint.get("/livez"), probe(driver)
+        wait_until(lambda: endpoint.get("/livez") == 200)  # a busy machine may miss three in a row
+        answer = probe(driver)
 
     shared_cloud.remove_fault(hanging)
-    assert alive == 200
     assert answer.ready.value
 
 
@@ -146,12 +148,12 @@ def test_more_calls_than_there_are_threads_leave_probe_its_answer(
     with calls_under_way(driver, 60) as calls:
         until = endpoint.probes() + 5
         wait_until(lambda: endpoint.probes() >= until)
-        alive, answer = endpoint.get("/livez"), probe(driver)
+        wait_until(lambda: endpoint.get("/livez") == 200)  # a busy machine may miss three in a row
+        answer = probe(driver)
         wait_until(lambda: sum(each.done() for each in calls) == 42)
         codes = {each.code() for each in calls if each.done()}
 
     shared_cloud.remove_fault(hanging)
-    assert alive == 200
     assert answer.ready.value
     assert codes == {grpc.StatusCode.UNAVAILABLE}  # its callers come again
 
@@ -268,9 +270,8 @@ def test_with_a_certificate_the_endpoint_speaks_tls_only(start: Start, endpoint:
     files = ("--metrics-cert-file", str(SERVER), "--metrics-key-file", str(SERVER))
     start("controller", *endpoint.flags, *files)
 
-    for path in ("metrics", "livez", "readyz"):
-        url = f"https://localhost:{endpoint.port}/{path}"
-        assert requests.get(url, verify=str(AUTHORITY), timeout=LIMIT_SECONDS).status_code == 200
+    for path in ("/metrics", "/livez", "/readyz"):
+        assert endpoint.read(path, authority=AUTHORITY).status_code == 200
     assert endpoint.get("/metrics") == 0
 
 
@@ -283,8 +284,7 @@ def test_a_certificate_that_can_t_be_used_changes_nothing(
     driver = start("controller", *endpoint.flags, *files)
 
     def probe() -> int:
-        url = f"https://localhost:{endpoint.port}/livez"
-        return requests.get(url, verify=str(AUTHORITY), timeout=LIMIT_SECONDS).status_code
+        return endpoint.read("/livez", authority=AUTHORITY).status_code
 
     assert probe() == 200
     certificate.write_text("not one")
@@ -298,14 +298,14 @@ def test_a_certificate_that_can_t_be_used_changes_nothing(
 
 def test_a_client_that_says_nothing_holds_up_nobody(start: Start, endpoint: Endpoint) -> None:
     files = ("--metrics-cert-file", str(SERVER), "--metrics-key-file", str(SERVER))
-    start("controller", *endpoint.flags, *files)
+    long = {"CSI_EXOBLOCK_TIME_SCALE": "2"}  # they are still there when the last one comes
+    start("controller", *endpoint.flags, *files, **long)
     context = ssl.create_default_context(cafile=AUTHORITY)
 
     silent = [socket.create_connection(("127.0.0.1", endpoint.port)) for _ in range(20)]
     half = context.wrap_socket(silent.pop(), server_hostname="localhost")
     half.sendall(b"GET /livez")
-    url = f"https://localhost:{endpoint.port}/livez"
-    status = requests.get(url, verify=str(AUTHORITY), timeout=LIMIT_SECONDS).status_code
+    status = endpoint.read("/livez", authority=AUTHORITY).status_code
 
     assert status == 200
     for each in (half, *silent):  # all of them are shown the door after a while
@@ -317,8 +317,7 @@ def test_a_client_that_says_nothing_holds_up_nobody(start: Start, endpoint: Endp
 def test_hundreds_of_slow_clients_take_sixteen_places_and_keep_nobody_out(
     start: Start, endpoint: Endpoint
 ) -> None:  # F18: each took a thread, and what it had sent stayed in memory
-    long = {"CSI_EXOBLOCK_TIME_SCALE": "2"}  # their own time is not over before a probe's
-    driver = start("controller", *endpoint.flags, **long)
+    driver = start("controller", *endpoint.flags, **PATIENT)  # and so with slow clients
     assert endpoint.get("/metrics") == 200
     before = len(os.listdir(f"/proc/{driver.pid}/task"))
 
@@ -326,7 +325,7 @@ def test_hundreds_of_slow_clients_take_sixteen_places_and_keep_nobody_out(
     for each in slow:
         with contextlib.suppress(OSError):  # it has lost its place already
             each.sendall(b"GET /livez HTTP/1.1\r\nX-Long: " + b"x" * 10_000)
-    statuses = {endpoint.get(path) for path in ("/livez", "/readyz", "/metrics")}
+    statuses = {endpoint.get_at_once(path) for path in ("/livez", "/readyz", "/metrics")}
     during = len(os.listdir(f"/proc/{driver.pid}/task"))
 
     assert statuses == {200}
@@ -358,7 +357,7 @@ def test_a_client_that_drips_is_shown_the_door(start: Start, endpoint: Endpoint)
 def test_endless_headers_are_refused(
     start: Start, endpoint: Endpoint, line: bytes
 ) -> None:  # F18: six megabytes each were kept
-    start("controller", *endpoint.flags)
+    start("controller", *endpoint.flags, **PATIENT)
 
     with endpoint.connect() as client, contextlib.suppress(ConnectionError):
         client.sendall(b"GET /livez HTTP/1.1\r\n" + line)
@@ -387,7 +386,7 @@ def test_the_endpoint_says_nothing_of_versions(start: Start, endpoint: Endpoint)
 def test_what_is_no_get_is_refused(
     start: Start, endpoint: Endpoint, request_: bytes, status: bytes
 ) -> None:
-    start("controller", *endpoint.flags)
+    start("controller", *endpoint.flags, **PATIENT)
 
     with socket.create_connection(("127.0.0.1", endpoint.port), LIMIT_SECONDS) as client:
         client.sendall(request_)

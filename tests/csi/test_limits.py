@@ -12,6 +12,7 @@ import pytest
 
 from csi_exoblock.pb import csi_pb2, csi_pb2_grpc
 from tests.controller.requests import create_volume
+from tests.controller.waiting import as_a_sidecar_would
 from tests.csi.conftest import LIMIT_SECONDS, Start
 from tests.support.driver_process import DriverProcess
 from tests.support.endpoint import Endpoint
@@ -73,7 +74,7 @@ def test_calls_that_need_further_threads_are_refused_and_succeed_later(
         limit.leave(0)
         ended = [outcome(lambda: create(create_volume("crowd")))[0] for _ in range(3)]
         limit.lift()
-        volume = create(create_volume("crowd")).volume
+        volume = as_a_sidecar_would(lambda: create(create_volume("crowd"))).volume
 
     assert set(ended) <= {"OK", "UNAVAILABLE", "ABORTED"}
     assert volume.volume_id
@@ -164,11 +165,12 @@ def test_a_server_that_has_died_ends_its_process(
 
     broken.touch()
     with pytest.raises(grpc.RpcError):
-        probe(driver, seconds=1.0)
+        probe(driver)
 
     assert driver.wait() == 1
     assert "gRPC stopped serving" in driver.log.read_text()
 
 
-def probe(driver: DriverProcess, *, seconds: float = LIMIT_SECONDS) -> csi_pb2.ProbeResponse:
-    return csi_pb2_grpc.IdentityStub(driver.channel).Probe(csi_pb2.ProbeRequest(), timeout=seconds)
+def probe(driver: DriverProcess) -> csi_pb2.ProbeResponse:
+    identity = csi_pb2_grpc.IdentityStub(driver.channel)
+    return identity.Probe(csi_pb2.ProbeRequest(), timeout=LIMIT_SECONDS)

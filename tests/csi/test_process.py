@@ -12,6 +12,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 import grpc
 import pytest
@@ -27,6 +28,9 @@ from tests.support.waiting import wait_until
 INSTANCE = "5e0f6d1c-93f4-4f0e-8d0b-0c8f6b5d2a10"
 MAIN = "csi_exoblock.__main__"
 REPOSITORY = pathlib.Path(__file__).parents[2]
+
+# A line of the log as text.
+DELETED = r'^\S+Z INFO +call ended .*rpc="DeleteVolume".*$'
 
 # RFC 9113: how a client begins, and the head of a ping, to which its 8 bytes are added.
 HTTP_2 = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
@@ -340,7 +344,7 @@ def test_no_signal_is_missed_however_early_it_comes() -> None:  # S22
 def test_sigterm_lets_running_calls_finish(
     start: Start, shared_cloud: SimulatorProcess
 ) -> None:  # S22
-    driver = start("controller")
+    driver = start("controller", "--shutdown-timeout", "600s")  # 60 s at this time scale
     create = csi_pb2_grpc.ControllerStub(driver.channel).CreateVolume
     create(create_volume("settled"))
     shared_cloud.set_latency("create", 1.0)
@@ -363,9 +367,7 @@ def test_log_lines_are_json_with_rpc_and_ids(start: Start) -> None:
     created = controller.CreateVolume(create_volume("logged")).volume.volume_id
     controller.DeleteVolume(csi_pb2.DeleteVolumeRequest(volume_id=created))
 
-    lines = [json.loads(line) for line in driver.log.read_text().splitlines()]
-    ended = [line for line in lines if line["message"] == "call ended"]
-    (deleted,) = (line for line in ended if line["rpc"] == "DeleteVolume")
+    (deleted,) = said(driver, message="call ended", rpc="DeleteVolume")
     assert deleted["volume_id"] == created
     assert deleted["code"] == "OK"
     assert deleted["operation_id"]
@@ -380,9 +382,8 @@ def test_log_lines_are_text_with_rpc_and_ids_on_request(
     created = controller.CreateVolume(create_volume("logged-as-text")).volume.volume_id
     controller.DeleteVolume(csi_pb2.DeleteVolumeRequest(volume_id=created))
 
+    (deleted,) = wait_until(lambda: re.findall(DELETED, driver.log.read_text(), re.MULTILINE))
     log = driver.log.read_text()
-    ended = [line for line in log.splitlines() if re.search(r"Z INFO +call ended ", line)]
-    (deleted,) = [line for line in ended if 'rpc="DeleteVolume"' in line]
     assert f'volume_id="{created}"' in deleted
     assert re.search(r'operation_id="[0-9a-f-]{36}"', deleted)
     assert 'code="OK"' in deleted
@@ -401,6 +402,7 @@ def test_an_unexpected_error_is_unavailable_counted_and_leaves_its_trace(
     with refused(grpc.StatusCode.UNAVAILABLE, "ZeroDivisionError at: deleting the volume"):
         controller.DeleteVolume(csi_pb2.DeleteVolumeRequest(volume_id=volume))
 
+    assert said(driver, message="call ended", rpc="DeleteVolume")
     lines = [json.loads(line) for line in driver.log.read_text().splitlines()]
     (trace,) = [line for line in lines if "trace" in line]
     metrics = endpoint.scrape()
@@ -416,8 +418,7 @@ def test_a_thread_that_dies_leaves_a_line_like_any_other(
 
     driver = start("controller", PYTHONPATH=first_imported(tmp_path))
 
-    lines = [json.loads(line) for line in driver.log.read_text().splitlines()]
-    (dead,) = [line for line in lines if line["message"] == "thread died"]
+    (dead,) = said(driver, message="thread died")
     assert dead["dead_thread"] == "doomed"
     assert "ZeroDivisionError" in dead["trace"]
 
@@ -469,6 +470,20 @@ def then(**settings):
     return lines
 logs.configure = then
 """
+
+
+def said(driver: DriverProcess, **fields: str) -> list[dict[str, Any]]:
+    """Return the lines of its log with these fields, once there is one.
+
+    On a busy machine it answers a call before it has written the line.
+    """
+
+    def found() -> list[dict[str, Any]]:
+        whole, _, _ = driver.log.read_text().rpartition("\n")
+        lines = [json.loads(line) for line in whole.splitlines()]
+        return [line for line in lines if fields.items() <= line.items()]
+
+    return wait_until(found, f"a line with {fields}")
 
 
 def umask_of(pid: int) -> str:

@@ -63,7 +63,7 @@ def test_kubelet_is_told_name_and_socket(plugin: DriverProcess, socket: pathlib.
 
     assert (info.type, info.name, info.endpoint) == ("CSIPlugin", NAME, str(plugin.socket))
     assert list(info.supported_versions) == ["1.0.0"]
-    assert "registered with kubelet" in plugin.log.read_text()
+    wait_until(lambda: "registered with kubelet" in plugin.log.read_text())
 
 
 def test_kubelet_is_told_its_own_path_of_a_socket_in_a_container(
@@ -91,7 +91,7 @@ def test_a_refusal_is_logged_and_the_plugin_stays(
         kubelet.NotifyRegistrationStatus(refusal)
         kubelet.GetInfo(pluginregistration_pb2.InfoRequest())
 
-    assert "kubelet refused the registration" in plugin.log.read_text()
+    wait_until(lambda: "kubelet refused the registration" in plugin.log.read_text())
 
 
 def test_a_refused_registration_is_repeated(
@@ -102,7 +102,7 @@ def test_a_refused_registration_is_repeated(
 
     notify(socket, plugin_registered=False, error="no API server")
 
-    wait_until(lambda: socket.stat().st_ino != before, seconds=20)
+    wait_until(lambda: socket.stat().st_ino != before)
     wait_until(lambda: answers(socket))
     before = socket.stat().st_ino
     notify(socket, plugin_registered=True)
