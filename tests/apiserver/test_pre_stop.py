@@ -23,7 +23,7 @@ from tests.support.waiting import wait_until
 DRIVER = "exoblock.csi.exoscale.com"
 ATTACHMENTS = "/apis/storage.k8s.io/v1/volumeattachments"
 DAEMON_SET = "/apis/apps/v1/namespaces/kube-system/daemonsets/exoblock-node"
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 90.0
 # The plugin looks for its socket every half second here.
 CHECKS_SECONDS = 1.5
 
@@ -74,9 +74,12 @@ class Run:
 
 @contextmanager
 def running(server: ApiServer, *flags: str, **environment: str) -> Iterator[Run]:
-    """Begin the hook; it ends with the block."""
+    """Begin the hook; it ends with the block.
+
+    It waits as long for the server as in a cluster: twenty seconds, ten for each request.
+    """
     process = subprocess.Popen(
-        (sys.executable, "-m", "csi_exoblock", "pre-stop", "--time-scale", "0.1", *flags),
+        (sys.executable, "-m", "csi_exoblock", "pre-stop", *flags),
         env={
             "PATH": os.environ["PATH"],
             "KUBE_NODE_NAME": NODE_NAME,
@@ -172,7 +175,7 @@ def test_a_node_that_is_gone_already_counts_as_leaving(server: ApiServer) -> Non
 def test_an_attachment_that_never_goes_is_named_at_the_end(server: ApiServer) -> None:  # S22
     become(server, CORDONED)
 
-    with running(server, "--pre-stop-timeout", "20s") as hook:
+    with running(server, "--pre-stop-timeout", "8s") as hook:
         assert hook.end() == 1
 
     last = hook.said.splitlines()[-1]
@@ -185,7 +188,7 @@ def test_an_attachment_is_named_at_the_end_though_kubernetes_fell_silent(
 ) -> None:  # S22
     become(server, CORDONED)
 
-    with running(server, "--pre-stop-timeout", "20s") as hook:
+    with running(server, "--pre-stop-timeout", "15s") as hook:
         wait_until(lambda: server.count("GET", ATTACHMENTS) > 1)
         server.always(NODE, Status(503))
         assert hook.end() == 1

@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import pathlib
 import tempfile
+import time
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from tests.support.waiting import wait_until
 
 DRIVER = "exoblock.csi.exoscale.com"
 SHOWN = "csi_exoblock_registered"
+MINUTE_SECONDS = 6.0  # at the time scale of these tests
 CSI_NODE = f"/apis/storage.k8s.io/v1/csinodes/{NODE_NAME}"
 OURS = {"key": f"{DRIVER}/agent-not-ready", "effect": "NoExecute"}
 THEIRS = [
@@ -49,7 +51,7 @@ def taints(server: ApiServer) -> Any:
 def test_no_other_taint_is_touched(server: ApiServer, start_node: StartNode) -> None:  # S11
     server.objects[CSI_NODE] = REGISTERED
 
-    node = start_node()
+    node = start_node("--time-scale", "2")  # a patch has twenty seconds, so there is one
 
     wait_until(lambda: taints(server) == THEIRS)
     wait_until(lambda: "start-up taint removed" in node.log.read_text())
@@ -114,7 +116,7 @@ def test_a_taint_that_is_set_meanwhile_is_kept(
     late = {"key": "node.kubernetes.io/disk-pressure", "effect": "NoSchedule"}
     server.before_patch = lambda: taints(server).append(late)
 
-    start_node()
+    start_node("--time-scale", "2")  # a patch has twenty seconds, so each is sent once
 
     wait_until(lambda: OURS not in taints(server))
     assert taints(server) == [*THEIRS, late]
@@ -126,12 +128,14 @@ def test_a_refusal_is_an_error_once_a_minute_and_the_driver_works(
 ) -> None:  # S11
     server.objects[CSI_NODE] = REGISTERED
     server.denied = {("PATCH", NODE)}
+    began = time.monotonic()
     node = start_node()
 
     wait_until(lambda: server.count("PATCH", NODE) > 3)
+    wait_until(lambda: "denies" in node.log.read_text())
 
     lines = [line for line in node.log.read_text().splitlines() if "denies" in line]
-    assert len(lines) == 1
+    assert len(lines) <= 1 + (time.monotonic() - began) // MINUTE_SECONDS
     assert "error" in lines[0].lower()
     assert f"PATCH {NODE}" in lines[0]
     csi_pb2_grpc.NodeStub(node.channel).NodeGetInfo(csi_pb2.NodeGetInfoRequest())
@@ -143,7 +147,7 @@ def test_a_taint_that_comes_back_goes_again(
     server: ApiServer, start_node: StartNode
 ) -> None:  # S11: the Node was deleted, and kubelet has made it again
     server.objects[CSI_NODE] = REGISTERED
-    start_node("--time-scale", "0.01")
+    start_node("--time-scale", "0.02")
     wait_until(lambda: taints(server) == THEIRS)
 
     server.objects[NODE] = copy.deepcopy(server.objects[NODE])
@@ -184,7 +188,7 @@ def test_metric_shows_whether_csinode_lists_the_driver(
     server: ApiServer, start_node: StartNode, removal: str
 ) -> None:  # F7, N3
     endpoint = Endpoint()
-    start_node("--time-scale", "0.01", "--taint-removal", removal, *endpoint.flags)
+    start_node("--time-scale", "0.02", "--taint-removal", removal, *endpoint.flags)
 
     wait_until(lambda: endpoint.shows(SHOWN, 0))
     server.objects[CSI_NODE] = REGISTERED
@@ -202,7 +206,7 @@ def test_csinode_of_an_earlier_node_of_the_name_does_not_count(
     server.objects[CSI_NODE] = stale
     start_node()
 
-    wait_until(lambda: server.count("GET", CSI_NODE) > 2, seconds=20)
+    wait_until(lambda: server.count("GET", CSI_NODE) > 2)
     assert OURS in taints(server)
     stale["metadata"]["ownerReferences"][0]["uid"] = "new"
 
@@ -215,14 +219,14 @@ def test_driver_that_csinode_has_lost_is_registered_again(
     server.objects[CSI_NODE] = REGISTERED
     with tempfile.TemporaryDirectory(prefix="kubelet-") as folder:
         socket = pathlib.Path(folder, "reg.sock")
-        start_node("--time-scale", "0.01", "--registration-path", str(socket))
+        start_node("--time-scale", "0.02", "--registration-path", str(socket))
         wait_until(socket.is_socket)
         wait_until(lambda: OURS not in taints(server))
         before = socket.stat().st_ino
 
         server.objects[CSI_NODE] = csi_node()
 
-        wait_until(lambda: socket.is_socket() and socket.stat().st_ino != before, seconds=20)
+        wait_until(lambda: socket.is_socket() and socket.stat().st_ino != before)
 
 
 def test_metric_is_not_shown_while_kubernetes_has_not_answered(
