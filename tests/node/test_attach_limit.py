@@ -21,6 +21,8 @@ pytestmark = pytest.mark.root
 
 DRIVER = "exoblock.csi.exoscale.com"
 NODE = "/api/v1/nodes/here"
+# A minute for Kubernetes' answer, and three for a list that comes later than the disk.
+PATIENT = ("--time-scale", "20")
 
 StartNode = Callable[..., DriverProcess]
 
@@ -99,7 +101,7 @@ def test_foreign_volumes_are_subtracted_and_never_leave_nothing(
     for _ in range(foreign):
         attach()
 
-    node = start()
+    node = start(*PATIENT)
 
     assert limit(node) == left
     assert endpoint.value("csi_exoblock_attach_limit") == left
@@ -117,7 +119,7 @@ def test_the_drivers_own_volumes_are_none_of_them(
     status["volumesInUse"] = [f"kubernetes.io/csi/{DRIVER}^{wanted.volume_id}", 7]
     server.objects[NODE]["status"] = status
 
-    node = start("--reserved-volume-attachments", "1")
+    node = start("--reserved-volume-attachments", "1", *PATIENT)
 
     assert limit(node) == 5 - 1 - 2
 
@@ -128,7 +130,7 @@ def test_what_is_staged_needs_no_question(
     attach: Callable[[], Disk],
     make_volume: Callable[..., Volume],
 ) -> None:  # S9: an API server with a thousand nodes
-    node = start("--taint-removal", "false")
+    node = start("--taint-removal", "false", *PATIENT)
     volume = make_volume(attach(), node)
     server.objects[NODE]["status"] = attached(volume.disk)
     volume.stage()
@@ -148,7 +150,7 @@ def test_a_volume_that_leaves_is_not_foreign(
     attach: Callable[[], Disk],
     make_volume: Callable[..., Volume],
 ) -> None:  # S9: Kubernetes' list forgets it before the cloud detaches it
-    node = start()
+    node = start(*PATIENT)
     volume = make_volume(attach(), node)
     server.objects[NODE]["status"] = attached(volume.disk)
     volume.stage()
@@ -166,12 +168,12 @@ def test_a_volume_that_leaves_is_not_foreign(
 def test_a_volume_that_has_just_come_is_foreign_only_if_it_stays_unlisted(
     server: ApiServer, start: StartNode, attach: Callable[[], Disk]
 ) -> None:  # S9: Kubernetes' list learns of it once it is attached
-    node = start("--time-scale", "1")
+    node = start("--time-scale", "4")
     assert limit(node) == 5
 
     late = attach()
 
-    assert limit(node) == 5
+    assert limit(node) == 5  # for forty seconds at this time scale
     server.objects[NODE]["status"] = attached(late)
     assert limit(node) == 5
     attach()
@@ -203,7 +205,7 @@ def test_an_api_server_that_is_away_holds_up_nothing_and_the_last_count_stands(
     server: ApiServer, start: StartNode, attach: Callable[[], Disk], step: Status | Hang
 ) -> None:  # S9, S10
     foreign = attach()
-    node = start()
+    node = start("--time-scale", "1")
     assert limit(node) == 4
 
     server.always(NODE, step)
