@@ -31,6 +31,8 @@ pytestmark = [
 ]  # 20 disks, each mkfs under strace
 
 POINTS = 20
+# Of as many mkfs at once, on a busy machine.
+TRACED_SECONDS = 300.0
 # These find errors, but write nothing.
 CHECKS = {
     "ext4": ("e2fsck", "-f", "-n"),
@@ -79,7 +81,10 @@ class Interruptions:
 
     def wait_until_stopped(self, disk: Disk) -> None:
         """Return when mkfs has got its signal, which stopped it."""
-        wait_until(lambda: "stopped by SIGSTOP" in self._trace(disk), f"{disk.path} to stop")
+        stopped = "stopped by SIGSTOP"
+        wait_until(
+            lambda: stopped in self._trace(disk), f"{disk.path} to stop", seconds=TRACED_SECONDS
+        )
 
     def send(self, disk: Disk, number: signal.Signals) -> None:
         """Send mkfs, if it was interrupted, another signal."""
@@ -242,7 +247,9 @@ def expect_all_sound(
 
 
 def _stage_and_check(volume: Volume, filesystem: str) -> str:
-    ended = wait_until(lambda: _unless_under_way(volume, filesystem), "the end of mkfs")
+    ended = wait_until(
+        lambda: _unless_under_way(volume, filesystem), "the end of mkfs", seconds=TRACED_SECONDS
+    )
     if ended[0] != "OK":
         return ": ".join(ended)
     (volume.staging / "canary").write_text("mine")

@@ -22,7 +22,7 @@ from tests.support.children import die_with_parent
 from tests.support.forks import Fork, forks, is_for_python
 from tests.support.readiness import ready_or_ended
 
-STOP_SECONDS = 30.0
+STOP_SECONDS = 60.0
 
 _CLONE_NEWNET = 0x40000000
 
