@@ -27,6 +27,7 @@ from tests.support.simulator_process import API_KEY, API_SECRET, SimulatorProces
 # Pauses are short, patience is long: no test waits, and none fails on a busy machine.
 QUICK = replace(
     Timing(),
+    api_timeout=60.0,
     api_retry_initial=0.001,
     api_retry_max=0.01,
     credentials_wait=0.01,

@@ -314,7 +314,7 @@ def test_lists_asked_for_together_are_one_call(
 def test_list_that_hangs_once_is_repeated_while_its_callers_wait(
     simulator: SimulatorProcess, make_cloud: MakeCloud, deadline: Deadline
 ) -> None:  # S12: else each create of the zone that shares it would fail
-    cloud = make_cloud(simulator.api_endpoint, timing=replace(QUICK, api_timeout=6.0))
+    cloud = make_cloud(simulator.api_endpoint, timing=replace(QUICK, api_timeout=24.0))
     zone = cloud.zone(cloud.zones(deadline)[0])
     simulator.add_fault(fault="delay", operation=LIST_VOLUMES, seconds=LIMIT_SECONDS, count=1)
 
@@ -326,14 +326,14 @@ def test_list_that_hangs_once_is_repeated_while_its_callers_wait(
 def test_list_whose_turn_does_not_come_does_not_end_the_time_of_those_who_asked(
     server: ScriptedServer, make_cloud: MakeCloud, deadline: Deadline
 ) -> None:  # S20
-    timing, paces = replace(QUICK, api_timeout=0.05), nearly_still()
+    timing, paces = replace(QUICK, api_timeout=2.0), nearly_still()
     server.script += [ZONES]
     cloud = make_cloud(server.url, timing=timing, paces=paces)
     cloud.zones(deadline)  # takes the turn
     zone = cloud.zone(ZoneName("ch-gva-2"))
 
     for get in (zone.list_volumes, zone.list_snapshots):
-        with pytest.raises(ApiUnavailable, match=r"list-.* for zone ch-gva-2: .* within 0\.05 s"):
+        with pytest.raises(ApiUnavailable, match=r"list-.* for zone ch-gva-2: .* within 2 s"):
             get(deadline)
     assert len(server.received) == 1
 
@@ -400,7 +400,7 @@ def test_zone_that_refuses_does_not_hide_the_others(
 def test_zone_whose_turn_does_not_come_does_not_hide_the_others(
     simulator: SimulatorProcess, make_cloud: MakeCloud, deadline: Deadline
 ) -> None:  # S12
-    timing, paces = replace(QUICK, api_timeout=1.0), nearly_still()
+    timing, paces = replace(QUICK, api_timeout=5.0), nearly_still()
     cloud = make_cloud(simulator.api_endpoint, timing=timing, paces=paces)
     take_turn(paces, simulator.zones[0])
 

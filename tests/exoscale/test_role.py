@@ -42,6 +42,8 @@ def test_what_the_role_lacks_is_named(cloud: SimulatorProcess, tmp_path: Path) -
         "--api-endpoint", cloud.api_endpoint,
         "--default-zone", cloud.zones[0],
         "--time-scale", "0.1",
+        "--api-timeout", "600s",  # a minute, as the next: a busy machine is no broken network
+        "--create-timeout", "600s",
         folder=tmp_path,
         environment=cloud.environment,
     )  # fmt: skip
