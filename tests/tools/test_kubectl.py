@@ -28,7 +28,7 @@ from tests.support.waiting import wait_until
 from tests.tools.conftest import CLUSTER, NODES, UID, make_volume, run_tool
 
 SECONDS = 60
-ENDS_SECONDS = 20
+ENDS_SECONDS = 90
 
 
 def limit() -> Deadline:
@@ -191,16 +191,16 @@ def test_login_that_asks_something_is_seen_and_answered(
     login = program(
         tmp_path / "login",
         "printf 'Enter the code: ' >&2\nread -r code </dev/stdin\n"
-        f"test \"$code\" = ABCD || exit 1\nsleep 1.5\necho '{credential()}'\n",
+        f"test \"$code\" = ABCD || exit 1\nsleep 6\necho '{credential()}'\n",
     )
     config = kubeconfig(tmp_path, cluster, login, interactive="Always")
     command = (
         "import dataclasses, pathlib\n"
         "from csi_exoblock.tools.kubectl import Kubectl, Deadline, Timing\n"
         f"source = Kubectl(kubeconfig=pathlib.Path({str(config)!r}), context='other',\n"
-        "                 timing=dataclasses.replace(Timing(), kubectl_timeout=1.0))\n"
+        "                 timing=dataclasses.replace(Timing(), kubectl_timeout=5.0))\n"
         "source.log_in()\n"
-        f"print(source.get({CLUSTER!r}, Deadline(1.0))['metadata'], flush=True)\n"
+        f"print(source.get({CLUSTER!r}, Deadline(60.0))['metadata'], flush=True)\n"
         "source.close()\n"
     )
     ours, theirs = pty.openpty()

@@ -38,7 +38,8 @@ def test_each_kind_is_counted(
     cluster.lists[VOLUMES] = [persistent_volume("same", used["handle"])]
 
     with start(cloud, cluster, tmp_path, endpoint):
-        wait_until(lambda: endpoint.value(COUNT, kind="twin") is not None)
+        kinds = ("twin", "volume", "snapshot")
+        wait_until(lambda: all(endpoint.value(OLDEST, kind=each) is not None for each in kinds))
 
         assert endpoint.value(COUNT, kind="twin") == 1
         assert endpoint.value(COUNT, kind="volume") == 1
