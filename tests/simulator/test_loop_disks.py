@@ -14,6 +14,7 @@ import pytest
 
 from csi_exoblock.simulator.disks.freezing import frozen
 from csi_exoblock.simulator.disks.loop_disks import LoopDisks
+from tests.support.loop_devices import loop_devices_below
 
 pytestmark = pytest.mark.root
 
@@ -53,18 +54,22 @@ def test_device_that_another_volume_got_at_once_was_not_in_use(
         f'#!/bin/sh\n{real} "$@" || exit\n[ "$1" = --detach ] && {real} "$2" {others}\nexit 0\n'
     )
     losetup.chmod(0o755)
-    disks, volume = LoopDisks(tmp_path, tmp_path / "by-id", keep=False), uuid.uuid4()
-    disks.connect(volume, 1)
-    device = disks.devices()[volume]
-    with monkeypatch.context() as changed:
-        changed.setenv("PATH", f"{losetup.parent}:{os.environ['PATH']}")
-        disks.disconnect(volume)
+    disks = LoopDisks(tmp_path, tmp_path / "by-id", keep=False)
+    for _ in range(ATTEMPTS):
+        volume = uuid.uuid4()
+        disks.connect(volume, 1)
+        device = disks.devices()[volume]
+        with monkeypatch.context() as changed:
+            changed.setenv("PATH", f"{losetup.parent}:{os.environ['PATH']}")
+            disks.disconnect(volume)
+        if device in loop_devices_below(tmp_path):
+            break  # or another test got it first
     try:
-        backing = pathlib.Path("/sys/block", pathlib.Path(device).name, "loop/backing_file")
-        assert backing.read_text().strip() == str(others)
+        assert loop_devices_below(tmp_path) == {device: str(others)}
         assert disks.pulled() == ()
     finally:
-        subprocess.run(["losetup", "--detach", device], check=True)
+        for each in loop_devices_below(tmp_path):
+            subprocess.run(["losetup", "--detach", each], check=True)
 
 
 def test_message_of_a_detach_in_use_names_the_users(
@@ -100,7 +105,7 @@ def test_only_the_file_system_of_the_copied_disk_is_held_still(
         with frozen(hidden):
             writing = threading.Thread(target=(point / "file").write_text, args=("canary",))
             writing.start()
-            writing.join(timeout=5)
+            writing.join(timeout=60)
             was_written = not writing.is_alive()
 
     assert was_written

@@ -331,7 +331,7 @@ def test_chosen_answer_is_given(
 
 def test_lagging_list_shows_the_volume_in_the_end() -> None:  # C1: within 5 s
     flags = ("--local-instance", "none", "--latency", "0s", "--mode", "list-lag=yes")
-    with SimulatorProcess.start(*flags, "--time-scale", "0.05") as cloud:
+    with SimulatorProcess.start(*flags, "--time-scale", "0.5") as cloud:  # after 2 s
         zone = ZoneClient(cloud, cloud.zones[0])
         volume = zone.create_volume()
         zone.volume(volume)
