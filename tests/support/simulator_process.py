@@ -33,8 +33,8 @@ DRIVER_KEY = "EXOdriver"
 """A key whose role has the operations that the driver calls, and no other (F14)."""
 
 API_SECRET = "a secret of the tests"
-START_SECONDS = 30.0
-STOP_SECONDS = 30.0
+START_SECONDS = 60.0
+STOP_SECONDS = 60.0
 
 _ROUND_TRIPS = 3  # a write takes more turns of the simulator's loop than a question
 _ANNOUNCEMENT = re.compile(r"simulator listening on (\S+) zones (\S+) instances (\S+)\n")
