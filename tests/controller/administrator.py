@@ -89,7 +89,7 @@ class Administrator:
 
     def _send(self, method: str, url: str, body: object = None) -> dict[str, dict[str, str]]:
         auth = ExoscaleV2Auth(API_KEY, API_SECRET)
-        response = requests.request(method, url, json=body, auth=auth, timeout=10)
+        response = requests.request(method, url, json=body, auth=auth, timeout=60)
         response.raise_for_status()
         answer: dict[str, dict[str, str]] = response.json()
         return answer

@@ -12,6 +12,7 @@ import pytest
 from csi_exoblock.pb import csi_pb2_grpc
 from csi_exoblock.timing import Timing
 from tests.controller.administrator import Administrator
+from tests.controller.gate import Gate
 from tests.controller.requests import create_volume
 from tests.support.driver_process import DriverProcess
 from tests.support.simulator_process import SimulatorProcess
@@ -19,6 +20,13 @@ from tests.support.simulator_process import SimulatorProcess
 # The driver lives ten times as fast as in a cluster: names settle in 0.5 s, doubts end after 1 s.
 TIME_SCALE = "0.1"
 OPERATION_LATENCY_SECONDS = 0.05
+# For an answer of the API, and for a call: a minute of its own time. The driver's defaults would be
+# over after 3 to 12 s here, and a busy machine is neither a broken network nor a broken cloud.
+PATIENCE = tuple(
+    word
+    for each in ("api", "create", "attach", "detach")
+    for word in (f"--{each}-timeout", f"{60 / float(TIME_SCALE):.0f}s")
+)
 
 _YOUNG_SECONDS = float(TIME_SCALE) * Timing().startup_unsettled
 
@@ -47,7 +55,7 @@ def start_controller(
             "--api-endpoint", shared_cloud.api_endpoint,
             "--default-zone", shared_cloud.zones[0],
             "--time-scale", TIME_SCALE,
-            "--api-timeout", "100s",  # 10 s: a busy machine is no broken network
+            *PATIENCE,
             *flags,
             folder=tmp_path_factory.mktemp("controller"),
             environment={**shared_cloud.environment, **environment},
@@ -59,6 +67,19 @@ def start_controller(
     yield start
     for driver in running:
         driver.stop()
+
+
+@pytest.fixture(scope="module")
+def gate(shared_cloud: SimulatorProcess) -> Iterator[Gate]:
+    """A way to the cloud that can be closed."""
+    with Gate(shared_cloud) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def behind(gate: Gate, start_controller: StartController) -> Controller:
+    """A controller behind the gate."""
+    return Controller(start_controller("--api-endpoint", gate.api_endpoint).channel)
 
 
 @pytest.fixture(scope="module")

@@ -15,30 +15,37 @@ import pytest
 from csi_exoblock.simulator.state.modes import Question
 from tests.controller.administrator import Administrator
 from tests.controller.conftest import Controller, ids, truth
+from tests.controller.gate import Gate
 from tests.controller.requests import GIB, delete_volume, expand, publish
 from tests.support.grpc_errors import refused
 from tests.support.simulator_process import SimulatorProcess
 
-ATTACH = "attach-block-storage-volume-to-instance"
-RESIZE = "resize-block-storage-volume"
-DELETE = "delete-block-storage-volume"
-DELAY_SECONDS = 2.0  # an attach of somebody else's takes a fraction of it
+Write = tuple[str, str]
+"""A method, and what is in the path."""
 
-Meanwhile = Callable[[str, Callable[[], object], Callable[[], object]], Any]
+ATTACH: Write = ("PUT", ":attach")
+RESIZE: Write = ("PUT", ":resize-volume")
+DELETE: Write = ("DELETE", "")
+
+Meanwhile = Callable[[Write, Callable[[], object], Callable[[], object]], Any]
+
+
+@pytest.fixture
+def controller(behind: Controller) -> Controller:
+    return behind
 
 
 @pytest.fixture(params=Question.REFUSAL_STATUS.answers)
-def meanwhile(cloud: SimulatorProcess, request: pytest.FixtureRequest) -> Meanwhile:
+def meanwhile(cloud: SimulatorProcess, gate: Gate, request: pytest.FixtureRequest) -> Meanwhile:
     """Have something happen after a call has read and before its write has its effect."""
     cloud.set_mode(Question.REFUSAL_STATUS.label, request.param)
 
-    def run(write: str, call: Callable[[], object], happening: Callable[[], object]) -> object:
-        cloud.add_fault(fault="delay", operation=write, seconds=DELAY_SECONDS, count=1)
+    def run(write: Write, call: Callable[[], object], happening: Callable[[], object]) -> object:
+        held = gate.hold(*write)
         with ThreadPoolExecutor(1) as thread:
             answer = thread.submit(call)
-            while write not in cloud.operations_called():
-                pass
-            happening()
+            with held:
+                happening()
             return answer.result()
 
     return run

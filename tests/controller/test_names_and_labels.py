@@ -11,6 +11,7 @@ import pytest
 
 from tests.controller.administrator import Administrator
 from tests.controller.conftest import Controller, StartController, truth
+from tests.controller.gate import Gate
 from tests.controller.requests import (
     absent_id,
     create_snapshot,
@@ -26,7 +27,6 @@ from tests.support.simulator_process import SimulatorProcess
 from tests.support.waiting import wait_until
 
 CREATE = "create-block-storage-volume"
-GET = "get-block-storage-volume"
 UPDATE = "update-block-storage-volume"
 CLUSTER = "cluster-7"
 
@@ -305,20 +305,20 @@ def test_a_modified_volume_keeps_what_is_not_listed(
 @pytest.mark.parametrize("read", [2, 3], ids=["before the write", "after the write"])
 def test_labels_that_others_add_meanwhile_stay(
     controller: Controller,
+    behind: Controller,
+    gate: Gate,
     cloud: SimulatorProcess,
     volume: str,
     administrator: Administrator,
     read: int,
 ) -> None:  # N10, D12: a volume that was protected meanwhile was deleted
     administrator.label_volume(volume, {"old": "1"})
-    cloud.clear_calls()
-    cloud.add_fault(fault="delay", operation=GET, seconds=2.0, skip=read - 1, count=1)
+    held = gate.hold("GET", volume.split("/")[1], number=read)
     with ThreadPoolExecutor(1) as thread:
         request = modify(volume, labels="tier=gold", labelDeletion_1="old")
-        answer = thread.submit(controller.ControllerModifyVolume, request)
-        while cloud.operations_called().count(GET) < read:
-            pass
-        administrator.label_volume(volume, {"exoblock/protect": "yes"})
+        answer = thread.submit(behind.ControllerModifyVolume, request)
+        with held:
+            administrator.label_volume(volume, {"exoblock/protect": "yes"})
         answer.result()
 
     labels = truth(cloud, volume)["labels"]
@@ -355,14 +355,15 @@ def test_a_repair_of_labels_that_hangs_undoes_no_later_change(
 
 
 def test_a_change_that_hangs_holds_up_no_detach(
-    controller: Controller, cloud: SimulatorProcess, volume: str, node: str
+    start_controller: StartController, cloud: SimulatorProcess, volume: str, node: str
 ) -> None:  # S5, N10: the resizer would repeat it for ever, and the pod could not move
+    controller = Controller(start_controller("--time-scale", "1").channel)  # follows it for 90 s
     controller.ControllerPublishVolume(publish(volume, node))
     cloud.add_fault(fault="hang", operation=UPDATE)
     change = controller.ControllerModifyVolume.future(modify(volume, labels="team=a"))
     wait_until_called(cloud, UPDATE)
 
-    controller.ControllerUnpublishVolume(unpublish(volume, node), timeout=8)
+    controller.ControllerUnpublishVolume(unpublish(volume, node), timeout=60)
 
     assert truth(cloud, volume)["state"] == "detached"
     change.cancel()
@@ -391,20 +392,18 @@ def test_a_change_that_shows_is_made_again_if_an_older_one_would_undo_it(
 
 
 def test_labels_that_others_overwrite_meanwhile_are_written_again(
-    controller: Controller,
+    behind: Controller,
+    gate: Gate,
     cloud: SimulatorProcess,
     volume: str,
     administrator: Administrator,
 ) -> None:  # N10: who reads, thinks and writes beside the driver takes nothing away from it
     before = dict(truth(cloud, volume)["labels"])
-    cloud.clear_calls()
-    cloud.add_fault(fault="delay", operation=GET, seconds=2.0, skip=2, count=1)
+    held = gate.hold("GET", volume.split("/")[1], number=3)
     with ThreadPoolExecutor(1) as thread:
-        request = modify(volume, labels="tier=gold")
-        answer = thread.submit(controller.ControllerModifyVolume, request)
-        while cloud.operations_called().count(GET) < 3:
-            pass
-        administrator.set_labels(volume, {**before, "theirs": "1"})
+        answer = thread.submit(behind.ControllerModifyVolume, modify(volume, labels="tier=gold"))
+        with held:
+            administrator.set_labels(volume, {**before, "theirs": "1"})
         answer.result()
 
     assert truth(cloud, volume)["labels"] == {**before, "theirs": "1", "tier": "gold"}
