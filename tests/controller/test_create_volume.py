@@ -554,7 +554,7 @@ def test_a_driver_that_has_just_started_finds_what_its_predecessor_made_last(
     nothing = json.dumps({"block-storage-volumes": []})
     cloud.add_fault(fault="garbage", operation=LIST, zone=cloud.zones[0], body=nothing, count=2)
     cloud.clear_calls()
-    successor = Controller(start_controller("--time-scale", "1").channel)
+    successor = Controller(start_controller("--time-scale", "2").channel)  # it doubts for 20 s
     wait_until_called(cloud, LIST)
 
     found = successor.CreateVolume(create_volume(name))
@@ -573,7 +573,8 @@ def test_a_driver_that_has_read_no_list_yet_says_nothing_final(
 ) -> None:  # C1: its predecessor made the volume, however long ago it began
     controller.CreateVolume(create_volume(name))
     refusing = cloud.add_fault(fault="refuse", operation=operation, status=403)
-    unready = start_controller("--time-scale", "0.001", ready=False)  # no list, so it isn't ready
+    flags = ("--time-scale", "0.001", "--create-timeout", "60000s")  # a minute for each call
+    unready = start_controller(*flags, ready=False)  # no list, so it isn't ready
     grpc.channel_ready_future(unready.channel).result(timeout=60)
     hurried = Controller(unready.channel)
 
@@ -600,12 +601,14 @@ def test_a_refused_read_just_after_a_start_is_not_final(
 def test_a_second_call_for_a_name_is_told_who_works_on_it(
     controller: Controller, cloud: SimulatorProcess, name: str
 ) -> None:  # S5
-    cloud.set_latency("create", 1.0)
+    cloud.set_latency("create", 3600.0)
     first = controller.CreateVolume.future(create_volume(name))
     wait_until_called(cloud, CREATE)
 
     with refused(grpc.StatusCode.ABORTED, "CreateVolume has held it"):
         controller.CreateVolume(create_volume(name))
+    (operation,) = (each for each in cloud.operations() if each["state"] == "pending")
+    cloud.finish_operation(operation["zone"], operation["id"])
     cloud.set_latency("create", 0.05)
 
     assert first.result().volume.volume_id

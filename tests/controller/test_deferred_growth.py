@@ -314,22 +314,24 @@ def test_a_note_whose_removal_hangs_does_not_hold_the_attach(
 
 
 def test_a_note_that_hangs_holds_neither_the_volume_nor_the_answer(
-    controller: Controller, cloud: SimulatorProcess, volume: str, node: str
+    start_controller: StartController, cloud: SimulatorProcess, volume: str, node: str
 ) -> None:  # N1, S5
+    controller = Controller(start_controller("--time-scale", "0.5").channel)  # follows it for 45 s
     controller.ControllerPublishVolume(publish(volume, node))
     cloud.add_fault(fault="hang", operation=UPDATE)
 
     for _ in range(2):
         with refused(grpc.StatusCode.FAILED_PRECONDITION, "replace the pods"):
-            controller.ControllerExpandVolume(expand(volume, 3), timeout=8)
-    controller.ControllerUnpublishVolume(unpublish(volume, node), timeout=8)
+            controller.ControllerExpandVolume(expand(volume, 3), timeout=40)
+    controller.ControllerUnpublishVolume(unpublish(volume, node), timeout=40)
 
     assert truth(cloud, volume)["state"] == "detached"
 
 
 def test_a_request_that_is_lowered_waits_for_a_note_that_hangs(
-    controller: Controller, cloud: SimulatorProcess, volume: str, node: str
+    start_controller: StartController, cloud: SimulatorProcess, volume: str, node: str
 ) -> None:  # N1, S5: the note of the older request would come later, and grow the volume
+    controller = Controller(start_controller("--create-timeout", "120s").channel)  # 12 s here
     controller.ControllerPublishVolume(publish(volume, node))
     cloud.add_fault(fault="hang", operation=UPDATE, count=1)
     with refused(grpc.StatusCode.FAILED_PRECONDITION):

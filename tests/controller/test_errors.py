@@ -18,6 +18,9 @@ from tests.controller.situations import SITUATIONS
 from tests.support.driver_process import DriverProcess
 from tests.support.simulator_process import SimulatorProcess
 
+# All rows are asked for before the first test: a minute, and more on a busy machine.
+pytestmark = pytest.mark.timeout(600)
+
 TABLE = Path(__file__).parents[2] / "docs" / "errors.md"
 MESSAGES = Path(__file__).parents[1] / "data" / "messages.txt"
 WRITE = os.environ.get("GOLDEN") == "write"

@@ -218,7 +218,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[type[Model]]:
             "--api-endpoint", cloud.api_endpoint,
             "--default-zone", cloud.zones[0],
             "--time-scale", "0.01",
-            "--api-timeout", "500s",  # 5 s: a busy machine is no broken network
+            "--api-timeout", "6000s",  # a minute: a busy machine is no broken network
+            "--create-timeout", "6000s",
             folder=tmp_path_factory.mktemp("controller"),
             environment=cloud.environment,
         )  # fmt: skip

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import itertools
+import time
 from functools import partial
 
 import grpc
 import pytest
 
 from csi_exoblock.pb import csi_pb2
-from tests.controller.conftest import Controller, StartController
+from csi_exoblock.timing import Timing
+from tests.controller.conftest import TIME_SCALE, Controller, StartController
 from tests.controller.requests import (
     TOPOLOGY_KEY,
     create_snapshot,
     create_volume,
     publish,
 )
-from tests.controller.waiting import as_a_sidecar_would
+from tests.controller.waiting import as_a_sidecar_would, wait_until_called
 from tests.support.grpc_errors import outcome, refused
 from tests.support.simulator_process import SimulatorProcess
+
+_AWAY_SECONDS = float(TIME_SCALE) * Timing().leader_away
 
 
 def test_the_preferred_zone_comes_first(
@@ -90,7 +94,8 @@ def test_a_zone_of_a_node_that_no_list_names_is_no_final_answer(
 ) -> None:  # C1, S12: a process that died may have made it there, however long ago it began
     first, second = cloud.zones[:2]
     cloud.list_zones_as(first)
-    flags = ("--time-scale", scale, "--api-timeout", f"{10 / float(scale)}s")
+    minute = f"{60 / float(scale)}s"
+    flags = ("--time-scale", scale, "--api-timeout", minute, "--create-timeout", minute)
     fresh = Controller(start_controller(*flags).channel)
     request = create_volume(name, zones=[second])
 
@@ -191,8 +196,9 @@ def test_a_dead_zone_disturbs_nobody_elsewhere(
 
 @pytest.mark.parametrize("status", [400, 403, 404, 409, 422, 503])
 def test_a_list_that_cannot_be_whole_is_an_error(
-    controller: Controller, cloud: SimulatorProcess, status: int
+    start_controller: StartController, cloud: SimulatorProcess, status: int
 ) -> None:  # S12: a short list reads as "detached", a final code as a request that is wrong
+    controller = Controller(start_controller("--api-timeout", "50s").channel)  # 5 s for a list
     cloud.add_fault(fault="refuse", zone=cloud.zones[1], status=status)
 
     with refused(grpc.StatusCode.UNAVAILABLE, cloud.zones[1]):
@@ -214,13 +220,14 @@ def test_a_claim_that_moved_to_another_zone_is_sent_to_its_volume(
     assert answer.volume.volume_id == created
 
 
-def test_a_create_that_timed_out_in_one_zone_is_settled_before_another(
+def test_a_create_that_was_given_up_in_one_zone_is_settled_before_another(
     controller: Controller, cloud: SimulatorProcess, name: str
 ) -> None:  # C3
     first, second = cloud.zones[:2]
     cloud.set_latency("create", 1.0)
-    with refused(grpc.StatusCode.DEADLINE_EXCEEDED):
-        controller.CreateVolume(create_volume(name, zones=[first]), timeout=0.5)
+    given_up = controller.CreateVolume.future(create_volume(name, zones=[first]))
+    wait_until_called(cloud, "create-block-storage-volume")
+    given_up.cancel()
     cloud.set_latency("create", 0.05)
 
     with refused(grpc.StatusCode.RESOURCE_EXHAUSTED, first):
@@ -378,6 +385,7 @@ def test_other_zones_are_listed_once_a_minute_at_most(
     controller: Controller, cloud: SimulatorProcess, name: str
 ) -> None:  # S20
     first, second = cloud.zones[:2]
+    began = time.monotonic()
     controller.CreateVolume(create_volume(f"{name}-0", zones=[first]))
     cloud.clear_calls()
 
@@ -386,4 +394,6 @@ def test_other_zones_are_listed_once_a_minute_at_most(
 
     # A driver that has just started also lists every zone's snapshots, once, by itself.
     listed = [call for call in cloud.calls() if call.operation == "list-block-storage-volumes"]
-    assert [call for call in listed if call.zone == second] == []
+    elsewhere = [call for call in listed if call.zone == second]
+    # On a busy machine creates are so far apart that another process can have led meanwhile.
+    assert len(elsewhere) <= (time.monotonic() - began) // _AWAY_SECONDS

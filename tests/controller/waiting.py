@@ -9,8 +9,8 @@ from typing import TypeVar, cast
 import grpc
 
 from tests.support.simulator_process import SimulatorProcess
+from tests.support.waiting import wait_until
 
-LIMIT_SECONDS = 20.0
 PAUSE_SECONDS = 0.01
 _QUIET_SECONDS = 0.5
 
@@ -25,13 +25,17 @@ _NOT_FINAL = (
 
 def wait_until_called(cloud: SimulatorProcess, operation: str, times: int = 1) -> None:
     """Wait until the cloud has answered a number of calls of that kind."""
-    pause = threading.Event()
-    for _ in range(int(LIMIT_SECONDS / PAUSE_SECONDS)):
+
+    def is_called() -> bool:
         answered = [call.operation for call in cloud.calls() if call.status]
-        if answered.count(operation) >= times:
-            return
-        pause.wait(PAUSE_SECONDS)
-    raise AssertionError(f"{operation} was not called; but {cloud.operations_called()} were")
+        return answered.count(operation) >= times
+
+    wait_until(
+        is_called,
+        f"{operation} is called",
+        pause_seconds=PAUSE_SECONDS,
+        explain=lambda: f"but {cloud.operations_called()} were",
+    )
 
 
 def wait_until_nobody_calls(cloud: SimulatorProcess) -> None:
@@ -48,12 +52,13 @@ def as_a_sidecar_would(call: Callable[[], T]) -> T:
     A call that ran out of its caller's time holds its name a moment longer: until the request that
     it had sent is answered.
     """
-    pause = threading.Event()
-    for _ in range(int(LIMIT_SECONDS / PAUSE_SECONDS)):
+
+    def ended() -> tuple[T] | None:
         try:
-            return call()
+            return (call(),)
         except grpc.RpcError as error:
             if cast(grpc.Call, error).code() not in _NOT_FINAL:
                 raise
-            pause.wait(PAUSE_SECONDS)
-    raise AssertionError("the call did not come to its end")
+            return None
+
+    return wait_until(ended, "the call comes to its end", pause_seconds=PAUSE_SECONDS)[0]
