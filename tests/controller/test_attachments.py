@@ -412,7 +412,7 @@ def test_a_volume_that_is_busy_is_attached_once_that_has_ended(
 def test_a_call_ends_when_its_flag_says_and_the_next_one_joins(
     start_controller: StartController, cloud: SimulatorProcess, volume: str, node: str, kind: str
 ) -> None:  # S3: whatever time the sidecar gives it
-    limited = Controller(start_controller(f"--{kind}-timeout", "10s").channel)  # 1 s here
+    limited = Controller(start_controller(f"--{kind}-timeout", "30s").channel)  # 3 s here
     attach = partial(limited.ControllerPublishVolume, publish(volume, node))
     detach = partial(limited.ControllerUnpublishVolume, unpublish(volume, node))
     if kind == "detach":

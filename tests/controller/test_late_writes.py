@@ -33,6 +33,7 @@ DELETE = "delete-block-storage-volume"
 DETACH = "detach-block-storage-volume"
 DELETE_SNAPSHOT = "delete-block-storage-snapshot"
 UPDATE_SNAPSHOT = "update-block-storage-snapshot"
+LIST_SNAPSHOTS = "list-block-storage-snapshots"
 POLL = "get-operation"
 # Longer than a read ever holds here: at one request a second, the slowest pace, that is 2 s.
 PAUSE_SECONDS = 2.5
@@ -222,8 +223,10 @@ def test_a_detach_that_waits_never_takes_the_disk_from_the_next_node(
 
 
 def test_a_write_that_hardly_waits_needs_no_other_read(
-    controller: Controller, cloud: SimulatorProcess, volume: str
+    start_controller: StartController, cloud: SimulatorProcess, volume: str
 ) -> None:  # S20
+    controller = Controller(start_controller("--time-scale", "1").channel)  # a read holds for 1 s
+    wait_until_called(cloud, LIST_SNAPSHOTS, times=len(cloud.zones))  # it does once, as it starts
     cloud.clear_calls()
     cloud.add_fault(fault="refuse", operation=DELETE, status=429, count=1)
 

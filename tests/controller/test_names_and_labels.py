@@ -374,7 +374,7 @@ def test_a_change_that_shows_is_made_again_if_an_older_one_would_undo_it(
 ) -> None:  # N10, S5
     cloud.add_fault(fault="hang", operation=UPDATE, count=1)
     with refused(grpc.StatusCode.DEADLINE_EXCEEDED):
-        controller.ControllerModifyVolume(modify(volume, labels="tier=gold"), timeout=1)
+        controller.ControllerModifyVolume(modify(volume, labels="tier=gold"), timeout=3)
     administrator.label_volume(volume, {"tier": "silver"})
     request = modify(volume, labels="tier=silver")
 

@@ -110,7 +110,7 @@ def test_a_class_that_became_invalid_is_no_final_answer_while_the_creation_goes_
 
     cloud.add_fault(fault="hang", operation=operation, count=1)
     with refused(grpc.StatusCode.DEADLINE_EXCEEDED):
-        make(timeout=1)
+        make(timeout=3)
 
     with refused(grpc.StatusCode.UNAVAILABLE, "fromat", "with other arguments"):
         make(fromat="x")
