@@ -4,10 +4,10 @@ import os
 import pathlib
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 # How fast an example runs says something about the machine, not about the driver.
-settings.register_profile("any-speed", deadline=None)
+settings.register_profile("any-speed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any-speed")
 
 # gRPC would do things of its own in each process that a test forks, between fork and exec, which
