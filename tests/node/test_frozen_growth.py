@@ -12,8 +12,8 @@ import grpc
 import pytest
 
 from tests.node import requests
-from tests.node.conftest import Tools, Volume, mount_capability
-from tests.node.disks import kept_in_another_namespace, mounts_of, run
+from tests.node.conftest import MakeDisk, Tools, Volume, mount_capability
+from tests.node.disks import Disk, kept_in_another_namespace, mounts_of, run
 from tests.support.driver_process import DriverProcess
 from tests.support.grpc_errors import outcome, refused
 from tests.support.waiting import wait_until
@@ -105,6 +105,24 @@ def test_a_volume_whose_growth_hangs_is_unstaged_and_staged_again(
     volume.stage(filesystem)
     assert (volume.staging / "canary").read_text() == "mine"
     (volume.staging / "file").write_text("works")
+
+
+def test_another_volume_that_somebody_mounted_there_stays_frozen(
+    volume: Volume, make_disk: MakeDisk, make_volume: Callable[[Disk], Volume]
+) -> None:  # S28: it was frozen for a reason, such as a snapshot
+    hang_growing(volume, "ext4")
+    assert repeated(volume.unpublish) == ("OK", "")
+    other = make_volume(make_disk())
+    run("mount", "--bind", str(volume.staging), str(other.staging))
+
+    try:
+        with refused(grpc.StatusCode.FAILED_PRECONDITION, str(other.staging), "by hand"):
+            other.unstage()
+        assert hangs_on(volume.staging)
+    finally:
+        run("umount", str(other.staging))
+
+    wait_until(lambda: outcome(volume.unstage)[0] == "OK", "the volume to leave")
 
 
 @filesystems

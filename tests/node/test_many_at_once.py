@@ -27,7 +27,7 @@ def test_twenty_volumes_come_and_leave_at_once(
     make_volume: Callable[..., Volume],
     start_node: Callable[..., DriverProcess],
 ) -> None:
-    driver = start_node("--time-scale", "20")  # so many need their time on a busy machine
+    driver = start_node("--time-scale", "20")  # they need their time on a busy machine
     volumes = [make_volume(make_disk(), driver) for _ in range(MANY)]
 
     assert all_at_once(each.stage for each in volumes) == {("OK", "")}

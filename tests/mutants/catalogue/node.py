@@ -155,6 +155,14 @@ BREAKS = (
         ),
     ),
     Break(
+        name="unstage-thaws-what-is-not-the-volumes",
+        file="node/staging.py",
+        before="            self._territory.check_mounts(volume_id, staging_path, deadline)\n",
+        after="",
+        rules="S28",
+        tests=(f"{_FROZEN_GROWTH}::test_another_volume_that_somebody_mounted_there_stays_frozen",),
+    ),
+    Break(
         name="freezer-beside-a-growth-is-robbed",
         file="node/frozen.py",
         before="                    self._refuse_others(volume_id, mount, commands)\n",
