@@ -8,7 +8,7 @@ BIN := .venv/bin
 MINORS := 1.34 1.35 1.36
 MINOR_OF := $(if $(MINOR),CSI_EXOBLOCK_TEST_KUBERNETES=$(MINOR))
 # Most tests wait for a process that waits: more of them than cores. The longest folders come first.
-PYTEST := $(BIN)/pytest --numprocesses 5 --dist loadfile --no-loadscope-reorder
+PYTEST := $(BIN)/pytest --numprocesses 6 --dist loadfile --no-loadscope-reorder
 # Each of the test processes would compile all modules once more.
 unexport PYTHONDONTWRITEBYTECODE
 
