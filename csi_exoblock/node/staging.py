@@ -145,7 +145,7 @@ class Staging:
             return
         volume = f"volume {volume_id}"
         with self._holds.hold(volume):
-            # What isn't the volume's is not thawed either.
+            # What isn't the volume's is not thawed either; the release asks again, after the wait.
             self._territory.check_mounts(volume_id, staging_path, deadline)
             self._frozen.let_commands_end(volume_id, staging_path, deadline)
             self._jobs.check(volume)

@@ -16,6 +16,10 @@ NODE = f"/api/v1/nodes/{NODE_NAME}"
 INSTANCE = "5e0f6d1c-93f4-4f0e-8d0b-0c8f6b5d2a10"
 ZONE = "ch-gva-2"
 
+# The driver lives ten times as fast as in a cluster.
+TIME_SCALE = 0.1
+MINUTE_SECONDS = 60 * TIME_SCALE
+
 StartNode = Callable[..., DriverProcess]
 
 
@@ -48,7 +52,7 @@ def start_node(server: ApiServer, tmp_path: pathlib.Path) -> Iterator[StartNode]
                     "node",
                     "--kubelet-path", str(folder / "kubelet"),
                     "--device-dir", str(folder / "by-id"),
-                    "--time-scale", "0.1",
+                    "--time-scale", str(TIME_SCALE),
                     *flags,
                     folder=folder,
                     ready=ready,

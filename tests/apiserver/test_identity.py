@@ -12,7 +12,7 @@ import grpc
 import pytest
 
 from csi_exoblock.pb import csi_pb2, csi_pb2_grpc
-from tests.apiserver.conftest import INSTANCE, NODE, NODE_NAME, ZONE, StartNode
+from tests.apiserver.conftest import INSTANCE, MINUTE_SECONDS, NODE, NODE_NAME, ZONE, StartNode
 from tests.apiserver.server import ApiServer, Chunked, Drip, Hang, Huge, Raw, Status, Step
 from tests.node import requests
 from tests.node.requests import mount_capability
@@ -22,7 +22,6 @@ from tests.support.waiting import wait_until
 
 ONLY = ("--metadata-sources", "kubernetes")
 DENIED = "Kubernetes denies a right that the driver needs"
-MINUTE_SECONDS = 6.0  # at the time scale of these tests
 REGION = "topology.kubernetes.io/region"
 
 

@@ -14,14 +14,13 @@ from typing import Any
 import pytest
 
 from csi_exoblock.pb import csi_pb2, csi_pb2_grpc
-from tests.apiserver.conftest import NODE, NODE_NAME, StartNode
+from tests.apiserver.conftest import MINUTE_SECONDS, NODE, NODE_NAME, StartNode
 from tests.apiserver.server import ApiServer, Hang, Object, Status, Step
 from tests.support.endpoint import Endpoint
 from tests.support.waiting import wait_until
 
 DRIVER = "exoblock.csi.exoscale.com"
 SHOWN = "csi_exoblock_registered"
-MINUTE_SECONDS = 6.0  # at the time scale of these tests
 CSI_NODE = f"/apis/storage.k8s.io/v1/csinodes/{NODE_NAME}"
 OURS = {"key": f"{DRIVER}/agent-not-ready", "effect": "NoExecute"}
 THEIRS = [

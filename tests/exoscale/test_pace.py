@@ -317,9 +317,8 @@ def test_limit_of_a_zone_is_learnt_and_seldom_exceeded(
     statuses = [call.status for call in simulator.calls() if call.operation == "list-quotas"]
     assert statuses.count(200) == 150
     refused = statuses.count(429)
-    assert (
-        0 < refused < CROWD + 15
-    )  # the first crowd, then about one for each time the rate recovers
+    # The first crowd, then about one for each time the rate recovers.
+    assert 0 < refused < CROWD + 15
     assert sample(metrics, "api_throttled_total", operation="list-quotas", by="server") == refused
 
 

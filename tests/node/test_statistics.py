@@ -77,7 +77,7 @@ def test_what_kubelet_reads_every_minute_is_logged_only_if_it_fails(
     volume.stage()
 
     volume.usage(volume.staging)
-    health_of(volume, volume.staging)
+    volume.health(target=volume.staging)
     volume.node.NodeGetCapabilities(csi_pb2.NodeGetCapabilitiesRequest())
     with refused(grpc.StatusCode.NOT_FOUND, "nothing is mounted"):
         volume.usage(volume.staging / "elsewhere")
@@ -151,9 +151,9 @@ def test_all_paths_of_a_volume_that_hangs_count_once(make: Callable[[], Volume])
 
     with hanging(hung.disk.path, hung.staging, *targets):
         codes = {outcome(partial(hung.usage, path))[0] for path in targets}
-        ailing = {outcome(partial(health_of, hung, path))[0] for path in targets}
+        ailing = {outcome(partial(hung.health, target=path))[0] for path in targets}
         seen = healthy.usage(healthy.staging)
-        health = health_of(healthy, healthy.staging)
+        health = healthy.health(target=healthy.staging)
 
     assert codes == ailing == {"UNAVAILABLE"}
     assert seen[BYTES].total
@@ -173,10 +173,6 @@ def test_a_volume_that_hangs_is_neither_published_nor_unstaged(volume: Volume) -
 
     hung.unstage()
     assert mounts_of(hung.disk.path) == []
-
-
-def health_of(volume: Volume, path: pathlib.Path) -> csi_pb2.VolumeHealth:
-    return volume.health(target=path)
 
 
 def threads_of(driver: DriverProcess) -> int:

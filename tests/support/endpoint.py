@@ -74,7 +74,7 @@ class Endpoint:
 
     def _answer(self) -> tuple[requests.Response] | None:
         try:
-            return (self.read("/metrics"),)
+            return (self._ask("/metrics"),)
         except requests.ConnectionError:
             return None
 
