@@ -135,6 +135,7 @@ class NodeSettings:
         attach_limit: How many volumes the organisation's quota lets an instance attach.
         reserved_attachments: How many of them are kept free for volumes of others.
         taint_removal: Whether the driver removes the start-up taint.
+        memory_limit: How many bytes the driver and its commands may use together, if that is known.
     """
 
     identity: NodeId | None = None
@@ -147,3 +148,4 @@ class NodeSettings:
     registration_path: Path | None = None
     require_zeroed_device: bool = True
     max_concurrent_format: int = 1
+    memory_limit: int | None = None

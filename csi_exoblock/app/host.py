@@ -66,7 +66,7 @@ def build_host(
     """Build the host's parts, from commands and devices up; nothing on the host changes."""
     timing = server.timing
     records = settings.kubelet_path / "plugins" / server.driver_name
-    commands = Commands(timing=timing, metrics=metrics)
+    commands = Commands(timing=timing, metrics=metrics, memory_limit=settings.memory_limit)
     jobs = Jobs(max_formats=settings.max_concurrent_format, timing=timing)
     devices = Devices(link_dir=settings.device_dir, timing=timing, metrics=metrics, sysfs=sysfs)
     disk_calls = DiskCalls(patience_seconds=timing.disk_answer)

@@ -309,6 +309,13 @@ def node() -> Decorator:
             usual.max_concurrent_format,
             "Maximum number of mkfs at once; one that takes over a minute no longer counts.",
         ),
+        option(
+            "--memory-limit",
+            click.IntRange(1),
+            None,
+            "Memory limit of the container, in bytes: mkfs and e2fsck get three quarters of it each; "
+            "by default all there is.",
+        ),
     )
 
 

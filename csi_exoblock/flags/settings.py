@@ -196,6 +196,7 @@ def node_settings(given: Given) -> NodeSettings:
         registration_path=given["registration_path"],
         require_zeroed_device=given["require_zeroed_device"],
         max_concurrent_format=given["max_concurrent_format"],
+        memory_limit=given["memory_limit"],
     )
 
 

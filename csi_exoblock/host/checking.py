@@ -103,20 +103,21 @@ class Checker:
             inherited=(held,),
             gently=True,
         )
+        # It says on stdout what is wrong, and on stderr only that it gives up.
         if ended.exit_code & _NOT_CHECKED:
-            if (fully or demanded) and _UNKNOWN_FEATURES not in ended.complaint:
+            if (fully or demanded) and _UNKNOWN_FEATURES not in ended.report:
                 # A retry can get further. If it were mounted now, the file system would stay too
                 # small, or faulty, until its pod leaves.
-                raise CommandFailed(f"e2fsck on {device.name} stopped: {ended.complaint}")
+                raise CommandFailed(f"e2fsck on {device.name} stopped: {ended.report}")
             log.warning(
                 "e2fsck can't check the file system, so the kernel decides whether it mounts",
-                extra={"device": device.name, "reason": ended.complaint},
+                extra={"device": device.name, "reason": ended.report},
             )
             return False
         if ended.exit_code & _ERRORS_LEFT:
             raise WrongState(
                 f"volume {volume_id}: e2fsck left errors that it doesn't correct by itself: "
-                f"{ended.complaint}. {how_to_repair(volume_id, 'e2fsck -f')}"
+                f"{ended.report}. {how_to_repair(volume_id, 'e2fsck -f')}"
             )
         return True
 

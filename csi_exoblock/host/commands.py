@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import select
@@ -27,6 +28,10 @@ _OUTPUT_NAME = "csi-exoblock command"
 # A hostile disk can keep a check busy for minutes, so the node's other work comes first. But not
 # with the class "idle": on a busy node the check would never run.
 _GENTLY = ("nice", "-n", "10", "ionice", "-t", "-c", "2", "-n", "7")
+# The part of the memory limit that a long command gets; the rest is for the driver and other ones.
+_MEMORY_PART = 3 / 4
+# What commands say of too little memory: those of e2fsprogs, and all others.
+_TOO_LITTLE_MEMORY = ("Memory allocation failed", os.strerror(errno.ENOMEM))
 # The longest complaint of a command, so that the whole error fits where sidecars store it (F11).
 _COMPLAINT_CHARACTERS = 300
 
@@ -41,17 +46,29 @@ class Completed:
 
     @property
     def complaint(self) -> str:
-        """The end of its output, in one line and short enough for an error message."""
-        words = " ".join((self.stderr.strip() or self.stdout.strip()).split())
-        return words[-_COMPLAINT_CHARACTERS:] or "it said nothing"
+        """The end of its errors or else of its output, short enough for an error message."""
+        return _in_one_line(self.stderr.strip() or self.stdout)
+
+    @property
+    def report(self) -> str:
+        """The end of its output and then of its errors, short enough for an error message."""
+        return _in_one_line(f"{self.stdout} {self.stderr}")
 
 
 class Commands:
-    """Runs the host's commands and measures them."""
+    """Runs the host's commands and measures them.
 
-    def __init__(self, *, timing: HostTiming, metrics: Metrics) -> None:
+    Args:
+        memory_limit: How many bytes the driver and its commands may use together. If one process
+            exceeds that, Kubernetes ends the driver too, and with it the work on all volumes (S26).
+    """
+
+    def __init__(
+        self, *, timing: HostTiming, metrics: Metrics, memory_limit: int | None = None
+    ) -> None:
         self._timing = timing
         self._metrics = metrics
+        self._limited = _limited_to(memory_limit)
 
     def run(
         self,
@@ -82,7 +99,8 @@ class Commands:
     ) -> Completed:
         """Run a command that can take hours and must not be cut short; it is never killed (D10).
 
-        It survives the driver as well: it has a separate session and writes to no pipe.
+        It survives the driver as well: it has a separate session and writes to no pipe. It fails if
+        it needs more than three quarters of the memory limit.
 
         Args:
             inherited: Open files that stay open as long as the command runs.
@@ -91,7 +109,8 @@ class Commands:
         Raises:
             CommandFailed: It ended with another code, was killed, or isn't installed.
         """
-        return self._run(argv, allowed, None, inherited, prefix=_GENTLY if gently else ())
+        prefix = (*self._limited, *(_GENTLY if gently else ()))
+        return self._run(argv, allowed, None, inherited, prefix=prefix)
 
     def _run(
         self,
@@ -115,6 +134,21 @@ class Commands:
             self._metrics.host_command_seconds.labels(argv[0], outcome).observe(
                 time.monotonic() - began
             )
+
+
+def _in_one_line(output: str) -> str:
+    words = " ".join(output.split())
+    remedy = ""
+    if any(each in words for each in _TOO_LITTLE_MEMORY):
+        remedy = " (give the node plugin more memory: node.resources.limits.memory)"
+    return (words[-_COMPLAINT_CHARACTERS:] or "it said nothing") + remedy
+
+
+def _limited_to(memory_limit: int | None) -> tuple[str, ...]:
+    """Return what precedes a long command, so that it ends by itself before the container does."""
+    if memory_limit is None:
+        return ()
+    return ("prlimit", f"--as={int(memory_limit * _MEMORY_PART)}")
 
 
 def is_own_command(process: Path) -> bool:

@@ -98,6 +98,7 @@ def test_flags_of_the_node_reach_their_fields() -> None:
         *("--volume-attach-limit", "9", "--reserved-volume-attachments", "2"),
         *("--require-zeroed-device", "false", "--max-concurrent-format", "3"),
         *("--registration-path", "/r/reg.sock", "--device-dir", "/d"),
+        *("--memory-limit", "1073741824"),
     )
 
     settings = node_settings(given)
@@ -105,6 +106,7 @@ def test_flags_of_the_node_reach_their_fields() -> None:
     assert str(settings.identity) == f"ch-gva-2/{uuid}"
     assert (settings.attach_limit, settings.reserved_attachments) == (9, 2)
     assert (settings.max_concurrent_format, settings.require_zeroed_device) == (3, False)
+    assert settings.memory_limit == 1024**3
     assert [str(settings.kubelet_path), str(settings.device_dir)] == ["/k", "/d"]
     assert str(settings.registration_path) == "/r/reg.sock"
 

@@ -77,6 +77,27 @@ def test_a_command_that_kills_itself_says_by_what(commands: Commands) -> None:
         commands.run("sh", "-c", "kill -9 $$")
 
 
+def test_a_long_command_gets_three_quarters_of_the_memory() -> None:
+    commands = Commands(
+        timing=Timing(command_timeout=60.0),
+        metrics=Metrics(CollectorRegistry()),
+        memory_limit=1024**3,
+    )
+    of_others = commands.run("sh", "-c", "ulimit -v").stdout
+
+    long = commands.run_to_its_end("sh", "-c", "ulimit -v").stdout
+    gentle = commands.run_to_its_end("sh", "-c", "ulimit -v", gently=True).stdout
+
+    assert [long, gentle] == ["786432\n", "786432\n"]  # KiB
+    assert of_others == "unlimited\n"
+
+
+@pytest.mark.parametrize("words", ["Memory allocation failed", "Cannot allocate memory"])
+def test_too_little_memory_is_explained(commands: Commands, words: str) -> None:
+    with pytest.raises(CommandFailed, match=rf"{words} \(.*node\.resources\.limits\.memory\)"):
+        commands.run("sh", "-c", f"echo mkfs: {words} >&2; exit 1")
+
+
 def test_a_command_gets_nothing_of_the_driver_s_environment(
     commands: Commands, monkeypatch: pytest.MonkeyPatch
 ) -> None:  # F17: e2fsck got the API's secret

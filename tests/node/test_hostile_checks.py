@@ -13,7 +13,7 @@ import grpc
 import pytest
 
 from tests.node.conftest import MakeDisk, Tools, Volume
-from tests.node.disks import run
+from tests.node.disks import mounts_of, run
 from tests.node.gates import Gate
 from tests.support.driver_process import DriverProcess
 from tests.support.grpc_errors import outcome, refused
@@ -22,6 +22,8 @@ pytestmark = pytest.mark.root
 
 MakeVolume = Callable[..., Volume]
 FLOOD_BYTES = 256 * 1024**2
+# The memory of a node whose commands get three quarters of it: enough for e2fsck on a small disk.
+FEW_BYTES = 48 * 1024**2
 
 
 @pytest.fixture
@@ -140,3 +142,22 @@ def test_an_error_never_stops_the_host_nor_is_it_written_over(
     )
     assert "errors=remount-ro" in line.split()[-1].split(",")
     assert partial(outcome, volume.unstage)() == ("OK", "")
+
+
+def test_a_check_that_needs_too_much_memory_ends_alone(
+    make_disk: MakeDisk, make_volume: MakeVolume, start_node: Callable[..., DriverProcess]
+) -> None:  # D8, S26
+    """Kubernetes ends all processes of a container that is over its limit, so it must not be."""
+    node = start_node("--memory-limit", str(FEW_BYTES))
+    hungry = make_volume(make_disk(gib=512), node)
+    hungry.disk.format("ext4", "-i", "4096", "-E", "lazy_itable_init=1,nodiscard")
+    hungry.disk.want_a_check()
+    modest = to_be_checked(make_volume(make_disk(), node))
+
+    with refused(
+        grpc.StatusCode.UNAVAILABLE, "Memory allocation failed", "node.resources.limits.memory"
+    ):
+        hungry.stage()
+
+    assert mounts_of(hungry.disk.path) == []
+    modest.stage()

@@ -113,6 +113,7 @@ WHEN: Mapping[str, str] = {
     "--pre-stop-timeout": "You changed the pod's grace period; keep this below.",
     "--taint-removal": "The node plugin has no right to change Nodes: `false`.",
     "--max-concurrent-format": "Nodes with much memory that start with many new volumes at once.",
+    "--memory-limit": "In a pod: `limits.memory`, by the downward API.",
     "--device-wait-timeout": "Disks take long to appear; keep it below kubelet's two minutes.",
     "--device-in-use-timeout": "Pods leave processes behind that take longer to end.",
     "--listen": "Another port, or port 0 to pick one.",

@@ -35,6 +35,32 @@ BREAKS = (
         tests=("tests/node/test_hanging_content.py",),
     ),
     Break(
+        name="long-command-may-use-all-memory",
+        file="host/commands.py",
+        before="        prefix = (*self._limited, ",
+        after="        prefix = (*(), ",
+        rules="D8 S26",
+        tests=(
+            "tests/host/test_commands.py::test_a_long_command_gets_three_quarters_of_the_memory",
+        ),
+    ),
+    Break(
+        name="container-tells-no-memory-limit",
+        file="flags/settings.py",
+        before='        memory_limit=given["memory_limit"],\n',
+        after="",
+        rules="S26",
+        tests=("tests/csi/test_flags.py::test_flags_of_the_node_reach_their_fields",),
+    ),
+    Break(
+        name="why-e2fsck-stopped-is-not-told",
+        file="host/checking.py",
+        before='raise CommandFailed(f"e2fsck on {device.name} stopped: {ended.report}")',
+        after='raise CommandFailed(f"e2fsck on {device.name} stopped: {ended.complaint}")',
+        rules="D8 F11",
+        tests=("tests/node/test_hostile_checks.py",),
+    ),
+    Break(
         name="hung-loop-is-made-of-no-disk",
         file="host/holders.py",
         before="            if hung and not users and not skip_hung:",
