@@ -144,7 +144,7 @@ class Metrics:
         )
         self.orphan_oldest = Gauge(
             "csi_exoblock_orphan_oldest_seconds",
-            "Age of the oldest orphan, 0 while there is none.",
+            "Age of the oldest orphan that isn't protected, 0 while there is none.",
             ("kind",),
             registry=registry,
         )

@@ -145,7 +145,7 @@ class OrphanGauges:
             if each.kind not in _COUNTED:
                 continue
             counts[(each.kind,)] += 1
-            if each.created_at:
+            if each.created_at and not each.is_protected:
                 age = int(now - each.created_at.timestamp())
                 ages[(each.kind,)] = max(ages[(each.kind,)], age)
         self._count.show(counts)

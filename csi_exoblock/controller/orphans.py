@@ -54,6 +54,7 @@ class Orphan:
         size_gib: `None` for a missing volume.
         created_at: `None` if the API does not report it, and for a missing volume.
         made_for: The claim or snapshot in its labels, in words; empty without such labels.
+        is_protected: Whether its label says that somebody keeps it on purpose.
         obstacle: Why it must not be deleted now, in words; empty if nothing prevents it.
     """
 
@@ -63,6 +64,7 @@ class Orphan:
     size_gib: int | None
     created_at: datetime | None
     made_for: str
+    is_protected: bool
     obstacle: str
 
 
@@ -156,6 +158,7 @@ class OrphanSearch:
                 size_gib=volume.size_gib,
                 created_at=volume.created_at,
                 made_for=self._labels.made_for(volume.labels),
+                is_protected=self._labels.is_protected(volume),
                 obstacle=self._obstacle(volume, _use_of(volume)),
             )
 
@@ -175,6 +178,7 @@ class OrphanSearch:
                 size_gib=snapshot.volume_size_gib,
                 created_at=snapshot.created_at,
                 made_for=self._labels.made_for(snapshot.labels),
+                is_protected=self._labels.is_protected(snapshot),
                 obstacle=self._obstacle(
                     snapshot,
                     _work(snapshot.state, idle=_IDLE_SNAPSHOT),
@@ -206,6 +210,7 @@ class OrphanSearch:
                     size_gib=None,
                     created_at=None,
                     made_for="",
+                    is_protected=False,
                     obstacle="",
                 )
 

@@ -313,8 +313,8 @@ def node() -> Decorator:
             "--memory-limit",
             click.IntRange(1),
             None,
-            "Memory limit of the container, in bytes: mkfs and e2fsck get three quarters of it each; "
-            "by default all there is.",
+            "Memory limit of the container, in bytes: mkfs and e2fsck get three quarters of it "
+            "each; by default all there is.",
         ),
     )
 

@@ -23,6 +23,7 @@ _CLUSTER = ("v1/Pod",)
 _SNAPSHOTS = (*_CLUSTER, "snapshot.storage.k8s.io/v1/VolumeSnapshotContent")
 _K0S = "/var/lib/k0s/kubelet"
 _MIRROR = "mirror.example.com/copies"
+_A_WEEK_SECONDS = 7 * 24 * 3600
 
 
 @pytest.fixture(scope="module")
@@ -171,6 +172,33 @@ def test_volumes_are_labelled_by_mount_only_where_the_plugin_can(option: str) ->
     (driver,) = (each for each in render(option) if each["kind"] == "CSIDriver")
 
     assert str(driver["spec"]["seLinuxMount"]).lower() == option.rpartition("=")[2]
+
+
+def test_driver_that_is_not_ready_costs_no_sidecar_a_restart() -> None:  # N14
+    """A sidecar waits for the driver before it serves its own health."""
+    sidecars = [each for each in _containers(render()) if "--leader-election" in each["args"]]
+
+    assert {"csi-attacher", "csi-provisioner"} < {each["name"] for each in sidecars}
+    for each in sidecars:
+        start = each["startupProbe"]
+        assert start["httpGet"] == each["livenessProbe"]["httpGet"]
+        assert start["failureThreshold"] * start["periodSeconds"] > _A_WEEK_SECONDS
+
+
+def test_cluster_whose_controller_runs_elsewhere_has_the_csidriver() -> None:  # S24, N14
+    """Its kubelets and its scheduler read it."""
+    kinds = {each["kind"] for each in render("--set=nodeComponentOnly=true")}
+
+    assert {"CSIDriver", "DaemonSet"} <= kinds
+    assert kinds.isdisjoint({"Deployment", "StorageClass", "Secret"})
+
+
+def test_notes_say_that_alerts_need_the_metrics() -> None:  # N3
+    alone = notes("--set=prometheusRule.enabled=true")
+    scraped = notes("--set=prometheusRule.enabled=true", "--set=metrics.enabled=true")
+
+    assert "fire until Prometheus scrapes the driver" in alone
+    assert "fire until Prometheus scrapes the driver" not in scraped
 
 
 def test_controllers_that_are_not_ready_hold_up_no_drain() -> None:  # S22, N14

@@ -47,6 +47,7 @@ def test_unknown_values_are_refused(wrong: str) -> None:
         "proxy.httpsProxy=10.0.0.1:3128",
         "sidecars.attacher.image.registry=",
         "sidecars.attacher.leaderElection.leaseDuration=15",
+        "sidecars.provisioner.leaderElection.leaseDuration=14s",
     ],
 )
 def test_wrong_values_are_refused(wrong: str) -> None:
@@ -129,6 +130,10 @@ def test_label_that_two_values_set_is_rendered_once() -> None:
         (("--set=credentials.apiKey=EXO",), "credentials.apiSecret"),
         (("--set=serviceMonitor.enabled=true",), "metrics.enabled"),
         (("--set=csiDriver.storageCapacity=true",), "controller.capacityFromQuota"),
+        (
+            ("--set=sidecars.resizer.leaderElection.renewDeadline=15s",),
+            "sidecars.resizer.leaderElection.renewDeadline must be below leaseDuration",
+        ),
         (("--set=controller.apiEndpoint=http://a.example.com/{zone}",), "--allow-plain-http"),
         (
             ("--set=controller.apiEndpoint=http://localhost.example.com/{zone}",),

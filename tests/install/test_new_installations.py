@@ -17,6 +17,7 @@ from tests.install.installation import HelmInstallation
 from tests.kubernetes.cluster.api import SECRET
 from tests.kubernetes.cluster.claims import Claim
 from tests.kubernetes.cluster.cloud import CREDENTIALS
+from tests.kubernetes.cluster.documents import Document
 from tests.kubernetes.cluster.namespace import Namespace
 from tests.kubernetes.cluster.places import INSTANCE, ZONE
 from tests.kubernetes.cluster.pods import Pod
@@ -53,9 +54,14 @@ def test_wrong_key_is_said_by_an_event_and_a_right_one_needs_no_restart(
     assert "Invalid request signature; check the API key" in said
 
     before = {each.text("metadata", "uid") for each in cluster.pods("controller")}
+    sidecars = [each for each in _statuses(cluster) if each.text("name") != "csi-exoblock"]
+    assert len(sidecars) >= 4
+    # Kubelet asks for the health of what has started. These answer only once the driver is ready.
+    assert [each.text("name") for each in sidecars if each.flag("started")] == []
     cluster.upgrade(wait=False)
     cluster.wait_ready()
     assert {each.text("metadata", "uid") for each in cluster.pods("controller")} == before
+    assert [each.text("name") for each in _statuses(cluster) if each.number("restartCount")] == []
 
 
 def test_missing_secret_is_said_by_helm_and_by_an_event(cluster: HelmInstallation) -> None:  # F11
@@ -147,6 +153,15 @@ def test_nothing_collides_with_what_the_vendors_driver_has(
         assert before == during == after
     finally:
         kubectl("delete", f"--filename={_VENDOR}")
+
+
+def _statuses(cluster: HelmInstallation) -> list[Document]:
+    """Return the statuses of all containers of the controllers."""
+    return [
+        status
+        for pod in cluster.pods("controller")
+        for status in pod.documents("status", "containerStatuses")
+    ]
 
 
 def _pod(cluster: HelmInstallation, component: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pathlib
 
 from tests.apiserver.server import ApiServer
@@ -12,6 +13,7 @@ from tests.support.waiting import wait_until
 from tests.tools.conftest import VOLUMES, make_volume
 from tests.tools.objects import persistent_volume
 
+LIST_VOLUMES = "list-block-storage-volumes"
 COUNT = "csi_exoblock_orphans"
 OLDEST = "csi_exoblock_orphan_oldest_seconds"
 
@@ -45,6 +47,23 @@ def test_each_kind_is_counted(
         assert endpoint.value(COUNT, kind="volume") == 1
         assert endpoint.value(COUNT, kind="snapshot") == 0
         assert endpoint.value(OLDEST, kind="snapshot") == 0
+
+
+def test_what_is_kept_on_purpose_raises_no_alarm(
+    cloud: SimulatorProcess, cluster: ApiServer, tmp_path: pathlib.Path
+) -> None:  # F7, N3
+    make_volume(cloud, "kept", protect="yes")
+    endpoint = Endpoint()
+    zone, *_ = cloud.zones
+    old = [{**each, "created-at": "2020-01-01T00:00:00Z"} for each in cloud.volumes()]
+    body = json.dumps({"block-storage-volumes": old})
+    cloud.add_fault(fault="garbage", operation=LIST_VOLUMES, zone=zone, body=body)
+
+    with start(cloud, cluster, tmp_path, endpoint):
+        wait_until(lambda: endpoint.value(OLDEST, kind="volume") is not None)
+
+        assert endpoint.value(COUNT, kind="volume") == 1
+        assert endpoint.value(OLDEST, kind="volume") == 0
 
 
 def test_without_the_right_nothing_is_counted_and_all_else_works(

@@ -962,6 +962,14 @@ BREAKS = (
         tests=(_METRICS + "::test_a_volume_in_state_error_is_counted",),
     ),
     Break(
+        name="orphan-kept-on-purpose-raises-an-alarm",
+        file="controller/metrics_collector.py",
+        before="if each.created_at and not each.is_protected:",
+        after="if each.created_at:",
+        rules="F7 N3",
+        tests=("tests/tools/test_orphan_gauges.py",),
+    ),
+    Break(
         name="backup-of-velero-is-an-orphan-to-delete",
         file="controller/orphans.py",
         before="            return OrphanKind.BACKUP\n",

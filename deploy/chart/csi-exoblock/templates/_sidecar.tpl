@@ -3,6 +3,11 @@ One sidecar's container. Takes a dict: root, name (of its values), container (it
 */}}
 {{- define "exoblock.sidecar" -}}
 {{- $sidecar := index .root.Values.sidecars .name -}}
+{{- with $sidecar.leaderElection }}
+{{- if and (hasSuffix "s" .leaseDuration) (ge (trimSuffix "s" .renewDeadline | int) (trimSuffix "s" .leaseDuration | int)) }}
+{{- fail (printf "sidecars.%s.leaderElection.renewDeadline must be below leaseDuration" $.name) }}
+{{- end }}
+{{- end -}}
 - name: {{ .container }}
   image: {{ include "exoblock.image" (dict "root" .root "image" $sidecar.image "tag" "") }}
   imagePullPolicy: {{ $sidecar.image.pullPolicy }}
@@ -33,11 +38,17 @@ One sidecar's container. Takes a dict: root, name (of its values), container (it
   ports:
     - name: {{ .name }}
       containerPort: {{ .port }}
+  startupProbe:  # it serves nothing until the driver is ready, which waits for a right key and for the API
+    httpGet:
+      path: /healthz/leader-election
+      port: {{ .name }}
+    periodSeconds: 2
+    timeoutSeconds: 10
+    failureThreshold: 1000000
   livenessProbe:
     httpGet:
       path: /healthz/leader-election
       port: {{ .name }}
-    initialDelaySeconds: 10
     periodSeconds: 20
     timeoutSeconds: 10
   terminationMessagePolicy: FallbackToLogsOnError
