@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from csi_exoblock.tools.examinations import Examination
     from csi_exoblock.tools.reach import Reach
 
-# The sidecars run 280 workers together, and Probe must always find one that is free (S21).
-_CONTROLLER_WORKERS = 310
+# The sidecars run 360 workers together, and Probe must always find one that is free (S21).
+_CONTROLLER_WORKERS = 390
 _NODE_WORKERS = 32
 
 # Commands that read the cloud and cluster of the driver in whose container they run.

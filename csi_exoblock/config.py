@@ -32,7 +32,7 @@ class ServerSettings:
     http_address: tuple[str, int] | None = None
     http_identity: tuple[Path, Path] | None = None
     metrics_path: str = "/metrics"
-    grpc_workers: int = 310
+    grpc_workers: int = 390
     timing: Timing = field(default_factory=Timing)
 
     @property

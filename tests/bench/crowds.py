@@ -19,7 +19,7 @@ from tests.controller import requests as csi
 from tests.support.driver_process import DriverProcess
 from tests.support.simulator_process import SimulatorProcess
 
-# As the chart sets csi-resizer and csi-snapshotter up.
+# As csi-resizer and csi-snapshotter have by default; the chart gives them more.
 WORKERS = 10
 
 _RSS_MIB = 96.0

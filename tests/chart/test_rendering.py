@@ -164,7 +164,7 @@ def test_workers_of_the_driver_exceed_those_of_the_sidecars() -> None:  # S21
     )
 
     # Twice those of the provisioner and of the resizer, which have two kinds of work.
-    assert "--grpc-workers=710" in driver["args"]
+    assert "--grpc-workers=790" in driver["args"]
 
 
 @pytest.mark.parametrize("option", ["--set=node.selinux=true", "--set=node.selinux=false"])

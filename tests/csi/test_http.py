@@ -26,8 +26,8 @@ from tests.support.waiting import wait_until
 from tests.tls.tunnels import AUTHORITY, SERVER
 
 # What the sidecars run as the chart sets them up: provisioner twice 100, attacher 50, resizer twice
-# 10, snapshotter 10.
-SIDECAR_WORKERS = 280
+# 30, snapshotter 50.
+SIDECAR_WORKERS = 360
 
 MOST_CONNECTIONS = 16
 
