@@ -45,13 +45,15 @@ class LineWriter(logging.Handler):
         self._pipe = _Pipe.of(stream)
         threading.Thread(target=self._run, name="log", daemon=True).start()
 
-    def createLock(self) -> None:
-        """Make no lock: a caller that waits for its line must not block the others."""
-        self.lock = None
-
     def count_drops(self, count: Callable[[], object]) -> None:
         """Call a function for each line that is dropped from now on."""
         self._count_drop = count
+
+    def handle(self, record: logging.LogRecord) -> bool:
+        """Write a line as every handler does, but without a lock around the wait for its end."""
+        if passed := bool(self.filter(record)):
+            self.emit(record)
+        return passed
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a line, or keep it for later, or drop it."""

@@ -56,8 +56,8 @@ class Interceptor(grpc.ServerInterceptor):
     """Gives every call of every service its log line, its metrics and its status.
 
     Args:
-        workers: How many threads serve calls. A tenth of them, up to ten, are kept for the identity
-            service, so that Probe never waits behind long calls (N14).
+        workers: How many threads serve calls. A tenth of them, one at least and ten at most, are
+            kept for the identity service, so that Probe never waits behind long calls (N14).
 
     Attributes:
         room: The places of all other calls.
@@ -71,7 +71,8 @@ class Interceptor(grpc.ServerInterceptor):
         self._failures = Failures(forgotten_seconds=timing.failure_forgotten)
         metrics.update_by(self._show_failures)
         self.room = Room(
-            workers - min(workers // 10, _MOST_SPARE_WORKERS), overdue_seconds=timing.call_overdue
+            workers - max(1, min(workers // 10, _MOST_SPARE_WORKERS)),
+            overdue_seconds=timing.call_overdue,
         )
 
     def intercept_service(

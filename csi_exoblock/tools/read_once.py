@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 
 from csi_exoblock.concurrency import Deadline
+from csi_exoblock.errors import KubernetesExpired
 from csi_exoblock.kubernetes.fields import Json
 from csi_exoblock.kubernetes.source import Source
 
@@ -15,7 +16,8 @@ _Key = tuple[str, str]
 class ReadOnce:
     """Keeps each answer of a source, and gives it to everybody who asks for the same.
 
-    So all checks see the cluster as it was at one moment. Errors are not kept.
+    So all checks see the cluster as it was at one moment. Errors are not kept; one that says that a
+    list has expired drops all its pages, which lead to no further one.
     """
 
     def __init__(self, source: Source) -> None:
@@ -26,7 +28,13 @@ class ReadOnce:
         """Return the object, or the page of a list, at a path."""
         key = (path, json.dumps(query, sort_keys=True))
         if key not in self._answers:
-            self._answers[key] = self._source.get(path, deadline, query=query)
+            try:
+                self._answers[key] = self._source.get(path, deadline, query=query)
+            except KubernetesExpired:
+                self._answers = {
+                    each: kept for each, kept in self._answers.items() if each[0] != path
+                }
+                raise
         return self._answers[key]
 
     def get_text(

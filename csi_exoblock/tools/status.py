@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
+from csi_exoblock.escaping import printable
 from csi_exoblock.kubernetes.storage import Claim, PersistentVolume, VolumeAttachment
 from csi_exoblock.model import BYTES_PER_GIB, Volume
 from csi_exoblock.states import VolumeState
@@ -87,7 +88,7 @@ def as_text(found: tuple[Row, ...], facts: Facts, draw: tables.Draw = tables.pla
     """Return a table. A note that needs action begins with `!`."""
     lines = [tables.Row(_cells(row), row.is_wrong) for row in found]
     head = ("CLAIM", "VOLUME", "GIB ASKED/CLOUD/KNOWN", "TYPE", "STATE", "NODE", "WAITS FOR")
-    unread = (f"! zone {zone} was not read: {why}" for zone, why in facts.unread.items())
+    unread = (f"! zone {zone} was not read: {printable(why)}" for zone, why in facts.unread.items())
     return "\n".join((draw(head, lines) if lines else "no volumes", *unread))
 
 

@@ -19,8 +19,10 @@ from csi_exoblock.errors import (
 from csi_exoblock.kubernetes.client import Kubernetes
 from csi_exoblock.kubernetes.server import ApiServer as Client
 from csi_exoblock.timing import Timing
+from csi_exoblock.tools.read_once import ReadOnce
 from tests.apiserver.conftest import NODE, NODE_NAME
 from tests.apiserver.server import ApiServer, Drip, Huge, Raw, Status, Step
+from tests.tools.objects import persistent_volume
 
 VOLUMES = "/api/v1/persistentvolumes"
 CONTENTS = "/apis/snapshot.storage.k8s.io/v1/volumesnapshotcontents"
@@ -30,11 +32,22 @@ LIMIT_SECONDS = 4.0
 
 
 @pytest.fixture
-def kubernetes(server: ApiServer) -> Kubernetes:
+def client(server: ApiServer) -> Client:
     settings = KubernetesSettings(
         host=server.host, port=server.port, service_account_path=server.account
     )
-    return Kubernetes(Client(settings, timing=Timing()))
+    return Client(settings, timing=Timing())
+
+
+@pytest.fixture
+def kubernetes(client: Client) -> Kubernetes:
+    return Kubernetes(client)
+
+
+@pytest.fixture
+def kept(client: Client) -> Kubernetes:
+    """The same as commands see it, which read everything once."""
+    return Kubernetes(ReadOnce(client))
 
 
 @pytest.mark.parametrize(
@@ -184,3 +197,16 @@ def test_a_list_that_always_expires_is_given_up(server: ApiServer, kubernetes: K
         kubernetes.list_persistent_volumes(Deadline(PATIENCE_SECONDS))
 
     assert server.count("GET", VOLUMES) == 3
+
+
+def test_a_list_that_expires_is_read_afresh_though_answers_are_kept(
+    server: ApiServer, kept: Kubernetes
+) -> None:  # N11
+    server.lists[VOLUMES] = [persistent_volume(str(n), f"a/{n}") for n in range(300)]
+    server.expired = {"250"}  # where the second page begins
+
+    found = kept.list_persistent_volumes(Deadline(PATIENCE_SECONDS))
+
+    assert len(found) == 300
+    asked = [each.query.get("continue") for each in server.received if each.path == VOLUMES]
+    assert asked == [None, "250", None, "250"]

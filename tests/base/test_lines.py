@@ -81,6 +81,21 @@ def logger(lines: LineWriter) -> logging.Logger:
     return made
 
 
+def test_it_is_a_handler_for_every_python() -> None:
+    """From 3.13 on, logging itself enters the lock of each handler."""
+    stream = io.StringIO()
+    writer = LineWriter(stream, patience_seconds=PATIENCE_SECONDS)
+
+    assert writer.lock is not None
+    with writer.lock:
+        writer.handle(logging.makeLogRecord({"msg": "seen"}))  # waits, and needs no lock for it
+    writer.addFilter(lambda record: record.msg != "left out")
+    writer.handle(logging.makeLogRecord({"msg": "left out"}))
+    writer.flush()
+
+    assert stream.getvalue() == "seen\n"
+
+
 def test_a_line_is_written_before_the_call_goes_on(pipe: Pipe) -> None:
     log = logger(LineWriter(pipe, patience_seconds=PATIENCE_SECONDS))
 

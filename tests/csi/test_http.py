@@ -158,6 +158,24 @@ def test_more_calls_than_there_are_threads_leave_probe_its_answer(
     assert codes == {grpc.StatusCode.UNAVAILABLE}  # its callers come again
 
 
+@pytest.mark.parametrize("threads", [2, 9])
+def test_few_threads_leave_probe_its_answer_too(
+    start: Start, shared_cloud: SimulatorProcess, endpoint: Endpoint, threads: int
+) -> None:  # N14
+    hanging = shared_cloud.add_fault(fault="hang", operation=LIST_VOLUMES)
+    flags = ("--grpc-workers", str(threads))
+    driver = start("controller", *endpoint.flags, *flags, ready=False, **PATIENT)
+    wait_until(lambda: endpoint.get("/livez") == 200)
+
+    with calls_under_way(driver, threads) as calls:
+        wait_until(lambda: any(each.done() for each in calls))  # its thread would be Probe's
+        probe(driver)
+        waiting = [each for each in calls if not each.done()]
+
+    shared_cloud.remove_fault(hanging)
+    assert len(waiting) == threads - 1
+
+
 def test_a_node_that_does_not_know_itself_yet_is_alive_and_not_ready(
     start: Start, tmp_path: pathlib.Path, endpoint: Endpoint
 ) -> None:  # S10, N14: it needs neither the API nor any metadata to start

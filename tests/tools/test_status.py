@@ -253,6 +253,23 @@ def test_zone_that_can_not_be_read_is_told_and_its_volumes_are_not_gone(
     assert "does not exist" not in ended.output.partition("! zone")[0]
 
 
+def test_error_of_a_gateway_writes_nothing_but_text_to_the_terminal(
+    run: Run, cloud: SimulatorProcess, volume: dict[str, Any]
+) -> None:  # F17, N20
+    cloud.add_fault(
+        fault="refuse",
+        status=400,
+        body='{"message": "\\u001b[2J"}',
+        operation="list-block-storage-volumes",
+        zone=cloud.zones[0],
+    )
+
+    ended = run("status")
+
+    assert "\\x1b[2J" in ended.output
+    assert "\x1b" not in ended.output
+
+
 def test_volume_of_a_zone_out_of_scope_is_not_gone(
     run: Run, cloud: SimulatorProcess, volume: dict[str, Any]
 ) -> None:  # N20, S12

@@ -388,6 +388,14 @@ BREAKS = (
         ),
     ),
     Break(
+        name="few-threads-keep-none-for-probe",
+        file="csi/interceptor.py",
+        before="workers - max(1, min(workers // 10, _MOST_SPARE_WORKERS)),",
+        after="workers - min(workers // 10, _MOST_SPARE_WORKERS),",
+        rules="N14",
+        tests=("tests/csi/test_http.py::test_few_threads_leave_probe_its_answer_too",),
+    ),
+    Break(
         name="calls-that-are-waited-for-count-as-hung",
         file="csi/room.py",
         before="each.left_at is not None and each.left_at <= oldest for each in places",

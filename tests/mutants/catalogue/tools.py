@@ -736,6 +736,22 @@ BREAKS = (
         tests=(f"{_DOCTOR}::test_plugin_that_no_node_is_to_have_is_found",),
     ),
     Break(
+        name="list-that-expired-is-begun-from-memory",
+        file="tools/read_once.py",
+        before="if each[0] != path",
+        after="if each != key",
+        rules="N11",
+        tests=("tests/apiserver/test_client.py",),
+    ),
+    Break(
+        name="status-lets-a-gateway-write-to-the-terminal",
+        file="tools/status.py",
+        before="was not read: {printable(why)}",
+        after="was not read: {why}",
+        rules="F17 N20",
+        tests=("tests/tools/test_status.py",),
+    ),
+    Break(
         name="vendors-volumes-are-unknown-disks",
         file="tools/doctor_disks.py",
         before="volumes(of_any_driver=True)",
