@@ -25,10 +25,11 @@ Handles = Callable[[], frozenset[str]]
 class AttachLimit:
     """The limit, and the foreign volumes that make it smaller.
 
-    A disk is the driver's own once it is in use below kubelet's folder or Kubernetes lists it, and
-    stays so until it leaves: Kubernetes drops a volume from its list before the detach. Another
-    disk counts as foreign only after `Timing.attachments_grace`, as Kubernetes can list a volume a
-    moment after its disk appears. So Kubernetes is asked only while a disk might be foreign:
+    A disk is the driver's own once Kubernetes lists it, and stays so until it leaves: Kubernetes
+    drops a volume from its list before the detach. That it is mounted below kubelet's folder shows
+    nothing: another driver can do that. Another disk counts as foreign only after
+    `Timing.attachments_grace`, as Kubernetes can list a volume a moment after its disk appears. So
+    Kubernetes is asked only while a disk might be foreign:
 
         the disk of volume a appears      # unlisted: asked, not foreign yet
         Kubernetes lists a                # asked: the driver's own, and not asked again
@@ -92,8 +93,8 @@ class AttachLimit:
         return self._timing.attachments_grace if young else self._timing.attachments_refresh
 
     def _refresh_now(self) -> None:
-        attached, in_use = self._occupancy.serials()
-        self._own = (self._own & attached) | in_use
+        attached = self._occupancy.serials()
+        self._own &= attached
         if not attached <= self._own:
             try:
                 self._own |= attached & self._listed()

@@ -24,14 +24,18 @@ class Occupancy:
         """Return the number of disks that look like volumes, attached by this driver or not."""
         return len(self._devices.volumes())
 
-    def serials(self) -> tuple[frozenset[str], frozenset[str]]:
-        """Return the serials of all volumes, and of those with a mount below kubelet's folder."""
+    def serials(self) -> frozenset[str]:
+        """Return the serials of all volumes."""
+        return frozenset(serial for serial, _ in self._devices.volumes())
+
+    def in_use(self) -> frozenset[str]:
+        """Return the serials of the volumes with a mount below kubelet's folder, by any driver."""
         used = {mount.device for mount in self._mounts.below(self._kubelet_path)}
-        disks = self._devices.volumes()
-        in_use = (
-            serial for serial, disk in disks if not used.isdisjoint(self._devices.numbers(disk))
+        return frozenset(
+            serial
+            for serial, disk in self._devices.volumes()
+            if not used.isdisjoint(self._devices.numbers(disk))
         )
-        return frozenset(serial for serial, _ in disks), frozenset(in_use)
 
     def unused(self) -> int:
         """Return the number of volumes without a mount below kubelet's folder.
@@ -39,5 +43,4 @@ class Occupancy:
         That includes the driver's own volumes that aren't staged yet, or published if they are raw:
         only Kubernetes knows whose they are.
         """
-        attached, in_use = self.serials()
-        return len(attached - in_use)
+        return len(self.serials() - self.in_use())

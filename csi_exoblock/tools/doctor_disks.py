@@ -106,8 +106,9 @@ class DiskChecks:
 
     def _unknown(self) -> set[str]:
         """Return the serials of volumes that no pod uses here and Kubernetes does not list."""
-        attached, in_use = self._host.occupancy.serials()
-        return {*attached} - in_use - {*_serials(self._host.node.volumes(of_any_driver=True))}
+        occupancy = self._host.occupancy
+        unused = occupancy.serials() - occupancy.in_use()
+        return {*unused} - {*_serials(self._host.node.volumes(of_any_driver=True))}
 
     def _filesystems(self) -> Iterator[Finding]:
         mounted = self._mounted()

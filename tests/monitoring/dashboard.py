@@ -241,8 +241,8 @@ ROWS: Mapping[str, Sequence[Panel]] = {
             red_from=86400,
         ),
         Panel(
-            title="Volumes on nodes that no pod uses",
-            says="Attached and not in use below kubelet's folder; for a moment that is normal.",
+            title="Volumes of others on nodes",
+            says="Attached by another driver or by hand; each takes the place of a claim's volume.",
             queries={"{{instance}}": "csi_exoblock_foreign_attachments"},
         ),
         Panel(

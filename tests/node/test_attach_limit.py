@@ -122,7 +122,25 @@ def test_the_drivers_own_volumes_are_none_of_them(
     assert limit(node) == 5 - 1 - 2
 
 
-def test_what_is_staged_needs_no_question(
+def test_a_volume_that_another_driver_has_mounted_for_kubelet_is_foreign(
+    server: ApiServer,
+    start: StartNode,
+    attach: Callable[[], Disk],
+    make_volume: Callable[..., Volume],
+) -> None:  # S9, F8: the vendor's driver beside this one
+    disk = attach()
+    server.objects[NODE]["status"] = attached(disk, driver="csi.exoscale.com")
+    node = start(*PATIENT)
+    volume = make_volume(disk, node)
+
+    volume.stage()  # as the other driver would
+    mounted = limit(node)
+    volume.unstage()
+
+    assert (mounted, limit(node)) == (4, 4)
+
+
+def test_what_is_listed_needs_no_question(
     server: ApiServer,
     start: StartNode,
     attach: Callable[[], Disk],

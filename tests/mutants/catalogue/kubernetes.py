@@ -216,7 +216,7 @@ BREAKS = (
         before="        if not attached <= self._own:",
         after="        if attached:",
         rules="S9",
-        tests=(f"{_LIMIT}::test_what_is_staged_needs_no_question",),
+        tests=(f"{_LIMIT}::test_what_is_listed_needs_no_question",),
     ),
     Break(
         name="volumes-of-other-drivers-are-own",

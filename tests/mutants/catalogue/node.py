@@ -429,6 +429,14 @@ BREAKS = (
         ),
     ),
     Break(
+        name="volume-of-another-driver-counts-as-own",
+        file="node/attach_limit.py",
+        before="        self._own &= attached\n",
+        after="        self._own = (self._own & attached) | self._occupancy.in_use()\n",
+        rules="S9 F8",
+        tests=("tests/node/test_attach_limit.py",),
+    ),
+    Break(
         name="growth-that-fails-takes-a-volume-from-its-pods",
         file="node/mounting.py",
         before="            if self._is_published(device, path):\n                log.warning",
