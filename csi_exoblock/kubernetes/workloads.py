@@ -118,7 +118,8 @@ class ContainerStatus:
     Attributes:
         started_at: When its process started, `None` if none runs.
         waiting_reason: Why none runs, such as `CrashLoopBackOff`; empty if one does.
-        ended_at: When its last process but this one ended, `None` if there was none.
+        ran_seconds: How long its last process but this one ran, 0.0 if there was none.
+        ended_at: When that one ended, `None` if there was none.
         ended_reason: Why that one ended, such as `OOMKilled`.
     """
 
@@ -127,19 +128,23 @@ class ContainerStatus:
     restarts: int
     started_at: datetime | None
     waiting_reason: str
+    ran_seconds: float
     ended_at: datetime | None
     ended_reason: str
 
     @classmethod
     def parse(cls, found: Json) -> ContainerStatus:
         """Read a container's status."""
+        began = moment(found, "lastState", "terminated", "startedAt")
+        ended = moment(found, "lastState", "terminated", "finishedAt")
         return cls(
             name=text(found, "name"),
             image=text(found, "image"),
             restarts=count(found, "restartCount") or 0,
             started_at=moment(found, "state", "running", "startedAt"),
             waiting_reason=text(found, "state", "waiting", "reason"),
-            ended_at=moment(found, "lastState", "terminated", "finishedAt"),
+            ran_seconds=(ended - began).total_seconds() if began and ended else 0.0,
+            ended_at=ended,
             ended_reason=text(found, "lastState", "terminated", "reason"),
         )
 

@@ -15,6 +15,8 @@ from csi_exoblock.tools.tables import age
 # Reasons to wait that every container has for a while; the pod's age tells whether it is too long.
 _STARTING = ("ContainerCreating", "PodInitializing")
 _OUT_OF_MEMORY = "OOMKilled"
+# A driver that ends sooner has served nobody.
+_SHORT_RUN_SECONDS = 10.0
 _LEASE_PREFIXES = {
     "csi-provisioner": "",
     "csi-attacher": "external-attacher-leader-",
@@ -189,10 +191,14 @@ def lease_name(sidecar: str, driver_name: str) -> str:
 
 
 def _has_old_socket(container: ContainerStatus, driver: ContainerStatus) -> bool:
-    """Return whether a sidecar has run since before a restart of the driver's container."""
+    """Return whether a sidecar can have connected to the driver's process before this one.
+
+    To one that ended at its start, as with a Secret that it can't read, no sidecar connects: they
+    wait, and may be as old as the pod.
+    """
     return (
         container.sidecar != ""
-        and driver.restarts > 0
+        and driver.ran_seconds > _SHORT_RUN_SECONDS
         and container.started_at is not None
         and driver.started_at is not None
         and container.started_at < driver.started_at

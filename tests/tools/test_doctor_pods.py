@@ -311,18 +311,40 @@ def not_ready(pod: Object, *, since: str = "") -> Object:
 def test_sidecar_that_is_older_than_the_socket_is_found(
     healthy: ApiServer, at_desk: AtDesk
 ) -> None:  # N11
+    ran = {"startedAt": ago(hours=4), "finishedAt": ago(hours=2)}
     driver = status(healthy, "csi-exoblock")
-    driver |= {"restartCount": 1, "state": {"running": {"startedAt": ago(hours=2)}}}
+    driver |= {
+        "restartCount": 1,
+        "state": {"running": {"startedAt": ago(hours=2)}},
+        "lastState": {"terminated": ran},
+    }
     for name in ("csi-provisioner", "csi-resizer", "csi-snapshotter"):
         status(healthy, name)["state"] = {"running": {"startedAt": ago(hours=1)}}
 
     assert found(at_desk, "pods").startswith(f"csi-attacher in {POD} is older than the driver's")
 
 
+def test_sidecar_that_waited_for_a_driver_that_could_not_start_is_in_order(
+    healthy: ApiServer, at_desk: AtDesk
+) -> None:  # N11: its Secret was wrong, and is right now
+    ran = {"startedAt": ago(hours=2, seconds=2), "finishedAt": ago(hours=2, seconds=1)}
+    status(healthy, "csi-exoblock").update(
+        restartCount=6,
+        state={"running": {"startedAt": ago(hours=2)}},
+        lastState={"terminated": {**ran, "reason": "Error"}},
+    )
+
+    assert at_desk("--output=json").faults() == []
+
+
 def test_container_that_does_not_use_the_socket_may_be_older(
     healthy: ApiServer, at_desk: AtDesk
 ) -> None:  # N11: such as the proxy that a mesh injects
-    restarted = {"restartCount": 1, "state": {"running": {"startedAt": ago(hours=3)}}}
+    restarted = {
+        "restartCount": 1,
+        "state": {"running": {"startedAt": ago(hours=3)}},
+        "lastState": {"terminated": {"startedAt": ago(days=1), "finishedAt": ago(hours=3)}},
+    }
     of_node = healthy.lists[PODS][1]["status"]["containerStatuses"]
     named(of_node, "csi-exoblock").update(restarted)
     of_node.append({"name": "istio-proxy", "state": {"running": {"startedAt": ago(days=2)}}})

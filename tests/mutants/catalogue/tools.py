@@ -752,6 +752,14 @@ BREAKS = (
         tests=("tests/tools/test_status.py",),
     ),
     Break(
+        name="sidecar-that-waited-counts-as-connected",
+        file="tools/doctor_pods.py",
+        before="driver.ran_seconds > _SHORT_RUN_SECONDS",
+        after="driver.restarts > 0",
+        rules="N11",
+        tests=("tests/tools/test_doctor_pods.py",),
+    ),
+    Break(
         name="vendors-volumes-are-unknown-disks",
         file="tools/doctor_disks.py",
         before="volumes(of_any_driver=True)",
