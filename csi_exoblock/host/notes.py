@@ -86,11 +86,13 @@ class Repairs:
 
         repairs.begin(volume_id, path, device)  # before unmounting
         ...                                     # the driver dies after unmounting, and restarts
-        repairs.unfinished(volume_id)           # the next publish finds device and path,
-        ...                                     # mounts the device there
+        repairs.unfinished(volume_id)           # the next publish finds the path,
+        ...                                     # mounts the volume's disk there
         repairs.end(volume_id)                  # and removes the note
 
     The notes needn't survive a reboot: it removes all mounts, and kubelet stages all volumes again.
+    The device's number in a note decides nothing, because the disk can leave and come back under
+    another one; it is written for earlier versions, which read no note without it.
     """
 
     def __init__(self, *, notes: Notes) -> None:
@@ -107,14 +109,14 @@ class Repairs:
         except OSError as error:
             raise HostError(f"volume {volume_id}: its repair can't be noted: {error}") from error
 
-    def unfinished(self, volume_id: VolumeId) -> tuple[DeviceNumber, Path] | None:
-        """Return which device to mount again and where, `None` without an unfinished repair.
+    def unfinished(self, volume_id: VolumeId) -> Path | None:
+        """Return where to mount the volume again, `None` without an unfinished repair.
 
         Raises:
             HostError: The note can't be read.
         """
         noted = self._notes.read(volume_id)
-        return (noted[0], Path(noted[1])) if noted else None
+        return Path(noted[1]) if noted else None
 
     def end(self, volume_id: VolumeId) -> None:
         """Remove the note: the repair has ended, or the volume is staged or unstaged instead."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from csi_exoblock import logs
 from csi_exoblock.concurrency import Deadline
 from csi_exoblock.errors import WrongState
-from csi_exoblock.host.block_devices import BlockDevice, DeviceNumber
+from csi_exoblock.host.block_devices import BlockDevice
 from csi_exoblock.host.devices import Devices
 from csi_exoblock.host.liveness import Liveness
 from csi_exoblock.host.mounts import Mount, Mounts
@@ -64,20 +64,19 @@ class Repair:
         """
         logs.step("checking the staging mount")
         writing = not wants_read_only(access)
-        device = self._unmounted(volume_id, disk, path)
-        if device is None and (mount := self._staging_mount(disk, path)):
-            broken = self._liveness.why_unusable(mount, writing=writing)
-            if broken is None or mount.device is None:
-                return mount
-            device = mount.device
-            self._repairs.begin(volume_id, path, device)
-            self._release.clear_broken(volume_id, mount, broken, deadline)
-        if device is None:
-            device = self._returned(volume_id, disk, path, context, deadline)
-        found = self._devices.at(device)
-        self._frozen.recover(volume_id, found, deadline)
+        if not self._is_unfinished(volume_id, path):
+            if mount := self._staging_mount(disk, path):
+                broken = self._liveness.why_unusable(mount, writing=writing)
+                if broken is None or mount.device is None:
+                    return mount
+                self._repairs.begin(volume_id, path, mount.device)
+                self._release.clear_broken(volume_id, mount, broken, deadline)
+            else:
+                self._clear_vanished(volume_id, self._device(disk, context), path, deadline)
+        device = self._device(disk, context)
+        self._frozen.recover(volume_id, device, deadline)
         check = context.fsck is FsckPolicy.AUTO
-        self._mounter.mount(volume_id, found, path, access, deadline, check=check, grow=False)
+        self._mounter.mount(volume_id, device, path, access, deadline, check=check, grow=False)
         self.forget(volume_id)
         mount = self._staging_mount(disk, path)
         if mount is None:
@@ -93,22 +92,23 @@ class Repair:
         """Drop a repair of the volume: it has ended, or a stage or unstage replaces it."""
         self._repairs.end(volume_id)
 
-    def _unmounted(self, volume_id: VolumeId, disk: BlockDevice, path: Path) -> DeviceNumber | None:
-        """Return the device that an earlier repair unmounted and has not mounted again, if any."""
-        device, where = self._repairs.unfinished(volume_id) or (None, None)
-        if where != path or device not in self._devices.numbers(disk) or self._mounts.at(path):
-            return None
-        return device
+    def _is_unfinished(self, volume_id: VolumeId, path: Path) -> bool:
+        """Return whether an earlier repair unmounted the volume and has not mounted it again.
 
-    def _returned(
-        self,
-        volume_id: VolumeId,
-        disk: BlockDevice,
-        path: Path,
-        context: VolumeContext,
-        deadline: Deadline,
-    ) -> DeviceNumber:
-        """Unmount a disk that has left; return the device with which the volume came back.
+        Its disk can have left since, and come back under another number.
+        """
+        return self._repairs.unfinished(volume_id) == path and not self._mounts.at(path)
+
+    def _device(self, disk: BlockDevice, context: VolumeContext) -> BlockDevice:
+        """Return the device that is mounted for the volume: its disk, or a partition of it."""
+        if context.partition is None:
+            return disk
+        return self._devices.partition(disk, context.partition)
+
+    def _clear_vanished(
+        self, volume_id: VolumeId, device: BlockDevice, path: Path, deadline: Deadline
+    ) -> None:
+        """Unmount a disk that has left, so that the one with which it came back is mounted.
 
         Kubelet stages no volume that a pod still uses, be it only one that is Terminating. So the
         next pod would wait for ever for somebody to unmount the dead one.
@@ -117,16 +117,12 @@ class Repair:
             WrongState: Nothing is mounted at the path, or something that stays.
         """
         if not self._mounts.at(path):
-            raise _not_staged(volume_id, disk, path)
-        device = disk
-        if context.partition is not None:
-            device = self._devices.partition(disk, context.partition)
+            raise _not_staged(volume_id, device, path)
         self._repairs.begin(volume_id, path, device.number)
         self._release.clear_vanished(volume_id, device, path, deadline)
         if self._mounts.at(path):  # it is somebody else's mount, or its disk is still there
             self.forget(volume_id)
-            raise _not_staged(volume_id, disk, path)
-        return device.number
+            raise _not_staged(volume_id, device, path)
 
     def _staging_mount(self, disk: BlockDevice, path: Path) -> Mount | None:
         """Return the mount at the staging path if it shows the volume's disk."""

@@ -107,6 +107,14 @@ class Disk:
         os.mknod(node, self.path.stat().st_mode, self.path.stat().st_rdev)
         node.rename(self.path)
 
+    def come_back(self) -> None:
+        """Be pulled out, and plugged in once more as a device with another number."""
+        sector_bytes = run("blockdev", "--getss", str(self.path)).strip()
+        left, self.path = self.path, _attach(self.file, int(sector_bytes))
+        run("losetup", "--detach", str(left))
+        self.link.unlink()
+        self.attach()
+
     def cut(self) -> None:
         """Take its content away, so that reads fail."""
         os.truncate(self.file, 0)
@@ -140,19 +148,23 @@ def _blank(folder: pathlib.Path, gib: int) -> Iterator[pathlib.Path]:
 
 
 def _attached(file: pathlib.Path, links: pathlib.Path, sector_bytes: int) -> Iterator[Disk]:
-    find = ("losetup", "--find", "--show", f"--sector-size={sector_bytes}", str(file))
-    # A process that finds a device just taken would claim it for a moment, and others find it busy.
-    path = pathlib.Path(run("flock", "/dev/loop-control", *find).strip())
-    run("blockdev", "--setrw", str(path))  # a loop device keeps the protection of its last use
-    disk = Disk(file=file, path=path, links=links)
+    disk = Disk(file=file, path=_attach(file, sector_bytes), links=links)
     disk.attach()
     try:
         yield disk
     finally:
-        _unmount_everywhere(path)
+        _unmount_everywhere(disk.path)
         if run("losetup", "--associated", str(file)):  # a test may have pulled it out
-            run("losetup", "--detach", str(path))
+            run("losetup", "--detach", str(disk.path))
         disk.link.unlink(missing_ok=True)
+
+
+def _attach(file: pathlib.Path, sector_bytes: int) -> pathlib.Path:
+    find = ("losetup", "--find", "--show", f"--sector-size={sector_bytes}", str(file))
+    # A process that finds a device just taken would claim it for a moment, and others find it busy.
+    path = pathlib.Path(run("flock", "/dev/loop-control", *find).strip())
+    run("blockdev", "--setrw", str(path))  # a loop device keeps the protection of its last use
+    return path
 
 
 # What is unmounted elsewhere goes from here too (slave), apart from the disk: its folder becomes a

@@ -11,6 +11,7 @@ import pytest
 from tests.node.conftest import Tools, Volume, mount_capability
 from tests.node.disks import mounts_of, run
 from tests.node.gates import Gate
+from tests.support.driver_process import DriverProcess
 from tests.support.grpc_errors import outcome, refused
 from tests.support.waiting import wait_until
 
@@ -118,6 +119,28 @@ def test_a_repair_that_failed_is_tried_again_until_the_volume_leaves(
     with refused(grpc.StatusCode.FAILED_PRECONDITION, "not staged"):
         volume.publish()
     assert mounts_of(volume.disk.path) == []
+
+
+@pytest.mark.parametrize("restarts", [False, True], ids=["", "driver restarts"])
+def test_a_repair_goes_on_with_a_disk_that_comes_back_under_another_number(
+    volume: Volume, tools: Tools, start_node: Callable[..., DriverProcess], restarts: bool
+) -> None:  # kubelet takes the volume for staged, and only publishes
+    volume.stage("xfs")
+    (volume.staging / "canary").write_text("mine")
+    run("sync", "--file-system", str(volume.staging))
+    shut_down(volume)
+    tools.replace("mount", "echo the disk fails >&2; exit 32")
+    with refused(grpc.StatusCode.UNAVAILABLE, "the disk fails"):
+        volume.publish(capability=mount_capability("xfs"))
+    assert mounts_of(volume.disk.path) == []
+
+    (tools.folder / "mount").unlink()
+    volume.disk.come_back()
+    served = volume.served_by(start_node()) if restarts else volume
+    target = served.publish(capability=mount_capability("xfs"))
+
+    assert (target / "canary").read_text() == "mine"
+    assert sorted(mounts_of(volume.disk.path)) == sorted([str(volume.staging), str(target)])
 
 
 def test_a_pod_that_only_reads_may_have_what_is_read_only(volume: Volume) -> None:

@@ -102,6 +102,19 @@ def test_a_write_protection_that_0_1_0_set_is_lifted(
     assert pathlib.Path(f"/sys/block/{volume.disk.path.name}/ro").read_text().strip() == "0"
 
 
+def test_a_repair_that_0_1_0_did_not_finish_goes_on(
+    volume: Volume, record: Record
+) -> None:  # F5, D7: the number that the disk had, and where it was mounted
+    volume.stage()
+    run("umount", str(volume.staging))
+    record("repairing").write_text(f"253:16 {volume.staging}")
+
+    target = volume.publish()
+
+    (target / "file").write_text("works")
+    assert not record("repairing").exists()
+
+
 def test_contexts_of_a_later_version_are_read_as_far_as_they_are_known(
     volume: Volume,
 ) -> None:  # F5: an older node serves what a newer controller made

@@ -437,6 +437,21 @@ BREAKS = (
         tests=("tests/node/test_attach_limit.py",),
     ),
     Break(
+        name="repair-waits-for-the-number-that-the-disk-had",
+        file="node/repair.py",
+        before="        return self._repairs.unfinished(volume_id) == path and not",
+        after="        noted = self._repairs._notes.read(volume_id)\n"
+        "        disk = self._devices.present(volume_id.uuid)\n"
+        "        if noted is None or noted[0] not in self._devices.numbers(disk):\n"
+        "            return False\n"
+        "        return self._repairs.unfinished(volume_id) == path and not",
+        rules="D7",
+        tests=(
+            "tests/node/test_dead_file_systems.py"
+            "::test_a_repair_goes_on_with_a_disk_that_comes_back_under_another_number",
+        ),
+    ),
+    Break(
         name="growth-that-fails-takes-a-volume-from-its-pods",
         file="node/mounting.py",
         before="            if self._is_published(device, path):\n                log.warning",
