@@ -66,10 +66,10 @@ class Node(csi_pb2_grpc.NodeServicer):
         """Find the attached disk, format it if it is blank, and mount it."""
         try:
             wanted = node_requests.stage_volume(request)
-        except InvalidRequest as error:
+            self._refuse_other_zone(wanted.volume_id)
+        except (InvalidRequest, NotFound) as error:
             self._refuse_staged(request, error)
             raise
-        self._refuse_other_zone(wanted.volume_id)
         self._staging.stage(
             wanted.volume_id,
             wanted.staging_path,
@@ -160,9 +160,9 @@ class Node(csi_pb2_grpc.NodeServicer):
         )
 
     def _refuse_staged(
-        self, request: csi_pb2.NodeStageVolumeRequest, error: InvalidRequest
+        self, request: csi_pb2.NodeStageVolumeRequest, error: InvalidRequest | NotFound
     ) -> None:
-        """Raise HostError if a request that makes no sense is about a staged volume (D5)."""
+        """Raise HostError if a request that can't succeed is about a staged volume (D5)."""
         place = node_requests.place_of_stage(request)
         if place is not None and place.volume_id is not None:
             self._staging.refuse_mounted(place.volume_id, place.path, error)

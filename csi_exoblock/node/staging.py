@@ -103,13 +103,13 @@ class Staging:
             DeadlineExceeded: The deadline came first; mkfs, a check or growth goes on.
         """
         volume = f"volume {volume_id}"
-        self._territory.check_path(staging_path)
         with self._holds.hold(volume):
             self._jobs.check(volume)
-            self._territory.check_place(staging_path)
-            self._repair.forget(volume_id)
-            self._write_back.forget(volume)
             try:
+                self._territory.check_path(staging_path)
+                self._territory.check_place(staging_path)
+                self._repair.forget(volume_id)
+                self._write_back.forget(volume)
                 self._stage(volume_id, staging_path, access, context, deadline)
             except _FINAL as error:
                 if isinstance(access, MountAccess):

@@ -14,6 +14,7 @@ from csi_exoblock.pb import csi_pb2
 from tests.node import requests
 from tests.node.conftest import MakeDisk, Volume, block_capability, mount_capability
 from tests.node.disks import GIB, Disk, mounts_of, run
+from tests.support.driver_process import DriverProcess
 from tests.support.grpc_errors import refused
 
 pytestmark = pytest.mark.root
@@ -264,6 +265,24 @@ def test_nothing_is_mounted_outside_kubelets_folder(
     assert mounts_of(volume.disk.path) == [str(volume.staging)]
 
 
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (("--zone", "ch-dk-2"), "this node is in zone ch-dk-2"),
+        (("--kubelet-path", "/nowhere"), "--kubelet-path"),
+    ],
+)
+def test_a_driver_that_takes_itself_for_another_leaves_no_staged_volume_mounted(
+    volume: Volume, start_node: Callable[..., DriverProcess], flags: tuple[str, ...], says: str
+) -> None:  # D5: after a final error kubelet would not unstage, and detach it mounted
+    volume.stage()
+
+    with refused(grpc.StatusCode.UNAVAILABLE, says, f"still mounted at {volume.staging}"):
+        volume.served_by(start_node(*flags)).stage()
+
+    volume.unstage()
+
+
 def image(folder: pathlib.Path) -> pathlib.Path:
     """Return a file with a file system."""
     file = folder / "image"
@@ -280,8 +299,13 @@ def test_an_id_with_another_zone_stages_nothing(volume: Volume) -> None:
     where, node = volume.staging, volume.node
     volume.target().parent.mkdir()
 
+    stage = requests.stage(id_, where, mount_capability())
+    elsewhere = requests.stage(id_, volume.folder / "elsewhere", mount_capability())
+
+    with refused(grpc.StatusCode.UNAVAILABLE, f"still mounted at {where}"):  # D5
+        node.NodeStageVolume(stage)
     for call in (
-        lambda: node.NodeStageVolume(requests.stage(id_, where, mount_capability())),
+        lambda: node.NodeStageVolume(elsewhere),
         lambda: node.NodePublishVolume(
             requests.publish(id_, where, volume.target(), mount_capability())
         ),

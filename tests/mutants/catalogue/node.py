@@ -82,6 +82,28 @@ BREAKS = (
         ),
     ),
     Break(
+        name="staged-in-another-zone-is-final",
+        file="csi/node.py",
+        before="        except (InvalidRequest, NotFound) as error:",
+        after="        except InvalidRequest as error:",
+        rules="D5",
+        tests=(
+            "tests/node/test_foreign_paths.py"
+            "::test_a_driver_that_takes_itself_for_another_leaves_no_staged_volume_mounted",
+        ),
+    ),
+    Break(
+        name="staged-outside-kubelets-folder-is-final",
+        file="node/staging.py",
+        before="            try:\n                self._territory.check_path(staging_path)\n",
+        after="            self._territory.check_path(staging_path)\n            try:\n",
+        rules="D5",
+        tests=(
+            "tests/node/test_foreign_paths.py"
+            "::test_a_driver_that_takes_itself_for_another_leaves_no_staged_volume_mounted",
+        ),
+    ),
+    Break(
         name="suspect-in-use-is-a-stranger",
         file="node/release.py",
         before="        if users or self._disk_calls.is_in_use(suspect, deadline):",
