@@ -649,8 +649,8 @@ BREAKS = (
     Break(
         name="check-that-stopped-for-a-moment-leaves-it-small",
         file="host/checking.py",
-        before="if (fully or demanded) and _UNKNOWN_FEATURES not in ended.complaint:",
-        after="if demanded and _UNKNOWN_FEATURES not in ended.complaint:",
+        before="if (fully or demanded) and _UNKNOWN_FEATURES not in ended.report:",
+        after="if demanded and _UNKNOWN_FEATURES not in ended.report:",
         rules="S8",
         tests=(
             "tests/node/test_life_on_a_node.py::"
