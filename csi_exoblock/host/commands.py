@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from csi_exoblock.errors import CommandFailed, HostError
+from csi_exoblock.host.exhaustion import refuse_exhausted
 from csi_exoblock.host.starts import starting
 from csi_exoblock.metrics import Metrics
 from csi_exoblock.threads import begin_thread
@@ -158,10 +159,14 @@ def is_own_command(process: Path) -> bool:
 
     Args:
         process: Its folder in /proc.
+
+    Raises:
+        HostError: The host has no memory left.
     """
     try:
         output = os.readlink(process / "fd" / "1")
-    except OSError:  # it has ended
+    except OSError as error:  # it has ended
+        refuse_exhausted(error)
         return False
     return output.startswith(f"/memfd:{_OUTPUT_NAME}")
 

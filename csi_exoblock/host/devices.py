@@ -12,6 +12,7 @@ from uuid import UUID
 from csi_exoblock.concurrency import Deadline
 from csi_exoblock.errors import HostError, NotFound, WrongState
 from csi_exoblock.host.block_devices import BlockDevice, BlockDevices, DeviceNumber
+from csi_exoblock.host.exhaustion import refuse_exhausted
 from csi_exoblock.host.serials import Serials
 from csi_exoblock.host.workers import CallLimit, Workers
 from csi_exoblock.metrics import Metrics
@@ -269,7 +270,8 @@ class Devices:
     def _linked(self, serial: str) -> str | None:
         try:
             return Path(os.readlink(self._link_dir / f"virtio-{serial}")).name
-        except OSError:
+        except OSError as error:
+            refuse_exhausted(error)
             return None
 
     def _links(self) -> Mapping[str, str]:

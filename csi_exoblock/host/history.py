@@ -11,6 +11,7 @@ from pathlib import Path
 
 from csi_exoblock.errors import HostError
 from csi_exoblock.host.durable import DurableFolder
+from csi_exoblock.host.exhaustion import refuse_exhausted
 from csi_exoblock.model import Age, VolumeId
 from csi_exoblock.timing import HostTiming
 
@@ -46,6 +47,9 @@ class History:
 
         Args:
             age: How old it was when it was attached, `None` if unknown.
+
+        Raises:
+            HostError: The host has no file or memory left.
         """
         if age is None:
             return "nothing says that it is a new volume"
@@ -65,6 +69,7 @@ class History:
         except FileNotFoundError:
             return None
         except OSError as error:
+            refuse_exhausted(error)
             return f"this node's record of used volumes can't be read: {error.strerror}"
         return "this node has used the volume before"
 
@@ -106,7 +111,8 @@ class History:
     def _files(self) -> list[Path]:
         try:
             return list(self._folder.path.iterdir())
-        except OSError:
+        except OSError as error:
+            refuse_exhausted(error)
             return []
 
     def _write(self, path: Path, age: Age | None) -> None:
@@ -151,5 +157,8 @@ def _made(file: Path) -> float | None:
     """Return when the volume of a file was made, `None` if the file doesn't say."""
     try:
         return float(file.read_bytes())
-    except (OSError, ValueError):
+    except ValueError:
+        return None
+    except OSError as error:
+        refuse_exhausted(error)
         return None

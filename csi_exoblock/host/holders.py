@@ -6,7 +6,6 @@ descriptors that exist only in a message inside a socket, or in a ring of io_uri
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, islice
@@ -17,6 +16,7 @@ from csi_exoblock.concurrency import SharedSearch
 from csi_exoblock.errors import HostError
 from csi_exoblock.host.block_devices import DeviceNumber
 from csi_exoblock.host.commands import is_own_command
+from csi_exoblock.host.exhaustion import refuse_exhausted
 from csi_exoblock.host.loops import Backings, Loops
 from csi_exoblock.host.mountinfo import Line, unescaped
 from csi_exoblock.host.open_files import Sought, device_numbers, name_of, opened, read
@@ -250,8 +250,10 @@ class Holders:
             return False
         source = unescaped(line.source)
         for root in ("", f"{process}/root"):
-            with contextlib.suppress(OSError):
+            try:
                 return device_numbers(f"{root}{source}")[0] in numbers
+            except OSError as error:
+                refuse_exhausted(error)
         # The device node is in neither namespace, but the kernel's name for the disk can match.
         return Path(source).name in {self._name(number) for number in numbers}
 
@@ -274,7 +276,8 @@ def _number_of_mounted(target: Path) -> DeviceNumber | None:
     """Return the device number that `stat` gives for a file system, `None` after its shutdown."""
     try:
         return device_numbers(str(target))[1]
-    except OSError:
+    except OSError as error:
+        refuse_exhausted(error)
         return None
 
 
@@ -285,12 +288,13 @@ def _first(names: Iterator[str]) -> tuple[str, ...]:
 def _names_in(folder: Path) -> Iterator[str]:
     try:
         yield from sorted(os.listdir(folder))
-    except OSError:
-        return
+    except OSError as error:
+        refuse_exhausted(error)
 
 
 def _is_on(path: str, numbers: frozenset[DeviceNumber]) -> bool:
     try:
         return not numbers.isdisjoint(device_numbers(path))
-    except OSError:
+    except OSError as error:
+        refuse_exhausted(error)
         return False

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from csi_exoblock.host.block_devices import BlockDevice
+from csi_exoblock.host.exhaustion import refuse_exhausted
 from csi_exoblock.host.mounts import Mount
 from csi_exoblock.host.workers import Workers
 
@@ -44,7 +45,7 @@ class Liveness:
             writing: Whether it must accept writes through this mount.
 
         Raises:
-            HostError: It doesn't answer at all.
+            HostError: It doesn't answer at all, or the host has no file or memory left.
         """
         if _SHUT_DOWN in mount.super_options:
             return _shut_down(f"the kernel has shut it down ({_SHUT_DOWN})")
@@ -58,14 +59,20 @@ class Liveness:
                 f"the file system {mount.superblock}", lambda: _read_root(mount.target)
             )
         except OSError as error:
+            refuse_exhausted(error)
             return _shut_down(f"its root can't be read: {error.strerror}")
         return None
 
     def recorded_errors(self, device: BlockDevice) -> int:
-        """Return how many errors ext4 has counted since its last check; 0 for other types."""
+        """Return how many errors ext4 has counted since its last check; 0 for other types.
+
+        Raises:
+            HostError: The host has no file or memory left.
+        """
         try:
             return int((self._sysfs / "fs" / "ext4" / device.name / "errors_count").read_text())
-        except OSError:
+        except OSError as error:
+            refuse_exhausted(error)
             return 0
 
 

@@ -18,6 +18,7 @@ from csi_exoblock.concurrency import Deadline
 from csi_exoblock.errors import CommandFailed, HostError, OperationPending, WrongState
 from csi_exoblock.host.block_devices import DeviceNumber
 from csi_exoblock.host.commands import Commands
+from csi_exoblock.host.exhaustion import refuse_exhausted
 from csi_exoblock.host.holders import Holders
 from csi_exoblock.host.kernel_log import KernelLog
 from csi_exoblock.host.mount_calls import bind, unmount
@@ -392,6 +393,7 @@ def _mount(line: Line, *, shows_a_node: bool) -> Mount:
 def _block_number(path: Path) -> DeviceNumber | None:
     try:
         status = path.stat()
-    except OSError:
+    except OSError as error:
+        refuse_exhausted(error)
         return None
     return DeviceNumber.of(status.st_rdev) if stat.S_ISBLK(status.st_mode) else None

@@ -64,15 +64,24 @@ class Sought:
 
 
 def name_of(process: Path) -> str:
-    """Return the number and the name of a process, for people."""
+    """Return the number and the name of a process, for people.
+
+    Raises:
+        HostError: The host has no file or memory left.
+    """
     return f"pid {process.name} ({read(process / 'comm').strip() or 'gone'})"
 
 
 def read(file: Path) -> str:
-    """Return a file of /proc as text, empty once its process is gone."""
+    """Return a file of /proc as text, empty once its process is gone.
+
+    Raises:
+        HostError: The host has no file or memory left.
+    """
     try:
         return file.read_text(errors="replace")
-    except OSError:
+    except OSError as error:
+        refuse_exhausted(error)
         return ""
 
 

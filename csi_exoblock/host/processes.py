@@ -127,7 +127,8 @@ class Processes:
 def _target(link: str) -> str:
     try:
         return os.readlink(link)
-    except OSError:
+    except OSError as error:
+        refuse_exhausted(error)
         return ""
 
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from csi_exoblock.concurrency import Deadline
 from csi_exoblock.errors import DeadlineExceeded, HostError
+from csi_exoblock.host.exhaustion import refuse_exhausted
 from csi_exoblock.host.workers import CallLimit
 from csi_exoblock.threads import begin_work
 from csi_exoblock.timing import HostTiming
@@ -112,7 +113,8 @@ class Serials:
             disk = _Disk(
                 os.stat(folder).st_ino, _text(f"{folder}/dev"), _optional(f"{folder}/diskseq")
             )
-        except OSError:  # it has left
+        except OSError as error:  # it has left
+            refuse_exhausted(error)
             return None
         if not self.has_one(name):
             return None
@@ -205,5 +207,6 @@ def _text(path: str) -> str:
 def _optional(path: str) -> str | None:
     try:
         return _text(path)
-    except OSError:
+    except OSError as error:
+        refuse_exhausted(error)
         return None

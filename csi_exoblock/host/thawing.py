@@ -8,7 +8,6 @@ only a file system that no other process uses.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import fcntl
 import os
@@ -18,6 +17,7 @@ from pathlib import Path
 
 from csi_exoblock.errors import HostError
 from csi_exoblock.host.block_devices import BlockDevice, DeviceNumber
+from csi_exoblock.host.exhaustion import refuse_exhausted
 from csi_exoblock.host.libc import LIBC, checked
 from csi_exoblock.host.open_files import Sought
 from csi_exoblock.host.processes import Processes
@@ -115,7 +115,7 @@ def _mounted_privately(device: BlockDevice) -> Iterator[int | None]:
 
 
 def _mount(device: BlockDevice, kind: Filesystem, read_only: bool) -> int | None:
-    with contextlib.suppress(OSError):
+    try:
         context = _call(_FSOPEN, kind.encode(), _CLOEXEC)
         try:
             _call(_FSCONFIG, context, _SET_STRING, b"source", os.fsencode(device.path), 0)
@@ -125,7 +125,9 @@ def _mount(device: BlockDevice, kind: Filesystem, read_only: bool) -> int | None
             return _call(_FSMOUNT, context, _CLOEXEC, 0)
         finally:
             os.close(context)
-    return None
+    except OSError as error:
+        refuse_exhausted(error)
+        return None
 
 
 def _call(number: int, *arguments: int | bytes | None) -> int:

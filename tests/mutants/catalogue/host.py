@@ -658,6 +658,32 @@ BREAKS = (
         ),
     ),
     Break(
+        name="host-without-files-kills-a-file-system",
+        file="host/liveness.py",
+        before="            refuse_exhausted(error)\n            return _shut_down(",
+        after="            return _shut_down(",
+        rules="D7, N7",
+        tests=("tests/host/test_exhaustion.py",),
+    ),
+    Break(
+        name="host-without-files-ends-a-process",
+        file="host/open_files.py",
+        before='        refuse_exhausted(error)\n        return ""\n',
+        after='        return ""\n',
+        rules="D4",
+        tests=("tests/host/test_exhaustion.py",),
+    ),
+    Break(
+        name="host-without-memory-shows-nothing-built-upon-a-disk",
+        file="host/holders.py",
+        before="        yield from sorted(os.listdir(folder))\n    except OSError as error:\n"
+        "        refuse_exhausted(error)\n",
+        after="        yield from sorted(os.listdir(folder))\n    except OSError:\n"
+        "        return\n",
+        rules="D4",
+        tests=("tests/host/test_exhaustion.py",),
+    ),
+    Break(
         name="host-without-files-makes-a-disk-absent",
         file="host/exhaustion.py",
         before="    if error.errno in _OF_THE_HOST:",
