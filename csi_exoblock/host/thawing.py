@@ -39,25 +39,30 @@ class Thawing:
     A volume whose file system was left frozen is unstaged:
 
         umount /…/globalmount   # succeeds, but the kernel keeps /dev/vdb busy
-        thawing.thaw(vdb)       # mounts vdb at no path, thaws it there and drops the mount: True
+        thawing.thaw(vdb, …)    # mounts vdb at no path, thaws it there and drops the mount: True
         ...                     # the kernel lets go of /dev/vdb, and the volume can be detached
-        thawing.thaw(vdb)       # False: nothing was frozen
+        thawing.thaw(vdb, …)    # False: nothing was frozen
     """
 
     def __init__(self, *, workers: Workers[bool], processes: Processes) -> None:
         self._workers = workers
         self._processes = processes
 
-    def thaw(self, device: BlockDevice) -> bool:
+    def thaw(self, device: BlockDevice, *, skip_hung: bool) -> bool:
         """Thaw the file system of a disk that is busy although it is mounted nowhere.
+
+        Args:
+            skip_hung: Whether to assume that a process that hangs has no mapping of this file
+                system beyond its open files.
 
         Returns:
             Whether it was thawed: it was frozen, and no process had it open.
 
         Raises:
-            HostError: The disk doesn't answer.
+            HostError: The disk doesn't answer; or no process is found, but one hangs and could
+                have it open.
         """
-        return self._run(device.path, lambda: self._thaw_privately(device))
+        return self._run(device.path, lambda: self._thaw_privately(device, skip_hung))
 
     def thaw_mounted(self, path: Path) -> bool:
         """Thaw the file system that is mounted at a path; return whether it was frozen.
@@ -73,13 +78,14 @@ class Thawing:
         except OSError as error:
             raise HostError(f"thawing {what}: {error}") from error
 
-    def _thaw_privately(self, device: BlockDevice) -> bool:
+    def _thaw_privately(self, device: BlockDevice, skip_hung: bool) -> bool:
         with _mounted_privately(device) as mount:
             if mount is None:
                 return False
             number = DeviceNumber.of(os.fstat(mount).st_dev)
             sought = Sought(devices=frozenset(), filesystems=frozenset({number}))
-            if self._processes.using(sought):  # it was unmounted lazily, and is in use
+            # It was unmounted lazily, and is in use.
+            if self._processes.using(sought, skip_hung=skip_hung):
                 return False
             return _thaw(Path("."), within=mount)
 

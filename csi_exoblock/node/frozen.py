@@ -66,7 +66,8 @@ class Frozen:
     def recover(self, volume_id: VolumeId, device: BlockDevice, deadline: Deadline) -> None:
         """Thaw a file system that was left frozen on a disk that isn't mounted any more.
 
-        A disk with a user is left alone: a job can be at work on it.
+        A disk with a user is left alone: a job can be at work on it. The disk is used as a file
+        system here, so processes that hang on other disks are ignored (S26).
 
         Raises:
             HostError: The disk doesn't answer.
@@ -74,18 +75,23 @@ class Frozen:
         """
         patience = deadline.within(self._timing.device_in_use)
         numbers = self._devices.numbers(device)
-        while self._disk_calls.is_in_use(device, deadline) and not self._holders.of_device(numbers):
+        while self._disk_calls.is_in_use(device, deadline) and not self._holders.of_device(
+            numbers, skip_hung=True
+        ):
             if not patience.remaining():
                 deadline.check()
-                self.thaw_unmounted(device, deadline)
+                self.thaw_unmounted(device, deadline, skip_hung=True)
                 return
             deadline.wait(min(self._timing.device_poll, patience.remaining()))
 
-    def thaw_unmounted(self, device: BlockDevice, deadline: Deadline) -> bool:
+    def thaw_unmounted(self, device: BlockDevice, deadline: Deadline, *, skip_hung: bool) -> bool:
         """Thaw the file systems on a disk and its partitions; return whether one was frozen.
 
         A partition that isn't claimed has none that is frozen, and could be mounted for the first
         time, whatever is on it.
+
+        Args:
+            skip_hung: Whether processes that hang are ignored, as they have no raw device (S26).
 
         Raises:
             HostError: The disk doesn't answer.
@@ -96,7 +102,8 @@ class Frozen:
         thawed = [
             part.name
             for part in parts
-            if self._disk_calls.is_in_use(part, deadline) and self._thawing.thaw(part)
+            if self._disk_calls.is_in_use(part, deadline)
+            and self._thawing.thaw(part, skip_hung=skip_hung)
         ]
         if thawed:
             log.warning("file system was left frozen, thawed it", extra={"devices": thawed})

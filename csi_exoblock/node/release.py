@@ -176,7 +176,11 @@ class Release:
             if not patience.remaining():
                 deadline.check()
                 users = users_now()
-                if claimed and not users and self._frozen.thaw_unmounted(device, deadline):
+                if (
+                    claimed
+                    and not users
+                    and self._frozen.thaw_unmounted(device, deadline, skip_hung=is_file_system)
+                ):
                     continue
                 raise WrongState(
                     f"volume {volume_id}: device {device.path} is still in use by {listed(users)}"

@@ -12,9 +12,9 @@ import grpc
 import pytest
 
 from csi_exoblock.pb import csi_pb2
-from tests.node.conftest import MakeDisk, Tools, Volume, block_capability
+from tests.node.conftest import MakeDisk, Tools, Volume, block_capability, mount_capability
 from tests.node.disks import Disk, kept_in_another_namespace, run
-from tests.node.requests import unstage
+from tests.node.requests import stage, unstage
 from tests.support.grpc_errors import refused
 from tests.support.waiting import wait_until
 
@@ -111,6 +111,39 @@ def test_many_processes_that_hang_are_not_waited_for_one_after_another(
         healthy.node.NodeUnstageVolume(unstage(healthy.disk.volume_id, healthy.staging))
 
     frozen.unstage()
+
+
+def test_a_volume_that_was_left_frozen_leaves_beside_a_process_that_hangs(
+    make_disk: MakeDisk, make_volume: Callable[[Disk], Volume]
+) -> None:  # D13: the process hangs on another disk
+    hung, left_frozen = (make_volume(make_disk()) for _ in range(2))
+    hung.stage()
+    left_frozen.stage()
+    run("fsfreeze", "--freeze", str(left_frozen.staging))
+
+    with hung_processes(hung, 1):
+        left_frozen.node.NodeUnstageVolume(unstage(left_frozen.disk.volume_id, left_frozen.staging))
+
+    hung.unstage()
+
+
+def test_a_volume_that_was_left_frozen_is_staged_beside_a_process_that_hangs(
+    make_disk: MakeDisk, make_volume: Callable[[Disk], Volume]
+) -> None:  # D13
+    hung, left_frozen = (make_volume(make_disk()) for _ in range(2))
+    hung.stage()
+    left_frozen.stage()
+    run("fsfreeze", "--freeze", str(left_frozen.staging))
+    run("umount", str(left_frozen.staging))
+
+    with hung_processes(hung, 1):
+        left_frozen.node.NodeStageVolume(
+            stage(left_frozen.disk.volume_id, left_frozen.staging, mount_capability())
+        )
+
+    (left_frozen.staging / "file").write_text("works")
+    left_frozen.unstage()
+    hung.unstage()
 
 
 def test_what_an_unstage_that_failed_has_unmounted_is_no_raw_device(

@@ -15,6 +15,7 @@ _WRITTEN = "tests/node/test_written_back.py"
 
 _PROTECTED = "tests/node/test_write_protection.py"
 _HUNG = "tests/node/test_hung_disks.py"
+_HUNG_PROCESSES = "tests/node/test_hung_processes.py"
 
 BREAKS = (
     Break(
@@ -159,10 +160,31 @@ BREAKS = (
         ),
     ),
     Break(
+        name="frozen-volume-waits-for-a-process-on-another-disk",
+        file="host/thawing.py",
+        before="self._processes.using(sought, skip_hung=skip_hung)",
+        after="self._processes.using(sought)",
+        rules="S26, D13",
+        tests=(
+            f"{_HUNG_PROCESSES}::test_a_volume_that_was_left_frozen_leaves_beside_a_process_that_hangs",
+        ),
+    ),
+    Break(
+        name="stage-of-what-is-frozen-waits-for-a-process-on-another-disk",
+        file="node/frozen.py",
+        before="            numbers, skip_hung=True\n",
+        after="            numbers\n",
+        rules="S26, D13",
+        tests=(
+            f"{_HUNG_PROCESSES}::test_a_volume_that_was_left_frozen_is_staged_beside_a_process_that_hangs",
+        ),
+    ),
+    Break(
         name="unstage-leaves-it-frozen",
         file="node/release.py",
-        before="if claimed and not users and self._frozen.thaw_unmounted(device, deadline):",
-        after="if claimed and not users and not numbers:",
+        before="                    and not users\n                    and self._frozen",
+        after="                    and not users\n                    and not numbers\n"
+        "                    and self._frozen",
         rules="D13",
         tests=(f"{_FROZEN}::test_a_volume_that_was_left_frozen_is_unstaged_and_staged_again",),
     ),
@@ -203,7 +225,7 @@ BREAKS = (
     Break(
         name="disk-in-use-is-waited-for",
         file="node/frozen.py",
-        before=" and not self._holders.of_device(numbers):",
+        before=" and not self._holders.of_device(\n            numbers, skip_hung=True\n        ):",
         after=":",
         rules="D13, S4",
         tests=(f"{_FROZEN}::test_a_disk_at_which_somebody_works_is_not_waited_for",),
@@ -412,8 +434,8 @@ BREAKS = (
     Break(
         name="partition-beside-a-frozen-one-is-mounted",
         file="node/frozen.py",
-        before="if self._disk_calls.is_in_use(part, deadline) and self._thawing.thaw(part)",
-        after="if self._thawing.thaw(part)",
+        before="            if self._disk_calls.is_in_use(part, deadline)\n            and self",
+        after="            if self",
         rules="D2, D13",
         tests=(f"{_FROZEN}::test_the_partition_beside_one_that_was_left_frozen_is_never_mounted",),
     ),
