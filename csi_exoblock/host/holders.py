@@ -137,6 +137,24 @@ class Holders:
 
         return self._workers.run(f"the driver's commands on {target}", search)
 
+    def commands_with(self, numbers: frozenset[DeviceNumber]) -> tuple[str, ...]:
+        """Return the driver's own commands that have a disk open, whichever process began them.
+
+        Args:
+            numbers: The device numbers of the disk and of its partitions.
+
+        Raises:
+            HostError: The search takes too long.
+        """
+
+        def search() -> tuple[str, ...]:
+            sought = Sought(devices=numbers, filesystems=frozenset())
+            commands = self._processes.own_commands()
+            return _first(name_of(each) for each in commands if any(opened(each, sought)))
+
+        key = ", ".join(map(str, sorted(numbers)))
+        return self._workers.run(f"the driver's commands with device {key}", search)
+
     def beside_commands(
         self, device: DeviceNumber | None, target: Path, superblock: DeviceNumber
     ) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from csi_exoblock import logs
 from csi_exoblock.concurrency import Deadline
-from csi_exoblock.errors import WrongState
+from csi_exoblock.errors import OperationPending, WrongState
 from csi_exoblock.host.block_devices import BlockDevice
 from csi_exoblock.host.devices import Devices
 from csi_exoblock.host.disk_calls import DiskCalls
@@ -64,25 +64,34 @@ class Frozen:
                 deadline.wait(min(self._timing.device_poll, patience.remaining()))
 
     def recover(self, volume_id: VolumeId, device: BlockDevice, deadline: Deadline) -> None:
-        """Thaw a file system that was left frozen on a disk that isn't mounted any more.
+        """Wait until a device that is to be mounted is free; thaw what was left frozen on it.
 
-        A disk with a user is left alone: a job can be at work on it. The disk is used as a file
-        system here, so processes that hang on other disks are ignored (S26).
+        Somebody can claim a disk for a moment, such as udev or another driver process. The disk is
+        used as a file system here, so processes that hang on other disks are ignored (S26).
 
         Raises:
-            HostError: The disk doesn't answer.
+            OperationPending: A command of the driver works on it, perhaps one that outlived an
+                earlier driver process (D10).
+            WrongState: Somebody else has claimed it; the message names who.
+            HostError: The disk doesn't answer, or its users can't be found.
             DeadlineExceeded: The caller's time ended first.
         """
         patience = deadline.within(self._timing.device_in_use)
         numbers = self._devices.numbers(device)
-        while self._disk_calls.is_in_use(device, deadline) and not self._holders.of_device(
-            numbers, skip_hung=True
-        ):
-            if not patience.remaining():
-                deadline.check()
-                self.thaw_unmounted(device, deadline, skip_hung=True)
-                return
-            deadline.wait(min(self._timing.device_poll, patience.remaining()))
+        while self._disk_calls.is_in_use(device, deadline):
+            if commands := self._holders.commands_with(numbers):
+                raise OperationPending(
+                    f"volume {volume_id}: {listed(commands)} still works on its disk "
+                    f"{device.path}; it is not interrupted; retry"
+                )
+            if patience.remaining():
+                deadline.wait(min(self._timing.device_poll, patience.remaining()))
+                continue
+            deadline.check()
+            users = self._holders.of_device(numbers, skip_hung=True)
+            if users or not self.thaw_unmounted(device, deadline, skip_hung=True):
+                self._refuse_claimed(volume_id, device, users, deadline)
+            patience = deadline.within(self._timing.device_in_use)
 
     def thaw_unmounted(self, device: BlockDevice, deadline: Deadline, *, skip_hung: bool) -> bool:
         """Thaw the file systems on a disk and its partitions; return whether one was frozen.
@@ -108,6 +117,23 @@ class Frozen:
         if thawed:
             log.warning("file system was left frozen, thawed it", extra={"devices": thawed})
         return bool(thawed)
+
+    def _refuse_claimed(
+        self, volume_id: VolumeId, device: BlockDevice, users: tuple[str, ...], deadline: Deadline
+    ) -> None:
+        """Raise WrongState if a device is claimed still, and name who has it (F11).
+
+        A partition is claimed, too, by those who have the whole disk.
+        """
+        if not self._disk_calls.is_in_use(device, deadline):
+            return
+        if not users:
+            disk = self._devices.present(volume_id.uuid)
+            users = self._holders.of_device(self._devices.numbers(disk), skip_hung=True)
+        raise WrongState(
+            f"volume {volume_id}: its disk {device.path} is in use by {listed(users)}; it can be "
+            "mounted once that has ended"
+        )
 
     def _refuse_others(self, volume_id: VolumeId, mount: Mount, commands: tuple[str, ...]) -> None:
         others = self._holders.beside_commands(mount.device, mount.target, mount.superblock)

@@ -57,7 +57,8 @@ class Repair:
         """Return the staging mount; if its file system doesn't work, repair it once first.
 
         Raises:
-            WrongState: The volume isn't staged, or can't be repaired now.
+            WrongState: The volume isn't staged, or can't be repaired now, such as while somebody
+                else has claimed its disk.
             OperationPending: The check of an earlier repair goes on.
             HostError: A command failed; a retry goes on with the repair.
             DeadlineExceeded: The deadline came first; a check that has begun goes on.

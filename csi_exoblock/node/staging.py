@@ -98,7 +98,8 @@ class Staging:
             ForeignContent: The disk holds something else than was requested, or might hold data.
             WrongState: The file system is damaged, in use elsewhere, or two disks have its id.
             Mismatch: Something else is mounted at the path.
-            OperationPending: Another call or a job works on the volume, or the disk is in use.
+            OperationPending: Another call or a job works on the volume, or a command of an earlier
+                driver process on its disk.
             HostError: The disk is absent, can't be read, or a command failed.
             DeadlineExceeded: The deadline came first; mkfs, a check or growth goes on.
         """

@@ -5,19 +5,30 @@ from __future__ import annotations
 import contextlib
 import os
 import pathlib
+import signal
 import subprocess
+import sys
+import threading
 from collections.abc import Callable
 
 import grpc
 import pytest
 
-from tests.node.conftest import Volume, mount_capability
+from tests.node.conftest import Tools, Volume, mount_capability
 from tests.node.disks import Disk, kept_in_another_namespace, mounts_of, run
+from tests.node.gates import Gate
 from tests.support.driver_process import DriverProcess
-from tests.support.grpc_errors import refused
+from tests.support.grpc_errors import outcome, refused
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.root
+
+# Claims a disk, as e2fsck and mkfs do, and says who it is.
+CLAIM = (
+    "import os, signal, sys; os.open(sys.argv[2], os.O_RDONLY | os.O_EXCL); "
+    "os.symlink(str(os.getpid()), sys.argv[1]); signal.pause()"
+)
+A_MOMENT_SECONDS = 1.0
 
 filesystems = pytest.mark.parametrize("filesystem", ["ext4", "ext3", "xfs", "btrfs"])
 
@@ -175,13 +186,74 @@ def test_a_repair_goes_on_after_a_freeze(
     (volume.publish() / "file").write_text("works again")
 
 
-def test_a_disk_at_which_somebody_works_is_not_waited_for(
-    start_node: Callable[..., DriverProcess], make_volume: Callable[..., Volume], disk: Disk
+def test_a_disk_at_which_a_command_of_an_earlier_driver_works_is_not_waited_for(
+    start_node: Callable[..., DriverProcess],
+    make_volume: Callable[..., Volume],
+    disk: Disk,
+    tools: Tools,
+    gate: Callable[..., Gate],
 ) -> None:  # D10: it is told at once that it is in use, and asks again
-    node = start_node("--device-in-use-timeout", "1000s")
-    volume = make_volume(disk, node)
+    volume = make_volume(disk, earlier := start_node())
     volume.stage()
-    with kept_in_another_namespace(disk.path):
+    volume.unstage()
+    disk.want_a_check()
+    claimed = tools.folder / "claimed"
+    check = gate("e2fsck", f"exec {sys.executable} -c '{CLAIM}' {claimed} $2")
+    with check:
+        check.outlast(lambda: volume.stage(seconds=1.0))
+        earlier.kill()
+    wait_until(claimed.is_symlink, "e2fsck to claim the disk")
+    pid = int(os.readlink(claimed))
+    tools.watch("e2fsck")
+
+    try:
+        node = start_node("--device-in-use-timeout", "1000s")
+        with refused(grpc.StatusCode.ABORTED, disk.volume_id, f"pid {pid} (", "not interrupted"):
+            volume.served_by(node).stage()
+    finally:
+        os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: outcome(volume.served_by(node).stage)[0] == "OK", "the end of e2fsck")
+
+
+def test_a_disk_that_somebody_else_has_mounted_is_refused_with_who_has_it(volume: Volume) -> None:
+    # F11, D15: nobody could tell why the pod waits
+    volume.stage()
+    with kept_in_another_namespace(volume.disk.path) as keeper:
         run("umount", str(volume.staging))
-        with refused(grpc.StatusCode.ABORTED, "in use"):
+        with refused(
+            grpc.StatusCode.FAILED_PRECONDITION,
+            volume.disk.volume_id,
+            f"its disk {volume.disk.path} is in use by",
+            f"pid {keeper.pid} (",
+        ):
             volume.stage()
+
+    volume.stage()
+
+
+def test_a_repair_of_a_disk_that_somebody_else_has_mounted_names_who_has_it(
+    volume: Volume,
+) -> None:  # D7
+    volume.stage()
+    run("mount", "-o", "remount,ro", str(volume.staging))
+    with (
+        kept_in_another_namespace(volume.disk.path) as keeper,
+        refused(grpc.StatusCode.FAILED_PRECONDITION, volume.disk.volume_id, f"pid {keeper.pid} ("),
+    ):
+        volume.publish()
+
+    (volume.publish() / "file").write_text("works again")
+
+
+def test_a_disk_that_is_claimed_for_a_moment_is_waited_for(
+    start_node: Callable[..., DriverProcess], make_volume: Callable[..., Volume], disk: Disk
+) -> None:  # D15: udev and other drivers look at a disk, too
+    volume = make_volume(disk, start_node("--device-in-use-timeout", "1000s"))
+    claim = os.open(disk.path, os.O_RDONLY | os.O_EXCL)
+    release = threading.Timer(A_MOMENT_SECONDS, os.close, (claim,))
+    release.start()
+
+    volume.stage()
+
+    release.join()
+    assert mounts_of(disk.path) == [str(volume.staging)]

@@ -172,8 +172,8 @@ BREAKS = (
     Break(
         name="stage-of-what-is-frozen-waits-for-a-process-on-another-disk",
         file="node/frozen.py",
-        before="            numbers, skip_hung=True\n",
-        after="            numbers\n",
+        before="            users = self._holders.of_device(numbers, skip_hung=True)",
+        after="            users = self._holders.of_device(numbers)",
         rules="S26, D13",
         tests=(
             f"{_HUNG_PROCESSES}::test_a_volume_that_was_left_frozen_is_staged_beside_a_process_that_hangs",
@@ -223,12 +223,33 @@ BREAKS = (
         tests=(f"{_FROZEN}::test_a_disk_that_an_earlier_driver_left_frozen_is_staged",),
     ),
     Break(
-        name="disk-in-use-is-waited-for",
+        name="command-of-an-earlier-driver-is-waited-for",
         file="node/frozen.py",
-        before=" and not self._holders.of_device(\n            numbers, skip_hung=True\n        ):",
-        after=":",
-        rules="D13, S4",
-        tests=(f"{_FROZEN}::test_a_disk_at_which_somebody_works_is_not_waited_for",),
+        before="            if commands := self._holders.commands_with(numbers):",
+        after="            if commands := ():",
+        rules="D10, S4",
+        tests=(
+            f"{_FROZEN}"
+            "::test_a_disk_at_which_a_command_of_an_earlier_driver_works_is_not_waited_for",
+        ),
+    ),
+    Break(
+        name="who-has-claimed-a-disk-stays-unknown",
+        file="node/frozen.py",
+        before='        raise WrongState(\n            f"volume {volume_id}: its disk',
+        after='        raise OperationPending(\n            f"volume {volume_id}: its disk',
+        rules="F11, D15",
+        tests=(
+            f"{_FROZEN}::test_a_disk_that_somebody_else_has_mounted_is_refused_with_who_has_it",
+        ),
+    ),
+    Break(
+        name="claim-of-a-moment-is-final",
+        file="node/frozen.py",
+        before="            if patience.remaining():\n                deadline.wait",
+        after="            if not numbers:\n                deadline.wait",
+        rules="D15",
+        tests=(f"{_FROZEN}::test_a_disk_that_is_claimed_for_a_moment_is_waited_for",),
     ),
     Break(
         name="final-error-leaves-a-mount",
