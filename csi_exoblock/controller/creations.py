@@ -158,14 +158,22 @@ class Creations(Generic[T]):
     ) -> T:
         """Return what an operation created that has ended; raise as `resume` does."""
         self._remember_reference(ended, entry)
+        is_readable = True
+        if ended.state is OperationState.TIMEOUT:
+            seen = self._wait_for_end(ended, spec, what, entry, deadline)
+            ended, is_readable = seen or ended, seen is not None
         entry.has_failed = ended.state is OperationState.FAILURE
         entry.failed = ended if entry.has_failed else None
         if created := self._created(spec, entry, deadline):
             return created
         if entry.failed:
             raise self._failure(entry.failed, explain, entry)
-        if ended.state is OperationState.TIMEOUT:
-            self._require_ended(ended, what, entry, deadline)
+        if not is_readable:
+            entry.mark_lost(at=ended.begun_at)
+            raise ApiUnavailable(
+                f"{what}: operation {ended.id} can't be read, and the API shows nothing that it "
+                "made; a retry looks for it"
+            )
         entry.mark_lost(has_ended=True)
         raise ApiUnavailable(
             f"{what}: {ending(ended)}, and the API shows nothing that it made; a retry looks for it"
@@ -187,30 +195,62 @@ class Creations(Generic[T]):
         if operation and operation.reference and operation.kind != self._kind.deletion:
             entry.remember_created(self._kind.id_type(operation.zone, operation.reference))
 
-    def _require_ended(
-        self, given_up: Operation, what: str, entry: Entry, deadline: Deadline
-    ) -> None:
-        """Raise ApiUnavailable unless the API says that an operation has ended.
+    def _wait_for_end(
+        self,
+        given_up: Operation,
+        spec: VolumeSpec | SnapshotSpec,
+        what: str,
+        entry: Entry,
+        deadline: Deadline,
+    ) -> Operation | None:
+        """Return how an operation ended that is not polled any more; `None` if it can't be read.
 
-        The driver gave up waiting for it, so it can still create something.
+        It can still make something, or fail when what it makes looks whole. So while the API can
+        tell, no state is believed but that of a blank volume, which proves all there is to it: then
+        the operation is returned as it is known.
+
+        Raises:
+            ApiUnavailable: It is still pending when the call's time ends; a retry asks again.
         """
         logs.step("asking whether the operation is pending still")
+        entry.operation = given_up  # for the next call, which does not poll it as it has ended
+        seen: Operation | None = given_up
+        growth = _PAUSE_GROWTH
+        for pause in pauses(self._timing.poll_initial, self._timing.poll_max, growth=growth):
+            if not spec.copies and self._is_final(spec, entry, deadline):
+                break
+            seen = self._read_operation(given_up, deadline)
+            if seen is None or seen.state is not OperationState.PENDING:
+                break
+            try:
+                deadline.wait(pause)
+            except DeadlineExceeded as error:
+                raise ApiUnavailable(
+                    f"{what}: operation {given_up.id} is still pending; a retry goes on waiting"
+                ) from error
+        entry.operation = None
+        return seen
+
+    def _read_operation(self, begun: Operation, deadline: Deadline) -> Operation | None:
+        """Return an operation as it ended or goes on, `None` if it can't be read."""
         try:
-            seen = self._cloud.zone(given_up.zone).get_operation(given_up.id, deadline)
+            seen = self._cloud.zone(begun.zone).get_operation(begun.id, deadline)
         except (NotFound, UnprovenAbsence, ApiDenied, ApiRejected):
-            entry.mark_lost(at=given_up.begun_at)
-            raise ApiUnavailable(
-                f"{what}: operation {given_up.id} can't be read, and the API shows nothing that it "
-                "made; a retry looks for it"
-            ) from None
-        except (ApiUnavailable, DeadlineExceeded):
-            entry.operation = replace(given_up, state=OperationState.PENDING)
-            raise
-        if seen.state is OperationState.PENDING:
-            entry.operation = replace(given_up, state=OperationState.PENDING)
-            raise ApiUnavailable(
-                f"{what}: operation {given_up.id} is still pending; a retry goes on waiting"
-            )
+            return None
+        reference = begun.reference or seen.reference
+        return replace(
+            begun, state=seen.state, reason=seen.reason, message=seen.message, reference=reference
+        )
+
+    def _is_final(self, spec: VolumeSpec | SnapshotSpec, entry: Entry, deadline: Deadline) -> bool:
+        """Return whether what a creation named is there, in a state that it keeps."""
+        if not isinstance(entry.created, self._kind.id_type):
+            return False
+        try:
+            made = self._kind.get(entry.created, deadline)
+        except (NotFound, UnprovenAbsence):
+            return False
+        return self._is_of(spec, made) and made.state not in self._kind.changing
 
     def _created(
         self, spec: VolumeSpec | SnapshotSpec, entry: Entry, deadline: Deadline

@@ -16,6 +16,7 @@ _LAG = "tests/controller/test_lag.py"
 _LATE = "tests/controller/test_late_writes.py"
 _LEADER = "tests/controller/test_leader_change.py"
 _LEDGER = "tests/controller/test_ledger.py"
+_LONG = "tests/controller/test_long_operations.py"
 _LISTING = "tests/controller/test_listing.py"
 _NAMES = "tests/controller/test_names_and_labels.py"
 _OTHERS = "tests/controller/test_other_clusters.py"
@@ -925,6 +926,25 @@ BREAKS = (
         after="if is_unfinished:",
         rules="S18",
         tests=(_PARTIAL + "::test_a_copy_that_failed_and_looks_whole_is_made_once_more",),
+    ),
+    Break(
+        name="copy-that-was-given-up-is-judged-by-its-state",
+        file="controller/creations.py",
+        before="        if ended.state is OperationState.TIMEOUT:",
+        after="        if ended.state is OperationState.TIMEOUT and not spec.copies:",
+        rules="S18, S3",
+        tests=(_LONG + "::test_a_copy_that_fails_after_it_was_given_up_is_made_once_more",),
+    ),
+    Break(
+        name="pending-operation-of-a-copy-is-believed-to-have-ended",
+        file="controller/creations.py",
+        before="            if not spec.copies and self._is_final(",
+        after="            if self._is_final(",
+        rules="S18",
+        tests=(
+            _LONG
+            + "::test_a_copy_that_looks_whole_while_its_operation_is_pending_is_not_handed_out",
+        ),
     ),
     Break(
         name="snapshot-being-restored-is-asked-to-go",
