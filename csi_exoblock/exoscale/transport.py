@@ -236,7 +236,7 @@ class Transport:
             if answer.status == HTTPStatus.TOO_MANY_REQUESTS:
                 refusal = self._refusal(request, answer)
             elif answer.status not in _DENIED:
-                if request.operation not in _PUBLIC:
+                if _proves_key(request, answer):
                     self._keyring.accepted(credentials, denied)
                 return answer
             else:
@@ -331,6 +331,19 @@ class Transport:
                 "signatures invalid: set the clock"
             )
         return "check the API key, its role, and whether the resource is locked"
+
+
+def _proves_key(request: Request, answer: Answer) -> bool:
+    """Return whether an answer is the API's own, to a request whose signature it has checked.
+
+    A gateway, or an API that fails, answers without a check. If that counted, a key that is wrong
+    would take the place of the last one that works (F1).
+    """
+    if request.operation in _PUBLIC:
+        return False
+    if 200 <= answer.status < 300:
+        return not answer.body.lstrip().startswith(b"<")  # a page, such as one for maintenance
+    return 400 <= answer.status < 500 and wire.is_refusal(answer.body)
 
 
 def _can_have_made_something(request: Request, answer: Answer) -> bool:

@@ -7,12 +7,19 @@ import math
 import pathlib
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import pytest
 
 from csi_exoblock.concurrency import Deadline
 from csi_exoblock.credentials import read_credentials
-from csi_exoblock.errors import ApiDenied, ApiUnavailable, DeadlineExceeded
+from csi_exoblock.errors import (
+    ApiDenied,
+    ApiRejected,
+    ApiUnavailable,
+    DeadlineExceeded,
+    DriverError,
+)
 from csi_exoblock.exoscale.keyring import Keyring
 from csi_exoblock.exoscale.pace import Paces
 from csi_exoblock.exoscale.transport import Request, Transport
@@ -157,6 +164,49 @@ def test_locked_resource_does_not_make_a_key_that_works_suspicious(
         transport.send(request(server, "PUT"), str, Deadline(LONG_SECONDS))
 
     assert [key_of(each) for each in server.received] == ["EXOold", "EXOnew1", "EXOnew1"]
+
+
+@pytest.mark.parametrize(
+    "unchecked",
+    [
+        Answer(500, b'{"message": "internal"}'),
+        Answer(502, b"<html>502 Bad Gateway</html>"),
+        Answer(503),
+        Answer(404, b"<html>404 Not Found</html>"),
+        Answer(400, b'{"error": "of a gateway"}'),
+        Answer(302, headers={"Location": "http://127.0.0.1:1/"}),
+        Answer(200, b"<html>maintenance</html>"),
+    ],
+    ids=lambda each: str(each.status),
+)
+def test_answer_that_checks_no_signature_makes_no_key_the_one_that_works(
+    server: ScriptedServer, make_transport: MakeTransport, tmp_path: pathlib.Path, unchecked: Answer
+) -> None:  # F1: else the old key is forgotten, and every later call is refused
+    transport = in_folder(make_transport, tmp_path, "EXOold", "old")
+    transport.send(request(server, "PUT"), str, Deadline(LONG_SECONDS))
+
+    (tmp_path / "EXOSCALE_API_KEY").write_text("EXOnew1")
+    server.script += [unchecked, Answer(403)]
+    with suppress(DriverError):
+        transport.send(request(server, "PUT"), str, Deadline(LONG_SECONDS))
+    transport.send(request(server, "PUT"), str, Deadline(LONG_SECONDS))
+
+    assert [key_of(each) for each in server.received] == ["EXOold", "EXOnew1", "EXOnew1", "EXOold"]
+
+
+def test_refusal_by_the_api_itself_shows_that_the_key_works(
+    server: ScriptedServer, make_transport: MakeTransport, tmp_path: pathlib.Path
+) -> None:  # F1
+    transport = in_folder(make_transport, tmp_path, "EXOold", "old")
+    server.script += [Answer(409, b'{"message": "busy"}')]
+    with pytest.raises(ApiRejected, match="busy"):
+        transport.send(request(server, "PUT"), str, Deadline(LONG_SECONDS))
+
+    (tmp_path / "EXOSCALE_API_KEY").write_text("EXOnew1")
+    server.script += [Answer(403)]
+    transport.send(request(server, "PUT"), str, Deadline(LONG_SECONDS))
+
+    assert [key_of(each) for each in server.received] == ["EXOold", "EXOnew1", "EXOold"]
 
 
 def in_folder(

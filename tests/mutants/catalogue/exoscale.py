@@ -226,6 +226,16 @@ BREAKS = (
         tests=(_CREDENTIALS + "::test_half_of_a_new_pair_fails_no_request",),
     ),
     Break(
+        name="page-of-a-gateway-shows-that-a-key-works",
+        file="exoscale/transport.py",
+        before="    return 400 <= answer.status < 500 and wire.is_refusal(answer.body)",
+        after="    return answer.body is not None",
+        rules="F1",
+        tests=(
+            _CREDENTIALS + "::test_answer_that_checks_no_signature_makes_no_key_the_one_that_works",
+        ),
+    ),
+    Break(
         name="list-that-lacks-a-zone-is-believed",
         file="exoscale/zones.py",
         before="dict.fromkeys((*self._known, *listed))",
