@@ -188,13 +188,26 @@ class SharedCall(Generic[T]):
             HostError: There is no thread for a run; the next call tries again to begin one.
         """
         with self._lock:
-            if self._next is None:
-                self._next = Future()
-            answer = self._next
+            answer = self._next = self._next or Future()
             if not self._running:
-                begin_work(self._run, name=self._name)
-                self._running = True
+                self._begin_run()
         return deadline.result(answer)
+
+    def begin(self) -> None:
+        """Begin a run that nobody waits for, unless one is under way.
+
+        Raises:
+            HostError: There is no thread for it.
+        """
+        with self._lock:
+            if not self._running:
+                self._begin_run()
+
+    def _begin_run(self) -> None:
+        """Begin the run that answers the callers so far; the lock is held."""
+        self._next = self._next or Future()
+        begin_work(self._run, name=self._name)
+        self._running = True
 
     def _run(self) -> None:
         while True:

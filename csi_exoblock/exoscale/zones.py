@@ -13,7 +13,14 @@ from typing import NoReturn
 
 from csi_exoblock.concurrency import Deadline, SharedCall
 from csi_exoblock.config import ApiSettings
-from csi_exoblock.errors import ApiDenied, ApiError, ApiUnavailable, DriverError, NotFound
+from csi_exoblock.errors import (
+    ApiDenied,
+    ApiError,
+    ApiUnavailable,
+    DriverError,
+    HostError,
+    NotFound,
+)
 from csi_exoblock.model import ZoneName
 from csi_exoblock.timing import CloudTiming
 
@@ -27,7 +34,8 @@ class Zones:
     """The zones of the cloud.
 
         zones.in_scope(deadline)             # asks ch-gva-2, which does not answer, then de-fra-1
-        zones.in_scope(deadline)             # answers from memory for an hour
+        zones.in_scope(deadline)             # answers from memory
+        ...                                  # an hour later: reads the list again in the background
         zones.in_scope(deadline, ["at-vie-3"])  # a zone not known yet: reads the list again
         zones.require("at-vie-9", deadline)  # reads the list again, then raises ApiUnavailable
         ...                                  # the API's list lacks de-fra-1, by mistake
@@ -51,14 +59,15 @@ class Zones:
         default = (settings.default_zone,) if settings.default_zone else ()
         self._configured = tuple(dict.fromkeys((*default, *self._scope)))
         self._known: tuple[ZoneName, ...] = ()
+        self._answered: tuple[ZoneName, ...] = ()  # at most one: that which did last
         self._read_at = 0.0
         self._shared_read = SharedCall(self._read, name="list-zones", seconds_between=self._between)
 
     def in_scope(self, deadline: Deadline, asked: Collection[ZoneName] = ()) -> Sequence[ZoneName]:
-        """Return the zones in scope, from a list that is at most `Timing.zones_age` old.
+        """Return the zones in scope.
 
-        If no zone answers now, an older list is used. A zone that was listed once counts as
-        existing from then on.
+        A list older than `Timing.zones_age` serves while it is read again, as a zone that does not
+        answer can delay that. A zone that was listed once counts as existing from then on.
 
         Args:
             asked: Zones of which the caller needs one. If none of them is known yet, the list is
@@ -69,9 +78,10 @@ class Zones:
             ApiUnavailable: The list was never read and can't be read now, or a flag names a zone
                 that it lacks.
         """
-        is_old = not self._known or time.monotonic() - self._read_at > self._timing.zones_age
-        if is_old or self._unlisted() or (asked and not self._knows_one_of(asked)):
+        if not self._known or self._unlisted() or (asked and not self._knows_one_of(asked)):
             self._shared_read.get(deadline)
+        elif time.monotonic() - self._read_at > self._timing.zones_age:
+            self._read_in_background()
         if unlisted := self._unlisted():
             raise ApiUnavailable(
                 f"zone {', '.join(unlisted)} does not exist, says the API, but --zones or "
@@ -122,6 +132,12 @@ class Zones:
     def _knows_one_of(self, zones: Collection[ZoneName]) -> bool:
         return any(zone in self._known for zone in zones)
 
+    def _read_in_background(self) -> None:
+        try:
+            self._shared_read.begin()
+        except HostError as error:  # the next call tries again
+            log.warning("no thread to list zones", extra={"error": str(error)})
+
     def _read(self) -> None:
         """Ask the zones one by one for the list of zones, until one answers (S12).
 
@@ -133,6 +149,7 @@ class Zones:
         for asked in self._zones_to_ask():
             try:
                 self._learn(self._list_zones(asked))
+                self._answered = (asked,)
                 break
             except (ApiError, NotFound) as error:
                 log.warning("list of zones not read", extra={"zone": asked, "error": str(error)})
@@ -152,7 +169,8 @@ class Zones:
     def _zones_to_ask(self) -> Sequence[ZoneName]:
         if self._only:
             return (self._only,)
-        return tuple(dict.fromkeys(self._known or (*self._configured, *_SOME_ZONES)))
+        zones = self._known or (*self._configured, *_SOME_ZONES)
+        return tuple(dict.fromkeys((*self._answered, *zones)))
 
 
 def _give_up(failures: Sequence[DriverError]) -> NoReturn:

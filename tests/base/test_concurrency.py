@@ -240,6 +240,23 @@ def test_thread_of_a_shared_call_is_free_when_nobody_asks(threads: ThreadPoolExe
     assert not runs.begun[1].is_set()
 
 
+def test_run_that_nobody_waits_for_is_begun_once(threads: ThreadPoolExecutor) -> None:
+    runs = Runs()
+    shared = SharedCall(runs, name="list")
+
+    shared.begin()
+    runs.begun[0].wait()
+    shared.begin()
+    late = threads.submit(shared.get, Deadline(LONG_SECONDS))
+    wait_until(lambda: shared._next is not None)
+    shared.begin()
+    for each in runs.go_on:
+        each.set()
+
+    assert late.result() == 1
+    assert not runs.begun[2].is_set()
+
+
 def test_question_for_which_there_was_no_thread_holds_up_no_other() -> None:
     shared = SharedCall(lambda: 1, name="run")
     with without_threads(), pytest.raises(HostError, match="no thread for run"):

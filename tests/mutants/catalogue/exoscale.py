@@ -236,6 +236,22 @@ BREAKS = (
         ),
     ),
     Break(
+        name="old-list-of-zones-is-waited-for",
+        file="exoscale/zones.py",
+        before="            self._shared_read.begin()",
+        after="            self._shared_read.get(Deadline(0.1))",
+        rules="S12",
+        tests=(_CLIENT + "::test_zone_that_does_not_answer_delays_no_call_when_the_zones_are_old",),
+    ),
+    Break(
+        name="dead-zone-is-asked-first-each-time",
+        file="exoscale/zones.py",
+        before="dict.fromkeys((*self._answered, *zones))",
+        after="dict.fromkeys(zones)",
+        rules="S12",
+        tests=(_CLIENT + "::test_zone_that_answered_is_asked_first_the_next_time",),
+    ),
+    Break(
         name="list-that-lacks-a-zone-is-believed",
         file="exoscale/zones.py",
         before="dict.fromkeys((*self._known, *listed))",
