@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,6 +26,8 @@ log = logging.getLogger(__name__)
 
 # The cloud makes the snapshot, or restores it. Only it knows how long a large volume takes.
 _AT_WORK = (*SNAPSHOT_COMING, SnapshotState.PROMOTING)
+
+_REMEMBERED = 24  # ages; one that the API does not delete begins its age again after that
 
 
 class Clones:
@@ -57,7 +58,7 @@ class Clones:
         self._timing = timing
         self._mark = new_mark()
         self._created: dict[tuple[str, VolumeId], SnapshotId] = {}
-        self._wanted_at: dict[SnapshotId, float] = {}  # in monotonic seconds
+        self._wanted_at: dict[SnapshotId, float] = {}  # or first seen, in monotonic seconds
 
     def snapshot_for(self, spec: VolumeSpec, deadline: Deadline) -> SnapshotId | None:
         """Return the snapshot that the volume is made from, `None` for a blank volume.
@@ -141,11 +142,11 @@ class Clones:
     def sweep(self) -> float:
         """Delete all old temporary snapshots; return the seconds until the next time.
 
-        Old means created, by the cloud's clock, before a clone that is still being made could need
-        it, and not asked for by any create since. One that is being made or restored stays. If the
-        API does not report when a snapshot was created, its age counts from its first sight here.
+        Old means created an hour ago by the cloud's clock, and for as long neither asked for by a
+        create nor at work. The age that counts for the latter begins when it is first seen here, so
+        that a clone has its time even if taking the snapshot took hours, in another replica too.
         """
-        oldest = time.monotonic() - 2 * self._timing.clone_snapshot_age
+        oldest = time.monotonic() - _REMEMBERED * self._timing.clone_snapshot_age
         for snapshot_id, wanted_at in list(self._wanted_at.items()):
             if wanted_at < oldest:
                 self._wanted_at.pop(snapshot_id, None)
@@ -166,11 +167,7 @@ class Clones:
 
         self._delete_needless(
             zone,
-            lambda each: (
-                self._is_old(each)
-                and each.state not in _AT_WORK
-                and self._labels.names_of(each).isdisjoint(restored())
-            ),
+            lambda each: self._is_old(each) and self._labels.names_of(each).isdisjoint(restored()),
             deadline,
         )
 
@@ -217,13 +214,14 @@ class Clones:
         )
 
     def _is_old(self, snapshot: Snapshot) -> bool:
+        if snapshot.state in _AT_WORK:
+            self._wanted_at.pop(snapshot.id, None)
+            return False
+        wanted_at = self._wanted_at.setdefault(snapshot.id, time.monotonic())
         if snapshot.created_at:
             age = self._cloud.now() - snapshot.created_at.timestamp()
             if age <= self._timing.clone_snapshot_age:
                 return False
-            wanted_at = self._wanted_at.get(snapshot.id, -math.inf)
-        else:
-            wanted_at = self._wanted_at.setdefault(snapshot.id, time.monotonic())
         return time.monotonic() - wanted_at > self._timing.clone_snapshot_age
 
     def _delete_needless(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from tests.controller.conftest import Controller, StartController, ids, truth
 from tests.controller.requests import GIB, absent_id, create_snapshot, create_volume, delete_volume
 from tests.controller.waiting import as_a_sidecar_would, wait_until_called
 from tests.support.grpc_errors import refused
-from tests.support.simulator_process import SimulatorProcess
+from tests.support.simulator_process import RecordedCall, SimulatorProcess
 from tests.support.waiting import wait_until
 
 SNAPSHOT = "create-block-storage-snapshot"
@@ -31,6 +32,7 @@ DELETE = "delete-block-storage-volume"
 CREATE = "create-block-storage-volume"
 # An hour in 1.8 s, but 40 s for an answer of the API; no flag is longer than a day.
 HURRIED = ("--time-scale", "0.0005", "--api-timeout", "80000s")
+AN_HOUR_OF_THE_HURRIED = 1.8  # seconds
 
 
 def clone(name: str, source: str, gib: float = 0, **more: Any) -> csi_pb2.CreateVolumeRequest:
@@ -534,13 +536,19 @@ def test_a_snapshot_that_stays_destroying_keeps_no_other_from_the_sweep(
     hurried.stop()
 
 
-def test_a_snapshot_of_unknown_age_is_not_swept_at_first_sight(
-    start_controller: StartController, cloud: SimulatorProcess, volume: str, name: str
-) -> None:  # N6: it may be that of a clone under way
+@pytest.mark.parametrize("created_at", [None, "2020-01-01T00:00:00Z"])
+def test_a_snapshot_is_not_swept_at_first_sight_whatever_its_age(
+    start_controller: StartController,
+    cloud: SimulatorProcess,
+    volume: str,
+    name: str,
+    created_at: str | None,
+) -> None:  # N6: it may be that of a clone under way, and have taken hours itself
     cloud.add_fault(fault="refuse", operation=DELETE_SNAPSHOT, status=409, count=1)
     Controller(start_controller().channel).CreateVolume(clone(name, volume))
     (left,) = snapshots_of(cloud, volume)
     del left["created-at"]
+    left |= {"created-at": created_at} if created_at else {}
     body = json.dumps({"block-storage-snapshots": [left]})
     cloud.add_fault(fault="garbage", operation=LIST_SNAPSHOTS, zone=left["zone"], body=body)
     cloud.clear_calls()
@@ -629,13 +637,15 @@ def test_the_sweep_spares_the_snapshot_of_a_clone_that_takes_hours(
 
     hurried = start_controller(*HURRIED)
     wait_until_called(cloud, LIST_SNAPSHOTS, times=4 * len(cloud.zones))  # three sweeps
-    deleted = {each.resource for each in cloud.calls() if each.operation == DELETE_SNAPSHOT}
-    assert left["id"] not in deleted
+    assert not [each for each in cloud.calls() if is_deletion(each, left["id"])]
     cloud.set_volume_state(zone, uuid, "detached")
+    usable_at = time.time()
     cloud.set_snapshot_state(zone, left["id"], "created")
 
     wait_until(lambda: not snapshots_of(cloud, volume))
     hurried.stop()
+    (deletion,) = (each for each in cloud.calls() if is_deletion(each, left["id"]))
+    assert not state or deletion.at - usable_at > AN_HOUR_OF_THE_HURRIED
 
 
 def test_the_sweep_tells_ages_by_the_time_of_the_cloud(
@@ -655,7 +665,7 @@ def test_the_sweep_tells_ages_by_the_time_of_the_cloud(
     (tmp_path / "sitecustomize.py").write_text(TWO_HOURS_AHEAD)
 
     hurried = start_controller(*HURRIED, PYTHONPATH=str(tmp_path))
-    wait_until_called(cloud, LIST_SNAPSHOTS, times=6)  # two zones: at start, then two sweeps
+    wait_until_called(cloud, LIST_SNAPSHOTS, times=10)  # two zones: at start, then four sweeps
     hurried.stop()
 
     assert DELETE_SNAPSHOT not in cloud.operations_called()
@@ -672,6 +682,10 @@ def test_cloning_can_be_switched_off(
         without.CreateVolume(clone(name, volume))
 
     assert rpc.CLONE_VOLUME not in [each.rpc.type for each in offered.capabilities]
+
+
+def is_deletion(call: RecordedCall, snapshot: str) -> bool:
+    return call.operation == DELETE_SNAPSHOT and call.resource == snapshot
 
 
 def truth_or_none(cloud: SimulatorProcess, volume_id: str) -> dict[str, Any] | None:

@@ -788,6 +788,14 @@ BREAKS = (
         tests=(_CLONES + "::test_a_snapshot_stays_while_the_clone_may_be_on_its_way",),
     ),
     Break(
+        name="snapshot-that-took-hours-is-swept-at-first-sight",
+        file="controller/clones.py",
+        before="self._wanted_at.setdefault(snapshot.id, time.monotonic())",
+        after="self._wanted_at.get(snapshot.id, 0.0)",
+        rules="N6",
+        tests=(_CLONES + "::test_a_snapshot_is_not_swept_at_first_sight_whatever_its_age",),
+    ),
+    Break(
         name="age-is-ignored-by-the-sweep",
         file="controller/clones.py",
         before="if age <= self._timing.clone_snapshot_age:",
@@ -914,8 +922,8 @@ BREAKS = (
     Break(
         name="clone-being-restored-loses-its-snapshot",
         file="controller/clones.py",
-        before="                and each.state not in _AT_WORK\n",
-        after="",
+        before="        if snapshot.state in _AT_WORK:",
+        after="        if snapshot.state is None:",
         rules="N6",
         tests=(_CLONES + "::test_the_sweep_spares_the_snapshot_of_a_clone_that_takes_hours",),
     ),
