@@ -7,7 +7,7 @@ from pathlib import Path
 
 from csi_exoblock import logs
 from csi_exoblock.concurrency import Deadline
-from csi_exoblock.errors import OperationPending, WrongState
+from csi_exoblock.errors import HostError, OperationPending, WrongState
 from csi_exoblock.host.block_devices import BlockDevice
 from csi_exoblock.host.devices import Devices
 from csi_exoblock.host.disk_calls import DiskCalls
@@ -72,8 +72,8 @@ class Frozen:
         Raises:
             OperationPending: A command of the driver works on it, perhaps one that outlived an
                 earlier driver process (D10).
-            WrongState: Somebody else has claimed it; the message names who.
-            HostError: The disk doesn't answer, or its users can't be found.
+            HostError: Somebody else has claimed it, and the message names who; or the disk doesn't
+                answer, or its users can't be found.
             DeadlineExceeded: The caller's time ended first.
         """
         patience = deadline.within(self._timing.device_in_use)
@@ -121,7 +121,9 @@ class Frozen:
     def _refuse_claimed(
         self, volume_id: VolumeId, device: BlockDevice, users: tuple[str, ...], deadline: Deadline
     ) -> None:
-        """Raise WrongState if a device is claimed still, and name who has it (F11).
+        """Raise HostError if a device is claimed still, and name who has it (F11).
+
+        That isn't final: kubelet would let the disk be detached, perhaps under a mount (D5).
 
         A partition is claimed, too, by those who have the whole disk.
         """
@@ -130,7 +132,7 @@ class Frozen:
         if not users:
             disk = self._devices.present(volume_id.uuid)
             users = self._holders.of_device(self._devices.numbers(disk), skip_hung=True)
-        raise WrongState(
+        raise HostError(
             f"volume {volume_id}: its disk {device.path} is in use by {listed(users)}; it can be "
             "mounted once that has ended"
         )

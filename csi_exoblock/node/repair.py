@@ -57,10 +57,10 @@ class Repair:
         """Return the staging mount; if its file system doesn't work, repair it once first.
 
         Raises:
-            WrongState: The volume isn't staged, or can't be repaired now, such as while somebody
-                else has claimed its disk.
+            WrongState: The volume isn't staged, or can't be repaired now.
             OperationPending: The check of an earlier repair goes on.
-            HostError: A command failed; a retry goes on with the repair.
+            HostError: A command failed, or somebody else has claimed the disk; a retry goes on with
+                the repair.
             DeadlineExceeded: The deadline came first; a check that has begun goes on.
         """
         logs.step("checking the staging mount")

@@ -221,7 +221,7 @@ def test_a_disk_that_somebody_else_has_mounted_is_refused_with_who_has_it(volume
     with kept_in_another_namespace(volume.disk.path) as keeper:
         run("umount", str(volume.staging))
         with refused(
-            grpc.StatusCode.FAILED_PRECONDITION,
+            grpc.StatusCode.UNAVAILABLE,
             volume.disk.volume_id,
             f"its disk {volume.disk.path} is in use by",
             f"pid {keeper.pid} (",
@@ -238,7 +238,7 @@ def test_a_repair_of_a_disk_that_somebody_else_has_mounted_names_who_has_it(
     run("mount", "-o", "remount,ro", str(volume.staging))
     with (
         kept_in_another_namespace(volume.disk.path) as keeper,
-        refused(grpc.StatusCode.FAILED_PRECONDITION, volume.disk.volume_id, f"pid {keeper.pid} ("),
+        refused(grpc.StatusCode.UNAVAILABLE, volume.disk.volume_id, f"pid {keeper.pid} ("),
     ):
         volume.publish()
 

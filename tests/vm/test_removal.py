@@ -96,7 +96,7 @@ def test_a_device_mapped_by_somebody_is_not_formatted(node: Node, make_volume: M
     node.machine.wait_for_path(volume.disk.link)
 
     with _mapped(node, volume):
-        with refused(grpc.StatusCode.FAILED_PRECONDITION, volume.id, "is in use by dm-"):
+        with refused(grpc.StatusCode.UNAVAILABLE, volume.id, "is in use by dm-"):
             volume.stage()
         with volume.disk.file.open("rb") as content:
             start = content.read(_EDGE_BYTES)

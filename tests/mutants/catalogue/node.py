@@ -236,7 +236,7 @@ BREAKS = (
     Break(
         name="who-has-claimed-a-disk-stays-unknown",
         file="node/frozen.py",
-        before='        raise WrongState(\n            f"volume {volume_id}: its disk',
+        before='        raise HostError(\n            f"volume {volume_id}: its disk',
         after='        raise OperationPending(\n            f"volume {volume_id}: its disk',
         rules="F11, D15",
         tests=(
