@@ -185,3 +185,26 @@ def test_removed_instance_frees_its_volumes_and_is_unknown(
 
     assert zone.volume(volume)["state"] == "detached"
     assert zone.send("GET", f"instance/{instance}").status_code == 404
+
+
+@pytest.mark.parametrize("under_way", ["attach", "detach"])
+def test_operation_under_way_when_its_instance_goes_leaves_the_next_attach_alone(
+    cloud: SimulatorProcess, zone: ZoneClient, instance: str, under_way: str
+) -> None:  # S1
+    volume = zone.create_volume()
+    body = {"instance": {"id": instance}}
+    if under_way == "detach":
+        zone.attach(volume, instance)
+    cloud.set_latency("all", 0.5)
+    begun = zone.begin("PUT", f"block-storage/{volume}:{under_way}", body)
+    cloud.set_instance_state(zone.zone, instance, "destroyed")
+    ended = zone.get(f"operation/{begun['id']}")["state"]
+    cloud.set_latency("attach", 0.0)
+    other = cloud.add_instance(zone.zone)
+
+    zone.attach(volume, other)
+    zone.create_volume()  # ends after the first operation would have
+
+    assert ended == {"attach": "failure", "detach": "success"}[under_way]
+    assert zone.volume(volume)["state"] == "attached"
+    assert zone.volume(volume)["instance"] == {"id": other}

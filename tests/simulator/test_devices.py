@@ -276,6 +276,19 @@ def test_device_goes_with_its_volume_or_instance(host: Host, way: str) -> None:
     assert list(host.links.iterdir()) == []
 
 
+def test_detach_from_an_instance_that_goes_leaves_the_device_of_the_next(host: Host) -> None:
+    volume = host.zone.create_volume()
+    host.write(volume, b"canary")
+    host.cloud.add_fault(fault="hang", operation="detach-block-storage-volume")
+    operation = host.zone.begin("PUT", f"block-storage/{volume}:detach")
+    host.cloud.set_instance_state(host.zone.zone, INSTANCE, "destroyed")
+    host.zone.attach(volume, host.cloud.add_instance(host.zone.zone, local=True))
+
+    host.cloud.finish_operation(host.zone.zone, operation["id"])
+
+    assert host.read(volume, 6) == b"canary"
+
+
 def test_detach_in_use_is_noticed(host: Host) -> None:  # D6
     volume, quiet = host.zone.create_volume(), host.zone.create_volume()
     host.attach(quiet)

@@ -15,10 +15,14 @@ from csi_exoblock.simulator.state.cloud import Cloud, Zone
 from csi_exoblock.simulator.state.modes import Question
 from csi_exoblock.simulator.state.quotas import Resource
 from csi_exoblock.simulator.state.resources import (
+    Ending,
     Instance,
     InstanceState,
     Kind,
+    Leaves,
     Operation,
+    OperationState,
+    Reason,
     Volume,
     VolumeState,
 )
@@ -79,8 +83,20 @@ class Attachments:
             return []
         volumes = zone.attached_to(instance_id)
         for volume in volumes:
+            self._end_what_is_under_way(volume)
             zone.put(replace(volume, state=VolumeState.DETACHED, instance=None))
         return volumes
+
+    def _end_what_is_under_way(self, volume: Volume) -> None:
+        """End the attach or detach of a volume that loses its instance.
+
+        It would otherwise take effect later, when the volume may have another instance.
+        """
+        for operation in self._cloud.under_way(volume.id):
+            if operation.kind is Kind.DETACH:
+                self._cloud.end(replace(operation, ending=Ending()))
+            elif operation.kind is Kind.ATTACH:
+                self._cloud.end(replace(operation, ending=_interrupted(volume)))
 
     def _is_stuck(self, volume: Volume) -> bool:
         """Return whether a volume is stuck in attaching or detaching; only a detach helps then."""
@@ -101,6 +117,15 @@ class Attachments:
             return
         if any(other.state in (VolumeState.ATTACHING, VolumeState.DETACHING) for other in others):
             raise refusals.conflict(f"instance {instance_id} is busy")
+
+
+def _interrupted(volume: Volume) -> Ending:
+    return Ending(
+        state=OperationState.FAILURE,
+        leaves=Leaves.NOTHING,
+        reason=Reason.INTERRUPTED,
+        message=f"instance {volume.instance} is gone",
+    )
 
 
 def _require_unlocked(instance: Instance) -> None:

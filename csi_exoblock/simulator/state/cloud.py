@@ -142,10 +142,14 @@ class Cloud:
             raise refusals.Refusal(404, f"zone {name} not found; this cloud has {known}")
         return self.zones[name]
 
+    def under_way(self, target: UUID) -> list[Operation]:
+        """Return the operations on a volume or snapshot that have not ended."""
+        operations = self.operations.values()
+        return [each for each in operations if each.target == target and each.finished_at is None]
+
     def is_under_way(self, target: UUID) -> bool:
         """Return whether an operation on a volume or snapshot has not ended."""
-        operations = self.operations.values()
-        return any(each.target == target and each.finished_at is None for each in operations)
+        return bool(self.under_way(target))
 
     def may_go_halfway(self, thing: Volume | Snapshot) -> bool:
         """Return whether a volume or snapshot may be deleted after an operation failed halfway."""
@@ -222,6 +226,17 @@ class Cloud:
         self.operations[operation.id] = operation
         if len(self.operations) > _OPERATIONS_KEPT:
             del self.operations[next(iter(self.operations))]
+
+    def end(self, operation: Operation) -> Operation:
+        """End an operation in the state that its `ending` says, and return it."""
+        ended = replace(operation, state=operation.ending.state, finished_at=self.clock())
+        self.keep(ended)
+        return ended
+
+    def has_ended(self, operation: Operation) -> bool:
+        """Return whether an operation was ended or forgotten since it was read."""
+        present = self.operations.get(operation.id)
+        return present is None or present.finished_at is not None
 
     def operation(self, zone: Zone, id: UUID) -> Operation:
         """Return an operation of a zone, or refuse because there is none of that id."""

@@ -62,9 +62,7 @@ class Runner:
 
     async def finish_now(self, operation: Operation, ending: Ending) -> None:
         """End an operation that hangs; one that was ended or forgotten before stays as it is."""
-        present = self._cloud.operations.get(operation.id)
-        if present is not None and present.finished_at is None:
-            await self._end(replace(operation, ending=ending))
+        await self._end(replace(operation, ending=ending))
 
     async def disconnect(self, volumes: list[Volume]) -> None:
         """Remove the devices of volumes that lost their instance."""
@@ -137,10 +135,16 @@ class Runner:
             await asyncio.to_thread(self._disks.resize, larger.id, larger.size_gib)
 
     async def _end(self, operation: Operation) -> None:
+        if self._cloud.has_ended(operation):
+            return
         work = self._work_at_end(operation)
         if work is not None:
             operation = await self._work(operation, work)
-        settle(self._cloud, operation)
+        if not self._cloud.has_ended(operation):
+            settle(self._cloud, operation)
+        elif operation.kind is Kind.ATTACH and not self._is_local(operation):
+            # Its instance went while the device was made.
+            await asyncio.to_thread(self._disks.disconnect, operation.target)
 
     async def _work(self, operation: Operation, work: Callable[[], None]) -> Operation:
         """Do an operation's work on the disks; if that fails, the operation will fail."""

@@ -32,9 +32,7 @@ def settle(cloud: Cloud, operation: Operation) -> Operation:
         _settle_volume(zone, operation)
     if before is not None and operation.target not in resources:
         cloud.remember_deleted(before)
-    ended = replace(operation, state=operation.ending.state, finished_at=cloud.clock())
-    cloud.keep(ended)
-    return ended
+    return cloud.end(operation)
 
 
 def _settle_volume(zone: Zone, operation: Operation) -> None:
