@@ -136,9 +136,12 @@ def detach_stopped(cloud: SimulatorProcess, zone: ZoneClient) -> str:
 def label_rules(cloud: SimulatorProcess, zone: ZoneClient) -> str:
     bad = {"a": "with a blank"}
     volume = zone.create_volume(labels={"a": "b"})
+    snapshot = zone.create_snapshot(volume, labels={"a": "b"})
     answers = {
         status(zone.send("POST", "block-storage", {"size": 1, "labels": bad})),
         status(zone.send("PUT", f"block-storage/{volume}", {"labels": bad})),
+        status(zone.send("POST", f"block-storage/{volume}:create-snapshot", {"labels": bad})),
+        status(zone.send("PUT", f"block-storage-snapshot/{snapshot}", {"labels": bad})),
     }
     return {"accepted": "any", "refused": "strict"}[answers.pop()] if len(answers) == 1 else "mixed"
 

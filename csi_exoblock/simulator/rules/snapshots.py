@@ -65,6 +65,7 @@ class Snapshots:
         """Begin to change the name or the labels of a snapshot."""
         if zone.snapshot(id).state is SnapshotState.DESTROYING:
             raise refusals.conflict(f"snapshot {id} is being destroyed")
+        labelling.require_good(change.labels or {}, self._cloud.modes)
         return self._cloud.begin(zone, Kind.UPDATE_SNAPSHOT, id, change)
 
     def delete(self, zone: Zone, id: UUID) -> Operation:
