@@ -184,6 +184,16 @@ def test_without_root_the_demo_says_what_it_skips_and_shows_the_cloud(
     assert not any(call in shown for call in HOST_CALLS)
 
 
+def test_a_proxy_is_not_asked_for_what_is_on_this_host(folder: pathlib.Path) -> None:
+    as_nobody = ("unshare", "--user") if os.geteuid() == 0 else ()
+    nobody_listens = "http://127.0.0.1:9"
+
+    with demo(folder, wrapper=as_nobody, http_proxy=nobody_listens) as running:
+        shown, _ = running.communicate(timeout=LIMIT_SECONDS)
+
+    assert running.returncode == 0, shown
+
+
 @pytest.mark.parametrize("flag", ["--latency=nonsense", "--nonsense"])
 def test_a_wrong_flag_ends_with_one_line_and_code_2(folder: pathlib.Path, flag: str) -> None:
     with demo(folder, flag) as running:
@@ -196,13 +206,18 @@ def test_a_wrong_flag_ends_with_one_line_and_code_2(folder: pathlib.Path, flag: 
 
 @contextmanager
 def demo(
-    folder: pathlib.Path, *flags: str, wrapper: tuple[str, ...] = ()
+    folder: pathlib.Path, *flags: str, wrapper: tuple[str, ...] = (), **environment: str
 ) -> Iterator[subprocess.Popen[str]]:
     """Run the demo with short operations of the cloud; end it with the block."""
     command = [*wrapper, sys.executable, "-m", "csi_exoblock", "demo", "--latency=0.05s", *flags]
     process = subprocess.Popen(
         command,
-        env={"PATH": os.environ["PATH"], "TMPDIR": str(folder), "PYTHONUNBUFFERED": "1"},
+        env={
+            "PATH": os.environ["PATH"],
+            "TMPDIR": str(folder),
+            "PYTHONUNBUFFERED": "1",
+            **environment,
+        },
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
