@@ -47,7 +47,8 @@ def demo(latency: str, mode: tuple[str, ...]) -> None:
     console = Console(highlight=False)
     try:
         with tempfile.TemporaryDirectory(prefix="csi-exoblock-demo-") as folder:
-            _run(Path(folder), latency, mode, console)
+            # The kernel names mounts by their real path, also where TMPDIR is a symbolic link.
+            _run(Path(folder).resolve(), latency, mode, console)
     except KeyboardInterrupt:
         console.print("\ninterrupted; everything is cleaned up")
         sys.exit(_INTERRUPTED)

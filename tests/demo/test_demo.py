@@ -111,6 +111,22 @@ def test_a_closed_terminal_leaves_nothing(folder: pathlib.Path) -> None:
 
 
 @pytest.mark.root
+def test_ctrl_c_leaves_nothing_where_the_temporary_folder_is_a_link(folder: pathlib.Path) -> None:
+    real, link = folder / "real", folder / "link"
+    real.mkdir()
+    link.symlink_to(real)
+
+    with demo(link) as running:
+        wait_for("wrote", running)
+        running.send_signal(signal.SIGINT)
+        shown, _ = running.communicate(timeout=LIMIT_SECONDS)
+
+    assert running.returncode == 130, shown
+    link.unlink()
+    real.rmdir()
+
+
+@pytest.mark.root
 def test_no_further_signal_disturbs_the_cleaning_up(folder: pathlib.Path) -> None:
     with demo(folder) as running:
         wait_for("wrote", running)
