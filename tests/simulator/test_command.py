@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -276,6 +277,28 @@ def test_stop_while_it_starts_leaves_nothing(tmp_path: pathlib.Path) -> None:
     assert ended.returncode == 130
     assert "Traceback" not in ended.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_under_nohup_it_outlives_its_terminal() -> None:
+    command = ["nohup", sys.executable, "-c", START, "simulator"]
+    process = subprocess.Popen(
+        [*command, "--local-instance", "none", "--listen", "127.0.0.1:0"],
+        env={"PATH": os.environ["PATH"]},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        url = process.stdout.readline().split()[3]
+        process.send_signal(signal.SIGHUP)
+        answer = requests.get(f"{url}/_simulator/", timeout=30)
+    finally:
+        process.terminate()
+        process.communicate(timeout=60)
+
+    assert answer.ok
+    assert process.returncode == 0
 
 
 def test_stop_does_not_wait_for_what_a_rule_delays() -> None:

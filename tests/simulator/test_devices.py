@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import pathlib
+import signal
 import struct
 import subprocess
 import threading
@@ -287,6 +288,19 @@ def test_detach_from_an_instance_that_goes_leaves_the_device_of_the_next(host: H
     host.cloud.finish_operation(host.zone.zone, operation["id"])
 
     assert host.read(volume, 6) == b"canary"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_no_further_signal_disturbs_the_cleaning_up(host: Host, number: signal.Signals) -> None:
+    for _ in range(3):
+        host.attach(host.zone.create_volume())
+
+    code = host.cloud.stop(number, again=True)
+
+    assert code == 0
+    assert host.devices() == []
+    assert list(host.links.iterdir()) == []
+    assert list(host.state.glob("*/*.img")) == []
 
 
 def test_detach_in_use_is_noticed(host: Host) -> None:  # D6

@@ -133,9 +133,13 @@ class SimulatorProcess:
         """The process id."""
         return self._process.pid
 
-    def stop(self) -> int:
-        """End it with SIGTERM, and return its exit code."""
-        return self._end(signal.SIGTERM)
+    def stop(self, number: signal.Signals = signal.SIGTERM, *, again: bool = False) -> int:
+        """End it with a signal, and return its exit code.
+
+        Args:
+            again: The signal comes again and again, until it has ended.
+        """
+        return self._end(number, again=again)
 
     def kill(self) -> None:
         """End it with SIGKILL: nothing is cleaned up until the next start with its --state-dir."""
@@ -316,11 +320,13 @@ class SimulatorProcess:
         assert response.ok, f"{method} {path}: {response.status_code} {response.text}"
         return response.json()
 
-    def _end(self, number: signal.Signals) -> int:
+    def _end(self, number: signal.Signals, *, again: bool = False) -> int:
         self._session.close()
-        if self._process.poll() is None:
-            self._process.send_signal(number)
         try:
+            while self._process.poll() is None:
+                self._process.send_signal(number)
+                if not again:
+                    break
             return self._process.wait(STOP_SECONDS)
         finally:
             self._process.kill()

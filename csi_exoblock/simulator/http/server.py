@@ -10,8 +10,11 @@ import random
 import signal
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import AsyncExitStack, ExitStack
+from functools import partial
 from pathlib import Path
+from types import FrameType
 
 from aiohttp import web
 
@@ -33,24 +36,49 @@ from csi_exoblock.simulator.time.throttle import Throttle
 
 log = logging.getLogger(__name__)
 
-_ENDING = (signal.SIGTERM, signal.SIGINT)
+_ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _STOPPING_SECONDS = 0.1  # delayed answers are cut off; to aiohttp 0 would mean to wait for ever
 
 
 def run(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT, then remove all devices, links and temporary files.
+    """Serve until SIGTERM, SIGINT or SIGHUP, then remove all devices, links and temporary files.
 
     Raises:
         OSError: The address cannot be listened on, or the state directory cannot be used.
         ValueError: The saved state cannot be read.
     """
-    for number in _ENDING:  # until the loop handles them, so that early signals clean up too
-        signal.signal(number, signal.default_int_handler)
+    _at_first_signal(_interrupt)  # until the loop runs, so that early signals clean up too
     with ExitStack() as stack:
         state_dir = _open_state_dir(settings, stack)
         disks = _open_disks(settings, state_dir)
         stack.callback(disks.close)
+        stack.callback(_ignore_signals)
         asyncio.run(_serve(settings, disks, StateFile(state_dir / "state.json")))
+
+
+def _at_first_signal(act: Callable[[], object]) -> None:
+    """Act on the first signal that ends the simulator; a second must not disturb the clean-up.
+
+    The loop's own handlers would be taken away with the loop, before the clean-up.
+    """
+
+    def once(number: int, frame: FrameType | None) -> None:
+        _ignore_signals()
+        act()
+
+    for number in _ENDING:
+        under_nohup = number is signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN
+        if not under_nohup:
+            signal.signal(number, once)
+
+
+def _ignore_signals() -> None:
+    for number in _ENDING:
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _interrupt() -> None:
+    raise KeyboardInterrupt
 
 
 def _open_state_dir(settings: Settings, stack: ExitStack) -> Path:
@@ -78,8 +106,7 @@ def _open_disks(settings: Settings, state_dir: Path) -> Disks:
 
 async def _serve(settings: Settings, disks: Disks, state_file: StateFile) -> None:
     stop = asyncio.Event()
-    for number in _ENDING:
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    _at_first_signal(partial(asyncio.get_running_loop().call_soon_threadsafe, stop.set))
     cloud = _build_cloud(settings, state_file)
     calls = CallLog()
     runner = Runner(cloud, calls, disks)
