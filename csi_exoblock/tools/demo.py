@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import tempfile
 from pathlib import Path
@@ -41,7 +40,8 @@ _INTERRUPTED = 130
 def demo(latency: str, mode: tuple[str, ...]) -> None:
     """Show a volume's life; no account needed, nothing left behind.
 
-    Without root only the cloud's side is shown, and the steps on the host are skipped.
+    Without root or loop devices only the cloud's side is shown, and the steps on the host are
+    skipped.
     """
     interrupt_on_signals()
     console = Console(highlight=False)
@@ -60,23 +60,19 @@ def demo(latency: str, mode: tuple[str, ...]) -> None:
 
 
 def _run(folder: Path, latency: str, modes: tuple[str, ...], console: Console) -> None:
-    is_root = os.geteuid() == 0
-    if not is_root:
-        console.print(
-            "Not root: formatting, mounting and writing are skipped, because they need loop "
-            "devices and mounts.\nThe cloud's side is shown.\n"
-        )
     with (
         CloudProcess.start(folder / "cloud", latency, modes) as cloud,
         mounts_ended(folder),
-        DriverProcess.start(folder / "driver", cloud, with_node=is_root) as driver,
+        DriverProcess.start(
+            folder / "driver", cloud, with_node=(has_host := _has_host(cloud, console))
+        ) as driver,
     ):
         console.print(f"cloud   {cloud.url}  zones {', '.join(cloud.zones)}")
         console.print(f"driver  unix://{driver.socket}\n", soft_wrap=True)
         report = Report(console, count_calls=cloud.count_calls)
         orchestrator = Orchestrator(driver.channel, node_id=cloud.node_id, report=report)
         try:
-            if is_root:
+            if has_host:
                 _whole_life(orchestrator, folder, report)
             else:
                 _life_in_the_cloud(orchestrator, report)
@@ -85,6 +81,18 @@ def _run(folder: Path, latency: str, modes: tuple[str, ...], console: Console) -
             raise
         _require_nothing_left(cloud, folder)
         report.conclude()
+
+
+def _has_host(cloud: CloudProcess, console: Console) -> bool:
+    """Return whether the host's side can be shown, and say why if it can't."""
+    why = cloud.why_no_devices()
+    if why is not None:
+        console.print(
+            f"{why[0].upper()}{why[1:]}: formatting, mounting and writing are skipped, because "
+            "they need loop devices and mounts.\nThe cloud's side is shown.\n",
+            markup=False,
+        )
+    return why is None
 
 
 def _require_nothing_left(cloud: CloudProcess, folder: Path) -> None:

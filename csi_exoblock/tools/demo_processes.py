@@ -111,15 +111,19 @@ class CloudProcess(_Process):
         """Return the number of calls to its API so far."""
         return len(self._ask("calls"))
 
+    def why_no_devices(self) -> str | None:
+        """Return why its volumes have no block devices on this host, or None if they have."""
+        why: str | None = self._ask("devices")["missing"]
+        return why
+
     def resources(self) -> list[str]:
         """Return the ids of all volumes and snapshots."""
         return [each["id"] for what in ("volumes", "snapshots") for each in self._ask(what)]
 
-    def _ask(self, what: str) -> list[Any]:
+    def _ask(self, what: str) -> Any:
         url = f"{self.url}/_simulator/{what}"
         with _DIRECTLY.open(url, timeout=PROCESS_SECONDS) as response:
-            answer: list[Any] = json.load(response)
-        return answer
+            return json.load(response)
 
 
 class DriverProcess(_Process):

@@ -9,6 +9,10 @@ from uuid import UUID
 class Disks(Protocol):
     """Keeps the content of volumes; every call can block."""
 
+    @property
+    def why_missing(self) -> str | None:
+        """Why volumes have no block devices here; None if they have."""
+
     def take_snapshot(self, volume: UUID, snapshot: UUID) -> None:
         """Keep the volume's present content."""
 
@@ -53,7 +57,14 @@ class Disks(Protocol):
 
 
 class NoDisks:
-    """Volumes without content and devices, for a process without root."""
+    """Volumes without content and devices, where they can't have any.
+
+    Args:
+        why: Why they can't.
+    """
+
+    def __init__(self, why: str) -> None:
+        self.why_missing = why
 
     def take_snapshot(self, volume: UUID, snapshot: UUID) -> None:
         """Do nothing."""

@@ -36,6 +36,7 @@ _SECTORS: Final = ("--sector-size", "4096")
 # One at a time: of two processes that find the same free device, one could claim it while the
 # other uses it.
 _TURN: Final = ("flock", "/dev/loop-control")
+_LOSETUP: Final = (*_TURN, "losetup", "--find", "--show", *_SECTORS)
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +49,8 @@ class LoopDisks:
         device_dir: Where the links to the devices are put, as udev does.
         keep: Whether the files outlive the process, and those of earlier ones are used.
     """
+
+    why_missing = None
 
     def __init__(self, state_dir: Path, device_dir: Path, *, keep: bool) -> None:
         self._volumes = state_dir.resolve() / "volumes"
@@ -63,6 +66,24 @@ class LoopDisks:
         self._remove_devices_of_the_dead()
         if not keep:
             self._remove_files()
+
+    def require_devices(self) -> None:
+        """Make a loop device and remove it again.
+
+        Raises:
+            OSError: That failed: root in a container can lack loop devices, or CAP_SYS_ADMIN, which
+                blockdev needs as mount does.
+        """
+        image = self._volumes / "trial"
+        _grow(image, 1)
+        try:
+            device = _run(*_LOSETUP, str(image)).strip()
+            try:
+                _run("blockdev", "--setrw", device)
+            finally:
+                _run("losetup", "--detach", device)
+        finally:
+            image.unlink()
 
     def take_snapshot(self, volume: UUID, snapshot: UUID) -> None:
         """Copy the volume's file, if it has one, as of one moment."""
@@ -101,7 +122,7 @@ class LoopDisks:
         link = self._link(volume)
         link.unlink(missing_ok=True)  # first, because it fails in a folder that can't be written
         with self._lock:
-            device = _run(*_TURN, "losetup", "--find", "--show", *_SECTORS, str(image)).strip()
+            device = _run(*_LOSETUP, str(image)).strip()
             self._devices[volume] = device
         # A loop device keeps the write protection of its last use, such as a read-only raw volume.
         _run("blockdev", "--setrw", device)

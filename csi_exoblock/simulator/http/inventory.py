@@ -8,7 +8,7 @@ from typing import Any
 
 from aiohttp import web
 
-from csi_exoblock.simulator.disks.content import Disks, NoDisks
+from csi_exoblock.simulator.disks.content import Disks
 from csi_exoblock.simulator.http import wire
 from csi_exoblock.simulator.http.body import parse_id
 from csi_exoblock.simulator.rules.attachments import Attachments
@@ -48,6 +48,7 @@ class Inventory:
             ("POST", "/instances/{zone}", self._add_instance),
             ("PUT", instance, self._set_instance),
             ("DELETE", instance, self._remove_instance),
+            ("GET", "/devices", self._get_devices),
             ("GET", "/volumes", self._get_volumes),
             ("POST", "/volumes/{zone}", self._add_volumes),
             ("PUT", "/volumes/{zone}/{id}", self._set_volume_state),
@@ -79,8 +80,8 @@ class Inventory:
     async def _add_instance(self, request: web.Request) -> wire.Json:
         """Add a running instance to a zone: {"name": "...", "size": "tiny", "local": false}."""
         body = await request.json() if request.can_read_body else {}
-        if body.get("local") and isinstance(self.disks, NoDisks):
-            raise refusals.conflict("no devices: started without a local instance, or without root")
+        if body.get("local") and self.disks.why_missing:
+            raise refusals.conflict(f"volumes have no devices: {self.disks.why_missing}")
         instance = self.cloud.add_instance(
             self._zone(request),
             name=body.get("name", ""),
@@ -102,6 +103,10 @@ class Inventory:
         """Forget an instance: it then does not exist."""
         freed = Attachments(self.cloud).remove_instance(self._zone(request), _id(request))
         await self.runner.disconnect(freed)
+
+    async def _get_devices(self, request: web.Request) -> dict[str, str | None]:
+        """Say why volumes have no devices on this host: {"missing": "not root"}; null: they do."""
+        return {"missing": self.disks.why_missing}
 
     async def _get_volumes(self, request: web.Request) -> list[wire.Json]:
         """List the volumes of all zones as they are, with source, device and use at detach."""

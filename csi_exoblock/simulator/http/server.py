@@ -97,11 +97,20 @@ def _open_state_dir(settings: Settings, stack: ExitStack) -> Path:
 
 def _open_disks(settings: Settings, state_dir: Path) -> Disks:
     if not settings.local_instances:
-        return NoDisks()
+        return NoDisks("started without a local instance")
     if os.geteuid() != 0:
-        log.warning("not root: volumes have no content and no devices")
-        return NoDisks()
-    return LoopDisks(state_dir, settings.device_dir, keep=settings.persist)
+        return _without_devices("not root")
+    disks = LoopDisks(state_dir, settings.device_dir, keep=settings.persist)
+    try:
+        disks.require_devices()
+    except OSError as error:
+        return _without_devices(f"no loop devices ({' '.join(str(error).split())})")
+    return disks
+
+
+def _without_devices(why: str) -> Disks:
+    log.warning("%s: volumes have no content and no devices", why)
+    return NoDisks(why)
 
 
 async def _serve(settings: Settings, disks: Disks, state_file: StateFile) -> None:
