@@ -197,8 +197,8 @@ BREAKS = (
     Break(
         name="volume-that-leaves-is-foreign",
         file="node/attach_limit.py",
-        before="(self._own & attached) | in_use",
-        after="attached & in_use",
+        before="        self._own &= attached\n",
+        after="        self._own = frozenset()\n",
         rules="S9",
         tests=(f"{_LIMIT}::test_a_volume_that_leaves_is_not_foreign",),
     ),
