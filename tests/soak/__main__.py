@@ -4,7 +4,8 @@ python -m tests.soak HOURS [--seed N]
 
 It adds a section to build/soak.md, with a picture, and writes the story of the run to
 build/soak.log. The exit code is 1 if something is not flat, not found again or left over. Ctrl-C
-ends it early: what ran is judged all the same. A second Ctrl-C leaves that out.
+ends it early: what ran is judged all the same. A second Ctrl-C leaves that out; what was seen until
+ten minutes before is in build/soak-so-far.md.
 """
 
 from __future__ import annotations

@@ -52,8 +52,17 @@ class Run:
 
 def append(run: Run, page: Path) -> None:
     """Add a section to the page, and its picture beside it."""
+    _write(run, page, f"{page.stem}-{time.strftime('%Y%m%d-%H%M%S')}-{run.seed}.svg")
+
+
+def replace(run: Run, page: Path) -> None:
+    """Make a page of one section and its picture, in the place of an earlier one."""
+    page.unlink(missing_ok=True)
+    _write(run, page, f"{page.stem}.svg")
+
+
+def _write(run: Run, page: Path, name: str) -> None:
     page.parent.mkdir(parents=True, exist_ok=True)
-    name = f"{page.stem}-{time.strftime('%Y%m%d-%H%M%S')}-{run.seed}.svg"
     if run.samples:
         page.with_name(name).write_text(picture(run.samples, run.troubles, f"Soak, {run.title}"))
     before = page.read_text() if page.exists() else _HEAD

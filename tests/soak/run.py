@@ -22,7 +22,7 @@ from tests.soak.actions import ACTIONS
 from tests.soak.journal import Journal
 from tests.soak.judgement import judge, unexpected
 from tests.soak.leftovers import left_over
-from tests.soak.page import Run, append
+from tests.soak.page import Run, append, replace
 from tests.soak.tenant import Tenant
 from tests.soak.troubles import Troubles, restarts
 from tests.soak.watch import Watch, all_ready, driver_pods
@@ -31,6 +31,7 @@ from tests.support.waiting import wait_until
 
 _BUILD: Final = Path(__file__).parents[2] / "build"
 PAGE: Final = _BUILD / "soak.md"
+SO_FAR: Final = _BUILD / "soak-so-far.md"
 STORY: Final = _BUILD / "soak.log"
 _LOGS = _BUILD / "soak-logs"
 
@@ -49,7 +50,7 @@ def soak(hours: float, seed: int) -> tuple[str, ...]:
         with SecondNode.running(installation) as second:
             api = installation.cluster.api
             wait_until(partial(all_ready, api), "all is ready", seconds=PATIENCE_SECONDS)
-            run = _Soak(installation, second, hours, seed).run(conditions)
+            run = _Soak(installation, second, hours, seed, conditions).run()
             append(run, PAGE)
             if run.findings:
                 _keep_logs()
@@ -60,9 +61,15 @@ class _Soak:
     """Everybody who takes part in a run."""
 
     def __init__(
-        self, installation: HelmInstallation, second: SecondNode, hours: float, seed: int
+        self,
+        installation: HelmInstallation,
+        second: SecondNode,
+        hours: float,
+        seed: int,
+        conditions: Conditions,
     ) -> None:
         nodes = (NODE_NAME, second.name)
+        self._conditions = conditions
         self._hours = hours
         self._seed = seed
         self._api = Api()
@@ -84,7 +91,7 @@ class _Soak:
         self._ending = threading.Event()
         self._restarts = restarts(driver_pods(self._api))
 
-    def run(self, conditions: Conditions) -> Run:
+    def run(self) -> Run:
         """Let all live until the end, then look at everything."""
         lives = self._begin()
         try:
@@ -99,19 +106,22 @@ class _Soak:
         self._watch.take()
         self._look_at_everything()
         self._clear()
-        verdicts = judge(self._watch.samples)
-        for verdict in verdicts:
+        for verdict in judge(self._watch.samples):
             if not verdict.is_flat:
                 self._journal.find(str(verdict))
+        return self._until(hours)
+
+    def _until(self, hours: float) -> Run:
+        """Return what was seen by now, some hours after the beginning."""
         return Run(
-            conditions=conditions,
+            conditions=self._conditions,
             seed=self._seed,
             wanted_hours=self._hours,
             hours=hours,
             samples=self._watch.samples,
             actions=self._journal.actions,
             troubles=self._journal.troubles,
-            verdicts=verdicts,
+            verdicts=judge(self._watch.samples),
             findings=self._journal.findings,
         )
 
@@ -125,13 +135,17 @@ class _Soak:
         ]
 
     def _wait(self) -> None:
-        """Let the time pass, and say now and then how it goes."""
+        """Let the time pass, and say now and then how it goes.
+
+        What was seen so far is kept then, because a run can end without warning.
+        """
         while (left_hours := self._hours - self._journal.hours) > 0:
             self._ending.wait(min(left_hours * 3600, _WORD_SECONDS))
             self._journal.say(
                 f"{self._journal.actions.total()} actions, {len(self._journal.troubles)} troubles,"
                 f" {len(self._journal.findings)} findings"
             )
+            replace(self._until(self._journal.hours), SO_FAR)
 
     def _look_at_everything(self) -> None:
         """Read every canary, and find what nobody foresaw."""

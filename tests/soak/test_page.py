@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 import pytest
 
 from tests.bench.report import Conditions
+from tests.soak import page as page_of_soaks
 from tests.soak.journal import Event
 from tests.soak.judgement import judge
 from tests.soak.page import Run, append, section
@@ -75,6 +76,17 @@ def test_runs_are_added_under_one_head(tmp_path: Path) -> None:
     text = page.read_text()
     assert text.count("# Soaks\n") == 1
     assert text.index("seed 7:") < text.index("seed 8:")
+
+
+def test_what_was_seen_so_far_takes_the_place_of_what_was_before(tmp_path: Path) -> None:
+    page = tmp_path / "build" / "so-far.md"
+
+    page_of_soaks.replace(run(), page)
+    page_of_soaks.replace(replace(run(), seed=8), page)
+
+    assert "seed 7:" not in page.read_text()
+    assert "seed 8:" in page.read_text()
+    assert [each.name for each in page.parent.glob("*.svg")] == ["so-far.svg"]
 
 
 def test_picture_is_drawn_beside_the_page(tmp_path: Path) -> None:
