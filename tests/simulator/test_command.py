@@ -16,6 +16,7 @@ import requests
 from csi_exoblock.simulator.command import simulator
 from csi_exoblock.simulator.state.modes import Question
 from tests.simulator.client import ZoneClient
+from tests.support.loop_devices import loop_devices_below
 from tests.support.simulator_process import SimulatorProcess
 
 START = "from csi_exoblock.__main__ import main; main()"
@@ -277,6 +278,31 @@ def test_stop_while_it_starts_leaves_nothing(tmp_path: pathlib.Path) -> None:
     assert ended.returncode == 130
     assert "Traceback" not in ended.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.root
+def test_stop_while_it_tries_a_loop_device_leaves_none(tmp_path: pathlib.Path) -> None:
+    stopped_after_losetup = """
+import os, signal
+from csi_exoblock.simulator.disks import loop_disks
+real = loop_disks._run
+def run(*argv):
+    out = real(*argv)
+    if "--find" in argv:
+        os.kill(os.getpid(), signal.SIGTERM)
+    return out
+loop_disks._run = run
+"""
+    links = tmp_path / "by-id"
+
+    ended = run("--device-dir", str(links), before=stopped_after_losetup, TMPDIR=str(tmp_path))
+    left = loop_devices_below(tmp_path)
+    for device in left:
+        subprocess.run(["losetup", "--detach", device], check=True)
+
+    assert ended.returncode == 130
+    assert left == {}
+    assert list(tmp_path.iterdir()) == [links]
 
 
 def test_under_nohup_it_outlives_its_terminal() -> None:

@@ -10,8 +10,8 @@ import random
 import signal
 import tempfile
 import time
-from collections.abc import Callable
-from contextlib import AsyncExitStack, ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack, ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -81,6 +81,16 @@ def _interrupt() -> None:
     raise KeyboardInterrupt
 
 
+@contextmanager
+def _signals_put_off() -> Iterator[None]:
+    """Put signals off to the end of the block: an interruption would lose a device just made."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _open_state_dir(settings: Settings, stack: ExitStack) -> Path:
     """Make the state directory, and lock it against other simulators."""
     if settings.state_dir is None:
@@ -102,7 +112,8 @@ def _open_disks(settings: Settings, state_dir: Path) -> Disks:
         return _without_devices("not root")
     disks = LoopDisks(state_dir, settings.device_dir, keep=settings.persist)
     try:
-        disks.require_devices()
+        with _signals_put_off():
+            disks.require_devices()
     except OSError as error:
         return _without_devices(f"no loop devices ({' '.join(str(error).split())})")
     return disks
