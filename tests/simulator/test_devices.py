@@ -405,6 +405,30 @@ def test_leftovers_of_a_killed_process_are_cleaned(host: Host, flags: tuple[str,
     assert list(host.links.iterdir()) == []
 
 
+def test_volume_that_a_kill_lost_leaves_no_bytes_to_the_next(host: Host) -> None:
+    flags = ("--persist", "--seed", "1")
+    host.cloud.stop()
+    host.restart(*flags)
+    host.cloud.stop()
+    saved = host.state / "state.json"
+    before = saved.read_text()
+    host.restart(*flags)
+    lost = host.zone.create_volume()
+    host.write(lost, b"secret")
+    host.zone.create_snapshot(lost)
+    host.cloud.kill()
+    saved.write_text(before)  # as if the kill had come before the next save
+
+    host.restart(*flags)
+    images = list(host.state.glob("*/*.img"))
+    again = host.zone.create_volume()
+    host.attach(again)
+
+    assert again == lost
+    assert images == []
+    assert host.read(again, 6) == bytes(6)
+
+
 def test_persistent_devices_come_back_with_their_bytes(host: Host) -> None:
     host.cloud.stop()
     host.restart("--persist")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from typing import Protocol
 from uuid import UUID
 
@@ -48,6 +49,9 @@ class Disks(Protocol):
 
     def pulled(self) -> tuple[UUID, ...]:
         """Return the volumes whose device was removed while something still used it."""
+
+    def keep_only(self, volumes: Set[UUID], snapshots: Set[UUID]) -> None:
+        """Forget the content of all other volumes and snapshots: their ids can come again."""
 
     def clear(self) -> None:
         """Take every block device away and forget all content."""
@@ -104,6 +108,9 @@ class NoDisks:
     def pulled(self) -> tuple[UUID, ...]:
         """Return nothing: there are no devices."""
         return ()
+
+    def keep_only(self, volumes: Set[UUID], snapshots: Set[UUID]) -> None:
+        """Do nothing."""
 
     def clear(self) -> None:
         """Do nothing."""

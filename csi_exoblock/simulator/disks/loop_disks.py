@@ -14,7 +14,7 @@ import logging
 import os
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Final
@@ -179,6 +179,13 @@ class LoopDisks:
     def pulled(self) -> tuple[UUID, ...]:
         """Return the volumes whose loop device was still open when it was detached."""
         return tuple(self._pulled)
+
+    def keep_only(self, volumes: Set[UUID], snapshots: Set[UUID]) -> None:
+        """Remove the files of all other volumes and snapshots."""
+        for directory, kept in ((self._volumes, volumes), (self._snapshots, snapshots)):
+            for image in directory.glob("*.img"):
+                if UUID(image.stem) not in kept:
+                    image.unlink()
 
     def clear(self) -> None:
         """Remove every link, loop device and file."""

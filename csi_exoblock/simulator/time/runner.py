@@ -50,7 +50,16 @@ class Runner:
         return operation
 
     def resume(self) -> None:
-        """Resume after a restart: with the devices and pending operations of the last process."""
+        """Resume after a restart: with the devices and pending operations of the last process.
+
+        A process that was killed might not have saved its last volumes. The saved state would give
+        the next volumes the same ids, and so the same files.
+        """
+        zones = self._cloud.zones.values()
+        self._disks.keep_only(
+            {id for zone in zones for id in zone.volumes},
+            {id for zone in zones for id in zone.snapshots},
+        )
         for zone in self._cloud.zones.values():
             for volume in zone.volumes.values():
                 instance = zone.instances.get(volume.instance) if volume.instance else None
