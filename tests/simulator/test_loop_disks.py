@@ -72,6 +72,24 @@ def test_device_that_another_volume_got_at_once_was_not_in_use(
             subprocess.run(["losetup", "--detach", each], check=True)
 
 
+def test_attach_that_fails_leaves_no_device(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disks = LoopDisks(tmp_path, tmp_path / "by-id", keep=False)
+    blockdev = tmp_path / "bin" / "blockdev"
+    blockdev.parent.mkdir()
+    blockdev.write_text("#!/bin/sh\nexit 1\n")
+    blockdev.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{blockdev.parent}:{os.environ['PATH']}")
+
+    with pytest.raises(OSError, match="blockdev"):
+        disks.connect(uuid.uuid4(), 1)
+    left = loop_devices_below(tmp_path)
+    disks.close()
+
+    assert left == {}
+
+
 def test_message_of_a_detach_in_use_names_the_users(
     tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture
 ) -> None:  # D6, F11

@@ -124,9 +124,13 @@ class LoopDisks:
         with self._lock:
             device = _run(*_LOSETUP, str(image)).strip()
             self._devices[volume] = device
-        # A loop device keeps the write protection of its last use, such as a read-only raw volume.
-        _run("blockdev", "--setrw", device)
-        link.symlink_to(device)
+        try:
+            # A loop device keeps the write protection of its last use, as of a read-only volume.
+            _run("blockdev", "--setrw", device)
+            link.symlink_to(device)
+        except OSError:
+            self.disconnect(volume)  # the next attach would forget this device
+            raise
 
     def disconnect(self, volume: UUID) -> None:
         """Remove the link and the loop device."""
