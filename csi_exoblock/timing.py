@@ -253,6 +253,8 @@ class CommandTiming:
     doctor_snapshot_age: float = 300.0
     # What made a container restart longer ago is over, or makes it restart again (N11).
     doctor_restart_age: float = 3600.0
+    # A driver whose process ended sooner has served no sidecar.
+    doctor_short_run: float = 10.0
     # A volume is created and deleted before its PersistentVolume is (C4).
     orphan_age: float = 600.0
 

@@ -56,8 +56,9 @@ class Interceptor(grpc.ServerInterceptor):
     """Gives every call of every service its log line, its metrics and its status.
 
     Args:
-        workers: How many threads serve calls. A tenth of them, one at least and ten at most, are
-            kept for the identity service, so that Probe never waits behind long calls (N14).
+        workers: How many threads serve calls. A tenth of them, up to ten, but of three or more one
+            at least, are kept for the identity service, so that Probe never waits behind long
+            calls (N14).
 
     Attributes:
         room: The places of all other calls.
@@ -71,7 +72,7 @@ class Interceptor(grpc.ServerInterceptor):
         self._failures = Failures(forgotten_seconds=timing.failure_forgotten)
         metrics.update_by(self._show_failures)
         self.room = Room(
-            workers - max(1, min(workers // 10, _MOST_SPARE_WORKERS)),
+            workers - max(int(workers > 2), min(workers // 10, _MOST_SPARE_WORKERS)),
             overdue_seconds=timing.call_overdue,
         )
 

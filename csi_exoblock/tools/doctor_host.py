@@ -22,6 +22,7 @@ PROGRAMS: Mapping[str, tuple[str, ...]] = {
     "umount": ("--version",),
     "nice": ("--version",),
     "ionice": ("--version",),
+    "prlimit": ("--version",),
     "mkfs.ext4": ("-V",),
     "mkfs.ext3": ("-V",),
     "e2fsck": ("-V",),

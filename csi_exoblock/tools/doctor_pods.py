@@ -15,8 +15,6 @@ from csi_exoblock.tools.tables import age
 # Reasons to wait that every container has for a while; the pod's age tells whether it is too long.
 _STARTING = ("ContainerCreating", "PodInitializing")
 _OUT_OF_MEMORY = "OOMKilled"
-# A driver that ends sooner has served nobody.
-_SHORT_RUN_SECONDS = 10.0
 _LEASE_PREFIXES = {
     "csi-provisioner": "",
     "csi-attacher": "external-attacher-leader-",
@@ -71,13 +69,27 @@ class PodChecks:
         for container in (*pod.init_containers, *pod.containers):
             yield from self._of_container(pod, container)
         for container in pod.containers:
-            if driver and _has_old_socket(container, driver):
+            if driver and self._has_old_socket(container, driver):
                 yield wrong(
                     "pods",
                     f"{container.name} in {pod.name} is older than the driver's process there, "
                     "so it can still use the socket of the one before",
                     f"kubectl --namespace {pod.namespace} delete pod {pod.name}",
                 )
+
+    def _has_old_socket(self, container: ContainerStatus, driver: ContainerStatus) -> bool:
+        """Return whether a sidecar can have connected to the driver's process before this one.
+
+        To one that ended at its start, as with a Secret that it can't read, no sidecar connects:
+        they wait, and may be as old as the pod.
+        """
+        return (
+            container.sidecar != ""
+            and driver.ran_seconds > self._reach.timing.doctor_short_run
+            and container.started_at is not None
+            and driver.started_at is not None
+            and container.started_at < driver.started_at
+        )
 
     def _unready(self, pod: Pod) -> Finding:
         state = (
@@ -188,18 +200,3 @@ def lease_name(sidecar: str, driver_name: str) -> str:
     """
     name = f"{_LEASE_PREFIXES[sidecar]}{driver_name}"
     return re.sub("[^a-zA-Z0-9-]", "-", name)
-
-
-def _has_old_socket(container: ContainerStatus, driver: ContainerStatus) -> bool:
-    """Return whether a sidecar can have connected to the driver's process before this one.
-
-    To one that ended at its start, as with a Secret that it can't read, no sidecar connects: they
-    wait, and may be as old as the pod.
-    """
-    return (
-        container.sidecar != ""
-        and driver.ran_seconds > _SHORT_RUN_SECONDS
-        and container.started_at is not None
-        and driver.started_at is not None
-        and container.started_at < driver.started_at
-    )

@@ -158,7 +158,7 @@ def test_more_calls_than_there_are_threads_leave_probe_its_answer(
     assert codes == {grpc.StatusCode.UNAVAILABLE}  # its callers come again
 
 
-@pytest.mark.parametrize("threads", [2, 9])
+@pytest.mark.parametrize("threads", [3, 9])
 def test_few_threads_leave_probe_its_answer_too(
     start: Start, shared_cloud: SimulatorProcess, endpoint: Endpoint, threads: int
 ) -> None:  # N14

@@ -390,8 +390,8 @@ BREAKS = (
     Break(
         name="few-threads-keep-none-for-probe",
         file="csi/interceptor.py",
-        before="workers - max(1, min(workers // 10, _MOST_SPARE_WORKERS)),",
-        after="workers - min(workers // 10, _MOST_SPARE_WORKERS),",
+        before="workers - max(int(workers > 2), min(",
+        after="workers - max(0, min(",
         rules="N14",
         tests=("tests/csi/test_http.py::test_few_threads_leave_probe_its_answer_too",),
     ),

@@ -753,7 +753,7 @@ BREAKS = (
     Break(
         name="sidecar-that-waited-counts-as-connected",
         file="tools/doctor_pods.py",
-        before="driver.ran_seconds > _SHORT_RUN_SECONDS",
+        before="driver.ran_seconds > self._reach.timing.doctor_short_run",
         after="driver.restarts > 0",
         rules="N11",
         tests=("tests/tools/test_doctor_pods.py",),
