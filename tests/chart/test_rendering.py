@@ -23,7 +23,8 @@ _CLUSTER = ("v1/Pod",)
 _SNAPSHOTS = (*_CLUSTER, "snapshot.storage.k8s.io/v1/VolumeSnapshotContent")
 _K0S = "/var/lib/k0s/kubelet"
 _MIRROR = "mirror.example.com/copies"
-_A_WEEK_SECONDS = 7 * 24 * 3600
+# How long a container must have run for kubelet to start it again without a pause.
+_KUBELET_FORGETS_SECONDS = 600
 
 
 @pytest.fixture(scope="module")
@@ -174,15 +175,14 @@ def test_volumes_are_labelled_by_mount_only_where_the_plugin_can(option: str) ->
     assert str(driver["spec"]["seLinuxMount"]).lower() == option.rpartition("=")[2]
 
 
-def test_driver_that_is_not_ready_costs_no_sidecar_a_restart() -> None:  # N14
+def test_driver_that_is_not_ready_keeps_no_sidecar_from_starting_again() -> None:  # N14
     """A sidecar waits for the driver before it serves its own health."""
     sidecars = [each for each in _containers(render()) if "--leader-election" in each["args"]]
 
     assert {"csi-attacher", "csi-provisioner"} < {each["name"] for each in sidecars}
     for each in sidecars:
-        start = each["startupProbe"]
-        assert start["httpGet"] == each["livenessProbe"]["httpGet"]
-        assert start["failureThreshold"] * start["periodSeconds"] > _A_WEEK_SECONDS
+        alive = each["livenessProbe"]
+        assert alive["failureThreshold"] * alive["periodSeconds"] > _KUBELET_FORGETS_SECONDS
 
 
 def test_cluster_whose_controller_runs_elsewhere_has_the_csidriver() -> None:  # S24, N14

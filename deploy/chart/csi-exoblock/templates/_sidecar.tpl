@@ -38,19 +38,16 @@ One sidecar's container. Takes a dict: root, name (of its values), container (it
   ports:
     - name: {{ .name }}
       containerPort: {{ .port }}
-  startupProbe:  # it serves nothing until the driver is ready, which waits for a right key and for the API
-    httpGet:
-      path: /healthz/leader-election
-      port: {{ .name }}
-    periodSeconds: 2
-    timeoutSeconds: 10
-    failureThreshold: 1000000
   livenessProbe:
     httpGet:
       path: /healthz/leader-election
       port: {{ .name }}
+    initialDelaySeconds: 10
     periodSeconds: 20
     timeoutSeconds: 10
+    # It serves nothing until the driver is ready, which can wait for a right key or for the API. Kubelet starts a
+    # container again without a pause once it has run for 10 minutes. A start-up probe's events would hide the driver's.
+    failureThreshold: 31
   terminationMessagePolicy: FallbackToLogsOnError
   resources:
     {{- toYaml $sidecar.resources | nindent 4 }}
