@@ -95,6 +95,7 @@ class Zygote:
             os.close(report)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # ignored where the tests run under nohup
         ctypes.CDLL(None).prctl(
             _PR_SET_PDEATHSIG, order["dies_by"]
         )  # it must not outlive the tests
