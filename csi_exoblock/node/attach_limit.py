@@ -77,7 +77,7 @@ class AttachLimit:
 
         Outside of a cluster: the number of volumes that nothing uses.
         """
-        return self._foreign if self._handles is not None else self._occupancy.unused()
+        return self._foreign if self._handles is not None else len(self._occupancy.unused())
 
     def free(self) -> int:
         """Return how many more volumes can be attached here.

@@ -28,19 +28,15 @@ class Occupancy:
         """Return the serials of all volumes."""
         return frozenset(serial for serial, _ in self._devices.volumes())
 
-    def in_use(self) -> frozenset[str]:
-        """Return the serials of the volumes with a mount below kubelet's folder, by any driver."""
-        used = {mount.device for mount in self._mounts.below(self._kubelet_path)}
-        return frozenset(
-            serial
-            for serial, disk in self._devices.volumes()
-            if not used.isdisjoint(self._devices.numbers(disk))
-        )
-
-    def unused(self) -> int:
-        """Return the number of volumes without a mount below kubelet's folder.
+    def unused(self) -> frozenset[str]:
+        """Return the serials of the volumes without a mount below kubelet's folder, by any driver.
 
         That includes the driver's own volumes that aren't staged yet, or published if they are raw:
         only Kubernetes knows whose they are.
         """
-        return len(self.serials() - self.in_use())
+        used = {mount.device for mount in self._mounts.below(self._kubelet_path)}
+        return frozenset(
+            serial
+            for serial, disk in self._devices.volumes()
+            if used.isdisjoint(self._devices.numbers(disk))
+        )

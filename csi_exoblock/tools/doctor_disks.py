@@ -106,8 +106,7 @@ class DiskChecks:
 
     def _unknown(self) -> set[str]:
         """Return the serials of volumes that no pod uses here and Kubernetes does not list."""
-        occupancy = self._host.occupancy
-        unused = occupancy.serials() - occupancy.in_use()
+        unused = self._host.occupancy.unused()
         return {*unused} - {*_serials(self._host.node.volumes(of_any_driver=True))}
 
     def _filesystems(self) -> Iterator[Finding]:

@@ -76,9 +76,7 @@ def test_a_copy_that_fails_after_it_was_given_up_is_made_once_more(
     operation: str,
 ) -> None:  # S18, S3
     make = prepare(hurried, name, volume)
-    cloud.add_fault(fault="hang", operation=operation, count=1)
-    give_up(make)
-    (unfinished,) = named(cloud, name)
+    unfinished = leave_pending(cloud, name, make, operation)
 
     finish(cloud, state="failure", leaves="done", reason="partial")
     code, message = once_free(make)
@@ -100,9 +98,7 @@ def test_a_copy_that_looks_whole_while_its_operation_is_pending_is_not_handed_ou
     operation: str,
 ) -> None:  # S18
     make = prepare(hurried, name, volume)
-    cloud.add_fault(fault="hang", operation=operation, count=1)
-    give_up(make)
-    (unfinished,) = named(cloud, name)
+    unfinished = leave_pending(cloud, name, make, operation)
     look_whole(cloud, unfinished)
 
     give_up(make)
@@ -118,9 +114,7 @@ def test_what_an_operation_leaves_half_made_that_fails_late_is_deleted(
 ) -> None:  # C1, S3
     cloud.set_mode("delete-halfway", "accepted")
     make = prepare(hurried, name, volume)
-    cloud.add_fault(fault="hang", operation=CREATE, count=1)
-    give_up(make)
-    (unfinished,) = named(cloud, name)
+    unfinished = leave_pending(cloud, name, make, CREATE)
 
     finish(cloud, state="failure", leaves="halfway", reason="fault")
     with refused(grpc.StatusCode.INTERNAL, "failed: fault"):
@@ -176,9 +170,7 @@ def test_a_copy_whose_operation_is_forgotten_is_judged_by_its_state(
     hurried: Controller, cloud: SimulatorProcess, volume: str, name: str
 ) -> None:  # S3: nothing can tell any more, and nothing may hang for ever
     make = restore(hurried, name, volume)
-    cloud.add_fault(fault="hang", operation=CREATE, count=1)
-    give_up(make)
-    (unfinished,) = named(cloud, name)
+    unfinished = leave_pending(cloud, name, make, CREATE)
     cloud.add_fault(fault="refuse", operation=POLL, status=404)
     finish(cloud)
 
@@ -191,15 +183,23 @@ def test_a_blank_volume_that_is_there_is_handed_out_though_its_operation_hangs(
     hurried: Controller, cloud: SimulatorProcess, name: str
 ) -> None:  # S3: its state proves all that there is to it
     make = blank(hurried, name, "")
-    cloud.add_fault(fault="hang", operation=CREATE, count=1)
-    give_up(make)
-    (unfinished,) = named(cloud, name)
+    unfinished = leave_pending(cloud, name, make, CREATE)
     look_whole(cloud, unfinished)
 
     as_a_sidecar_would(make)
 
     assert [each["id"] for each in named(cloud, name)] == [unfinished["id"]]
     finish(cloud)
+
+
+def leave_pending(
+    cloud: SimulatorProcess, name: str, make: Call, operation: str
+) -> Mapping[str, Any]:
+    """Let an operation hang until the driver has given it up, and return what it is making."""
+    cloud.add_fault(fault="hang", operation=operation, count=1)
+    give_up(make)
+    (unfinished,) = named(cloud, name)
+    return unfinished
 
 
 def give_up(make: Call) -> None:

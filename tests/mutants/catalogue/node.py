@@ -497,7 +497,8 @@ BREAKS = (
         name="volume-of-another-driver-counts-as-own",
         file="node/attach_limit.py",
         before="        self._own &= attached\n",
-        after="        self._own = (self._own & attached) | self._occupancy.in_use()\n",
+        after="        self._own &= attached\n"
+        "        self._own |= attached - self._occupancy.unused()\n",
         rules="S9 F8",
         tests=("tests/node/test_attach_limit.py",),
     ),
